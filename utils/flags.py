@@ -1,0 +1,91 @@
+"""Command-line flags that answer a mistake with the nearest valid name."""
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NoReturn
+
+
+def suggest(name: str, valid: Collection[str]) -> str:
+    """Returns ", did you mean 'x' or 'y'?" for the nearest of the valid names, or "" when none is near."""
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    return f", did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+
+
+class FlagParser(argparse.ArgumentParser):
+    """An `ArgumentParser` that takes no abbreviations and refuses unknown and retired flags by name.
+
+    Args:
+        retired: flag of the reference implementation -> what to use instead, said in the error.
+    """
+
+    def __init__(self, *args: Any, retired: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+        self.retired = dict(retired or {})
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        words = list(sys.argv[1:] if args is None else args)
+        self._refuse_retired(words)
+        parsed, unknown = self.parse_known_args(words, namespace)
+        if unknown:
+            self._refuse_unknown(unknown[0])
+        return parsed
+
+    def given(self, args: Sequence[str] | None = None) -> dict[str, Any]:
+        """Returns only the flags that the command line names, by destination."""
+        unset = object()
+        blank = argparse.Namespace(**{action.dest: unset for action in self._actions})
+        parsed, _ = self.parse_known_args(list(sys.argv[1:] if args is None else args), blank)
+        return {name: value for name, value in vars(parsed).items() if value is not unset}
+
+    def _refuse_retired(self, words: Sequence[str]) -> None:
+        for word in words:
+            flag = word.split("=", 1)[0]
+            if flag in self.retired:
+                self.error(f"{flag} is retired: use {self.retired[flag]}")
+
+    def _refuse_unknown(self, word: str) -> NoReturn:
+        flag = word.split("=", 1)[0]
+        if not flag.startswith("-"):
+            self.error(f"unexpected word {word!r}: every argument of {self.prog} is a --flag or the value of one")
+        self.error(f"unknown flag {flag}{suggest(flag, self._option_string_actions)}")
+
+
+class _Switch(argparse.Action):
+    """`--flip` stores True, `--no_flip` stores False."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, default: bool, help: str) -> None:
+        positive = option_strings[0]
+        super().__init__([positive, f"--no_{positive[2:]}"], dest, nargs=0, default=default, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, not (option_string or "").startswith("--no_"))
+
+    def format_usage(self) -> str:
+        return " | ".join(self.option_strings)
+
+
+def add_switch(group: argparse._ActionsContainer, flag: str, *, default: bool, help: str) -> None:
+    """Declares `--x` and `--no_x` at once."""
+    group.add_argument(flag, action=_Switch, default=default, help=help)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Reads "N" or "HEIGHTxWIDTH" as (height, width) in pixels."""
+    match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not (height and width):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give N or HEIGHTxWIDTH in pixels, for example 512x1024")
+    return height, width
+
+
+def positive_int(text: str) -> int:
+    """Reads a whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
