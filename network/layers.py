@@ -1,0 +1,57 @@
+"""The small pieces that every network here is made of."""
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def resize(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resizing with aligned corners, the only kind these networks use.
+
+    Args:
+        features: (N, C, h, w).
+        size: the wanted (height, width) in pixels.
+    """
+    return F.interpolate(features, size=size, mode="bilinear", align_corners=True)
+
+
+def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1,
+                 bias: bool = False) -> nn.Sequential:
+    """A convolution that keeps the size at stride 1, batch normalisation and ReLU: children 0, 1 and 2."""
+    padding = dilation * (kernel_size // 2)
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class BasicBlock(nn.Module):
+    """The two-convolution residual block (He et al., CVPR 2016, arXiv 1512.03385, figure 5 left).
+
+    Args:
+        dilation: of the second convolution.
+        downsample: whether the shortcut is a 1x1 convolution with the block's stride.
+    """
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, channels: int, *, stride: int = 1, dilation: int = 1,
+                 downsample: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = projection_shortcut(in_channels, channels, stride) if downsample else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        shortcut = features if self.downsample is None else self.downsample(features)
+        features = self.relu(self.bn1(self.conv1(features)))
+        return self.relu(self.bn2(self.conv2(features)) + shortcut)
+
+
+def projection_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    """The 1x1 convolution and BN that bring a residual block's input to its output's shape."""
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
