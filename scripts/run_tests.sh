@@ -1,0 +1,70 @@
+#!/bin/sh
+# Every check and test, on a bare machine too: makes .venv beside this checkout, installs the test extra,
+# then runs ruff, mypy, one end-to-end run and pytest. --all adds the tests marked slow.
+# All stages run even if one fails; the exit status is 0 only if all passed.
+
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+. "$ROOT/scripts/setup_env.sh"
+
+slow='not slow'
+case ${1:-} in
+'') ;;
+--all) slow='slow or not slow' ;;
+*) die "unknown argument $1. Usage: sh scripts/run_tests.sh [--all]" ;;
+esac
+
+started=$(date +%s)
+cd "$ROOT" || exit 1
+setup_env test
+SCRATCH=$(mktemp -d) || die "no temporary folder can be made (TMPDIR names another one)"
+trap 'rm -rf "$SCRATCH"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+summary="  passed  setup ($(($(date +%s) - started)) s)"
+failed=0
+
+# stage NAME COMMAND...
+stage() {
+    name=$1
+    shift
+    echo
+    echo "== $name"
+    stage_started=$(date +%s)
+    if "$@"; then
+        result=passed
+    else
+        result=FAILED
+        failed=1
+    fi
+    summary="$summary
+  $result  $name ($(($(date +%s) - stage_started)) s)"
+}
+
+# Draws a few scenes, trains for a few steps, scores the result and looks at pictures with it.
+end_to_end() {
+    "$PYTHON" -m tools.make_streets --out "$SCRATCH/streets" --train 8 --val 4 --size 128x256 --workers 1 &&
+        NPROC=1 sh scripts/train/train_streets_sfnet_dfv1.sh --data_root "$SCRATCH/streets" --ckpt "$SCRATCH/logs" \
+            --exp tiny --crop_size 64x128 --bs_mult 4 --max_epoch 2 --num_workers 0 &&
+        "$PYTHON" eval.py --snapshot "$SCRATCH/logs/tiny/last.pth" --dataset streets --data_root "$SCRATCH/streets" \
+            --split val --json "$SCRATCH/score.json" --dump_images --ckpt_path "$SCRATCH/score" &&
+        "$PYTHON" -m tools.demo --snapshot "$SCRATCH/logs/tiny/last.pth" --out "$SCRATCH/demo" \
+            --input "$SCRATCH/streets/leftImg8bit/val" &&
+        test -s "$SCRATCH/score.json" &&
+        test -n "$(find "$SCRATCH/demo" -name '*.png')"
+}
+
+if "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    gpu='gpu or not gpu'
+else
+    gpu='not gpu'
+fi
+
+stage ruff "$PYTHON" -m ruff check .
+stage mypy "$PYTHON" -m mypy
+stage 'end-to-end run' end_to_end
+stage pytest "$PYTHON" -m pytest -q --durations=10 -m "($slow) and ($gpu)"
+
+echo
+echo "== summary ($(($(date +%s) - started)) s)"
+echo "$summary"
+exit $failed

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Expected mIoU: @@CAMVID@@ on CamVid test (360x480, 11 classes, from random weights, trained on train and val).
+# Nothing is validated on the way, so that no checkpoint is chosen on test: score last.pth once with eval.py.
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --arch sfnet_resnet18 \
+    --fpn_dsn_loss \
+    --pretrained none \
+    --dataset camvid \
+    --data_root "$ROOT/data/camvid" \
+    --train_split trainval \
+    --val_split none \
+    --ckpt "$ROOT/logs" \
+    --exp train_camvid_sfnet_res18 \
+    --bs_mult "$(share 8)" \
+    --crop_size 360x480 \
+    --max_epoch 40 \
+    --lr 0.02 \
+    --ohem \
+    "$@"
