@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 _IDS = 256                                                  # label maps are bytes
-_CPU_CHUNK = 1 << 17                                        # pixels: fits a core's cache, 4 times as fast as a whole image
+_CPU_CHUNK = 1 << 17                                        # pixels: within a core's cache, 4 times as fast
 
 
 class ConfusionMatrix:
@@ -47,8 +47,7 @@ class ConfusionMatrix:
         """
         predictions, labels = torch.as_tensor(predictions), torch.as_tensor(labels)
         if predictions.shape != labels.shape:
-            raise ValueError(f"predictions {tuple(predictions.shape)} and labels {tuple(labels.shape)} differ in shape: "
-                             "score at the size of the truth.")
+            raise ValueError(f"predictions {tuple(predictions.shape)}, labels {tuple(labels.shape)}: shapes differ.")
         counts = _count_pairs(labels, predictions.to(labels.device)).cpu()
         counts[self.ignore_label] = 0
         classes = slice(self.num_classes)
@@ -104,7 +103,7 @@ class ConfusionMatrix:
             raise ValueError(f"{len(class_names)} class names for {self.num_classes} classes.")
         return {
             "mIoU": _number(self.mean_iou()),
-            "per_class_IoU": {name: _number(value) for name, value in zip(class_names, self.iou().tolist(), strict=True)},
+            "per_class_IoU": dict(zip(class_names, map(_number, self.iou().tolist()), strict=True)),
             "pixel_accuracy": _number(self.pixel_accuracy()),
             "mean_accuracy": _number(self.mean_accuracy()),
             "fwIoU": _number(self.frequency_weighted_iou()),

@@ -100,7 +100,7 @@ def test_summary_is_plain_json_with_null_for_undefined() -> None:
     ([[7, 7]], [[0, 1]], r"predictions hold ids that are none of the 3 classes .*: 7 \(2 pixels\)"),
     ([[0, 256]], [[0, 1]], "predictions hold ids from 0 to 256"),
     ([[0, 1]], [[-1, 1]], "labels hold ids from -1 to 1"),
-    ([[0, 1]], [[0], [1]], r"predictions \(1, 2\) and labels \(2, 1\) differ in shape"),
+    ([[0, 1]], [[0], [1]], r"predictions \(1, 2\), labels \(2, 1\): shapes differ"),
 ])
 def test_ids_and_shapes_that_cannot_be_are_refused(
         predictions: list[list[int]], labels: list[list[int]], message: str) -> None:
