@@ -1,0 +1,28 @@
+"""The same criterion on the output and on each auxiliary (SFNet, arXiv 2002.10120, section 3.3)."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class DeepSupervision(nn.Module):
+    """Applies a criterion to `main` and, weighted, to `aux0`, `aux1`, ...
+
+    Args:
+        criterion: a base criterion, which reads `main` alone.
+        aux_weight: factor of each auxiliary's loss.
+
+    Called with outputs and labels as the criterion; returns its terms for `main` as they are and one term, already
+    weighted, for each auxiliary under the auxiliary's name.
+    """
+
+    def __init__(self, criterion: nn.Module, aux_weight: float = 1.0) -> None:
+        super().__init__()
+        self.criterion = criterion
+        self.aux_weight = aux_weight
+
+    def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        terms = dict(self.criterion(outputs, labels))
+        for name, logits in outputs.items():
+            if name.startswith("aux"):
+                terms[name] = self.aux_weight * self.criterion({"main": logits}, labels)["main"]
+        return terms
