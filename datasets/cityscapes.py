@@ -1,0 +1,43 @@
+"""Cityscapes with its fine annotations (Cordts et al., CVPR 2016, arXiv 1604.01685)."""
+from __future__ import annotations
+
+from datasets.spec import DatasetSpec, Label, Layout
+
+LAYOUTS = (
+    Layout(images="leftImg8bit/{split}/*/*_leftImg8bit{suffix}",
+           labels="gtFine/{split}/*/*_gtFine_labelIds.png"),
+    Layout(images="leftImg8bit_trainvaltest/leftImg8bit/{split}/*/*_leftImg8bit{suffix}",
+           labels="gtFine_trainvaltest/gtFine/{split}/*/*_gtFine_labelIds.png"),
+)
+
+CITYSCAPES = DatasetSpec(
+    name="cityscapes",
+    title="Cityscapes",
+    classes=(
+        Label("road", rgb=(128, 64, 128), raw_ids=(7,), category="flat"),
+        Label("sidewalk", rgb=(244, 35, 232), raw_ids=(8,), category="flat"),
+        Label("building", rgb=(70, 70, 70), raw_ids=(11,), category="construction"),
+        Label("wall", rgb=(102, 102, 156), raw_ids=(12,), category="construction"),
+        Label("fence", rgb=(190, 153, 153), raw_ids=(13,), category="construction"),
+        Label("pole", rgb=(153, 153, 153), raw_ids=(17,), category="object"),
+        Label("traffic light", rgb=(250, 170, 30), raw_ids=(19,), category="object"),
+        Label("traffic sign", rgb=(220, 220, 0), raw_ids=(20,), category="object"),
+        Label("vegetation", rgb=(107, 142, 35), raw_ids=(21,), category="nature"),
+        Label("terrain", rgb=(152, 251, 152), raw_ids=(22,), category="nature"),
+        Label("sky", rgb=(70, 130, 180), raw_ids=(23,), category="sky"),
+        Label("person", rgb=(220, 20, 60), raw_ids=(24,), category="human"),
+        Label("rider", rgb=(255, 0, 0), raw_ids=(25,), category="human"),
+        Label("car", rgb=(0, 0, 142), raw_ids=(26,), category="vehicle"),
+        Label("truck", rgb=(0, 0, 70), raw_ids=(27,), category="vehicle"),
+        Label("bus", rgb=(0, 60, 100), raw_ids=(28,), category="vehicle"),
+        Label("train", rgb=(0, 80, 100), raw_ids=(31,), category="vehicle"),
+        Label("motorcycle", rgb=(0, 0, 230), raw_ids=(32,), category="vehicle"),
+        Label("bicycle", rgb=(119, 11, 32), raw_ids=(33,), category="vehicle"),
+    ),
+    layouts=LAYOUTS,
+    splits={"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")},
+    unlabelled=("test",),
+    # 255 is the official -1 (license plate) as an 8-bit file writes it.
+    ignored_raw_ids=(0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255),
+    hint="the folder that holds leftImg8bit/ and gtFine/",
+)
