@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from utils.inference import MODES, Inference, sliding, whole, window_starts
+
+MIX = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
+
+
+def by_place(images: Tensor) -> Tensor:
+    """Logits (N, 4, H, W) that depend on the colour and on the place within the window, as a real network's do."""
+    rows = torch.linspace(-1, 2, images.shape[2])[:, None]
+    columns = torch.linspace(1, -2, images.shape[3])
+    mixed = torch.einsum("kc,nchw->nkhw", MIX, images)
+    return mixed + rows * columns * torch.arange(4.0)[:, None, None]
+
+
+def images_of(height: int, width: int, count: int = 1) -> Tensor:
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(height * 100 + width))
+
+
+def slowly(images: Tensor, crop: tuple[int, int], overlap: float, scales: list[float], flip: bool) -> Tensor:
+    """The definition, pixel sums and counts written out: windows, then mirrored views, then scales."""
+    size = images.shape[-2:]
+    over_scales = []
+    for scale in scales:
+        scaled = [round(side * scale) for side in size]
+        view = F.interpolate(images, size=scaled, mode="bilinear", align_corners=True)
+        over_flips = []
+        for mirror in [False, True][:1 + flip]:
+            seen = view.flip(-1) if mirror else view
+            total, count = torch.zeros(len(images), 4, *scaled), torch.zeros(scaled)
+            sides = [min(side, length) for side, length in zip(crop, scaled, strict=True)]
+            starts = [window_starts(length, side, overlap) for side, length in zip(sides, scaled, strict=True)]
+            for top, left in itertools.product(*starts):
+                rows, columns = slice(top, top + sides[0]), slice(left, left + sides[1])
+                total[:, :, rows, columns] += by_place(seen[:, :, rows, columns]).softmax(1)
+                count[rows, columns] += 1
+            mean = total / count
+            over_flips.append(mean.flip(-1) if mirror else mean)
+        mean = torch.stack(over_flips).mean(0)
+        over_scales.append(F.interpolate(mean, size=size, mode="bilinear", align_corners=True))
+    return torch.stack(over_scales).mean(0)
+
+
+sides = st.integers(1, 23)
+
+
+@settings(max_examples=40, deadline=None)
+@given(size=st.tuples(sides, sides), crop=st.tuples(sides, sides), overlap=st.sampled_from([0.0, 1 / 3, 0.5, 0.8]),
+       scales=st.lists(st.sampled_from([0.75, 1.0, 1.6]), min_size=1, max_size=3), flip=st.booleans(),
+       batch=st.integers(1, 5), count=st.integers(1, 2))
+def test_sliding_equals_its_slow_definition(size: tuple[int, int], crop: tuple[int, int], overlap: float,
+                                            scales: list[float], flip: bool, batch: int, count: int) -> None:
+    images = images_of(*size, count)
+    how = Inference("sliding", crop, overlap, batch, tuple(scales), flip)
+    expected = slowly(images, crop, overlap, scales, flip)
+    probabilities = how.probabilities(by_place, images)
+    torch.testing.assert_close(probabilities, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(count, *size), atol=1e-5, rtol=0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(length=st.integers(1, 400), crop=st.integers(1, 120), overlap=st.floats(0, 0.95))
+def test_windows_cover_the_side_evenly_and_overlap_as_asked(length: int, crop: int, overlap: float) -> None:
+    starts = window_starts(length, crop, overlap)
+    assert starts[0] == 0
+    assert starts[-1] == max(0, length - crop)
+    steps = [after - before for before, after in itertools.pairwise(starts)]
+    assert all(step <= max(1, crop * (1 - overlap)) for step in steps)
+    assert max(steps, default=0) - min(steps, default=0) <= 1
+
+
+def test_windows_worked_by_hand() -> None:
+    # 2048 wide, crop 1024, overlap 1/3: stride 682, so 1024 more pixels take 2 gaps of 512
+    assert window_starts(2048, 1024, 1 / 3) == [0, 512, 1024]
+    assert window_starts(1024, 1024, 1 / 3) == window_starts(360, 1024, 1 / 3) == [0]
+
+
+def test_an_image_within_one_crop_is_one_window_like_whole() -> None:
+    images, seen = images_of(13, 17), []
+
+    def watched(windows: Tensor) -> Tensor:
+        seen.append(tuple(windows.shape))
+        return by_place(windows)
+
+    assert torch.equal(sliding(watched, images, (20, 20)), whole(by_place, images))
+    assert seen == [(1, 3, 13, 17)]
+
+
+def test_windows_are_batched_and_the_last_batch_may_be_smaller() -> None:
+    sizes = []
+
+    def watched(windows: Tensor) -> Tensor:
+        sizes.append(len(windows))
+        return by_place(windows)
+
+    sliding(watched, images_of(10, 50), (10, 10), overlap=0, windows_per_batch=3)
+    assert sizes == [3, 2]
+
+
+@pytest.mark.parametrize("how", [
+    Inference("whole"), Inference("sliding", (64, 64)), Inference("sliding", (9, 11)), Inference("whole", flip=True),
+    Inference("whole", scales=(0.5, 1.0))])
+def test_labels_are_the_most_probable_classes(how: Inference) -> None:
+    images = images_of(20, 31, 2)
+    labels = how.labels(by_place, images)
+    assert labels.dtype == torch.uint8
+    assert torch.equal(labels.long(), how.probabilities(by_place, images).argmax(1))
+
+
+def test_mirroring_makes_the_result_symmetric() -> None:
+    images, how = images_of(8, 12), Inference("sliding", (8, 7), flip=True)
+    mirrored = how.probabilities(by_place, images.flip(3)).flip(3)
+    torch.testing.assert_close(how.probabilities(by_place, images), mirrored)
+
+
+def test_half_precision_logits_are_averaged_in_float32() -> None:
+    probabilities = sliding(lambda windows: by_place(windows).bfloat16(), images_of(9, 30), (9, 12))
+    assert probabilities.dtype == torch.float32
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(1, 9, 30))
+
+
+def test_the_modes_are_a_table() -> None:
+    assert set(MODES) == {"whole", "sliding"}
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"mode": "slide"}, "unknown inference mode 'slide': choose whole or sliding"),
+    ({"overlap": 1.0}, "sliding overlap 1.0 must be at least 0 and less than 1"),
+    ({"crop": (0, 5)}, r"crop \(0, 5\)"),
+    ({"scales": ()}, "give one or more positive factors"),
+    ({"scales": (1.0, -0.5)}, "give one or more positive factors"),
+])
+def test_values_out_of_range_are_refused(values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Inference(**values)
+
+
+def test_a_scale_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"scale 0.01 leaves nothing of an image of 12x30"):
+        Inference(scales=(1.0, 0.01)).probabilities(by_place, images_of(12, 30))
