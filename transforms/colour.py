@@ -1,0 +1,73 @@
+"""What the camera does to a crop: colour jitter as one matrix, and blur."""
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from transforms.base import Focus, Pair
+
+# RGB to YIQ (NTSC): luma, then two axes of colour in which a change of hue is a rotation.
+YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+LUMA = YIQ[0]
+
+
+class ColorJitter:
+    """Changes brightness, contrast, saturation and hue by chance, all four in one 3x4 matrix.
+
+    With factors b, c, s uniform in [1 - strength, 1 + strength] (never below 0), a turn h uniform in [-hue, hue] and m
+    the crop's mean luma, in this order:
+
+        brightness  x -> b x
+        contrast    x -> c x + (1 - c) b m
+        saturation  x -> s x + (1 - s) luma(x)
+        hue         x -> x turned by 360 h degrees about the grey axis of YIQ, which keeps luma
+
+    All are affine and the last two leave greys alone, so together x -> c b H S x + (1 - c) b m, clipped to [0, 255] once,
+    at the end. torchvision's ColorJitter shuffles the order, clips after each step and turns the hue in HSV.
+
+    Args:
+        brightness, contrast, saturation: strengths, at least 0.
+        hue: in turns, 0 to 0.5.
+
+    Raises:
+        ValueError: a strength lies outside its range.
+    """
+
+    def __init__(self, brightness: float = 0.25, contrast: float = 0.25, saturation: float = 0.25,
+                 hue: float = 0.25) -> None:
+        if min(brightness, contrast, saturation, hue) < 0 or hue > 0.5:
+            raise ValueError(f"colour strengths {brightness}, {contrast}, {saturation} and a hue of {hue} turns: "
+                             "none may be negative and hue is at most 0.5 (--color_aug).")
+        self.strengths = (brightness, contrast, saturation)
+        self.hue = hue
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, focus: Focus, rng: np.random.Generator) -> Pair:
+        brightness, contrast, saturation = (max(0.0, rng.uniform(1 - one, 1 + one)) for one in self.strengths)
+        turn = rng.uniform(-self.hue, self.hue)
+        mean_luma = float(LUMA @ cv2.mean(image)[:3])
+        return cv2.transform(image, colour_matrix(brightness, contrast, saturation, turn, mean_luma)), label
+
+
+class GaussianBlur:
+    """Blurs with a probability, by a sigma uniform in [sigma_min, sigma_max] pixels."""
+
+    def __init__(self, probability: float = 0.5, sigma_min: float = 0.15, sigma_max: float = 1.3) -> None:
+        self.probability = probability
+        self.sigma_min = sigma_min
+        self.sigma_max = sigma_max
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, focus: Focus, rng: np.random.Generator) -> Pair:
+        if rng.random() >= self.probability:
+            return image, label
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(self.sigma_min, self.sigma_max)), label
+
+
+def colour_matrix(brightness: float, contrast: float, saturation: float, turn: float, mean_luma: float) -> np.ndarray:
+    """Returns the (3, 4) matrix of `ColorJitter`: a 3x3 matrix and an offset, for RGB in [0, 255]."""
+    saturate = saturation * np.eye(3) + (1 - saturation) * LUMA
+    cosine, sine = math.cos(2 * math.pi * turn), math.sin(2 * math.pi * turn)
+    rotate = np.linalg.inv(YIQ) @ np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]]) @ YIQ
+    offset = np.full((3, 1), (1 - contrast) * brightness * mean_luma)
+    return np.hstack([contrast * brightness * rotate @ saturate, offset])
