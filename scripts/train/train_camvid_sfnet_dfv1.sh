@@ -14,7 +14,6 @@ launch \
     --ckpt "$ROOT/logs" \
     --exp train_camvid_sfnet_dfv1 \
     --bs_mult "$(share 8)" \
-    --crop_size 360x480 \
     --max_epoch 40 \
     --lr 0.02 \
     --ohem \

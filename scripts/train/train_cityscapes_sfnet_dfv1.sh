@@ -12,7 +12,7 @@ launch \
     --bs_mult "$(share 16)" \
     --weight_decay 1e-4 \
     --poly_exp 1.0 \
-    --ohem --ohem_min_kept 100000 \
-    --color_aug 0.25 \
-    --gblur --gblur_prob 1.0 \
+    --ohem \
+    --decay_norms \
+    --gblur_prob 1.0 \
     "$@"

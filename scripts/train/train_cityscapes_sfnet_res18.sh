@@ -12,6 +12,6 @@ launch \
     --weight_decay 1e-4 \
     --poly_exp 1.0 \
     --ohem --ohem_min_kept 10000 \
-    --color_aug 0.25 \
-    --gblur --gblur_prob 1.0 \
+    --decay_norms \
+    --gblur_prob 1.0 \
     "$@"

@@ -12,7 +12,6 @@ launch \
     --ckpt "$ROOT/logs" \
     --exp train_streets_sfnet_dfv1 \
     --bs_mult "$(share 8)" \
-    --crop_size 256x512 \
     --max_epoch 10 \
     --lr 0.02 \
     "$@"

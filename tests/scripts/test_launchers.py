@@ -1,0 +1,119 @@
+"""Every launcher under scripts/: its flags are parsed by the real parser, just as the shell hands them over."""
+
+import argparse
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import train
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCHERS = sorted((ROOT / "scripts/train").glob("*.sh"))
+RECORDER = "#!/bin/sh\nfor word; do echo \"$word\"; done\n"
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> str:
+    """A stand-in for Python that prints its arguments, one a line."""
+    path = tmp_path / "python"
+    path.write_text(RECORDER)
+    path.chmod(0o755)
+    return str(path)
+
+
+def words(launcher: Path, recorder: str, *flags: str, processes: int = 1) -> list[str]:
+    """What the launcher hands to Python."""
+    env = {"PATH": os.environ["PATH"], "PYTHON": recorder, "NPROC": str(processes)}
+    done = subprocess.run(["sh", str(launcher), *flags], env=env, cwd="/", capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def parsed(launcher: Path, recorder: str, *flags: str, processes: int = 1) -> argparse.Namespace:
+    given = words(launcher, recorder, *flags, processes=processes)
+    return train.build_parser().parse_args(given[given.index(str(ROOT / "train.py")) + 1:])
+
+
+def test_there_is_a_launcher_for_each_dataset_and_network() -> None:
+    expected = {f"train_{dataset}_sfnet_{network}.sh" for dataset in ("cityscapes", "camvid", "streets")
+                for network in ("res18", "dfv1")}
+    assert expected <= {launcher.name for launcher in LAUNCHERS}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS, ids=lambda path: path.stem)
+class TestLauncher:
+    def test_is_valid_posix_shell(self, launcher: Path) -> None:
+        subprocess.run(["sh", "-n", str(launcher)], check=True)
+
+    def test_first_comment_tells_the_expected_score(self, launcher: Path) -> None:
+        comment = launcher.read_text().splitlines()[1]
+        assert re.match(r"# Expected mIoU: .*\d+(\.\d+)? %", comment), comment
+
+    def test_ends_in_the_callers_flags(self, launcher: Path) -> None:
+        assert launcher.read_text().rstrip().endswith('"$@"')
+
+    def test_real_parser_takes_its_flags(self, launcher: Path, recorder: str) -> None:
+        args = parsed(launcher, recorder)
+        _, dataset, rest = launcher.stem.split("_", 2)
+        assert args.dataset == dataset
+        assert args.exp == launcher.stem
+        assert args.arch == {"sfnet_res18": "sfnet_resnet18", "sfnet_dfv1": "sfnet_dfnetv1"}[rest]
+
+    def test_names_no_flag_twice_and_no_default(self, launcher: Path, recorder: str) -> None:
+        parser = train.build_parser()
+        given = [word.split("=")[0] for word in words(launcher, recorder) if word.startswith("--")]
+        assert len(given) == len(set(given))
+        defaults = {action.option_strings[0]: action.default for action in parser._actions if action.option_strings}
+        args = vars(parsed(launcher, recorder))
+        # what a launcher is about is said even where it happens to be the default
+        spoken = {"--arch", "--dataset", "--data_root", "--ckpt", "--exp", "--bs_mult"}
+        for flag in set(given) - spoken:
+            action = parser._option_string_actions[flag]
+            assert args[action.dest] != defaults[action.option_strings[0]], f"{flag} repeats the default"
+
+    def test_callers_flags_win(self, launcher: Path, recorder: str) -> None:
+        flags = ("--lr", "0.5", "--data_root", "elsewhere", "--exp", "mine", "--crop_size", "64x96")
+        args = parsed(launcher, recorder, *flags)
+        assert (args.lr, str(args.data_root), args.exp, tuple(args.crop_size)) == (0.5, "elsewhere", "mine", (64, 96))
+
+    def test_several_processes_share_the_global_batch(self, launcher: Path, recorder: str) -> None:
+        given = words(launcher, recorder, processes=4)
+        assert given[:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4"]
+        assert parsed(launcher, recorder, processes=4).bs_mult * 4 == parsed(launcher, recorder).bs_mult
+
+
+@pytest.mark.parametrize("launcher", [path for path in LAUNCHERS if "camvid" in path.name], ids=lambda path: path.stem)
+def test_camvid_chooses_nothing_on_test(launcher: Path, recorder: str) -> None:
+    args = parsed(launcher, recorder)
+    assert (args.train_split, args.val_split) == ("trainval", "none")
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.stem)
+def test_script_is_valid_posix_shell(script: Path) -> None:
+    subprocess.run(["sh", "-n", str(script)], check=True)
+
+
+def test_an_unknown_argument_of_run_tests_is_refused() -> None:
+    command = ["sh", str(ROOT / "scripts/run_tests.sh"), "--al"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "--al" in done.stderr
+    assert "[--all]" in done.stderr
+
+
+def test_a_python_without_torch_is_told_how_to_get_it(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    done = subprocess.run(["sh", str(LAUNCHERS[0])], env={"PATH": os.environ["PATH"], "PYTHON": str(python)},
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot import torch" in done.stderr
+    assert "quickstart.sh" in done.stderr
+
+
+def test_flags_with_spaces_reach_python_whole(recorder: str) -> None:
+    flags = ("--data_root", "/a folder/with $signs", "--exp", "two words")
+    assert words(LAUNCHERS[0], recorder, *flags)[-4:] == list(flags)

@@ -1,0 +1,63 @@
+"""What the documents say exists and works: local links and paths, commands and their flags."""
+
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "DATASETs.md", ROOT / "pretrained_models/README.md",
+             *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+BLOCK = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PROGRAM = re.compile(
+    r"\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools\.\w+))|\S*torchrun .*?(?P<run>train|eval)\.py")
+
+
+def commands(document: Path) -> Iterator[str]:
+    """Every command line of the document's shell blocks, continuation lines joined."""
+    for block in BLOCK.findall(document.read_text(encoding="utf-8")):
+        yield from filter(None, (line.strip() for line in block.replace("\\\n", " ").splitlines()))
+
+
+ALL_COMMANDS = [pytest.param(line, id=f"{document.name}: {line[:60]}") for document in DOCUMENTS if document.exists()
+                for line in commands(document)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_local_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    targets = [link.split("#")[0] for link in LINK.findall(text) if "://" not in link and not link.startswith("#")]
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_scripts_and_modules_that_are_named_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    files = set(re.findall(r"\b(?:scripts|tools|docs|tests)/[\w/]+\.\w+", text))
+    files |= {f"{module.replace('.', '/')}.py" for module in re.findall(r"-m (tools\.\w+)", text)}
+    assert sorted(file for file in files if not (ROOT / file).exists()) == []
+
+
+@pytest.mark.parametrize("line", ALL_COMMANDS)
+def test_commands_parse_with_the_real_parsers(line: str) -> None:
+    given = shlex.split(line, comments=True)
+    program = PROGRAM.match(line)
+    if program is not None:
+        name = program["file"] or program["tool"] or program["run"]
+        position = next(i for i, word in enumerate(given) if word in (f"{name}.py", name))
+        flags = given[position + 1:]
+    elif "scripts/train/" in line:
+        name, flags = "train", given[given.index(next(word for word in given if "scripts/train/" in word)) + 1:]
+    else:
+        pytest.skip("not a command with flags of ours")
+    if "--help" not in flags:
+        importlib.import_module(name).build_parser().parse_args(flags)
+
+
+def test_no_placeholder_is_left() -> None:
+    files = [*DOCUMENTS, *(ROOT / "scripts").rglob("*.sh")]
+    assert [str(path) for path in files if "@@" in path.read_text(encoding="utf-8")] == []
