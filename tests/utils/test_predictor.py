@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import network
+from utils.inference import Inference
+from utils.predictor import Predictor
+
+CPU = torch.device("cpu")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def pictures(height: int, width: int, count: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return network.build("sfnet_dfnetv1", num_classes=5)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_it_parses_as_the_network_itself_does(net: nn.Module, channels_last: bool) -> None:
+    images = pictures(64, 96, 2)
+    normalised = (images / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    with torch.no_grad():
+        expected = net.eval()(normalised)["main"]
+    predictor = Predictor(net, CPU, "fp32", MEAN, STD, channels_last)
+    torch.testing.assert_close(predictor.logits(images), expected, atol=1e-4, rtol=1e-4)
+    assert torch.equal(predictor(images).long(), predictor.logits(images).argmax(1))
+    torch.testing.assert_close(predictor.probabilities(images), expected.softmax(1), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 47), (65, 31)])
+def test_images_of_any_size_are_parsed(net: nn.Module, size: tuple[int, int]) -> None:
+    labels = Predictor(net, CPU, "fp32", MEAN, STD)(pictures(*size))
+    assert (labels.shape, labels.dtype) == ((1, *size), torch.uint8)
+
+
+def test_a_network_in_training_is_switched_to_evaluation(net: nn.Module) -> None:
+    predictor = Predictor(net, CPU, "fp32", MEAN, STD)
+    first = predictor.logits(pictures(32, 32))
+    net.train()
+    assert torch.equal(predictor.logits(pictures(32, 32)), first)
+    assert not net.training
+
+
+def test_bf16_gives_float32_probabilities_near_the_exact_ones(net: nn.Module) -> None:
+    images = pictures(64, 64)
+    exact = Predictor(net, CPU, "fp32", MEAN, STD).probabilities(images)
+    coarse = Predictor(net, CPU, "bf16", MEAN, STD).probabilities(images)
+    assert coarse.dtype == torch.float32
+    assert (coarse - exact).abs().mean() < 0.02
+
+
+def test_sliding_windows_reach_the_network(net: nn.Module) -> None:
+    images, how = pictures(40, 90), Inference("sliding", (32, 32), windows_per_batch=2)
+    assert Predictor(net, CPU, "fp32", MEAN, STD, inference=how)(images).shape == (1, 40, 90)
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(1, 3, 8, 8)])
+def test_anything_but_a_batch_of_bytes_is_refused(net: nn.Module, wrong: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"images must be \(N, 3, height, width\) uint8 RGB, not"):
+        Predictor(net, CPU, "fp32", MEAN, STD)(wrong)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from utils import visualize
+
+PALETTE = np.zeros((256, 3), np.uint8)
+PALETTE[:3] = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+NAMES = ("road", "car", "sky")
+
+
+def scene(height: int = 20, width: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    """A grey image whose left third is road, middle car and right ignored."""
+    labels = np.repeat(np.uint8([[0, 1, 255]]), height, 0).repeat(width // 3, 1)
+    return np.full((height, width, 3), 100, np.uint8), labels
+
+
+def test_a_mask_shows_each_class_in_its_colour_and_ignored_pixels_black() -> None:
+    mask = visualize.colour_mask(scene()[1], PALETTE)
+    assert [tuple(mask[0, x]) for x in (0, 15, 29)] == [(200, 0, 0), (0, 200, 0), (0, 0, 0)]
+
+
+def test_contours_run_along_borders_only() -> None:
+    edges = visualize.contours(scene()[1])
+    assert edges[:, [9, 19]].all()
+    assert edges.sum() == 2 * 20
+
+
+def test_an_overlay_blends_colours_and_leaves_ignored_pixels_as_they_are() -> None:
+    image, labels = scene()
+    picture = visualize.overlay(image, labels, PALETTE, alpha=0.5)
+    assert [tuple(picture[5, x]) for x in (3, 25)] == [(150, 50, 50), (100, 100, 100)]
+    assert picture[5, 9].min() > 150                        # the light line between road and car
+    assert (image == 100).all()
+
+
+def test_errors_are_red_hits_green_and_ignored_pixels_dark() -> None:
+    image, truth = scene()
+    picture = visualize.error_map(image, np.zeros_like(truth), truth).astype(int)
+    hit, miss, ignored = picture[5, 3], picture[5, 15], picture[5, 25]
+    assert hit[1] > hit[0]
+    assert miss[0] > miss[1]
+    assert (ignored == 33).all()
+
+
+def test_panels_hold_every_picture_under_its_title() -> None:
+    image, _ = scene(60, 90)
+    grid = visualize.panels([("image", image), ("truth", image + 50), ("errors", image + 90)], columns=2)
+    assert grid.shape[0] > 2 * 60
+    assert grid.shape[1] > 2 * 90
+    assert all((grid == value).all(2).sum() >= 60 * 90 for value in (100, 150, 190))
+
+
+@pytest.mark.parametrize("width", [40, 480, 2048])
+def test_a_legend_shows_the_classes_that_occur_the_largest_first(width: int) -> None:
+    labels = np.full((100, width), 2, np.uint8)
+    labels[:10] = 0
+    image = np.zeros((100, width, 3), np.uint8)
+    strip = visualize.with_legend(image, labels, PALETTE, NAMES)[100:]
+    places = [np.argwhere((strip == PALETTE[i]).all(2)) for i in range(3)]
+    assert strip.shape[1] == width
+    assert len(places[2])
+    assert len(places[0])
+    assert not len(places[1])
+    assert tuple(places[2].min(0)) < tuple(places[0].min(0))
+
+
+def test_a_picture_without_any_class_has_a_legend_without_entries() -> None:
+    image, labels = scene()
+    assert visualize.with_legend(image, np.full_like(labels, 255), PALETTE, NAMES).shape[1] == image.shape[1]
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    image, labels = scene()
+    image[..., 0] = 7
+    visualize.write(tmp_path / "new" / "image.png", image)
+    visualize.write(tmp_path / "ids.png", labels)
+    assert np.array_equal(cv2.imread(str(tmp_path / "new" / "image.png"))[..., ::-1], image)
+    assert np.array_equal(cv2.imread(str(tmp_path / "ids.png"), cv2.IMREAD_UNCHANGED), labels)
+
+
+def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(OSError, match="taken"):
+        visualize.write(tmp_path / "taken" / "image.png", scene()[0])

@@ -1,0 +1,146 @@
+"""Pictures of label maps: colour masks, overlays on the image, error maps, panels with titles and legends.
+
+Pictures are (H, W, 3) uint8 RGB arrays, label maps (H, W) uint8 ids, palettes (256, 3) uint8 RGB.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IGNORED = 255
+BACKGROUND, INK, FAINT = (24, 26, 30), (236, 238, 242), (150, 154, 162)
+RIGHT, WRONG = (46, 160, 84), (230, 46, 60)
+REFERENCE_WIDTH = 640                                       # of a picture whose text is drawn at scale 1
+
+
+def colour_mask(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Returns each pixel in its class's colour."""
+    return palette[labels]
+
+
+def contours(labels: np.ndarray, thickness: int = 1) -> np.ndarray:
+    """Returns (H, W) bool: where the right or lower neighbour has another id, widened to `thickness`."""
+    edges = np.zeros(labels.shape, np.uint8)
+    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edges[:-1] |= labels[:-1] != labels[1:]
+    if thickness > 1:
+        edges = cv2.dilate(edges, np.ones((thickness, thickness), np.uint8))
+    return edges.astype(bool)
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, palette: np.ndarray, alpha: float = 0.55) -> np.ndarray:
+    """Returns the image tinted with its classes' colours, with thin light lines between the classes.
+
+    Args:
+        alpha: weight of the colours, [0, 1]. Ignored pixels keep the image's.
+    """
+    picture = cv2.addWeighted(palette[labels], alpha, image, 1 - alpha, 0)
+    picture[labels == IGNORED] = image[labels == IGNORED]
+    edges = contours(labels, max(1, round(labels.shape[1] / 1500)))
+    picture[edges] = (picture[edges] * 0.45 + 255 * 0.55).astype(np.uint8)
+    return picture
+
+
+def error_map(image: np.ndarray, predictions: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Returns the image in grey, green where the prediction is right and red where it is wrong; ignored pixels dark."""
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    right, wrong = (cv2.addWeighted(np.full_like(grey, colour), weight, grey, 1 - weight, 0)
+                    for colour, weight in ((RIGHT, 0.35), (WRONG, 0.8)))
+    picture = np.where((predictions == truth)[..., None], right, wrong)
+    return np.where((truth == IGNORED)[..., None], grey // 3, picture)
+
+
+def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None) -> np.ndarray:
+    """Returns pictures of one size in a grid, row by row, each under its title.
+
+    Args:
+        titled: (title, picture) pairs.
+        columns: pictures in a row; all of them when None.
+    """
+    columns = columns or len(titled)
+    height, width = titled[0][1].shape[:2]
+    scale = _scale(width)
+    gap, bar = round(8 * scale), round(28 * scale)
+    rows = -(-len(titled) // columns)
+    canvas = _blank(rows * (bar + height) + (rows + 1) * gap, columns * width + (columns + 1) * gap)
+    for i, (title, picture) in enumerate(titled):
+        row, column = divmod(i, columns)
+        top, left = gap + row * (bar + height + gap), gap + column * (width + gap)
+        _write_text(canvas, title, left, top, bar, scale)
+        canvas[top + bar:top + bar + height, left:left + width] = picture
+    return canvas
+
+
+def legend(entries: Sequence[tuple[str, Sequence[int]]], width: int, notes: Sequence[str] | None = None) -> np.ndarray:
+    """Returns a strip of the given width: a swatch of colour and the name of each class, in as many rows as it takes.
+
+    Args:
+        entries: (name, RGB) pairs, row by row.
+        notes: a faint remark after each name, such as its share of the picture.
+    """
+    scale = _scale(width)
+    line, swatch, pad = round(26 * scale), round(14 * scale), round(8 * scale)
+    notes = notes or [""] * len(entries)
+    cell = max((swatch + 3 * pad + pad + _text_width(name, scale) + _text_width(note, scale)
+                for (name, _), note in zip(entries, notes, strict=True)), default=width)
+    columns = max(1, (width - pad) // cell)
+    cell = (width - pad) // columns
+    strip = _blank(-(-len(entries) // columns) * line + 2 * pad, width)
+    for i, ((name, rgb), note) in enumerate(zip(entries, notes, strict=True)):
+        row, column = divmod(i, columns)
+        left, top = pad + column * cell, pad + row * line
+        upper = top + (line - swatch) // 2
+        cv2.rectangle(strip, (left, upper), (left + swatch, upper + swatch), [int(value) for value in rgb], cv2.FILLED)
+        cv2.rectangle(strip, (left, upper), (left + swatch, upper + swatch), FAINT, 1)
+        end = _write_text(strip, name, left + swatch + pad, top, line, scale)
+        _write_text(strip, note, end + pad, top, line, scale, FAINT)
+    return strip
+
+
+def with_legend(picture: np.ndarray, labels: np.ndarray, palette: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Returns the picture above a legend of the classes that its label map holds, largest first."""
+    counts = np.bincount(labels.ravel(), minlength=256)[:len(names)]
+    present = [class_id for class_id in np.argsort(-counts, kind="stable") if counts[class_id]]
+    notes = [_percent(counts[class_id] / labels.size) for class_id in present]
+    entries = [(names[class_id], palette[class_id]) for class_id in present]
+    return np.concatenate([picture, legend(entries, picture.shape[1], notes)])
+
+
+def write(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture, or a label map as it is, as an image file of the path's suffix; makes the folder.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(path.suffix, picture)
+    path.write_bytes(data.tobytes())                        # unlike imwrite, this says why when it fails
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%" if share >= 0.001 else "<0.1%"
+
+
+def _scale(width: int) -> float:
+    return min(2.0, max(0.8, width / REFERENCE_WIDTH))
+
+
+def _blank(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), BACKGROUND, np.uint8)
+
+
+def _text_width(text: str, scale: float) -> int:
+    return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, 1)[0][0] if text else 0
+
+
+def _write_text(canvas: np.ndarray, text: str, left: int, top: int, line: int, scale: float,
+                colour: Sequence[int] = INK) -> int:
+    """Writes one line of text, centred on the line's height; returns where it ends."""
+    baseline = top + line // 2 + round(6 * scale)
+    cv2.putText(canvas, text, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, colour, 1, cv2.LINE_AA)
+    return left + _text_width(text, scale)
