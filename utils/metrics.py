@@ -19,20 +19,23 @@ class ConfusionMatrix:
     neither for nor against any class, and a class found in neither the truth nor a counted prediction has no IoU and is
     left out of the mean.
 
+    Args:
+        device: where `matrix` is kept; the processes of a group add it up there.
+
     Attributes:
-        matrix: (num_classes, num_classes) int64 on the CPU; rows are the truth, columns the prediction.
+        matrix: (num_classes, num_classes) int64; rows are the truth, columns the prediction.
 
     Raises:
         ValueError: more classes than a byte can number, or an `ignore_label` that is a class or no byte.
     """
 
-    def __init__(self, num_classes: int, ignore_label: int = 255) -> None:
+    def __init__(self, num_classes: int, ignore_label: int = 255, device: torch.device | str = "cpu") -> None:
         if not 1 <= num_classes <= ignore_label < _IDS:
             raise ValueError(f"num_classes {num_classes} and ignore_label {ignore_label} do not fit together: classes "
                              f"are numbered from 0, the ignored label comes after them and is at most {_IDS - 1}.")
         self.num_classes = num_classes
         self.ignore_label = ignore_label
-        self.matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def update(self, predictions: Tensor, labels: Tensor) -> None:
         """Adds the pixels of some images.
@@ -53,18 +56,19 @@ class ConfusionMatrix:
         classes = slice(self.num_classes)
         self._refuse_strangers(counts.sum(1), "labels")
         self._refuse_strangers(counts.sum(0), "predictions")
-        self.matrix += counts[classes, classes]
+        self.matrix += counts[classes, classes].to(self.matrix.device)
 
     def merge(self, other: ConfusionMatrix) -> None:
         """Adds the counts of another part of the images. Raises ValueError when it counts other classes."""
         if other.num_classes != self.num_classes:
             raise ValueError(f"cannot merge a matrix of {other.num_classes} classes into one of {self.num_classes}.")
-        self.matrix += other.matrix
+        self.matrix += other.matrix.to(self.matrix.device)
 
     def iou(self) -> Tensor:
         """Returns (num_classes,) float64: true positives over the union, NaN for a class that occurs nowhere."""
-        hits = self.matrix.diagonal()
-        return hits.double() / (self.matrix.sum(0) + self.matrix.sum(1) - hits)
+        counts = self.matrix.cpu()                          # not every device has float64
+        hits = counts.diagonal()
+        return hits.double() / (counts.sum(0) + counts.sum(1) - hits)
 
     def mean_iou(self) -> float:
         """Returns the mean IoU in [0, 1] over the classes that have one; NaN when nothing was counted."""
@@ -72,7 +76,8 @@ class ConfusionMatrix:
 
     def accuracy(self) -> Tensor:
         """Returns (num_classes,) float64: the share of each true class that is found (recall), NaN without truth."""
-        return self.matrix.diagonal().double() / self.matrix.sum(1)
+        counts = self.matrix.cpu()
+        return counts.diagonal().double() / counts.sum(1)
 
     def mean_accuracy(self) -> float:
         """Returns the mean of `accuracy` over the classes that occur in the truth."""
@@ -80,13 +85,13 @@ class ConfusionMatrix:
 
     def pixel_accuracy(self) -> float:
         """Returns the share of counted pixels that are right."""
-        return (self.matrix.trace().double() / self.matrix.sum()).item()
+        return int(self.matrix.trace()) / self.pixels if self.pixels else math.nan
 
     def frequency_weighted_iou(self) -> float:
         """Returns the IoU averaged with each class's share of the true pixels as its weight."""
         if self.pixels == 0:
             return math.nan
-        return (self.iou().nan_to_num() * self.matrix.sum(1)).sum().item() / self.pixels
+        return (self.iou().nan_to_num() * self.matrix.cpu().sum(1)).sum().item() / self.pixels
 
     @property
     def pixels(self) -> int:

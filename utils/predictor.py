@@ -32,7 +32,7 @@ class Predictor:
         self.channels_last = channels_last
         self.inference = inference or Inference("whole")
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def labels(self, images: Tensor) -> Tensor:
         """Parses (N, 3, H, W) uint8 RGB, on any device, into train ids (N, H, W) uint8 on the predictor's device."""
         with torch.inference_mode():
             return self.inference.labels(self._logits, self._prepare(images))

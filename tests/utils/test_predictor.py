@@ -31,13 +31,13 @@ def test_it_parses_as_the_network_itself_does(net: nn.Module, channels_last: boo
         expected = net.eval()(normalised)["main"]
     predictor = Predictor(net, CPU, "fp32", MEAN, STD, channels_last)
     torch.testing.assert_close(predictor.logits(images), expected, atol=1e-4, rtol=1e-4)
-    assert torch.equal(predictor(images).long(), predictor.logits(images).argmax(1))
+    assert torch.equal(predictor.labels(images).long(), predictor.logits(images).argmax(1))
     torch.testing.assert_close(predictor.probabilities(images), expected.softmax(1), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (65, 31)])
 def test_images_of_any_size_are_parsed(net: nn.Module, size: tuple[int, int]) -> None:
-    labels = Predictor(net, CPU, "fp32", MEAN, STD)(pictures(*size))
+    labels = Predictor(net, CPU, "fp32", MEAN, STD).labels(pictures(*size))
     assert (labels.shape, labels.dtype) == ((1, *size), torch.uint8)
 
 
@@ -59,10 +59,10 @@ def test_bf16_gives_float32_probabilities_near_the_exact_ones(net: nn.Module) ->
 
 def test_sliding_windows_reach_the_network(net: nn.Module) -> None:
     images, how = pictures(40, 90), Inference("sliding", (32, 32), windows_per_batch=2)
-    assert Predictor(net, CPU, "fp32", MEAN, STD, inference=how)(images).shape == (1, 40, 90)
+    assert Predictor(net, CPU, "fp32", MEAN, STD, inference=how).labels(images).shape == (1, 40, 90)
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(1, 3, 8, 8)])
 def test_anything_but_a_batch_of_bytes_is_refused(net: nn.Module, wrong: Tensor) -> None:
     with pytest.raises(ValueError, match=r"images must be \(N, 3, height, width\) uint8 RGB, not"):
-        Predictor(net, CPU, "fp32", MEAN, STD)(wrong)
+        Predictor(net, CPU, "fp32", MEAN, STD).labels(wrong)
