@@ -1,0 +1,395 @@
+"""Trains a scene parsing network: parse, build, loop, save. `python train.py --help` lists the flags."""
+from __future__ import annotations
+
+import logging
+import math
+import re
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import datasets
+import loss
+import network
+import optimizer
+import transforms
+from utils import checkpoint, distributed, precision, runs
+from utils.batches import prepare
+from utils.ema import Ema
+from utils.flags import FlagParser, add_switch, positive_int
+from utils.interrupts import Interrupted, Interrupts
+from utils.logs import RunLog, has_terminal, start_logging
+from utils.metrics import ConfusionMatrix
+from utils.predictor import Predictor
+
+log = logging.getLogger("train")
+
+RETIRED = {
+    "--local_rank": "torchrun, which tells each process its rank", "--start_epoch": "--resume logs/NAME",
+    "--trunk": "--arch", "--tb_tag": "--exp", "--dataset_dir": "--data_root", "--hardnm": "--ohem",
+    "--pre_size": "--crop_size with --scale_min and --scale_max", "--batch_size": "--bs_mult", "--epochs": "--max_epoch",
+    "--amsgrad": "--adam", "--crop_nopad": "--crop_size (a smaller image is padded and the padding ignored)",
+}
+MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "checkpoint_every", "keep",
+              "data_root", "test_mode", "print_config"}      # on --resume; anything else would be another run
+
+
+def build_parser() -> FlagParser:
+    parser = FlagParser(prog="train.py", description="Train a scene parsing network.", retired=RETIRED)
+    datasets.add_flags(parser)
+    transforms.add_flags(parser)
+    model = parser.add_argument_group("Model")
+    model.add_argument("--arch", default="sfnet_resnet18", help=f"one of: {', '.join(network.names())}")
+    add_switch(model, "--fpn_dsn_loss", default=False, help="deep supervision: an auxiliary loss at each pyramid level")
+    model.add_argument("--pretrained", default="auto", help="ImageNet weights of the backbone: auto (the architecture's "
+                       "file in pretrained_models/), none (random weights) or a path")
+    model.add_argument("--snapshot", help="start from this checkpoint's weights (fine-tuning; to go on, use --resume)")
+    add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
+    add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
+    loss.add_flags(parser)
+    optimizer.add_flags(parser)
+    precision.add_flags(parser)
+    run = parser.add_argument_group("Runtime")
+    run.add_argument("--exp", help="name of the run's folder (default: DATASET_ARCH)")
+    run.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
+    run.add_argument("--tb_path", help="folder of the TensorBoard files (default: tb/ in the run's folder)")
+    run.add_argument("--resume", help="folder of a run: go on exactly where it stopped, with its own flags")
+    run.add_argument("--seed", type=int, default=0, help="of the weights, the order and the augmentation")
+    run.add_argument("--bs_mult", type=positive_int, default=2, help="images in a batch, per process")
+    run.add_argument("--max_epoch", type=positive_int, default=300, help="epochs to train")
+    run.add_argument("--max_iters", type=positive_int, help="steps to train, instead of --max_epoch")
+    run.add_argument("--eval_epoch", type=positive_int, default=10, help="first epoch that is scored, counted from 1")
+    run.add_argument("--eval_every", type=positive_int, default=10, help="epochs between scores; the last is scored")
+    run.add_argument("--log_every", type=positive_int, default=20, help="steps between log lines")
+    run.add_argument("--checkpoint_every", default="10m", help="steps (200) or minutes (10m) between checkpoints")
+    run.add_argument("--keep", type=positive_int, default=2, help="checkpoints kept, besides last.pth and best.pth")
+    add_switch(run, "--test_mode", default=False, help="run everything for a few steps and images")
+    add_switch(run, "--print_config", default=False, help="print each effective value and its origin, then stop")
+    return parser
+
+
+def parse(argv: Sequence[str] | None = None) -> Namespace:
+    """Returns the effective flags: a resumed run's own, or the defaults, with the command line's over them."""
+    parser = build_parser()
+    args, given = parser.parse_args(argv), parser.given(argv)
+    if args.resume:
+        try:
+            stored = {name: tuple(value) if isinstance(value, list) else value
+                      for name, value in runs.read_args(Path(args.resume)).items()}
+        except (OSError, ValueError) as error:
+            parser.error(str(error))
+        for name, value in given.items():
+            if name not in MAY_CHANGE and stored.get(name) != value:
+                parser.error(f"--{name} {value} would make it another run than {args.resume}, which has "
+                             f"{stored.get(name)}: leave it out, or start a new run under another --exp")
+        args = Namespace(**{**stored, **{name: value for name, value in given.items() if name in MAY_CHANGE}})
+    try:
+        args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
+    except ValueError as error:
+        parser.error(str(error))
+    args.exp = args.exp or f"{args.dataset}_{args.arch}"
+    if not re.fullmatch(r"\d+m?", args.checkpoint_every):
+        parser.error(f"--checkpoint_every {args.checkpoint_every}: give steps (200) or minutes (10m)")
+    if args.print_config:
+        for name, value in sorted(vars(args).items()):
+            print(f"{name:20} {value!s:28} {'command line' if name in given else 'run' if args.resume else 'default'}")
+    return args
+
+
+class Training:
+    """A run: everything that a checkpoint holds, and the steps that change it."""
+
+    def __init__(self, args: Namespace) -> None:
+        self.args = args
+        self.folder = Path(args.ckpt) / args.exp
+        self.device = precision.default_device()
+        self.precision = precision.resolve_precision(args.precision, self.device)
+        torch.manual_seed(args.seed)
+
+        self.spec = datasets.spec(args.dataset)
+        transform = transforms.train_transform(
+            args.crop_size, args.scale_min, args.scale_max, args.flip, args.color_aug, args.gblur, args.gblur_prob)
+        train_set = datasets.build(args.dataset, args.data_root, args.train_split, transform)
+        self.val_set = None
+        if args.val_split != "none":
+            self.val_set = datasets.build(args.dataset, args.data_root, args.val_split)
+        self.sampler = datasets.PlanSampler(datasets.EpochPlan(len(train_set), args.seed), args.bs_mult,
+                                            distributed.rank(), distributed.world_size())
+        self.loader = datasets.train_loader(train_set, self.sampler, args.num_workers)
+        self.total_steps = args.max_iters or args.max_epoch * len(self.sampler)
+        if args.test_mode:
+            self.total_steps = min(self.total_steps, 4)
+
+        self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss)
+        said = [] if args.resume else self._load_weights()
+        self.net.to(self.device, memory_format=torch.channels_last if args.channels_last else torch.contiguous_format)
+        self.ema = Ema(self.net, args.ema_decay) if args.ema_decay else None
+        self.model = distributed.wrap(self.net, self.device)
+        self.criterion = loss.build(
+            ohem=args.ohem, ohem_thresh=args.ohem_thresh, ohem_min_kept=args.ohem_min_kept,
+            batch_pixels=args.bs_mult * args.crop_size[0] * args.crop_size[1], deep_supervision=args.fpn_dsn_loss,
+            aux_weight=args.aux_weight)
+        self.optimizer = optimizer.build(
+            self.net, optimizer=args.optimizer, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay,
+            decay_norms=args.decay_norms)
+        self.schedule = optimizer.build_schedule(
+            self.optimizer, total_steps=self.total_steps, lr_schedule=args.lr_schedule, poly_exp=args.poly_exp,
+            warmup_steps=args.warmup_steps)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+        self.step = 0                   # steps done
+        self.validated = 0              # the step of the last validation
+        self.mean_iu: float | None = None
+        self.best: float | None = None
+        self._open(train_set.samples)
+        for line in said:
+            log.info(line)
+
+    def fit(self, interrupts: Interrupts) -> None:
+        """Trains to the last step, scoring and saving on the way.
+
+        Raises:
+            Interrupted: a signal came; nothing of the step that was under way is lost.
+            ValueError: the loss is no longer finite.
+        """
+        self.interrupts = interrupts
+        if self._validation_due():                          # a resumed run may have stopped in the middle of it
+            self.validate()
+        window, saved_at = Window(), time.monotonic()
+        for batch in self._batches():
+            window.add(self.train_step(batch), images=len(batch["name"]) * distributed.world_size())
+            self.step += 1
+            if self.step % self.args.log_every == 0 or self.step == self.total_steps:
+                self._log(window)
+                window = Window()
+            if self._validation_due():
+                self.validate()
+                self.save()
+                window, saved_at = Window(), time.monotonic()
+            elif self._checkpoint_due(saved_at):
+                self.save()
+                window, saved_at = Window(), time.monotonic()
+            self.log.bar.update(self.step - self.log.bar.n)
+            interrupts.check()
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """One step of the optimiser; returns the weighted terms of the loss."""
+        batch = prepare(batch, self.device, self.spec.mean, self.spec.std, self.args.channels_last)
+        self.model.train()
+        with precision.autocast(self.device, self.precision):
+            outputs = self.model(batch["image"], upsample=False)
+        terms = self.criterion(outputs, batch["label"])
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(sum(terms.values())).backward()
+        if self.args.clip_grad:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.args.clip_grad)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.rate = self.optimizer.param_groups[0]["lr"]    # what this step used
+        self.schedule.step()
+        if self.ema:
+            self.ema.update(self.net, self.step)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def validate(self) -> None:
+        """Scores every image of the validation split once, with the averaged weights where there are any."""
+        assert self.val_set is not None
+        predictor = Predictor(self.ema.net if self.ema else self.net, self.device, self.precision, self.spec.mean,
+                              self.spec.std, self.args.channels_last)
+        indices = range(distributed.rank(), len(self.val_set), distributed.world_size())
+        if self.args.test_mode:
+            indices = indices[:2]
+        matrix = ConfusionMatrix(self.spec.num_classes, device=self.device)
+        for sample in tqdm(datasets.eval_loader(self.val_set, self.args.num_workers, indices), "validation", leave=False,
+                           unit="image", disable=not (has_terminal() and distributed.is_main())):
+            matrix.update(predictor.labels(sample["image"]), sample["label"].to(self.device))
+            self.interrupts.check()
+        distributed.all_reduce_sum_(matrix.matrix)
+        self.mean_iu, self.validated = matrix.mean_iou(), self.step
+        scores = matrix.summary(self.spec.names)
+        self.log.write("validation", self.step, epoch=self._epoch(),
+                       **{name: scores[name] for name in ("mIoU", "pixel_accuracy", "per_class_IoU")})
+        log.info("validation after step %d: mIoU %.2f %% on %s", self.step, 100 * self.mean_iu, self.args.val_split)
+
+    def save(self) -> None:
+        """Writes the checkpoint of this step, and points `best.pth` at it when its score is the best so far."""
+        if not distributed.is_main():
+            return
+        is_best = self.validated == self.step and self.mean_iu is not None and self.mean_iu > (self.best or -1)
+        if is_best:
+            self.best = self.mean_iu
+        epoch, position = divmod(self.step, len(self.sampler))
+        path = checkpoint.save(self.folder, {
+            "format": checkpoint.FORMAT, "arch": self.args.arch, "num_classes": self.spec.num_classes,
+            "dataset": self.args.dataset, "classes": list(self.spec.names),
+            "state_dict": network.weights.published_state_dict(self.net),
+            "ema": network.weights.published_state_dict(self.ema.net) if self.ema else None,
+            "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(), "sampler": {"epoch": epoch, "step": position},
+            "rng": {"cpu": torch.get_rng_state(),
+                    "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None},
+            "epoch": epoch, "step": self.step, "validated": self.validated, "mean_iu": self.mean_iu, "best": self.best,
+            "args": vars(self.args),
+        }, self.step, self.args.keep)
+        if is_best:
+            checkpoint.point(self.folder / "best.pth", path)
+
+    def summarise(self) -> None:
+        """Says where everything is and how to go on."""
+        best = f", best mIoU {100 * self.best:.2f} % in best.pth" if self.best is not None else ""
+        root = f" --data_root {self.args.data_root}"
+        split = self.val_set.split if self.val_set else "test"
+        log.info("Done: %d steps%s.", self.step, best)
+        log.info("  weights      %s", self.folder / "last.pth")
+        log.info("  metrics      %s and TensorBoard: tensorboard --logdir %s", self.log.path, self.log.folder)
+        log.info("  score        python eval.py --snapshot %s --dataset %s%s --split %s", self.folder / "last.pth",
+                 self.args.dataset, root, split)
+        log.info("  your images  python -m tools.demo --snapshot %s --input FOLDER --out FOLDER", self.folder / "last.pth")
+
+    def close(self) -> None:
+        self.log.close()
+
+    def _load_weights(self) -> list[str]:
+        """Fills the network from --snapshot, or its backbone from --pretrained; returns what to say of it."""
+        if self.args.snapshot:
+            report = network.weights.load(self.net, self.args.snapshot, self.args.reset_classifier, self.args.init_aux)
+            return [f"{self.args.snapshot}: {report}"]
+        loaded = network.weights.load_imagenet(self.net, self.args.arch, self.args.pretrained)
+        return [f"backbone from ImageNet: {loaded}"] if loaded else ["starting from random weights (--pretrained none)"]
+
+    def _open(self, samples: Sequence[datasets.Sample]) -> None:
+        """Makes the run's folder, or goes on in it; starts the logs."""
+        main = distributed.is_main()
+        if main and not self.args.resume:
+            data_files = [path for sample in samples for path in (sample.image, sample.label) if path]
+            runs.create(self.folder, vars(self.args), runs.environment(self.device, self.precision, data_files))
+        start_logging(self.folder if main else None)
+        if self.args.resume:
+            self._restore()
+        tensorboard = Path(self.args.tb_path) / self.args.exp if self.args.tb_path else self.folder / "tb"
+        self.log = RunLog(self.folder, tensorboard, self.step, self.total_steps)
+        parameters = sum(one.numel() for one in self.net.parameters())
+        log.info("%s (%.2f M parameters) on %s, %s: %d images, %d steps of %d x %d process(es), in %s", self.args.arch,
+                 parameters / 1e6, self.args.dataset, self.precision, len(samples), self.total_steps, self.args.bs_mult,
+                 distributed.world_size(), self.folder)
+
+    def _restore(self) -> None:
+        """Takes the state of the run's newest whole checkpoint."""
+        state = checkpoint.newest(self.folder, network.weights.read)
+        if state is None:
+            log.info("no checkpoint yet in %s: starting at step 0", self.folder)
+            self._load_weights()
+            return
+        network.weights.load(self.net, state)
+        if self.ema:
+            network.weights.load(self.ema.net, state, ema=True)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"]["cpu"])
+        if self.device.type == "cuda" and state["rng"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
+        self.step, self.validated, self.mean_iu, self.best = (
+            state[name] for name in ("step", "validated", "mean_iu", "best"))
+        log.info("going on from step %d of %d", self.step, self.total_steps)
+
+    def _batches(self) -> Iterator[dict[str, Any]]:
+        """Yields this process's batches from the current step to the last, epoch after epoch."""
+        while self.step < self.total_steps:
+            self.sampler.set_position(*divmod(self.step, len(self.sampler)))
+            for batch in self.loader:
+                yield batch
+                if self.step >= self.total_steps:
+                    return
+
+    def _epoch(self) -> float:
+        return self.step / len(self.sampler)
+
+    def _validation_due(self) -> bool:
+        """Whether this step ends an epoch that is to be scored, or the run, and has not been scored."""
+        if self.val_set is None or self.validated == self.step or self.step == 0:
+            return False
+        epoch, rest = divmod(self.step, len(self.sampler))
+        after = epoch - self.args.eval_epoch
+        return self.step == self.total_steps or (rest == 0 and after >= 0 and after % self.args.eval_every == 0)
+
+    def _checkpoint_due(self, saved_at: float) -> bool:
+        every = self.args.checkpoint_every
+        if self.step == self.total_steps:
+            return True
+        if every.endswith("m"):
+            return time.monotonic() - saved_at > 60 * int(every[:-1])
+        return self.step % int(every) == 0
+
+    def _log(self, window: Window) -> None:
+        terms, seconds = window.means(), window.seconds()
+        total = sum(terms.values())
+        if not math.isfinite(total):
+            raise ValueError(f"the loss is {total} after step {self.step} (learning rate {self.rate:.3g}): lower --lr, clip "
+                             f"with --clip_grad 10, or try --precision fp32. The last checkpoint in {self.folder} is "
+                             "from before.")
+        speed = window.images / seconds
+        left = timedelta(seconds=round((self.total_steps - self.step) * seconds / window.steps))
+        self.log.write("train", self.step, epoch=self._epoch(), loss=total, terms=terms, lr=self.rate, images_per_second=speed)
+        parts = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
+        self.log.progress(f"epoch {self._epoch():.2f} step {self.step}/{self.total_steps} loss {total:.3f} ({parts}) "
+                          f"lr {self.rate:.2e} {speed:.1f} images/s {left} left")
+
+
+class Window:
+    """What happened since the last log line; the losses stay on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.steps = self.images = 0
+        self.totals: dict[str, Tensor] = {}
+
+    def add(self, terms: dict[str, Tensor], images: int) -> None:
+        self.steps += 1
+        self.images += images
+        for name, term in terms.items():
+            self.totals[name] = self.totals[name] + term if name in self.totals else term
+
+    def means(self) -> dict[str, float]:
+        return {name: float(total) / self.steps for name, total in self.totals.items()}
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    if args.print_config:
+        return 0
+    distributed.start()
+    run = None
+    try:
+        run = Training(args)
+        with Interrupts() as interrupts:
+            run.fit(interrupts)
+        run.summarise()
+    except Interrupted as stopped:
+        run.save()
+        log.info("%s: saved at step %d. Go on with: python train.py --resume %s", stopped, run.step, run.folder)
+        return stopped.exit_code
+    except (ValueError, OSError) as error:
+        log.error("train.py: error: %s", error, exc_info=True)
+        return 2
+    finally:
+        if run:
+            run.close()
+        distributed.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Checkpoints that a crash at any instant leaves readable: written beside, synced, renamed, and checked by checksum."""
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT = "sfsegnets/1"
+SUFFIX = ".sha256"                                          # the checksum stands in a small file beside the checkpoint
+
+log = logging.getLogger(__name__)
+
+
+def save(folder: Path, payload: dict[str, Any], step: int, keep: int) -> Path:
+    """Writes `checkpoints/step_<n>.pth` under a run's folder, points `last.pth` at it and removes the oldest.
+
+    Args:
+        keep: how many steps' files stay, at least 1.
+
+    Raises:
+        OSError: the disk is full or not writable; what was there before is untouched, and the message says so.
+    """
+    path = folder / "checkpoints" / f"step_{step}.pth"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    try:
+        with beside.open("wb") as file:
+            torch.save(payload, file)
+            file.flush()
+            os.fsync(file.fileno())
+        checksum = path.with_suffix(path.suffix + SUFFIX)
+        write_text(checksum, sha256(beside) + "\n")
+        beside.replace(path)
+        _sync_folder(path.parent)
+        point(folder / "last.pth", path)
+    except (OSError, RuntimeError) as error:                # torch's zip writer turns a full disk into a RuntimeError
+        beside.unlink(missing_ok=True)
+        raise OSError(f"the checkpoint of step {step} could not be written to {path.parent} ({error}): free some "
+                      "space or mend the permissions, then go on with --resume from the one before") from error
+    for old in saved(folder)[keep:]:
+        old.with_suffix(old.suffix + SUFFIX).unlink(missing_ok=True)
+        old.unlink()
+    return path
+
+
+def saved(folder: Path) -> list[Path]:
+    """Returns the step checkpoints of a run's folder, newest first."""
+    return sorted((folder / "checkpoints").glob("step_*.pth"), key=lambda path: int(path.stem[5:]), reverse=True)
+
+
+def newest(folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
+    """Reads the newest checkpoint that is whole, warning of each that is not; None where there never was one.
+
+    Args:
+        read: the safe reader (`network.weights.read`).
+
+    Raises:
+        ValueError: there are checkpoints, but all are damaged.
+    """
+    paths = saved(folder)
+    for path in paths:
+        checksum = path.with_suffix(path.suffix + SUFFIX)
+        if not checksum.is_file() or checksum.read_text().strip() != sha256(path):
+            log.warning("%s is damaged (its checksum differs): falling back to the checkpoint before it", path)
+            continue
+        return read(path)
+    if paths:
+        raise ValueError(f"every checkpoint in {folder / 'checkpoints'} is damaged: nothing is left to resume from. "
+                         "Start anew under another --exp.")
+    return None
+
+
+def point(link: Path, target: Path) -> None:
+    """Makes `link` the same file as `target` in one step: a hard link, or a copy where the disk has none."""
+    beside = link.with_suffix(".tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(target, beside)
+    except OSError:
+        shutil.copyfile(target, beside)
+    beside.replace(link)
+    _sync_folder(link.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    beside = path.with_name(path.name + ".tmp")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """Returns the file's SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes renames in the folder durable, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

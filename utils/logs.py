@@ -1,0 +1,97 @@
+"""What a run says while it goes on: the terminal, train.log, metrics.jsonl and TensorBoard, from one place."""
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from utils.checkpoint import write_text
+
+log = logging.getLogger(__name__)
+
+
+def start_logging(folder: Path | None) -> None:
+    """Sends the log to the terminal, above any progress bar, and to `train.log` in the folder if one is given."""
+    handlers: list[logging.Handler] = [_AboveTheBar()]
+    if folder is not None:
+        file = logging.FileHandler(folder / "train.log")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers.append(file)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
+
+
+class _AboveTheBar(logging.Handler):
+    """Prints a line without tearing the progress bar apart; what the bar shows is not said twice.
+
+    An error is one line here; where it came from stands in `train.log`.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "progress", False) and has_terminal():
+            return
+        tqdm.write(record.getMessage(), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
+        sys.stdout.flush()
+
+
+def has_terminal() -> bool:
+    """Whether a progress bar can be drawn."""
+    return sys.stderr.isatty()
+
+
+class RunLog:
+    """The metrics of a run, written to `metrics.jsonl` and TensorBoard, and the progress bar.
+
+    Args:
+        folder: the run's.
+        tensorboard: folder of the TensorBoard files.
+        step: what a resumed run goes on from; what was logged after it is forgotten, so that no step stands twice.
+        total_steps: length of the bar, which is drawn only on a terminal.
+    """
+
+    def __init__(self, folder: Path, tensorboard: Path, step: int, total_steps: int) -> None:
+        self.folder, self.path = tensorboard, folder / "metrics.jsonl"
+        self._forget_after(step)
+        self.file = self.path.open("a")
+        self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None)
+        self.bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True, disable=not has_terminal())
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """Adds one object {"kind", "step", **values}; numbers also become TensorBoard's `<kind>/<name>`."""
+        self.file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        self.file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self.tensorboard.add_scalar(f"{kind}/{name}", value, step)
+            elif isinstance(value, dict):
+                for part, number in value.items():
+                    if number is not None:
+                        self.tensorboard.add_scalar(f"{kind}/{name}/{part}", number, step)
+        self.tensorboard.flush()
+
+    def progress(self, line: str) -> None:
+        """Says how the run goes: beside the bar on a terminal, as a line elsewhere, in `train.log` always."""
+        self.bar.set_postfix_str(line)
+        log.info(line, extra={"progress": True})
+
+    def close(self) -> None:
+        self.bar.close()
+        self.file.close()
+        self.tensorboard.close()
+
+    def _forget_after(self, step: int) -> None:
+        """Drops what was logged after a step, and a last line that a crash cut short."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except json.JSONDecodeError:
+                continue
+        write_text(self.path, "".join(f"{line}\n" for line in kept))

@@ -1,0 +1,61 @@
+"""Devices and the precision of a forward pass."""
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+
+from utils.flags import add_switch
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Declares how a network runs, for every program that runs one."""
+    group = parser.add_argument_group("Precision")
+    group.add_argument("--precision", choices=PRECISIONS,
+                       help="of the network; without it bf16 where the device is fast at it, else fp32")
+    add_switch(group, "--channels_last", default=True, help="lay images and features out channels last")
+    add_switch(group, "--compile", default=False, help="compile the network (torch.compile; needs a C++ compiler)")
+
+
+def default_device() -> torch.device:
+    """Returns this process's GPU where there is one, else Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def resolve_precision(precision: str | None, device: torch.device) -> str:
+    """Returns the named precision, or for None bf16 where the device is fast at it and fp32 elsewhere.
+
+    Raises:
+        ValueError: the device cannot run the precision.
+    """
+    if precision is None:
+        return "bf16" if _fast_at_bf16(device) else "fp32"
+    if precision == "fp16" and device.type != "cuda":
+        raise ValueError(f"--precision fp16 needs a CUDA GPU, but this runs on {device.type}: use bf16 or fp32")
+    return precision
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Returns the context in which a network runs at a precision; nothing for fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=PRECISIONS[precision])
+
+
+def _fast_at_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & _cpu_features())
+
+
+def _cpu_features() -> set[str]:
+    """The x86 feature flags as Linux lists them; empty where there is no such list."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    return {word for line in lines if line.startswith("flags") for word in line.split()}

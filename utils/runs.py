@@ -1,0 +1,85 @@
+"""A run's folder: made once, described by args.json and env.json."""
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from utils.checkpoint import write_text
+
+ROOT = Path(__file__).parent.parent
+
+
+def create(folder: Path, args: dict[str, Any], environment: dict[str, Any]) -> None:
+    """Makes the run's folder with `args.json` (the effective flags) and `env.json`.
+
+    Raises:
+        FileExistsError: a run is there already.
+        PermissionError: the folder cannot be written.
+    """
+    if (folder / "args.json").exists():
+        raise FileExistsError(f"{folder} already holds a run: go on with it by --resume {folder}, or name another "
+                              "with --exp")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "env.json", json.dumps(environment, indent=2) + "\n")
+    write_text(folder / "args.json", json.dumps(args, indent=2) + "\n")
+
+
+def read_args(folder: Path) -> dict[str, Any]:
+    """Returns the effective flags of the run in a folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    path = folder / "args.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"--resume {folder}: no run is there (it has no args.json). Give the folder of a run, "
+                                "for example logs/NAME.")
+    return json.loads(path.read_text())
+
+
+def environment(device: torch.device, precision: str, data_files: Iterable[Path]) -> dict[str, Any]:
+    """Returns what a number depends on besides the flags: code, versions, machine, and which data files there were."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "diff": _git("diff", "HEAD"),
+        "command": [sys.executable, *sys.argv],
+        "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
+        "machine": platform.platform(), "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "precision": precision,
+        "data": _listing_hash(data_files),
+    }
+
+
+def _git(*words: str) -> str | None:
+    """The output of a git command in this checkout; None where there is no git or no checkout."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+                platform.processor())
+
+
+def _listing_hash(files: Iterable[Path]) -> dict[str, Any]:
+    """A count and a hash over the names and sizes of the files, without reading them."""
+    digest, count = hashlib.sha256(), 0
+    for path in files:
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        count += 1
+    return {"files": count, "sha256_of_names_and_sizes": digest.hexdigest()}
