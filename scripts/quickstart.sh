@@ -36,9 +36,9 @@ step Done
 cat <<END
 mIoU $miou % over the 19 classes of the held-out street scenes ($RUN/score.json)
 
-Look at    $ROOT/$RUN/pictures                  what the network saw, over each picture
-           .venv/bin/tensorboard --logdir logs  curves
-Try        .venv/bin/python -m tools.demo --snapshot $RUN/last.pth --input FOLDER --out FOLDER   your own pictures
-           sh scripts/train/train_camvid_sfnet_dfv1.sh                                  real frames, see DATASETs.md
-           sh scripts/run_tests.sh                                                      every check and test
+Look at   $ROOT/$RUN/pictures
+Curves    .venv/bin/pip install tensorboard && .venv/bin/tensorboard --logdir logs
+Next      .venv/bin/python -m tools.demo --snapshot $RUN/last.pth --input FOLDER --out FOLDER    your own pictures
+          sh scripts/train/train_camvid_sfnet_dfv1.sh    real frames (see DATASETs.md)
+          sh scripts/run_tests.sh                        every check and test
 END
