@@ -1,0 +1,65 @@
+"""The pinhole camera, and the bend of the road it looks along."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.street_scenes.dice import Dice
+
+NEAREST = 0.7                                                # metres; nothing is projected from closer than this
+
+
+@dataclass(frozen=True)
+class Camera:
+    """World axes in metres: x to the right, y up from the ground, z ahead; pixels: u to the right, v down.
+
+    A place on the street is (d, z): d metres to the right of the camera's own lane, following the road as it bends.
+    """
+
+    image_height: int
+    image_width: int
+    focal: float                                             # pixels
+    centre: float                                            # u of the direction straight ahead
+    horizon: float                                           # v of the horizon
+    eye: float                                               # metres above the ground
+    bend: float                                              # metres sideways per squared metre ahead
+    bend_start: float
+
+    @staticmethod
+    def drawn(dice: Dice, height: int, width: int) -> "Camera":
+        bend = dice.pick((0.0, 1.0)) * dice.uniform(-0.004, 0.004)
+        return Camera(
+            image_height=height,
+            image_width=width,
+            focal=width * dice.uniform(0.72, 0.95),
+            centre=width * dice.uniform(0.42, 0.58),
+            horizon=height * dice.uniform(0.36, 0.48),
+            eye=dice.uniform(1.45, 2.3),
+            bend=bend,
+            bend_start=dice.uniform(5.0, 25.0),
+        )
+
+    def x_of(self, d: float, z: float) -> float:
+        beyond = max(z - self.bend_start, 0.0)
+        return d + self.bend * beyond * beyond
+
+    def heading(self, z: float) -> tuple[float, float]:
+        """The road's direction at z as a unit vector (x, z). Arithmetic and square root only: exact everywhere."""
+        slope = 2.0 * self.bend * max(z - self.bend_start, 0.0)
+        length = (1.0 + slope * slope) ** 0.5
+        return slope / length, 1.0 / length
+
+    def scale(self, z: float) -> float:
+        """Pixels per metre at distance z."""
+        return self.focal / max(z, NEAREST)
+
+    def project(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """World coordinates, each (N,) -> pixels (N, 2), float64 (u, v)."""
+        scale = self.focal / np.maximum(z, NEAREST)
+        return np.stack([self.centre + x * scale, self.horizon - (y - self.eye) * scale], axis=1)
+
+    def ground(self, places: list[tuple[float, float]]) -> np.ndarray:
+        """Places (d, z) on the street -> pixels (N, 2)."""
+        d, z = np.array(places).T
+        beyond = np.maximum(z - self.bend_start, 0.0)
+        return self.project(d + self.bend * beyond * beyond, np.zeros_like(z), z)

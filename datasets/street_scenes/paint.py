@@ -1,0 +1,40 @@
+"""Colours. Every kind of thing is drawn from wide, overlapping mixtures, so that a colour alone tells little about a class."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datasets.street_scenes.dice import Colour, Dice
+
+GREYS: tuple[Colour, ...] = ((70, 70, 72), (98, 97, 96), (126, 125, 122), (152, 150, 146), (182, 180, 176))
+PLASTERS: tuple[Colour, ...] = ((196, 180, 150), (178, 150, 118), (206, 200, 186), (168, 138, 120), (150, 156, 150), (132, 140, 152))
+BRICKS: tuple[Colour, ...] = ((142, 82, 66), (122, 88, 72), (160, 112, 84), (104, 76, 66))
+LEAVES: tuple[Colour, ...] = ((74, 98, 52), (92, 112, 64), (60, 80, 56), (112, 112, 62), (128, 102, 58), (100, 104, 84))
+LAWNS: tuple[Colour, ...] = ((96, 118, 66), (120, 124, 78), (134, 120, 88), (112, 104, 84), (140, 134, 112), (84, 100, 62))
+LACQUERS: tuple[Colour, ...] = (
+    (206, 206, 204), (150, 152, 154), (90, 92, 96), (44, 46, 50), (150, 48, 44), (52, 72, 120), (66, 96, 82), (176, 148, 84),
+)
+LIVERIES: tuple[Colour, ...] = ((188, 162, 74), (160, 58, 52), (62, 88, 140), (196, 194, 188), (74, 120, 92), (142, 140, 136))
+CLOTHES: tuple[Colour, ...] = (
+    (46, 48, 56), (70, 76, 96), (120, 60, 56), (150, 146, 138), (92, 104, 78), (196, 192, 184), (104, 84, 70), (168, 132, 84),
+)
+SKINS: tuple[Colour, ...] = ((206, 164, 138), (176, 128, 100), (128, 88, 66), (96, 66, 52))
+SIGNALS: tuple[Colour, ...] = ((186, 44, 40), (44, 78, 160), (212, 176, 56), (222, 220, 214), (40, 116, 82))
+STRAYS: tuple[Colour, ...] = (*GREYS, (196, 180, 150), (142, 82, 66), (92, 112, 64), (110, 120, 140))
+
+
+def colour(dice: Dice, anchors: Sequence[Colour], spread: float = 14.0, stray: float = 0.1) -> Colour:
+    """One of the anchors, or now and then a colour that any other thing could have, changed in brightness and hue."""
+    red, green, blue = dice.pick(STRAYS if dice.chance(stray) else anchors)
+    gain = dice.uniform(0.75, 1.2)
+    red, green, blue = (channel * gain + dice.uniform(-spread, spread) for channel in (red, green, blue))
+    return red, green, blue
+
+
+def lit(base: Colour, brightness: float) -> Colour:
+    return base[0] * brightness, base[1] * brightness, base[2] * brightness
+
+
+def mix(one: Colour, other: Colour, share: float) -> Colour:
+    """`share` of the other colour in the one."""
+    keep = 1.0 - share
+    return one[0] * keep + other[0] * share, one[1] * keep + other[1] * share, one[2] * keep + other[2] * share
