@@ -28,7 +28,7 @@ else
 fi
 
 step "Scoring the held-out scenes"
-"$PYTHON" eval.py --snapshot $RUN/last.pth --dataset streets --data_root $DATA --split val \
+"$PYTHON" eval.py --snapshot $RUN/last.pth --data_root $DATA --split val \
     --json $RUN/score.json --dump_images --ckpt_path $RUN/pictures || exit
 
 miou=$("$PYTHON" -c 'import json, sys; print("%.1f" % (100 * json.load(open(sys.argv[1]))["mIoU"]))' $RUN/score.json) || exit
@@ -36,7 +36,7 @@ step Done
 cat <<END
 mIoU $miou % over the 19 classes of the held-out street scenes ($RUN/score.json)
 
-Look at   $ROOT/$RUN/pictures
+Look at   $ROOT/$RUN/pictures/panels    image, truth, prediction, errors
 Curves    .venv/bin/pip install tensorboard && .venv/bin/tensorboard --logdir logs
 Next      .venv/bin/python -m tools.demo --snapshot $RUN/last.pth --input FOLDER --out FOLDER    your own pictures
           sh scripts/train/train_camvid_sfnet_dfv1.sh    real frames (see DATASETs.md)

@@ -45,10 +45,10 @@ end_to_end() {
     "$PYTHON" -m tools.make_streets --out "$SCRATCH/streets" --train 8 --val 4 --size 128x256 --workers 1 &&
         NPROC=1 sh scripts/train/train_streets_sfnet_dfv1.sh --data_root "$SCRATCH/streets" --ckpt "$SCRATCH/logs" \
             --exp tiny --crop_size 64x128 --bs_mult 4 --max_epoch 2 --num_workers 0 &&
-        "$PYTHON" eval.py --snapshot "$SCRATCH/logs/tiny/last.pth" --dataset streets --data_root "$SCRATCH/streets" \
-            --split val --json "$SCRATCH/score.json" --dump_images --ckpt_path "$SCRATCH/score" &&
+        "$PYTHON" eval.py --snapshot "$SCRATCH/logs/tiny/last.pth" --data_root "$SCRATCH/streets" --split val \
+            --json "$SCRATCH/score.json" --dump_images --ckpt_path "$SCRATCH/score" &&
         "$PYTHON" -m tools.demo --snapshot "$SCRATCH/logs/tiny/last.pth" --out "$SCRATCH/demo" \
-            --input "$SCRATCH/streets/leftImg8bit/val" &&
+            --input "$SCRATCH"/streets/leftImg8bit/val/* &&
         test -s "$SCRATCH/score.json" &&
         test -n "$(find "$SCRATCH/demo" -name '*.png')"
 }
