@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import math
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from utils.flags import add_switch, positive_int, size
 
 # normalised images (N, 3, H, W) -> logits (N, K, H, W)
 Predict = Callable[[Tensor], Tensor]
@@ -97,6 +101,12 @@ class Inference:
         if not self.scales or any(not 0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"scales {self.scales}: give one or more positive factors, such as 0.5, 1.0, 2.0.")
 
+    def __str__(self) -> str:
+        windows = f" windows of {self.crop[0]}x{self.crop[1]} overlapping by {self.overlap:.3g}"
+        scales = ", ".join(f"{scale:g}" for scale in self.scales)
+        return (f"{self.mode}{windows if self.mode == 'sliding' else ''} at scale {scales}"
+                f"{', mirrored as well' if self.flip else ''}")
+
     def probabilities(self, predict: Predict, images: Tensor) -> Tensor:
         """Returns (N, K, H, W) float32: the probabilities averaged over windows, mirrored views and scales.
 
@@ -151,3 +161,31 @@ def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.shape[-2:] == size:
         return maps
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=True)
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Declares the flags of group "Inference"; `from_args` reads them."""
+    group = parser.add_argument_group("Inference")
+    group.add_argument("--inference_mode", choices=MODES, default="sliding", help="windows, or images as they are")
+    group.add_argument("--crop_size", type=size, default="1024",
+                       help="of a sliding window, N or HEIGHTxWIDTH in pixels; an image within it is one window")
+    group.add_argument("--sliding_overlap", type=_fraction, default="1/3", help="of neighbouring windows, [0, 1)")
+    group.add_argument("--scales", type=_scales, default="1.0", help="sizes to average over, such as 0.5,1.0,2.0")
+    add_switch(group, "--flip", default=False, help="average with the mirrored image")
+    group.add_argument("--batch_size", type=positive_int, default=1, help="windows in one forward pass")
+
+
+def from_args(args: Namespace) -> Inference:
+    """Returns what the flags of `add_flags` ask for. Raises ValueError for a value outside its range."""
+    return Inference(args.inference_mode, args.crop_size, args.sliding_overlap, args.batch_size, args.scales, args.flip)
+
+
+def _fraction(text: str) -> float:
+    try:
+        return float(Fraction(text.strip()))
+    except (ValueError, ZeroDivisionError):
+        raise ArgumentTypeError(f"{text!r} is not a number or fraction such as 0.25 or 1/3") from None
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    return tuple(_fraction(scale) for scale in text.split(","))

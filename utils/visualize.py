@@ -122,6 +122,36 @@ def write(path: Path, picture: np.ndarray) -> None:
     path.write_bytes(data.tobytes())                        # unlike imwrite, this says why when it fails
 
 
+def dump(folder: Path, name: str, image: np.ndarray, labels: np.ndarray, palette: np.ndarray, names: Sequence[str],
+         raw_ids: np.ndarray, truth: np.ndarray | None = None) -> None:
+    """Writes what was seen in an image under the subfolders of the folder.
+
+    `colour_masks/NAME.png`; `overlays/NAME.png` with a legend; `label_ids/NAME.png`, in the ids of the dataset's own
+    label files; and where there is a truth `panels/NAME.png`: image, truth, prediction and errors, side by side.
+
+    Args:
+        raw_ids: (256,) uint8, train id -> the dataset's id.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    write(folder / "colour_masks" / f"{name}.png", colour_mask(labels, palette))
+    seen = overlay(image, labels, palette)
+    write(folder / "overlays" / f"{name}.png", with_legend(seen, labels, palette, names))
+    write(folder / "label_ids" / f"{name}.png", raw_ids[labels])
+    if truth is not None:
+        titled = [("Image", image), ("Truth", overlay(image, truth, palette)), ("Prediction", seen),
+                  ("Errors in red, not counted in dark", error_map(image, labels, truth))]
+        write(folder / "panels" / f"{name}.png", panels([(title, _shrink(one)) for title, one in titled], columns=2))
+
+
+def _shrink(picture: np.ndarray, width: int = REFERENCE_WIDTH) -> np.ndarray:
+    if picture.shape[1] <= width:
+        return picture
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}%" if share >= 0.001 else "<0.1%"
 

@@ -1,0 +1,87 @@
+"""A trained network out of a checkpoint file: which architecture, which classes, raw or averaged weights."""
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from network import build, names, weights
+from network.weights import WeightsError
+
+WEIGHTS = ("auto", "raw", "ema")
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Declares the flags of group "Model" for the programs that use a trained network."""
+    group = parser.add_argument_group("Model")
+    group.add_argument("--snapshot", required=True, type=Path, help="checkpoint of a run, or a published one (.pth)")
+    group.add_argument("--arch", help="needed where the file does not say it, as published ones; "
+                                      f"one of: {', '.join(names())}")
+    group.add_argument("--weights", choices=WEIGHTS, default="auto",
+                       help="raw or averaged (ema) ones; auto takes the averaged where the file has them")
+
+
+class Snapshot:
+    """A checkpoint file, read and understood.
+
+    Args:
+        path: of a run's checkpoint, or of a published one, which says nothing about itself.
+        arch: needed when the file does not say it.
+        which: one of `WEIGHTS`.
+
+    Attributes:
+        arch: the architecture's name.
+        weights: "raw" or "ema".
+
+    Raises:
+        FileNotFoundError, WeightsError: the file cannot be read (see `weights.read`), does not say its architecture,
+            holds another than `arch`, or has no averaged weights though they are asked for.
+    """
+
+    def __init__(self, path: str | Path, arch: str | None = None, which: str = "auto") -> None:
+        self.path = Path(path)
+        self.payload = weights.read(path)
+        stored = self.payload.get("arch")
+        if arch and stored and arch != stored:
+            raise WeightsError(f"{path} holds {stored}, not {arch}: leave --arch out, or choose another --snapshot.")
+        if not (arch or stored):
+            raise WeightsError(f"{path} does not say its architecture: name it with --arch ({', '.join(names())}).")
+        self.arch = str(arch or stored)
+        averaged = self.payload.get("ema") is not None
+        if which == "ema" and not averaged:
+            raise WeightsError(f"{path} holds no averaged weights (it was trained without --ema_decay): "
+                               "leave --weights out, or give --weights raw.")
+        self.weights = "ema" if averaged and which != "raw" else "raw"
+
+    @property
+    def dataset(self) -> str:
+        """The dataset that it was trained on. Raises WeightsError when the file does not say."""
+        if not self.payload.get("dataset"):
+            raise WeightsError(f"{self.path} does not say which dataset it was trained on: name it with --dataset.")
+        return str(self.payload["dataset"])
+
+    def network(self, dataset: str, classes: Sequence[str]) -> nn.Module:
+        """Returns the network, filled, in evaluation mode and without auxiliary heads.
+
+        Args:
+            dataset: named in errors.
+            classes: names of the dataset's classes, which must be those that the file was trained on.
+
+        Raises:
+            WeightsError: other classes, or weights that do not fit the architecture.
+        """
+        trained_on = self.payload.get("classes")
+        if trained_on and list(trained_on) != list(classes):
+            raise WeightsError(
+                f"{self.path} was trained on the {len(trained_on)} classes of {self.payload.get('dataset')} "
+                f"({_first(trained_on)}), but {dataset} has {len(classes)} classes ({_first(classes)}): "
+                "choose a --dataset with the classes of the snapshot, or another --snapshot.")
+        net = build(self.arch, len(classes))
+        weights.load(net, self.payload, ema=self.weights == "ema")
+        return net.eval()
+
+
+def _first(classes: Sequence[str], most: int = 4) -> str:
+    return ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")
