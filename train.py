@@ -8,6 +8,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from utils.batches import prepare
 from utils.ema import Ema
 from utils.flags import FlagParser, add_switch, positive_int
 from utils.interrupts import Interrupted, Interrupts
-from utils.logs import RunLog, has_terminal, start_logging
+from utils.logs import RunLog, Window, has_terminal, start_logging
 from utils.metrics import ConfusionMatrix
 from utils.predictor import Predictor
 
@@ -35,7 +36,8 @@ log = logging.getLogger("train")
 RETIRED = {
     "--local_rank": "torchrun, which tells each process its rank", "--start_epoch": "--resume logs/NAME",
     "--trunk": "--arch", "--tb_tag": "--exp", "--dataset_dir": "--data_root", "--hardnm": "--ohem",
-    "--pre_size": "--crop_size with --scale_min and --scale_max", "--batch_size": "--bs_mult", "--epochs": "--max_epoch",
+    "--pre_size": "--crop_size with --scale_min and --scale_max", "--batch_size": "--bs_mult",
+    "--epochs": "--max_epoch",
     "--amsgrad": "--adam", "--crop_nopad": "--crop_size (a smaller image is padded and the padding ignored)",
 }
 MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "checkpoint_every", "keep",
@@ -48,9 +50,9 @@ def build_parser() -> FlagParser:
     transforms.add_flags(parser)
     model = parser.add_argument_group("Model")
     model.add_argument("--arch", default="sfnet_resnet18", help=f"one of: {', '.join(network.names())}")
-    add_switch(model, "--fpn_dsn_loss", default=False, help="deep supervision: an auxiliary loss at each pyramid level")
-    model.add_argument("--pretrained", default="auto", help="ImageNet weights of the backbone: auto (the architecture's "
-                       "file in pretrained_models/), none (random weights) or a path")
+    add_switch(model, "--fpn_dsn_loss", default=False, help="deep supervision: an auxiliary loss at each level")
+    model.add_argument("--pretrained", default="auto", help="ImageNet weights of the backbone: auto (its file in "
+                       "pretrained_models/), none (random weights) or a path")
     model.add_argument("--snapshot", help="start from this checkpoint's weights (fine-tuning; to go on, use --resume)")
     add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
@@ -115,6 +117,10 @@ class Training:
         torch.manual_seed(args.seed)
 
         self.spec = datasets.spec(args.dataset)
+        state = checkpoint.newest(self.folder, network.weights.read) if args.resume else None
+        self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss)
+        said = self._load_weights() if state is None else f"going on from step {state['step']}"
+
         transform = transforms.train_transform(
             args.crop_size, args.scale_min, args.scale_max, args.flip, args.color_aug, args.gblur, args.gblur_prob)
         train_set = datasets.build(args.dataset, args.data_root, args.train_split, transform)
@@ -128,11 +134,12 @@ class Training:
         if args.test_mode:
             self.total_steps = min(self.total_steps, 4)
 
-        self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss)
-        said = [] if args.resume else self._load_weights()
-        self.net.to(self.device, memory_format=torch.channels_last if args.channels_last else torch.contiguous_format)
+        layout = torch.channels_last if args.channels_last else torch.contiguous_format
+        self.net.to(self.device).to(memory_format=layout)
         self.ema = Ema(self.net, args.ema_decay) if args.ema_decay else None
         self.model = distributed.wrap(self.net, self.device)
+        if args.compile:
+            self.model.compile()
         self.criterion = loss.build(
             ohem=args.ohem, ohem_thresh=args.ohem_thresh, ohem_min_kept=args.ohem_min_kept,
             batch_pixels=args.bs_mult * args.crop_size[0] * args.crop_size[1], deep_supervision=args.fpn_dsn_loss,
@@ -149,9 +156,10 @@ class Training:
         self.validated = 0              # the step of the last validation
         self.mean_iu: float | None = None
         self.best: float | None = None
-        self._open(train_set.samples)
-        for line in said:
-            log.info(line)
+        if state is not None:
+            self._restore(state)
+        self._open(train_set)
+        log.info(said)
 
     def fit(self, interrupts: Interrupts) -> None:
         """Trains to the last step, scoring and saving on the way.
@@ -209,8 +217,9 @@ class Training:
         if self.args.test_mode:
             indices = indices[:2]
         matrix = ConfusionMatrix(self.spec.num_classes, device=self.device)
-        for sample in tqdm(datasets.eval_loader(self.val_set, self.args.num_workers, indices), "validation", leave=False,
-                           unit="image", disable=not (has_terminal() and distributed.is_main())):
+        loader = datasets.eval_loader(self.val_set, self.args.num_workers, indices)
+        hidden = not (has_terminal() and distributed.is_main())
+        for sample in tqdm(loader, "validation", leave=False, unit="image", disable=hidden):
             matrix.update(predictor.labels(sample["image"]), sample["label"].to(self.device))
             self.interrupts.check()
         distributed.all_reduce_sum_(matrix.matrix)
@@ -245,50 +254,30 @@ class Training:
 
     def summarise(self) -> None:
         """Says where everything is and how to go on."""
-        best = f", best mIoU {100 * self.best:.2f} % in best.pth" if self.best is not None else ""
-        root = f" --data_root {self.args.data_root}"
-        split = self.val_set.split if self.val_set else "test"
+        last = self.folder / "last.pth"
+        best = f", best mIoU {100 * self.best:.2f} % in {self.folder / 'best.pth'}" if self.best is not None else ""
         log.info("Done: %d steps%s.", self.step, best)
-        log.info("  weights      %s", self.folder / "last.pth")
-        log.info("  metrics      %s and TensorBoard: tensorboard --logdir %s", self.log.path, self.log.folder)
-        log.info("  score        python eval.py --snapshot %s --dataset %s%s --split %s", self.folder / "last.pth",
-                 self.args.dataset, root, split)
-        log.info("  your images  python -m tools.demo --snapshot %s --input FOLDER --out FOLDER", self.folder / "last.pth")
+        log.info("  weights      %s", last)
+        log.info("  metrics      %s; curves: tensorboard --logdir %s", self.log.path, self.log.folder)
+        log.info("  score        python eval.py --snapshot %s --dataset %s --data_root %s --split %s", last,
+                 self.args.dataset, self.args.data_root, self.val_set.split if self.val_set else "test")
+        log.info("  your images  python -m tools.demo --snapshot %s --input FOLDER --out FOLDER", last)
 
     def close(self) -> None:
         self.log.close()
 
-    def _load_weights(self) -> list[str]:
+    def _load_weights(self) -> str:
         """Fills the network from --snapshot, or its backbone from --pretrained; returns what to say of it."""
         if self.args.snapshot:
             report = network.weights.load(self.net, self.args.snapshot, self.args.reset_classifier, self.args.init_aux)
-            return [f"{self.args.snapshot}: {report}"]
+            return f"starting at step 0 from {self.args.snapshot}: {report}"
         loaded = network.weights.load_imagenet(self.net, self.args.arch, self.args.pretrained)
-        return [f"backbone from ImageNet: {loaded}"] if loaded else ["starting from random weights (--pretrained none)"]
+        if loaded is None:
+            return "starting at step 0 from random weights (--pretrained none)"
+        return f"starting at step 0 with a backbone from ImageNet: {loaded}"
 
-    def _open(self, samples: Sequence[datasets.Sample]) -> None:
-        """Makes the run's folder, or goes on in it; starts the logs."""
-        main = distributed.is_main()
-        if main and not self.args.resume:
-            data_files = [path for sample in samples for path in (sample.image, sample.label) if path]
-            runs.create(self.folder, vars(self.args), runs.environment(self.device, self.precision, data_files))
-        start_logging(self.folder if main else None)
-        if self.args.resume:
-            self._restore()
-        tensorboard = Path(self.args.tb_path) / self.args.exp if self.args.tb_path else self.folder / "tb"
-        self.log = RunLog(self.folder, tensorboard, self.step, self.total_steps)
-        parameters = sum(one.numel() for one in self.net.parameters())
-        log.info("%s (%.2f M parameters) on %s, %s: %d images, %d steps of %d x %d process(es), in %s", self.args.arch,
-                 parameters / 1e6, self.args.dataset, self.precision, len(samples), self.total_steps, self.args.bs_mult,
-                 distributed.world_size(), self.folder)
-
-    def _restore(self) -> None:
-        """Takes the state of the run's newest whole checkpoint."""
-        state = checkpoint.newest(self.folder, network.weights.read)
-        if state is None:
-            log.info("no checkpoint yet in %s: starting at step 0", self.folder)
-            self._load_weights()
-            return
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Takes everything that a checkpoint holds."""
         network.weights.load(self.net, state)
         if self.ema:
             network.weights.load(self.ema.net, state, ema=True)
@@ -300,7 +289,20 @@ class Training:
             torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
         self.step, self.validated, self.mean_iu, self.best = (
             state[name] for name in ("step", "validated", "mean_iu", "best"))
-        log.info("going on from step %d of %d", self.step, self.total_steps)
+
+    def _open(self, train_set: datasets.SegmentationDataset) -> None:
+        """Makes the run's folder, or goes on in it, and starts the logs."""
+        if distributed.is_main() and not self.args.resume:
+            files = [path for sample in train_set.samples for path in (sample.image, sample.label) if path]
+            runs.create(self.folder, vars(self.args), runs.environment(self.device, self.precision, files))
+        distributed.barrier()
+        start_logging(self.folder)
+        tensorboard = Path(self.args.tb_path) / self.args.exp if self.args.tb_path else self.folder / "tb"
+        self.log = RunLog(self.folder, tensorboard, self.step, self.total_steps, quiet=not distributed.is_main())
+        millions = sum(one.numel() for one in self.net.parameters()) / 1e6
+        log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %d x %d process(es), in %s",
+                 self.args.arch, millions, self.args.dataset, self.precision, self.device.type, len(train_set),
+                 self.total_steps, self.args.bs_mult, distributed.world_size(), self.folder)
 
     def _batches(self) -> Iterator[dict[str, Any]]:
         """Yields this process's batches from the current step to the last, epoch after epoch."""
@@ -334,59 +336,40 @@ class Training:
         terms, seconds = window.means(), window.seconds()
         total = sum(terms.values())
         if not math.isfinite(total):
-            raise ValueError(f"the loss is {total} after step {self.step} (learning rate {self.rate:.3g}): lower --lr, clip "
-                             f"with --clip_grad 10, or try --precision fp32. The last checkpoint in {self.folder} is "
-                             "from before.")
+            raise ValueError(f"the loss is {total} after step {self.step} (learning rate {self.rate:.3g}): lower --lr, "
+                             "clip with --clip_grad 10, or try --precision fp32. The last checkpoint in "
+                             f"{self.folder} is from before.")
         speed = window.images / seconds
-        left = timedelta(seconds=round((self.total_steps - self.step) * seconds / window.steps))
-        self.log.write("train", self.step, epoch=self._epoch(), loss=total, terms=terms, lr=self.rate, images_per_second=speed)
+        self.log.write("train", self.step, epoch=self._epoch(), loss=total, terms=terms, lr=self.rate,
+                       images_per_second=speed)
         parts = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
+        left = timedelta(seconds=round((self.total_steps - self.step) * seconds / window.steps))
         self.log.progress(f"epoch {self._epoch():.2f} step {self.step}/{self.total_steps} loss {total:.3f} ({parts}) "
                           f"lr {self.rate:.2e} {speed:.1f} images/s {left} left")
-
-
-class Window:
-    """What happened since the last log line; the losses stay on the device until they are asked for."""
-
-    def __init__(self) -> None:
-        self.start = time.monotonic()
-        self.steps = self.images = 0
-        self.totals: dict[str, Tensor] = {}
-
-    def add(self, terms: dict[str, Tensor], images: int) -> None:
-        self.steps += 1
-        self.images += images
-        for name, term in terms.items():
-            self.totals[name] = self.totals[name] + term if name in self.totals else term
-
-    def means(self) -> dict[str, float]:
-        return {name: float(total) / self.steps for name, total in self.totals.items()}
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.start
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     if args.print_config:
         return 0
+    start_logging()
     distributed.start()
-    run = None
     try:
-        run = Training(args)
-        with Interrupts() as interrupts:
-            run.fit(interrupts)
-        run.summarise()
-    except Interrupted as stopped:
-        run.save()
-        log.info("%s: saved at step %d. Go on with: python train.py --resume %s", stopped, run.step, run.folder)
-        return stopped.exit_code
+        with closing(Training(args)) as run, Interrupts() as interrupts:
+            try:
+                run.fit(interrupts)
+            except Interrupted as stopped:
+                run.save()
+                log.info("%s: saved at step %d. Go on with: python train.py --resume %s", stopped, run.step, run.folder)
+                return stopped.exit_code
+            run.summarise()
     except (ValueError, OSError) as error:
         log.error("train.py: error: %s", error, exc_info=True)
         return 2
+    except KeyboardInterrupt:
+        log.error("train.py: stopped at once; a run that has begun goes on from its last checkpoint with --resume")
+        return 130
     finally:
-        if run:
-            run.close()
         distributed.stop()
     return 0
 

@@ -40,7 +40,7 @@ class OhemCrossEntropy(nn.Module):
         return {"main": mean_over(losses, kept)}
 
     def _least_kept_loss(self, losses: Tensor, valid: Tensor) -> Tensor:
-        """p <= thresh is loss >= -log(thresh): the threshold, lowered to the min_kept-th largest loss if that is less."""
+        """p <= thresh is loss >= -log(thresh), lowered to the min_kept-th largest loss where that is less."""
         threshold = losses.new_tensor(-math.log(self.thresh))
         # On a CPU looking at a value is free and mostly spares the selection; a GPU would have to stop for it.
         if not losses.is_cuda and int((valid & (losses >= threshold)).sum()) >= self.min_kept:

@@ -1,21 +1,20 @@
-"""The networks: one table from name to builder, and `build`. Imports no other room, so `torch.hub` can load it alone."""
+"""The networks: one table from name to builder, and `build`. Imports no other room: `torch.hub` can load it alone."""
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
 from functools import partial
 
-from torch import nn
-
 from network import weights
 from network.dfnet import DFNetV1
+from network.layers import Backbone
 from network.resnet import resnet18
 from network.sfnet import SFNet, SFNetHead
 
 __all__ = ["build", "names", "weights"]
 
 
-def _sfnet(backbone: Callable[[], nn.Module], channels: int, num_classes: int, deep_supervision: bool) -> SFNet:
+def _sfnet(backbone: Callable[[], Backbone], channels: int, num_classes: int, deep_supervision: bool) -> SFNet:
     body = backbone()
     return SFNet(body, SFNetHead(body.out_channels, channels, num_classes, deep_supervision=deep_supervision))
 

@@ -27,7 +27,7 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
 
 
 class FlowAlignment(nn.Module):
-    """The Flow Alignment Module: (N, C, h, w) coarse, (N, C, H, W) fine -> the coarse map on the fine grid, (N, C, H, W).
+    """The Flow Alignment Module: coarse (N, C, h, w), fine (N, C, H, W) -> coarse on the fine grid, (N, C, H, W).
 
     Source: SFNet, arXiv 2002.10120, section 3, "Flow Alignment Module".
 

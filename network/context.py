@@ -50,7 +50,8 @@ class PyramidPooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Raises ValueError for a single image in training mode, over whose 1x1 cell no batch statistics exist."""
-        if len(features) == 1 and self.stages[0][2].training:
+        norm = self.stages[0].get_submodule("2")
+        if len(features) == 1 and norm.training and type(norm) is nn.BatchNorm2d:
             raise ValueError("pyramid pooling cannot train on a batch of one image: batch normalisation of the 1x1 "
                              "cell has a single value per channel. Use at least 2 images a process (--bs_mult 2), "
                              "or synchronise BN over several processes (--syncbn).")

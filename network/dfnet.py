@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from network.layers import BasicBlock
+from network.layers import Backbone, BasicBlock
 
 
-class DFNetV1(nn.Module):
+class DFNetV1(Backbone):
     """DFNet-V1: three maps, fine to coarse, at strides 16, 32 and 32."""
 
     out_channels = (128, 256, 512)

@@ -1,18 +1,32 @@
 """The small pieces that every network here is made of."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def resize(features: Tensor, size: tuple[int, int]) -> Tensor:
+class Backbone(nn.Module):
+    """The contract of a backbone: images (N, 3, H, W) -> list of maps (N, C_i, H_i, W_i), fine to coarse.
+
+    Attributes:
+        out_channels: C_i of each map.
+        strides: H / H_i of each map.
+    """
+
+    out_channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def resize(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear resizing with aligned corners, the only kind these networks use.
 
     Args:
         features: (N, C, h, w).
         size: the wanted (height, width) in pixels.
     """
-    return F.interpolate(features, size=size, mode="bilinear", align_corners=True)
+    return F.interpolate(features, size=list(size), mode="bilinear", align_corners=True)
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1,

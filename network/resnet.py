@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from network.layers import BasicBlock
+from network.layers import Backbone, BasicBlock
 
 
-class DeepStemResNet(nn.Module):
+class DeepStemResNet(Backbone):
     """ResNet (arXiv 1512.03385) whose 7x7 stem is three 3x3 convolutions (PSPNet's variant).
 
     As in the published networks the stride stays 32 while every second 3x3 convolution (`conv2`) of stages 3 and 4 is

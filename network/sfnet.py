@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from network.alignment import FlowAlignment
 from network.context import PyramidPooling
-from network.layers import conv_bn_relu, resize
+from network.layers import Backbone, conv_bn_relu, resize
 
 
 class SFNetHead(nn.Module):
@@ -58,7 +58,7 @@ def auxiliary_classifier(channels: int, num_classes: int) -> nn.Sequential:
 class SFNet(nn.Module):
     """A scene parsing network: a backbone that gives maps fine to coarse, and a head that gives logits."""
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head

@@ -109,9 +109,10 @@ def load(net: nn.Module, path_or_state_dict: str | Path | Mapping[str, Any], res
     Raises:
         FileNotFoundError, WeightsError: as in `read`; or keys are missing, unexpected or of another shape (all listed).
     """
-    is_file = isinstance(path_or_state_dict, str | Path)
-    source = str(path_or_state_dict) if is_file else "the given state dict"
-    payload = read(path_or_state_dict) if is_file else path_or_state_dict               # type: ignore[arg-type]
+    if isinstance(path_or_state_dict, str | Path):
+        source, payload = str(path_or_state_dict), read(path_or_state_dict)
+    else:
+        source, payload = "the given state dict", dict(path_or_state_dict)
     found = {published_key(net, key): value for key, value in _state_dict(payload, ema, source).items()}
     wanted = {published_key(net, key): value for key, value in net.state_dict().items()}
 
@@ -149,7 +150,8 @@ def published_key(net: nn.Module, key: str) -> str:
     return key.removeprefix("backbone.") if bare else key
 
 
-def load_imagenet(net: nn.Module, arch: str, pretrained: str, folder: str | Path = "pretrained_models") -> Report | None:
+def load_imagenet(net: nn.Module, arch: str, pretrained: str,
+                  folder: str | Path = "pretrained_models") -> Report | None:
     """Fills the network's backbone from an ImageNet file.
 
     Args:

@@ -27,7 +27,7 @@ def add_flags(parser: ArgumentParser) -> None:
     group.add_argument("--lr_schedule", choices=SCHEDULES, default="poly", help="applied at every iteration")
     group.add_argument("--poly_exp", type=float, default=0.9, help="exponent of the poly schedule")
     group.add_argument("--warmup_steps", type=int, default=0, help="iterations over which the rate rises linearly")
-    group.add_argument("--clip_grad", type=float, default=0.0, help="largest norm of the whole gradient; 0 does not clip")
+    group.add_argument("--clip_grad", type=float, default=0.0, help="largest norm of the gradient; 0 does not clip")
     group.add_argument("--ema_decay", type=float, default=0.0,
                        help="decay of an exponential moving average of the weights, in [0, 1); 0 keeps none")
 

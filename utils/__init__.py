@@ -1,1 +1,1 @@
-"""What every room may use: flags, devices, distribution, metrics, inference, checkpoints, logs. Imports no other room."""
+"""What every room may use: flags, devices, metrics, inference, checkpoints, logs. Imports no other room."""

@@ -24,7 +24,8 @@ class FlagParser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, retired: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)
         self.retired = dict(retired or {})
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
@@ -41,6 +42,10 @@ class FlagParser(argparse.ArgumentParser):
         blank = argparse.Namespace(**{action.dest: unset for action in self._actions})
         parsed, _ = self.parse_known_args(list(sys.argv[1:] if args is None else args), blank)
         return {name: value for name, value in vars(parsed).items() if value is not unset}
+
+    def error(self, message: str) -> NoReturn:
+        """Says one line instead of the whole usage, and exits with status 2."""
+        self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
 
     def _refuse_retired(self, words: Sequence[str]) -> None:
         for word in words:
@@ -80,7 +85,7 @@ def size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not (height and width):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give N or HEIGHTxWIDTH in pixels, for example 512x1024")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give N or HEIGHTxWIDTH in pixels, such as 512x1024")
     return height, width
 
 

@@ -3,20 +3,27 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from tensorboardX import SummaryWriter
+from torch import Tensor
 from tqdm import tqdm
 
 from utils.checkpoint import write_text
+from utils.distributed import is_main
 
 log = logging.getLogger(__name__)
 
 
-def start_logging(folder: Path | None) -> None:
-    """Sends the log to the terminal, above any progress bar, and to `train.log` in the folder if one is given."""
+def start_logging(folder: Path | None = None) -> None:
+    """Sends the log of the main process to the terminal and, with a folder, to `train.log` there; drops the others'."""
+    if not is_main():
+        logging.basicConfig(level=logging.ERROR, force=True)
+        return
     handlers: list[logging.Handler] = [_AboveTheBar()]
     if folder is not None:
         file = logging.FileHandler(folder / "train.log")
@@ -51,14 +58,18 @@ class RunLog:
         tensorboard: folder of the TensorBoard files.
         step: what a resumed run goes on from; what was logged after it is forgotten, so that no step stands twice.
         total_steps: length of the bar, which is drawn only on a terminal.
+        quiet: writes and draws nothing, for the processes that are not the main one.
     """
 
-    def __init__(self, folder: Path, tensorboard: Path, step: int, total_steps: int) -> None:
+    def __init__(self, folder: Path, tensorboard: Path, step: int, total_steps: int, quiet: bool = False) -> None:
         self.folder, self.path = tensorboard, folder / "metrics.jsonl"
-        self._forget_after(step)
-        self.file = self.path.open("a")
-        self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None)
-        self.bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True, disable=not has_terminal())
+        if not quiet:
+            self._forget_after(step)
+        self.file = (Path(os.devnull) if quiet else self.path).open("a")
+        self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None,
+                                         write_to_disk=not quiet)
+        self.bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True,
+                        disable=quiet or not has_terminal())
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Adds one object {"kind", "step", **values}; numbers also become TensorBoard's `<kind>/<name>`."""
@@ -95,3 +106,24 @@ class RunLog:
             except json.JSONDecodeError:
                 continue
         write_text(self.path, "".join(f"{line}\n" for line in kept))
+
+
+class Window:
+    """What happened since the last log line; the losses stay on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.steps = self.images = 0
+        self.totals: dict[str, Tensor] = {}
+
+    def add(self, terms: dict[str, Tensor], images: int) -> None:
+        self.steps += 1
+        self.images += images
+        for name, term in terms.items():
+            self.totals[name] = self.totals[name] + term if name in self.totals else term
+
+    def means(self) -> dict[str, float]:
+        return {name: float(total) / self.steps for name, total in self.totals.items()}
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
