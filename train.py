@@ -111,7 +111,7 @@ class Training:
 
     def __init__(self, args: Namespace) -> None:
         self.args = args
-        self.folder = Path(args.ckpt) / args.exp
+        self.folder = Path(args.resume) if args.resume else Path(args.ckpt) / args.exp
         self.device = precision.default_device()
         self.precision = precision.resolve_precision(args.precision, self.device)
         torch.manual_seed(args.seed)
