@@ -20,6 +20,7 @@ from datasets.street_scenes.traffic import Thing, far_to_near, traffic
 from datasets.street_scenes.vegetation import paint_bush, paint_tree
 
 SMALLEST = 16
+VERSION = 1                                                  # of the scenes: another drawing, another number
 
 
 def draw(seed: int, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
