@@ -74,7 +74,7 @@ def _widen(rows: Tensor, width: int) -> Tensor:
     narrow = rows.shape[-1]
     if rows.is_cuda or narrow > NARROW:
         return _resize(rows, (rows.shape[-2], width))
-    identity = torch.eye(narrow, device=rows.device)[None]
+    identity = torch.eye(narrow, dtype=rows.dtype, device=rows.device)[None]
     return rows @ F.interpolate(identity, size=width, mode="linear", align_corners=True)[0]      # (w, W)
 
 
