@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import datasets
 from datasets.loader import default_workers
 from network import snapshot
 from network.snapshot import Snapshot
-from utils import checkpoint, distributed, inference, precision, visualize
+from utils import checkpoint, distributed, inference, precision, scoring, visualize
 from utils.flags import FlagParser, add_switch, positive_int
 from utils.logs import start_logging
 from utils.metrics import ConfusionMatrix
 from utils.predictor import Predictor
-from utils.progress import track
+from utils.scoring import share
 
 log = logging.getLogger("eval")
 
@@ -72,23 +73,16 @@ def score(predictor: Predictor, data: datasets.SegmentationDataset, num_workers:
     Raises:
         ValueError: a file of the dataset is damaged or does not fit its table.
     """
+    def dump(batch: dict[str, Any], labels: Tensor) -> None:
+        assert folder is not None
+        image, truth = batch["image"][0].permute(1, 2, 0).numpy(), batch.get("label")
+        visualize.dump(folder, batch["name"][0], image, labels[0].cpu().numpy(), data.spec.palette, data.spec.names,
+                       data.spec.to_raw_ids, None if truth is None else truth[0].numpy())
+
     total = min(len(data), max_images or len(data))
-    mine = range(distributed.rank(), total, distributed.world_size())
-    matrix = ConfusionMatrix(data.spec.num_classes, device=predictor.device)
-    start = time.monotonic()
-    batches = datasets.eval_loader(data, num_workers, mine)
-    for batch in track(batches, len(mine), f"{data.spec.name} {data.split}", quiet=not distributed.is_main()):
-        labels = predictor.labels(batch["image"])
-        if "label" in batch:
-            try:
-                matrix.update(labels, batch["label"])
-            except ValueError as error:
-                raise ValueError(f"{batch['name'][0]}: {error}") from error
-        if folder:
-            image, truth = batch["image"][0].permute(1, 2, 0).numpy(), batch.get("label")
-            visualize.dump(folder, batch["name"][0], image, labels[0].cpu().numpy(), data.spec.palette, data.spec.names,
-                           data.spec.to_raw_ids, None if truth is None else truth[0].numpy())
-    distributed.all_reduce_sum_(matrix.matrix)
+    mine, start = share(total), time.monotonic()
+    matrix = scoring.score(predictor, datasets.eval_loader(data, num_workers, mine), data.spec.num_classes,
+                           total=len(mine), what=f"{data.spec.name} {data.split}", each=dump if folder else None)
     return Score(matrix, total, time.monotonic() - start)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 import datasets
 import loss
@@ -27,9 +26,9 @@ from utils.batches import prepare
 from utils.ema import Ema
 from utils.flags import FlagParser, add_switch, positive_int
 from utils.interrupts import Interrupted, Interrupts
-from utils.logs import RunLog, Window, has_terminal, start_logging
-from utils.metrics import ConfusionMatrix
+from utils.logs import RunLog, Window, start_logging
 from utils.predictor import Predictor
+from utils.scoring import score, share
 
 log = logging.getLogger("train")
 
@@ -213,16 +212,10 @@ class Training:
         assert self.val_set is not None
         predictor = Predictor(self.ema.net if self.ema else self.net, self.device, self.precision, self.spec.mean,
                               self.spec.std, self.args.channels_last)
-        indices = range(distributed.rank(), len(self.val_set), distributed.world_size())
-        if self.args.test_mode:
-            indices = indices[:2]
-        matrix = ConfusionMatrix(self.spec.num_classes, device=self.device)
-        loader = datasets.eval_loader(self.val_set, self.args.num_workers, indices)
-        hidden = not (has_terminal() and distributed.is_main())
-        for sample in tqdm(loader, "validation", leave=False, unit="image", disable=hidden):
-            matrix.update(predictor.labels(sample["image"]), sample["label"].to(self.device))
-            self.interrupts.check()
-        distributed.all_reduce_sum_(matrix.matrix)
+        mine = share(2 if self.args.test_mode else len(self.val_set))
+        matrix = score(predictor, datasets.eval_loader(self.val_set, self.args.num_workers, mine),
+                       self.spec.num_classes, total=len(mine), what=f"validation on {self.val_set.split}",
+                       each=lambda batch, labels: self.interrupts.check())
         self.mean_iu, self.validated = matrix.mean_iou(), self.step
         scores = matrix.summary(self.spec.names)
         self.log.write("validation", self.step, epoch=self._epoch(),
