@@ -170,6 +170,7 @@ class Training:
         self.interrupts = interrupts
         if self._validation_due():                          # a resumed run may have stopped in the middle of it
             self.validate()
+            self.save()
         window, saved_at = Window(), time.monotonic()
         for batch in self._batches():
             window.add(self.train_step(batch), images=len(batch["name"]) * distributed.world_size())

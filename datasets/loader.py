@@ -84,6 +84,12 @@ class _Guarded(Dataset[Any]):
 
 
 class _BatchLoader(DataLoader[Any]):
+    """Raises what `_Guarded` passed on; draws its workers' seeds from a generator of its own, never from torch's global
+    one, so that starting to iterate changes nothing for the network."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, generator=torch.Generator(), **kwargs)
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, DatasetError):

@@ -81,7 +81,7 @@ class RunLog:
             elif isinstance(value, dict):
                 for part, number in value.items():
                     if number is not None:
-                        self.tensorboard.add_scalar(f"{kind}/{name}/{part}", number, step)
+                        self.tensorboard.add_scalar(f"{kind}/{name}/{part}".replace(" ", "_"), number, step)
         self.tensorboard.flush()
 
     def progress(self, line: str) -> None:

@@ -1,0 +1,245 @@
+"""Training on a handful of small street scenes: the run's folder, resuming, interrupts, and every refusal."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+
+import network
+import train
+from tools import make_streets
+
+ROOT = Path(train.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scenes")
+    make_streets.main(["--out", str(root), "--train", "6", "--val", "2", "--size", "64x128", "--workers", "1"])
+    return root
+
+
+@pytest.fixture
+def command(scenes: Path, tmp_path: Path) -> list[str]:
+    """Six steps in two epochs, float32."""
+    return ["--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(scenes), "--ckpt", str(tmp_path),
+            "--exp", "run", "--crop_size", "64", "--max_epoch", "2", "--bs_mult", "2", "--num_workers", "0",
+            "--precision", "fp32", "--log_every", "1"]
+
+
+def checkpoint(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def metrics(run: Path, kind: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == kind]
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Sends SIGINT to ourselves in the middle of a step, counted from 0."""
+    whole_step = train.Training.train_step
+
+    def interrupted(self: train.Training, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        if self.step == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return whole_step(self, batch)
+
+    monkeypatch.setattr(train.Training, "train_step", interrupted)
+
+
+def test_a_run_leaves_its_folder_as_documented(command: list[str], tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main([*command, "--fpn_dsn_loss", "--ohem", "--ema_decay", "0.9"]) == 0
+    run = tmp_path / "run"
+    assert {path.name for path in run.iterdir()} == {"args.json", "env.json", "train.log", "metrics.jsonl", "tb",
+                                                     "checkpoints", "last.pth", "best.pth"}
+    state = checkpoint(run / "last.pth")
+    assert set(state) >= {"format", "arch", "num_classes", "dataset", "classes", "state_dict", "ema", "optimizer",
+                          "schedule", "scaler", "sampler", "rng", "epoch", "step", "mean_iu", "best", "args"}
+    assert (state["step"], state["epoch"], state["num_classes"]) == (6, 2, 19)
+    assert [line["step"] for line in metrics(run, "train")] == [1, 2, 3, 4, 5, 6]
+    assert set(metrics(run, "train")[0]["terms"]) == {"main", "aux0", "aux1"}
+    assert [line["step"] for line in metrics(run, "validation")] == [6]
+    assert checkpoint(run / "best.pth")["mean_iu"] == metrics(run, "validation")[0]["mIoU"]
+    said = capsys.readouterr().out
+    assert f"python eval.py --snapshot {run / 'last.pth'}" in said and "lr 1.00e-02" in said
+    assert json.loads((run / "args.json").read_text())["ema_decay"] == 0.9
+
+
+def test_an_interrupted_run_ends_with_the_same_bits(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [*command, "--ema_decay", "0.9", "--fpn_dsn_loss"]
+    assert train.main([*flags, "--exp", "whole"]) == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step=3)                         # in the middle of the second epoch
+        assert train.main(flags) == 130
+    assert f"saved at step 4. Go on with: python train.py --resume {tmp_path / 'run'}" in capsys.readouterr().out
+    assert train.main(["--resume", str(tmp_path / "run")]) == 0
+
+    whole, resumed = (checkpoint(tmp_path / name / "last.pth") for name in ("whole", "run"))
+    for part in ("state_dict", "ema"):
+        assert all(torch.equal(whole[part][key], resumed[part][key]) for key in whole[part])
+    momenta = (state["optimizer"]["state"] for state in (whole, resumed))
+    assert all(torch.equal(one["momentum_buffer"], other["momentum_buffer"])
+               for one, other in zip(*(each.values() for each in momenta), strict=True))
+    assert whole["mean_iu"] == resumed["mean_iu"]
+    losses = [[(line["step"], line["loss"]) for line in metrics(tmp_path / name, "train")] for name in ("whole", "run")]
+    assert losses[0] == losses[1]
+
+
+def test_an_interrupted_validation_is_made_up_for(command: list[str], tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step=5)                         # noticed at the first image of the last validation
+        assert train.main(command) == 130
+    assert not metrics(tmp_path / "run", "validation")
+    assert train.main(["--resume", str(tmp_path / "run")]) == 0
+    assert [line["step"] for line in metrics(tmp_path / "run", "validation")] == [6]
+    assert checkpoint(tmp_path / "run" / "best.pth")["validated"] == 6
+
+
+def test_a_folder_without_a_checkpoint_starts_at_step_0_and_says_so(command: list[str], tmp_path: Path,
+                                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()
+    assert train.main(["--resume", str(tmp_path / "run")]) == 0
+    assert "starting at step 0 from random weights" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_bits(command: list[str], tmp_path: Path) -> None:
+    flags = [*command, "--val_split", "none", "--checkpoint_every", "1", "--max_epoch", "10"]
+    program = [sys.executable, str(ROOT / "train.py")]
+    assert subprocess.run([*program, *flags, "--exp", "whole"], check=False).returncode == 0
+    process = subprocess.Popen([*program, *flags])
+    while not (tmp_path / "run" / "checkpoints" / "step_4.pth").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert subprocess.run([*program, "--resume", str(tmp_path / "run")], check=False).returncode == 0
+    whole, resumed = (checkpoint(tmp_path / name / "last.pth")["state_dict"] for name in ("whole", "run"))
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert [line["step"] for line in metrics(tmp_path / "run", "train")] == list(range(1, 31))
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_score_together(command: list[str], tmp_path: Path) -> None:
+    flags = [*command, "--bs_mult", "1", "--fpn_dsn_loss", "--max_iters", "2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run([*torchrun, str(ROOT / "train.py"), *flags, "--bs_mult", "2"], capture_output=True, text=True,
+                          check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    assert len(metrics(run, "train")) == 2 and len(metrics(run, "validation")) == 1
+    scored = done.stdout.count("validation after step 2")
+    assert scored == 1                                      # one process speaks for both
+
+
+def test_a_crop_larger_than_the_image_is_padded(command: list[str]) -> None:
+    assert train.main([*command, "--crop_size", "96x160", "--max_iters", "1", "--val_split", "none"]) == 0
+
+
+def test_test_mode_runs_everything_briefly(command: list[str], tmp_path: Path) -> None:
+    assert train.main([*command, "--max_epoch", "300", "--test_mode"]) == 0
+    assert checkpoint(tmp_path / "run" / "last.pth")["step"] == 4
+    assert len(metrics(tmp_path / "run", "validation")) == 1
+
+
+def test_fine_tuning_starts_from_a_snapshot_with_a_new_classifier(command: list[str], tmp_path: Path,
+                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    net = network.build("sfnet_dfnetv1", 11)
+    torch.save(network.weights.published_state_dict(net), tmp_path / "camvid.pth")
+    flags = [*command, "--snapshot", str(tmp_path / "camvid.pth"), "--max_iters", "1", "--val_split", "none"]
+    assert train.main(flags) == 2
+    assert "--reset_classifier" in capsys.readouterr().err
+    assert train.main([*flags, "--reset_classifier", "--init_aux", "--fpn_dsn_loss", "--lr", "0"]) == 0
+    state = checkpoint(tmp_path / "run" / "last.pth")["state_dict"]
+    assert torch.equal(state["backbone.stage1.0.weight"], net.state_dict()["backbone.stage1.0.weight"])
+
+
+def test_print_config_tells_each_value_and_its_origin(command: list[str], tmp_path: Path,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main([*command, "--print_config"]) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert rows["bs_mult"] == ["2", "command", "line"] and rows["momentum"] == ["0.9", "default"]
+    assert not (tmp_path / "run").exists()
+
+
+def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Returns what a refused command says: one line on stderr, status 2."""
+    try:
+        status = train.main(argv)
+    except SystemExit as stopped:
+        status = stopped.code
+    said = capsys.readouterr().err
+    assert status == 2 and "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    (["--arch", "sfnet_resnet81"], "unknown architecture 'sfnet_resnet81'; did you mean sfnet_resnet18"),
+    (["--dataset", "streeets"], "unknown dataset 'streeets', did you mean 'streets'"),
+    (["--pretrained", "auto"], "dfnetv1.pth: the file must hold the state dict of dfnetv1"),
+    (["--snapshot", "absent.pth"], "no weights at absent.pth"),
+    (["--data_root", "absent"], "absent is missing"),
+    (["--train_split", "trane"], "trane"),
+    (["--local_rank", "0"], "--local_rank is retired: use torchrun"),
+    (["--max_epochs", "3"], "unknown flag --max_epochs, did you mean '--max_epoch'"),
+    (["--bs_mult", "64"], "lower --bs_mult to 6"),
+    (["--bs_mult", "1"], "cannot train on a batch of one image"),
+    (["--precision", "fp16"], "--precision fp16 needs a CUDA GPU"),
+    (["--checkpoint_every", "often"], "--checkpoint_every often: give steps (200) or minutes (10m)"),
+    (["--ema_decay", "2"], "--ema_decay is a share in (0, 1), not 2.0"),
+    (["--resume", "absent"], "no run is there"),
+])
+def test_a_mistake_is_refused_by_name(command: list[str], flags: list[str], message: str,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in refusal([*command, *flags], capsys)
+
+
+def test_an_existing_run_is_not_overwritten(command: list[str], tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
+    before = (tmp_path / "run" / "last.pth").read_bytes()
+    assert f"already holds a run: go on with it by --resume {tmp_path / 'run'}" in refusal(command, capsys)
+    assert (tmp_path / "run" / "last.pth").read_bytes() == before
+    said = refusal(["--resume", str(tmp_path / "run"), "--lr", "0.5"], capsys)
+    assert "--lr 0.5 would make it another run" in said and "0.01" in said
+
+
+def test_a_truncated_image_names_its_file(command: list[str], scenes: Path, tmp_path: Path,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "scenes"
+    make_streets.main(["--out", str(copy), "--train", "2", "--val", "1", "--size", "64x128", "--workers", "1"])
+    broken = sorted(copy.glob("leftImg8bit/train/*/*.png"))[0]
+    broken.write_bytes(broken.read_bytes()[:-200])
+    assert broken.name in refusal([*command, "--data_root", str(copy)], capsys)
+
+
+def test_an_unknown_label_id_names_file_and_id(command: list[str], tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "scenes"
+    make_streets.main(["--out", str(copy), "--train", "2", "--val", "1", "--size", "64x128", "--workers", "1"])
+    strange = sorted(copy.glob("gtFine/train/*/*.png"))[0]
+    label = cv2.imread(str(strange), cv2.IMREAD_UNCHANGED)
+    label[:8] = 77
+    cv2.imwrite(str(strange), label)
+    said = refusal([*command, "--data_root", str(copy), "--scale_min", "1", "--scale_max", "1"], capsys)
+    assert strange.name in said and "77" in said
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal([*command, "--lr", "1e30"], capsys)
+    assert "the loss is" in said and "lower --lr" in said
