@@ -1,6 +1,6 @@
-"""scripts/setup_env.sh with a made-up python, pip and df.
+"""setup_env.sh, quickstart.sh and run_tests.sh with a made-up python, pip and df.
 
-What is missing is said in one line, and no work is done twice.
+What is missing is said in one line, no work is done twice, and a stage that fails is not hidden.
 """
 
 import os
@@ -23,6 +23,12 @@ case "$*" in
 *ensurepip*) exit ${NO_ENSUREPIP:-0} ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo venv >>"$CALLS" ;;
 "-m pip "*) echo "$*" >>"$CALLS"; exit ${PIP_STATUS:-0} ;;
+"-c "*) exit 0 ;;
+*) echo "$*" >>"$CALLS"
+   case "$*" in
+   *train.py*) mkdir -p logs/quickstart && : >logs/quickstart/args.json ;;
+   *${FAILS:-nothing}*) exit 3 ;;
+   esac ;;
 esac
 """
 FAKE_DF = """#!/bin/sh
@@ -52,14 +58,22 @@ class Machine:
         (self.bin / name).chmod(0o755)
 
     def setup(self, *extra: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        env = {"PATH": f"{self.bin}:{os.environ['PATH']}", "CALLS": str(self.calls), "HOME": str(self.bin), **settings}
-        return subprocess.run(["sh", str(self.checkout / "scripts/probe.sh"), *extra], env=env, cwd="/",
+        return self.run("probe", *extra, **settings)
+
+    def run(self, script: str, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": str(self.bin), "CALLS": str(self.calls),
+               "NPROC": "1", **settings}
+        return subprocess.run(["sh", str(self.checkout / f"scripts/{script}.sh"), *words], env=env, cwd="/",
                               capture_output=True, text=True, timeout=60)
+
+    def programs(self) -> list[str]:
+        """What was run, without the installation, oldest first."""
+        return [line for line in self.calls.read_text().splitlines() if line != "venv" and "pip install" not in line]
 
     def installed(self) -> list[str]:
         """The extras that pip was asked for, one entry a call."""
         lines = self.calls.read_text().splitlines() if self.calls.exists() else []
-        return [line.rsplit("a checkout", 1)[1] for line in lines if "pip" in line]
+        return [line.rsplit("a checkout", 1)[1] for line in lines if "pip install" in line]
 
 
 @pytest.fixture
@@ -157,3 +171,44 @@ def test_an_environment_made_by_hand_is_kept(machine: Machine) -> None:
     (machine.venv / "mine").touch()
     assert machine.setup().returncode == 0
     assert (machine.venv / "mine").exists()
+
+
+def test_the_quick_start_draws_trains_and_scores(machine: Machine) -> None:
+    done = machine.run("quickstart", "--max_epoch", "1")
+    assert done.returncode == 0, done.stderr
+    draw, train, score = machine.programs()
+    assert draw == "-m tools.make_streets --out data/streets"
+    assert train.startswith(f"{machine.checkout}/train.py --arch sfnet_dfnetv1")
+    assert train.endswith("--exp quickstart --max_epoch 1")
+    assert score.startswith("eval.py --snapshot logs/quickstart/last.pth --data_root data/streets --split val")
+    assert "mIoU" in done.stdout
+    assert f"{machine.checkout}/logs/quickstart/pictures" in done.stdout
+
+
+def test_the_second_quick_start_goes_on_with_the_same_run(machine: Machine) -> None:
+    machine.run("quickstart")
+    first = len(machine.programs())
+    assert machine.run("quickstart").returncode == 0
+    assert machine.programs()[first + 1] == "train.py --resume logs/quickstart"
+    assert machine.installed() == [""]
+
+
+def test_the_quick_start_stops_at_the_first_failure_with_its_status(machine: Machine) -> None:
+    assert machine.run("quickstart", FAILS="make_streets").returncode == 3
+    assert len(machine.programs()) == 1
+
+
+def test_run_tests_runs_every_stage_and_fails_if_one_does(machine: Machine) -> None:
+    done = machine.run("run_tests", FAILS="ruff")
+    assert done.returncode == 1
+    summary = done.stdout.rsplit("== summary", 1)[1]
+    assert [line.split()[:2] for line in summary.splitlines()[1:]] == [
+        ["passed", "setup"], ["FAILED", "ruff"], ["passed", "mypy"], ["FAILED", "end-to-end"], ["passed", "pytest"]]
+    assert machine.installed() == ["[test]"]
+
+
+@pytest.mark.parametrize(("words", "marks"), [((), "(not slow) and (gpu or not gpu)"),
+                                              (("--all",), "(slow or not slow) and (gpu or not gpu)")])
+def test_slow_tests_run_only_when_asked_for(machine: Machine, words: tuple[str, ...], marks: str) -> None:
+    machine.run("run_tests", *words)
+    assert machine.programs()[-1].endswith(f"-m {marks}")
