@@ -19,11 +19,12 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
         (N, C, H, W); with zero flow, plain bilinear resizing with aligned corners. Zeros are sampled from outside.
     """
     height, width = flow.shape[-2:]
-    flow = flow.float()                                     # a half-precision grid is off by half a pixel at width 512
-    ys, xs = (torch.linspace(-1, 1, side, device=flow.device) for side in (height, width))
+    dtype = torch.promote_types(flow.dtype, torch.float32)  # a half-precision grid is off by half a pixel at width 512
+    flow = flow.to(dtype)
+    ys, xs = (torch.linspace(-1, 1, side, device=flow.device, dtype=dtype) for side in (height, width))
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)           # (H, W, 2)
     offset = torch.stack([flow[:, 0] / width, flow[:, 1] / height], dim=-1)     # (N, H, W, 2)
-    return F.grid_sample(features.float(), grid + offset, align_corners=True).to(features.dtype)
+    return F.grid_sample(features.to(dtype), grid + offset, align_corners=True).to(features.dtype)
 
 
 class FlowAlignment(nn.Module):

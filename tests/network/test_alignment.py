@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from network.alignment import FlowAlignment, warp
+from network.layers import resize
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("size", [(3, 4), (6, 8), (7, 11), (1, 1)])
+def test_zero_flow_is_bilinear_resizing(size: tuple[int, int]) -> None:
+    features = random(2, 5, 3, 4)
+    torch.testing.assert_close(warp(features, torch.zeros(2, 2, *size)), resize(features, size), atol=1e-6, rtol=1e-6)
+
+
+def test_a_flow_of_two_units_times_the_side_over_side_less_one_is_one_pixel() -> None:
+    # The grid spans 2 over width - 1 pixels and the flow is divided by width: a pixel is 2 width / (width - 1) units.
+    features = random(1, 1, 4, 5)
+    flow = torch.zeros(1, 2, 4, 5)
+    flow[:, 0] = 2 * 5 / 4
+    torch.testing.assert_close(warp(features, flow)[..., :-1], features[..., 1:], atol=1e-6, rtol=1e-6)
+    flow = torch.zeros(1, 2, 4, 5)
+    flow[:, 1] = 2 * 4 / 3
+    torch.testing.assert_close(warp(features, flow)[..., :-1, :], features[..., 1:, :], atol=1e-6, rtol=1e-6)
+
+
+def test_zeros_are_sampled_from_outside() -> None:
+    flow = torch.full((1, 2, 4, 5), 100.0)
+    assert warp(torch.ones(1, 1, 4, 5), flow).abs().max() == 0
+
+
+def test_a_half_of_a_pixel_is_the_mean_of_two() -> None:
+    features = torch.tensor([[[[1.0, 3.0, 7.0]]]])
+    flow = torch.zeros(1, 2, 1, 3)
+    flow[:, 0] = 0.5 * 2 * 3 / 2
+    # (1 + 3) / 2, (3 + 7) / 2, (7 + 0) / 2: outside is zero
+    torch.testing.assert_close(warp(features, flow), torch.tensor([[[[2.0, 5.0, 3.5]]]]))
+
+
+def test_the_grid_stays_in_float32_under_half_precision() -> None:
+    features, flow = random(1, 1, 8, 1024), torch.zeros(1, 2, 8, 1024)
+    low = warp(features.bfloat16(), flow.bfloat16())
+    assert low.dtype == torch.bfloat16
+    assert torch.equal(low, warp(features.bfloat16().float(), flow).bfloat16())
+
+
+def test_flow_is_made_of_the_raised_coarse_map_then_the_fine_one() -> None:
+    module = FlowAlignment(4, 2)
+    coarse, fine = random(1, 4, 3, 4), random(1, 4, 6, 8, seed=1)
+    raised = resize(F.conv2d(coarse, module.down_h.weight), (6, 8))
+    lowered = F.conv2d(fine, module.down_l.weight)
+    flow = F.conv2d(torch.cat([raised, lowered], 1), module.flow_make.weight, padding=1)
+    torch.testing.assert_close(module.flow(coarse, fine), flow)
+    torch.testing.assert_close(module(coarse, fine), warp(coarse, flow))
+
+
+def test_both_maps_get_a_gradient() -> None:
+    coarse, fine = (random(1, 4, 3, 4).requires_grad_(), random(1, 4, 6, 8, seed=1).requires_grad_())
+    module = FlowAlignment(4, 2)
+    module(coarse, fine).square().sum().backward()
+    grads = [coarse.grad, fine.grad, *(parameter.grad for parameter in module.parameters())]
+    assert all(grad is not None and grad.abs().max() > 0 for grad in grads)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from network.context import AdaptiveAveragePooling, PyramidPooling
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 6])
+@pytest.mark.parametrize("size", [(6, 12), (4, 8), (5, 7), (1, 1), (33, 65)])
+def test_pooling_by_matrices_is_adaptive_average_pooling(cells: int, size: tuple[int, int]) -> None:
+    features = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(AdaptiveAveragePooling(cells)(features), F.adaptive_avg_pool2d(features, cells),
+                               atol=1e-5, rtol=1e-5)
+
+
+def test_pooling_one_row_by_hand() -> None:
+    # Five positions into two cells: floor(0), ceil(2.5) = 3 and floor(2.5) = 2, 5, so the middle is in both.
+    row = torch.tensor([[[[1.0, 2.0, 3.0, 4.0, 8.0]]]])
+    torch.testing.assert_close(AdaptiveAveragePooling(2)(row)[0, 0, 0], torch.tensor([2.0, 5.0]))
+
+
+def test_the_pyramid_comes_first_and_the_input_last() -> None:
+    module = PyramidPooling(4, 2).eval()
+    assert module.bottleneck[0].in_channels == 4 * 2 + 4
+    with torch.no_grad():
+        module.bottleneck[0].weight[:, :8] = 0                          # only the input is left
+    features = torch.randn(1, 4, 5, 7)
+    expected = module.bottleneck[2](module.bottleneck[1](F.conv2d(features, module.bottleneck[0].weight[:, 8:])))
+    torch.testing.assert_close(module(features), expected)
+
+
+def test_dropout_is_a_module_of_whole_channels() -> None:
+    dropout = PyramidPooling(4, 2).bottleneck[3]
+    assert isinstance(dropout, nn.Dropout2d)
+    assert dropout.p == 0.1
+
+
+def test_a_single_image_in_training_is_refused_with_the_way_out() -> None:
+    with pytest.raises(ValueError, match=r"batch of one image: .*2 images a process \(--bs_mult 2\).*--syncbn"):
+        PyramidPooling(4, 2)(torch.zeros(1, 4, 5, 7))
+    PyramidPooling(4, 2).eval()(torch.zeros(1, 4, 5, 7))
