@@ -55,7 +55,7 @@ def add_flags(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Data")
     group.add_argument("--dataset", default=STREETS.name, help=f"one of: {', '.join(SPECS)}")
     group.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
-    group.add_argument("--train_split", default="train", help="images that are trained on; trainval adds val")
-    group.add_argument("--val_split", default="val", help="images that are scored")
+    group.add_argument("--train_split", default="train", help="images that are trained on; trainval is train and val")
+    group.add_argument("--val_split", default="val", help="images that are scored during training; none for none")
     group.add_argument("--num_workers", type=int, default=default_workers(),
                        help="processes that load images, for each training process; 0 loads in that process itself")

@@ -84,11 +84,12 @@ class _Guarded(Dataset[Any]):
 
 
 class _BatchLoader(DataLoader[Any]):
-    """Raises what `_Guarded` passed on; draws its workers' seeds from a generator of its own, never from torch's global
-    one, so that starting to iterate changes nothing for the network."""
+    """Raises what `_Guarded` passed on. Draws its workers' seeds from a generator of its own, never from torch's global
+    one, so that starting to iterate changes nothing for the network.
+    """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, generator=torch.Generator(), **kwargs)
+    def __init__(self, dataset: Dataset[Any], **kwargs: Any) -> None:
+        super().__init__(dataset, generator=torch.Generator(), **kwargs)
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         for batch in super().__iter__():
@@ -99,5 +100,4 @@ class _BatchLoader(DataLoader[Any]):
 
 def _start_worker(worker_id: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)            # Ctrl-C is the main process's to handle
-    cv2.setNumThreads(0)                                    # the workers are the parallelism
-    torch.set_num_threads(1)
+    cv2.setNumThreads(0)                                    # the workers are the parallelism; torch sets its own to 1

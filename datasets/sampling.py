@@ -63,8 +63,10 @@ class PlanSampler(Sampler[list[Draw]]):
 
     def __init__(self, plan: EpochPlan, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         if len(plan) < batch_size * world_size:
+            fits = len(plan) // world_size
+            advice = f"lower --bs_mult to {fits} or use fewer processes" if fits else "use fewer processes"
             raise ValueError(f"{len(plan)} training images do not fill a batch of {batch_size} on each of {world_size} "
-                             f"processes: lower --bs_mult to {len(plan) // world_size} or use fewer processes.")
+                             f"processes: {advice}.")
         self.plan = plan
         self.batch_size = batch_size
         self.rank = rank

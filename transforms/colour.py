@@ -24,8 +24,8 @@ class ColorJitter:
         saturation  x -> s x + (1 - s) luma(x)
         hue         x -> x turned by 360 h degrees about the grey axis of YIQ, which keeps luma
 
-    All are affine and the last two leave greys alone, so together x -> c b H S x + (1 - c) b m, clipped to [0, 255] once,
-    at the end. torchvision's ColorJitter shuffles the order, clips after each step and turns the hue in HSV.
+    All are affine and the last two leave greys alone, so together x -> c b H S x + (1 - c) b m, clipped to [0, 255]
+    once, at the end. torchvision's ColorJitter shuffles the order, clips after each step and turns the hue in HSV.
 
     Args:
         brightness, contrast, saturation: strengths, at least 0.

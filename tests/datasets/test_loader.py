@@ -1,0 +1,155 @@
+"""Loading: batches that do not depend on workers, errors that keep their words, workers that leave Ctrl-C alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import datasets
+import transforms
+from datasets.loader import default_workers
+
+ROOT = Path(__file__).resolve().parents[2]
+WriteCamvid = Callable[..., Path]
+
+
+def build(root: Path) -> datasets.SegmentationDataset:
+    return datasets.build("camvid", root, "train", transforms.train_transform((8, 10)))
+
+
+def sampler_of(data: datasets.SegmentationDataset, batch_size: int = 2) -> datasets.PlanSampler:
+    return datasets.PlanSampler(datasets.EpochPlan(len(data), seed=3), batch_size)
+
+
+def epoch_of(loader: torch.utils.data.DataLoader, sampler: datasets.PlanSampler, epoch: int,
+             step: int = 0) -> list[dict]:
+    sampler.set_position(epoch, step)
+    return list(loader)
+
+
+def assert_equal(ours: list[dict], theirs: list[dict]) -> None:
+    assert [batch["name"] for batch in ours] == [batch["name"] for batch in theirs]
+    for key in ("image", "label"):
+        assert all(torch.equal(one[key], other[key]) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_a_batch_is_uint8_with_names(write_camvid: WriteCamvid) -> None:
+    data = build(write_camvid())
+    batch = next(iter(datasets.train_loader(data, sampler_of(data), num_workers=0)))
+    assert tuple(batch["image"].shape) == (2, 3, 8, 10)
+    assert tuple(batch["label"].shape) == (2, 8, 10)
+    assert batch["image"].dtype == batch["label"].dtype == torch.uint8
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+    assert {*batch["name"]} < {f"train_{number}" for number in range(4)}
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(write_camvid: WriteCamvid) -> None:
+    data = build(write_camvid(count=7))
+    alone = sampler_of(data)
+    expected = [epoch_of(datasets.train_loader(data, alone, num_workers=0), alone, epoch) for epoch in (0, 1)]
+    shared = sampler_of(data)
+    loader = datasets.train_loader(data, shared, num_workers=2)
+    for epoch in (0, 1):                                    # the second with the workers of the first
+        assert_equal(epoch_of(loader, shared, epoch), expected[epoch])
+    assert_equal(epoch_of(loader, shared, epoch=1, step=2), expected[1][2:])
+    assert not torch.equal(expected[0][0]["image"], expected[1][0]["image"])
+
+
+@pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
+def test_workers_may_start_in_every_way(write_camvid: WriteCamvid, start_method: str) -> None:
+    data = build(write_camvid())
+    sampler = sampler_of(data)
+    ours = epoch_of(datasets.train_loader(data, sampler, num_workers=1, start_method=start_method), sampler, epoch=0)
+    assert_equal(ours, epoch_of(datasets.train_loader(data, sampler, num_workers=0), sampler, epoch=0))
+
+
+def test_ranks_share_the_batch_that_one_process_would_have(write_camvid: WriteCamvid) -> None:
+    data = build(write_camvid(count=8))
+    plan = datasets.EpochPlan(len(data), seed=3)
+    alone = list(datasets.train_loader(data, datasets.PlanSampler(plan, 4), num_workers=0))
+    samplers = [datasets.PlanSampler(plan, 2, rank, world_size=2) for rank in (0, 1)]
+    first, second = (datasets.train_loader(data, sampler, num_workers=0) for sampler in samplers)
+    for batch, ours, theirs in zip(alone, first, second, strict=True):
+        assert torch.equal(batch["image"], torch.cat([ours["image"], theirs["image"]]))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_evaluation_gives_every_image_once_in_order(write_camvid: WriteCamvid, num_workers: int) -> None:
+    root = write_camvid(count=5)
+    for folder, channels in (("val", 3), ("valannot", 1)):
+        cv2.imwrite(str(root / folder / "val_3.png"), np.zeros((6, 20, channels), np.uint8))
+    data = datasets.build("camvid", root, "val")
+    batches = list(datasets.eval_loader(data, num_workers))
+    assert [batch["name"] for batch in batches] == [[f"val_{index}"] for index in range(5)]
+    assert tuple(batches[3]["image"].shape) == (1, 3, 6, 20)
+    share = datasets.eval_loader(data, num_workers, indices=range(1, 5, 2))
+    assert [batch["name"] for batch in share] == [["val_1"], ["val_3"]]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_error_in_a_worker_keeps_its_words(write_camvid: WriteCamvid, num_workers: int) -> None:
+    root = write_camvid()
+    (root / "train/train_0.png").write_bytes(b"")
+    data = build(root)
+    with pytest.raises(datasets.DatasetError, match=r"^\S*train_0\.png is truncated or damaged: .* again\.$"):
+        list(datasets.train_loader(data, sampler_of(data), num_workers))
+
+
+def test_images_of_several_sizes_in_a_batch_are_refused(write_camvid: WriteCamvid) -> None:
+    root = write_camvid(count=2)
+    for folder, channels in (("train", 3), ("trainannot", 1)):
+        cv2.imwrite(str(root / folder / "train_1.png"), np.zeros((6, 8, channels), np.uint8))
+    data = datasets.build("camvid", root, "train")
+    with pytest.raises(datasets.DatasetError, match=r"several sizes cannot share.*train_1 is 6x8.*--crop_size"):
+        list(datasets.train_loader(data, sampler_of(data), num_workers=0))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_loading_draws_nothing_from_the_networks_generator(write_camvid: WriteCamvid, num_workers: int) -> None:
+    data = build(write_camvid())
+    before = torch.get_rng_state()
+    list(datasets.train_loader(data, sampler_of(data), num_workers))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_processes_of_a_host_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(32), raising=False)
+    assert default_workers() == 4
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert default_workers() == 2
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(1), raising=False)
+    assert default_workers() == 1
+
+
+def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> None:
+    program = textwrap.dedent("""
+        import sys, time
+        import datasets
+        data = datasets.build("camvid", sys.argv[1], "train")
+        loader = datasets.train_loader(data, datasets.PlanSampler(datasets.EpochPlan(len(data)), 2), num_workers=2)
+        iterator = iter(loader)
+        next(iterator)
+        try:
+            print("loading", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            next(iterator)                                  # the workers still serve
+            sys.exit(130)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", program, str(write_camvid())], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, "")
+    with pytest.raises(ProcessLookupError):                 # no worker is left in the process group
+        os.killpg(process.pid, 0)
