@@ -172,7 +172,7 @@ class Training:
             self.validate()
             self.save()
         window, saved_at = Window(), time.monotonic()
-        for batch in self._batches():
+        for batch in self.batches():
             window.add(self.train_step(batch), images=len(batch["name"]) * distributed.world_size())
             self.step += 1
             if self.step % self.args.log_every == 0 or self.step == self.total_steps:
@@ -298,7 +298,7 @@ class Training:
                  self.args.arch, millions, self.args.dataset, self.precision, self.device.type, len(train_set),
                  self.total_steps, self.args.bs_mult, distributed.world_size(), self.folder)
 
-    def _batches(self) -> Iterator[dict[str, Any]]:
+    def batches(self) -> Iterator[dict[str, Any]]:
         """Yields this process's batches from the current step to the last, epoch after epoch."""
         while self.step < self.total_steps:
             self.sampler.set_position(*divmod(self.step, len(self.sampler)))

@@ -1,0 +1,139 @@
+"""Images a second of training against a plain loop: the same network, data, batch and precision, interleaved."""
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+import datasets
+import network
+import train
+from utils.precision import autocast
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("Benchmark", "every other flag is train.py's and describes the run")
+    group.add_argument("--rounds", type=int, default=7, help="alternations of the two loops; the medians are reported")
+    group.add_argument("--steps", type=int, default=10, help="steps of each loop in a round")
+
+
+def run(args: Namespace, train_flags: Sequence[str]) -> dict[str, Any]:
+    """Times both loops and returns images a second of each round, their medians and the median ratio."""
+    with tempfile.TemporaryDirectory() as scratch:
+        flags = train.parse([*train_flags, "--ckpt", scratch, "--exp", "benchmark", "--val_split", "none",
+                             "--max_iters", "1000000", "--log_every", "1000000", "--checkpoint_every", "1000000"])
+        with closing(train.Training(flags)) as ours:
+            plain = PlainLoop(flags, ours.device, ours.precision)
+            loops: dict[str, Callable[[int], None]] = {"train.py": stepper(ours), "plain loop": plain.run}
+            for step in loops.values():
+                step(3)                                     # warm-up: workers, caches, kernels chosen by size
+            speeds: dict[str, list[float]] = {name: [] for name in loops}
+            for _ in range(args.rounds):
+                for name, step in loops.items():
+                    start = time.perf_counter()
+                    step(args.steps)
+                    speeds[name].append(args.steps * flags.bs_mult / (time.perf_counter() - start))
+    ratios = [own / other for own, other in zip(speeds["train.py"], speeds["plain loop"], strict=True)]
+    return {
+        "images_per_second": {name: statistics.median(each) for name, each in speeds.items()},
+        "ratio": statistics.median(ratios), "rounds": speeds,
+        "settings": {"arch": flags.arch, "precision": ours.precision, "device": str(ours.device),
+                     "threads": torch.get_num_threads(), "batch": flags.bs_mult, "crop": flags.crop_size,
+                     "num_workers": flags.num_workers, "steps": args.steps},
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    rows = [f"{name:12} {speed:6.2f} images/s" for name, speed in found["images_per_second"].items()]
+    rounds = len(found["rounds"]["train.py"])
+    return "\n".join([*rows, f"ratio        {found['ratio']:6.2f} (medians of {rounds} interleaved rounds)"])
+
+
+def stepper(training: train.Training) -> Callable[[int], None]:
+    """Returns a function that takes some steps of a run, its loading, averaging and schedule included."""
+    batches = training.batches()
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            training.train_step(next(batches))["main"].item()
+            training.step += 1
+
+    return run
+
+
+class PlainLoop:
+    """What one writes in an afternoon: whole images resized, full-size logits, OHEM by a sort, autocast, one loader."""
+
+    def __init__(self, flags: Namespace, device: torch.device, precision: str) -> None:
+        data = datasets.build(flags.dataset, flags.data_root, flags.train_split)
+        self.flags, self.device, self.precision = flags, device, precision
+        self.net = network.build(flags.arch, data.spec.num_classes, flags.fpn_dsn_loss).to(device).train()
+        self.optimizer = torch.optim.SGD(self.net.parameters(), flags.lr, flags.momentum,
+                                         weight_decay=flags.weight_decay)
+        crops = PlainCrops(data, flags.crop_size, flags.scale_min, flags.scale_max)
+        self.loader = DataLoader(crops, flags.bs_mult, shuffle=True, drop_last=True, num_workers=flags.num_workers,
+                                 persistent_workers=flags.num_workers > 0)
+        self.batches = self.endless()
+
+    def endless(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from self.loader
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            images, labels = (part.to(self.device) for part in next(self.batches))
+            with autocast(self.device, self.precision):
+                outputs = self.net(images)
+            loss = torch.stack([self.ohem(logits.float(), labels) for logits in outputs.values()]).sum()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            loss.item()
+
+    def ohem(self, logits: Tensor, labels: Tensor) -> Tensor:
+        valid = labels != 255
+        scores = logits.softmax(1).gather(1, labels.masked_fill(~valid, 0)[:, None])[:, 0]
+        ranked = scores[valid].sort().values
+        least = min(int(self.flags.ohem_min_kept), len(ranked) - 1)
+        hard = valid & (scores <= ranked[least].clamp(min=self.flags.ohem_thresh))
+        return F.cross_entropy(logits, labels.masked_fill(~hard, 255), ignore_index=255)
+
+
+class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
+    """Random scale, crop and flip of whole images; normalised in the worker."""
+
+    def __init__(self, data: datasets.SegmentationDataset, crop: tuple[int, int], low: float, high: float) -> None:
+        self.data, self.crop, self.low, self.high = data, crop, low, high
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        sample = self.data[index]
+        image, label = sample["image"].permute(1, 2, 0).numpy(), sample["label"].numpy()
+        scale = np.random.uniform(self.low, self.high)
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+        label = cv2.resize(label, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        missing = [max(0, side - own) for side, own in zip(self.crop, label.shape, strict=True)]
+        if any(missing):
+            image = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=(0, 0, 0))
+            label = cv2.copyMakeBorder(label, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=255)
+        top, left = (np.random.randint(own - side + 1) for side, own in zip(self.crop, label.shape, strict=True))
+        window = slice(top, top + self.crop[0]), slice(left, left + self.crop[1])
+        image, label = image[window], label[window]
+        if np.random.rand() < 0.5:
+            image, label = image[:, ::-1], label[:, ::-1]
+        mean, std = (np.array(each, np.float32) for each in (self.data.spec.mean, self.data.spec.std))
+        pixels = (image.astype(np.float32) / 255 - mean) / std
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), torch.from_numpy(label.astype(np.int64))
