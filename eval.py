@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 import datasets
-from datasets.loader import default_workers
 from network import snapshot
 from network.snapshot import Snapshot
 from utils import checkpoint, distributed, inference, precision, scoring, visualize
-from utils.flags import FlagParser, add_switch, positive_int
+from utils.flags import FlagParser, add_switch
 from utils.logs import start_logging
 from utils.metrics import ConfusionMatrix
 from utils.predictor import Predictor
@@ -36,13 +35,7 @@ RETIRED = {
 
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="eval.py", description="Score a trained scene parsing network.", retired=RETIRED)
-    data = parser.add_argument_group("Data")
-    data.add_argument("--dataset", help=f"default: the snapshot's; one of: {', '.join(datasets.names())}")
-    data.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
-    data.add_argument("--split", default="val", help="images that are scored; without labels they are only parsed")
-    data.add_argument("--num_workers", type=int, default=default_workers(),
-                      help="processes that load images, for each process here; 0 loads in that process itself")
-    data.add_argument("--max_images", type=positive_int, help="take only so many images, from the first on")
+    datasets.add_flags(parser, training=False)
     snapshot.add_flags(parser)
     inference.add_flags(parser)
     precision.add_flags(parser)

@@ -11,7 +11,7 @@ from datasets.reader import Sample, SegmentationDataset, Transform, read_image, 
 from datasets.sampling import Draw, EpochPlan, PlanSampler
 from datasets.spec import IGNORED, DatasetError, DatasetSpec, Label, Layout
 from datasets.streets import STREETS
-from utils.flags import suggest
+from utils.flags import positive_int, suggest
 
 __all__ = ["IGNORED", "DatasetError", "DatasetSpec", "Draw", "EpochPlan", "Label", "Layout", "PlanSampler", "Sample",
            "SegmentationDataset", "add_flags", "build", "eval_loader", "names", "read_image", "read_label", "spec",
@@ -50,12 +50,18 @@ def build(name: str, root: str | Path | None, split: str, transform: Transform |
     return SegmentationDataset(table, root, split, transform)
 
 
-def add_flags(parser: ArgumentParser) -> None:
-    """Declares the flags of group "Data"."""
+def add_flags(parser: ArgumentParser, training: bool = True) -> None:
+    """Declares the flags of group "Data"; without `training` those of a program that scores a trained network."""
     group = parser.add_argument_group("Data")
-    group.add_argument("--dataset", default=STREETS.name, help=f"one of: {', '.join(SPECS)}")
+    known = f"one of: {', '.join(SPECS)}"
+    if training:
+        group.add_argument("--dataset", default=STREETS.name, help=known)
+        group.add_argument("--train_split", default="train", help="images that are trained on; trainval adds val")
+        group.add_argument("--val_split", default="val", help="images that are scored during training; none for none")
+    else:
+        group.add_argument("--dataset", help=f"default: the snapshot's; {known}")
+        group.add_argument("--split", default="val", help="images that are scored; without labels they are only parsed")
+        group.add_argument("--max_images", type=positive_int, help="take only so many images, from the first on")
     group.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
-    group.add_argument("--train_split", default="train", help="images that are trained on; trainval is train and val")
-    group.add_argument("--val_split", default="val", help="images that are scored during training; none for none")
     group.add_argument("--num_workers", type=int, default=default_workers(),
-                       help="processes that load images, for each training process; 0 loads in that process itself")
+                       help="processes that load images, for each process here; 0 loads in that process itself")
