@@ -19,8 +19,13 @@ version_of() {
 }
 
 find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        set -- "$PYTHON"
+    else
+        set -- python3 python3.13 python3.12 python3.11 python3.10 python
+    fi
     found=
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10 python}; do
+    for candidate in "$@"; do
         version=$(version_of "$candidate") || continue
         if runs_python_310 "$candidate"; then
             BASE_PYTHON=$candidate
@@ -28,7 +33,7 @@ find_python() {
         fi
         found="$found $candidate is $version;"
     done
-    die "Python 3.10 or newer is needed (found:${found:- none;} looked for ${PYTHON:-python3, python3.10 to python3.13, python}). Install one, or name one: PYTHON=/path/to/python3 sh $0"
+    die "Python 3.10 or newer is needed (found:${found:- none;} looked for $*). Install one, or name one: PYTHON=/path/to/python3 sh $0"
 }
 
 # need_disk FOLDER GIGABYTES: stops when the file system of FOLDER has less than that left.
