@@ -1,4 +1,4 @@
-"""Draws the procedural street scenes into a folder laid out like Cityscapes: `python -m tools.make_streets --out DIR`."""
+"""Draws procedural street scenes in the layout of Cityscapes: `python -m tools.make_streets --out DIR`."""
 from __future__ import annotations
 
 import errno
@@ -105,8 +105,8 @@ def make_streets(out: Path, counts: dict[str, int], size: tuple[int, int], seed:
             for _ in _written(missing, workers):
                 bar.update()
     except BrokenProcessPool:
-        raise StreetsError("a worker process was killed, perhaps for want of memory: run the same command again with fewer "
-                           "--workers; it goes on where it stopped.") from None
+        raise StreetsError("a worker process was killed, perhaps for want of memory: run the same command again with "
+                           "fewer --workers; it goes on where it stopped.") from None
     except OSError as error:
         raise StreetsError(_unwritable(out, error)) from error
     return len(missing)
@@ -136,15 +136,16 @@ def _claim(out: Path, size: tuple[int, int], seed: int, counts: dict[str, int]) 
     manifest = out / MANIFEST
     if manifest.is_file():
         found = _read(manifest)
-        other = [f"{key} {found.get(key)} instead of {value}" for key, value in settings.items() if found.get(key) != value]
+        other = [f"{key} {found.get(key)} instead of {value}"
+                 for key, value in settings.items() if found.get(key) != value]
         if other:
             raise StreetsError(f"{out} holds scenes drawn with other settings ({', '.join(other)}): "
                                "give the same settings, another --out, or delete that folder.")
         for split in SPLITS:
             extra = len(list((out / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))) - counts[split]
             if extra > 0:
-                raise StreetsError(f"{out} holds {extra} {split} scenes more than --{split} {counts[split]}: they would be "
-                                   f"part of the data. Give --{split} {counts[split] + extra}, or another --out.")
+                raise StreetsError(f"{out} holds {extra} {split} scenes more than --{split} {counts[split]}, and all "
+                                   f"would count: give --{split} {counts[split] + extra}, or another --out.")
         return
     if out.is_dir() and any(out.iterdir()):
         raise StreetsError(f"{out} is not empty and holds no {MANIFEST}, so it is not a folder of this program: "
@@ -162,7 +163,8 @@ def _read(manifest: Path) -> dict[str, object]:
     try:
         found = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StreetsError(f"{manifest} cannot be read ({error}): delete {manifest.parent} or give another --out.") from error
+        raise StreetsError(f"{manifest} cannot be read ({error}): delete {manifest.parent} or give another --out."
+                           ) from error
     return found if isinstance(found, dict) else {}
 
 
@@ -177,21 +179,23 @@ def _check_space(out: Path, scenes: int, size: tuple[int, int]) -> None:
     needed, free = scenes * size[0] * size[1] * BYTES_PER_PIXEL, shutil.disk_usage(out).free
     if needed > free:
         raise StreetsError(f"{scenes} scenes of {size[0]}x{size[1]} need about {needed / 1e6:.0f} MB and {out} has "
-                           f"{free / 1e6:.0f} MB free: free some space, ask for fewer or smaller scenes, or give another --out.")
+                           f"{free / 1e6:.0f} MB free: free some space, ask for fewer or smaller scenes, or give "
+                           "another --out.")
 
 
 def _unwritable(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full at {error.filename or path}: free some space and run the same command again; it goes on there."
+        return (f"the disk is full at {error.filename or path}: free some space and run the same command again; "
+                "it goes on where it stopped.")
     return f"cannot write in {path} ({error.strerror or error}): give --out a folder that you may write to."
 
 
 def parse(words: Iterable[str] | None = None) -> Namespace:
     parser = FlagParser(prog="python -m tools.make_streets", description=__doc__)
     group = parser.add_argument_group("Scenes")
-    group.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted run goes on in the same one")
+    group.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted run goes on in it")
     group.add_argument("--train", type=positive_int, default=1000, help="scenes to train on")
-    group.add_argument("--val", type=positive_int, default=100, help="scenes to score; none of them is a training scene")
+    group.add_argument("--val", type=positive_int, default=100, help="scenes to score; none is a training scene")
     group.add_argument("--size", type=_scene_size, default=(256, 512), metavar="HxW", help="height and width in pixels")
     group.add_argument("--seed", type=_seed, default=0, help="another seed draws other scenes")
     group.add_argument("--workers", type=positive_int, default=os.cpu_count() or 1, help="processes that draw")
@@ -223,9 +227,9 @@ def main(words: Iterable[str] | None = None) -> None:
         print("make_streets: interrupted; run the same command again and it goes on where it stopped.", file=sys.stderr)
         sys.exit(130)
     seconds = time.monotonic() - started
-    pace = f"{drawn} drawn in {seconds:.0f} s, {drawn / seconds:.0f} a second" if drawn else "all of them were there already"
+    pace = f"{drawn} drawn in {seconds:.0f} s, {drawn / seconds:.0f} a second" if drawn else "all were there already"
     print(f"{args.out}: {args.train} scenes to train on, {args.val} to score ({pace}).\n"
-          f"Train on them: python train.py --arch sfnet_dfnetv1 --dataset streets --data_root {args.out} --pretrained none --exp NAME")
+          f"Train on them: sh scripts/train/train_streets_sfnet_dfv1.sh --data_root {args.out}")
 
 
 if __name__ == "__main__":

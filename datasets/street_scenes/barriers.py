@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Barrier:
     grain: float
 
     @staticmethod
-    def drawn(dice: Dice, kind: str, height: float) -> "Barrier":
+    def drawn(dice: Dice, kind: str, height: float) -> Barrier:
         texture, paint = {"wall": _wall, "fence": _fence, "hedge": _hedge}[kind](dice, int(height * TEXELS))
         return Barrier(LABELS[kind], texture, paint, 12.0 if kind == "hedge" else 3.5)
 
@@ -37,11 +38,12 @@ def paint_barrier(stage: Stage, barrier: Barrier, sign: int, d: float, near: flo
     brightness = stage.light.facing(-sign, 0.0)
     pieces = max(int((far - near) / 7), 1)
     stations = [near + (far - near) * k / pieces for k in range(pieces + 1)]
-    for start, end in list(zip(stations, stations[1:], strict=False))[::-1]:
+    for start, end in reversed(list(pairwise(stations))):
         distance = (start + end) / 2
-        swatch = [stage.canvas.material(barrier.label, lit(paint, brightness), distance, barrier.grain) for paint in barrier.colours]
-        ends = [(stage.camera.x_of(d, z), z) for z in (start, end)]
-        paint_plane(stage, *ends, 0.0, barrier.texture, np.array(swatch, np.uint16), TEXELS, barrier.label == FENCE)
+        swatch = [stage.canvas.material(barrier.label, lit(paint, brightness), distance, barrier.grain)
+                  for paint in barrier.colours]
+        ends = stage.camera.spot(d, start), stage.camera.spot(d, end)
+        paint_plane(stage, ends, barrier.texture, np.array(swatch, np.uint16), TEXELS, barrier.label == FENCE)
 
 
 def _wall(dice: Dice, rows: int) -> Texture:

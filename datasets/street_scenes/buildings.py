@@ -29,7 +29,7 @@ class House:
         return len(self.texture) / TEXELS
 
     @staticmethod
-    def drawn(dice: Dice, low: bool) -> "House":
+    def drawn(dice: Dice, low: bool) -> House:
         floors = dice.integer(1, 3) if low else dice.pick((2, 3, 3, 4, 5, 6))
         wall = colour(dice, (*PLASTERS, *PLASTERS, *BRICKS, *GREYS), 16)
         glass = mix((62, 70, 82), (150, 162, 176), dice.uniform(0, 0.7))
@@ -86,17 +86,15 @@ def _shop(dice: Dice, ground: np.ndarray, bay: int) -> None:
 def paint_house(stage: Stage, house: House, sign: int, d: float, near: float, far: float, depth: float = 12.0) -> None:
     """Paints a house whose facade stands at d from `near` to `far`, and which reaches `depth` metres back."""
     camera, light = stage.camera, stage.light
-    back = d + sign * depth
-    distance = (near + far) / 2
-    ends = [(camera.x_of(d, z), z) for z in (near, far)]
+    corner, back, far_corner = camera.spot(d, near), camera.spot(d + sign * depth, near), camera.spot(d, far)
     if house.pitch:
         _paint_roof(stage, house, sign, d, near, far, depth)
     end_wall = _swatch(stage, house, light.facing(0.0, -1.0), near)
+    facade = _swatch(stage, house, light.facing(-sign, 0.0), (near + far) / 2)
     plain = house.texture.copy()
     plain[:, : plain.shape[1] // 2] = WALL
-    corners = [(camera.x_of(place, near), near) for place in (back, d)]
-    paint_plane(stage, *(corners if sign > 0 else corners[::-1]), 0.0, plain, end_wall, TEXELS)
-    paint_plane(stage, ends[0], ends[1], 0.0, house.texture, _swatch(stage, house, light.facing(-sign, 0.0), distance), TEXELS)
+    paint_plane(stage, (back, corner), plain, end_wall, TEXELS)
+    paint_plane(stage, (corner, far_corner), house.texture, facade, TEXELS)
 
 
 def shade_house(stage: Stage, house: House, d: float, near: float, far: float) -> None:
@@ -110,7 +108,8 @@ def shade_house(stage: Stage, house: House, d: float, near: float, far: float) -
 
 
 def _swatch(stage: Stage, house: House, brightness: float, distance: float) -> np.ndarray:
-    return np.array([stage.canvas.material(BUILDING, lit(paint, brightness), distance, 3.0) for paint in house.colours], np.uint16)
+    mixed = [stage.canvas.material(BUILDING, lit(paint, brightness), distance, 3.0) for paint in house.colours]
+    return np.array(mixed, np.uint16)
 
 
 def _paint_roof(stage: Stage, house: House, sign: int, d: float, near: float, far: float, depth: float) -> None:
@@ -118,7 +117,8 @@ def _paint_roof(stage: Stage, house: House, sign: int, d: float, near: float, fa
     eaves, ridge = house.height, house.height + house.pitch
     back, middle = d + sign * depth, d + sign * depth / 2
     light, canvas = stage.light, stage.canvas
-    slope = canvas.material(BUILDING, lit(house.roof, (light.above + light.facing(-sign, 0.0)) / 2), (near + far) / 2, 5.0)
+    tiles = lit(house.roof, (light.above + light.facing(-sign, 0.0)) / 2)
+    slope = canvas.material(BUILDING, tiles, (near + far) / 2, 5.0)
     gable = canvas.material(BUILDING, lit(house.colours[WALL], light.facing(0.0, -1.0)), near, 3.0)
     corners = [(d, eaves, near), (d, eaves, far), (middle, ridge, far), (middle, ridge, near),
                (back, eaves, near), (d, eaves, near), (middle, ridge, near)]

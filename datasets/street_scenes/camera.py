@@ -1,6 +1,7 @@
 """The pinhole camera, and the bend of the road it looks along."""
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Camera:
         return Camera(
             image_height=height,
             image_width=width,
-            focal=width * dice.uniform(0.72, 0.95),
+            focal=width * dice.uniform(0.82, 1.1),
             centre=width * dice.uniform(0.42, 0.58),
             horizon=height * dice.uniform(0.36, 0.48),
             eye=dice.uniform(1.45, 2.3),
@@ -43,10 +44,14 @@ class Camera:
         beyond = max(z - self.bend_start, 0.0)
         return d + self.bend * beyond * beyond
 
+    def spot(self, d: float, z: float) -> tuple[float, float]:
+        """A place on the street -> world (x, z)."""
+        return self.x_of(d, z), z
+
     def heading(self, z: float) -> tuple[float, float]:
         """The road's direction at z as a unit vector (x, z). Arithmetic and square root only: exact everywhere."""
         slope = 2.0 * self.bend * max(z - self.bend_start, 0.0)
-        length = (1.0 + slope * slope) ** 0.5
+        length = sqrt(1.0 + slope * slope)
         return slope / length, 1.0 / length
 
     def scale(self, z: float) -> float:

@@ -15,11 +15,12 @@ CONTACT_SHADOW, SUN_SHADOW = 2, 1
 
 
 class Canvas:
-    """Painted from far to near. A material carries a label, a colour, a distance (for fog) and the strength of its texture.
+    """Painted from far to near. A material carries a label, a colour, a distance (for fog) and a strength of texture.
 
-    Outlines are rounded to whole pixels and filled without antialiasing by `cv2.fillConvexPoly`, whose result is the same in
-    every OpenCV release (that of `fillPoly` is not: 4.11 changed it). What one sees through (the gaps of a fence, the wheels
-    of a bicycle) keeps its material and gets a veil: a high bit that changes the label alone, as in Cityscapes.
+    Outlines are rounded to whole pixels and filled without antialiasing by `cv2.fillConvexPoly`, whose result is the
+    same in OpenCV 4.8 to 5.0 (that of `fillPoly` is not: 4.11 changed it). What one sees through (the gaps of a fence,
+    the wheels of a bicycle) keeps its material and gets a veil: a high bit that changes only the label, as Cityscapes
+    labels it.
     """
 
     def __init__(self, height: int, width: int) -> None:

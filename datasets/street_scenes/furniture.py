@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from datasets.street_scenes.canvas import CONTACT_SHADOW
+from datasets.street_scenes.dice import Colour
 from datasets.street_scenes.labels import POLE, STATIC, TRAFFIC_LIGHT, TRAFFIC_SIGN
 from datasets.street_scenes.paint import BRICKS, GREYS, LACQUERS, LEAVES, SIGNALS, colour, lit
 from datasets.street_scenes.stage import CIRCLE, Figure, Stage
@@ -26,8 +27,8 @@ def paint_lamp(stage: Stage, d: float, z: float, sign: int) -> None:
     dice = stage.dice
     figure = Figure(stage, stage.pose(d, z), -sign)
     height = dice.uniform(5.5, 9.0)
-    metal = _post(figure, height, 0.2)
-    figure.box(-0.16, 0.16, 0.0, 0.9, metal)
+    metal = _post(figure, height, 0.24)
+    figure.box(-0.18, 0.18, 0.0, 0.9, metal)
     arm = dice.uniform(0.8, 2.4)
     figure.limb((0.0, height - 0.1), (arm, height + 0.3), 0.12, metal)
     figure.box(arm - 0.1, arm + 0.7, height + 0.2, height + 0.4, metal)
@@ -43,14 +44,14 @@ def paint_mast(stage: Stage, d: float, z: float, sign: int, reach: float) -> Non
     figure.finish()
 
 
-def paint_bollard(stage: Stage, d: float, z: float) -> None:
-    figure = Figure(stage, stage.pose(d, z))
+def paint_bollard(stage: Stage, d: float, z: float, sign: int) -> None:
+    figure = Figure(stage, stage.pose(d, z), -sign)
     _post(figure, 0.95, 0.16)
     figure.finish()
 
 
-def paint_bin(stage: Stage, d: float, z: float) -> None:
-    figure = Figure(stage, stage.pose(d, z))
+def paint_bin(stage: Stage, d: float, z: float, sign: int) -> None:
+    figure = Figure(stage, stage.pose(d, z), -sign)
     body = colour(stage.dice, (*LACQUERS, *LEAVES), 12)
     figure.box(-0.3, 0.3, 0.0, 0.95, figure.material(STATIC, body))
     figure.box(-0.34, 0.34, 0.95, 1.1, figure.material(STATIC, lit(body, 0.7)))
@@ -66,16 +67,16 @@ def paint_traffic_light(stage: Stage, d: float, z: float, sign: int) -> None:
     housing = colour(dice, ((46, 48, 50), (60, 66, 60), (120, 112, 60), (96, 98, 100)), 8)
     if dice.chance(0.55):
         reach = dice.uniform(2.0, 4.5)
-        metal = _post(figure, 5.9, 0.2)
+        metal = _post(figure, 5.9, 0.24)
         figure.limb((0.0, 5.7), (reach, 5.9), 0.16, metal)
         _signal(figure, reach, 5.2, 1.25, housing, lamp)
     else:
-        _post(figure, 3.6, 0.16)
+        _post(figure, 3.6, 0.2)
     _signal(figure, 0.0, 3.1, 1.1, housing, lamp)
     figure.finish()
 
 
-def _signal(figure: Figure, along: float, up: float, half: float, housing: tuple[float, float, float], lamp: int) -> None:
+def _signal(figure: Figure, along: float, up: float, half: float, housing: Colour, lamp: int) -> None:
     """Three lamps in a housing; `lamp` counts the lit one from above."""
     half *= 0.62
     board = figure.material(TRAFFIC_LIGHT, lit(housing, 0.7))
@@ -85,18 +86,19 @@ def _signal(figure: Figure, along: float, up: float, half: float, housing: tuple
     lights = ((240, 60, 44), (244, 186, 60), (80, 232, 150))
     for k, light in enumerate(lights):
         glow = light if k == lamp else lit(light, 0.22)
-        figure.disc((along, up + half * (0.58 - 0.58 * k)), half * 0.27, half * 0.27, figure.material(TRAFFIC_LIGHT, glow, 0.0))
+        lens = figure.material(TRAFFIC_LIGHT, glow, 0.0)
+        figure.disc((along, up + half * (0.58 - 0.58 * k)), half * 0.27, half * 0.27, lens)
 
 
-def paint_sign(stage: Stage, d: float, z: float) -> None:
+def paint_sign(stage: Stage, d: float, z: float, sign: int) -> None:
     """One or two plates on a post, or a large board on two posts."""
     dice = stage.dice
-    figure = Figure(stage, stage.pose(d, z))
+    figure = Figure(stage, stage.pose(d, z), -sign)
     if dice.chance(0.2):
         _direction_board(figure)
     else:
         height = dice.uniform(2.3, 3.0)
-        _post(figure, height, 0.13)
+        _post(figure, height, 0.16)
         _plate(figure, height, dice.uniform(0.42, 0.6))
         if dice.chance(0.4):
             _plate(figure, height - 1.05, dice.uniform(0.36, 0.46))
@@ -124,7 +126,7 @@ def _direction_board(figure: Figure) -> None:
     width, low, high = dice.uniform(1.0, 1.7), dice.uniform(2.2, 2.8), dice.uniform(3.6, 4.4)
     metal = _post(figure, low, 0.01)
     for along in (-width * 0.6, width * 0.6):
-        figure.box(along - 0.07, along + 0.07, 0.0, low, metal)
+        figure.box(along - 0.09, along + 0.09, 0.0, low, metal)
     ground = colour(dice, SIGNALS, 10)
     script = figure.material(TRAFFIC_SIGN, lit(ground, 0.3 if sum(ground) > 360 else 2.0))
     figure.box(-width, width, low, high, script)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import cv2
 import numpy as np
@@ -9,7 +10,6 @@ import numpy as np
 from datasets.street_scenes.camera import Camera
 from datasets.street_scenes.canvas import MATERIAL_BITS, Canvas
 from datasets.street_scenes.dice import Colour, Dice
-from datasets.street_scenes.paint import mix
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Light:
     noise: float                                             # sensor noise, grey levels
 
     @staticmethod
-    def drawn(dice: Dice) -> "Light":
+    def drawn(dice: Dice) -> Light:
         day = dice.pick(DAYS)
         sun_x, sun_z = dice.uniform(-1, 1), dice.uniform(-1, 1)
-        length = (sun_x * sun_x + sun_z * sun_z) ** 0.5 + 1e-9
+        length = sqrt(sun_x * sun_x + sun_z * sun_z) + 1e-9
         jitter = [dice.uniform(-8, 8) for _ in range(3)]
         zenith, haze = (tuple(c + j for c, j in zip(sky, jitter, strict=True)) for sky in (day.zenith, day.haze))
         red, green, blue = (channel + dice.uniform(-0.04, 0.04) for channel in day.tint)

@@ -45,10 +45,11 @@ def paint_person(stage: Stage, d: float, z: float) -> None:
 
 
 def _paint_head(figure: Figure, label: int, along: float, up: float, radius: float, skin: Colour, hair: Colour) -> None:
-    figure.box(along - radius * 0.45, along + radius * 0.45, up - radius * 1.7, up, figure.material(label, lit(skin, 0.85)))
+    neck, face = figure.material(label, lit(skin, 0.85)), figure.material(label, skin)
+    figure.box(along - radius * 0.45, along + radius * 0.45, up - radius * 1.7, up, neck)
     figure.disc((along, up), radius, radius * 1.25, figure.material(label, hair))
     if figure.stage.dice.chance(0.65):
-        figure.disc((along + radius * 0.15, up - radius * 0.3), radius * 0.72, radius * 0.9, figure.material(label, skin))
+        figure.disc((along + radius * 0.15, up - radius * 0.3), radius * 0.72, radius * 0.9, face)
 
 
 def _contact(stage: Stage, d: float, z: float, along: float, deep: float) -> None:
@@ -86,13 +87,14 @@ def _paint_cyclist(figure: Figure, crank: tuple[float, float]) -> None:
     dice = figure.stage.dice
     trousers = colour(dice, CLOTHES, 14)
     hip, lean = (-0.2, 0.98), dice.uniform(0.15, 0.4)
+    shoe = figure.material(RIDER, (40, 36, 34))
     for sign, share in ((-1, 0.8), (1, 1.0)):
         pedal = (crank[0] + sign * 0.1, crank[1] + sign * 0.13)
         knee = (0.24, 0.72 + sign * 0.09)
         leg = figure.material(RIDER, lit(trousers, share))
         figure.limb(hip, knee, 0.19, leg, 0.14)
         figure.limb(knee, pedal, 0.14, leg, 0.1)
-        figure.box(pedal[0] - 0.06, pedal[0] + 0.16, pedal[1] - 0.07, pedal[1] + 0.02, figure.material(RIDER, (40, 36, 34)))
+        figure.box(pedal[0] - 0.06, pedal[0] + 0.16, pedal[1] - 0.07, pedal[1] + 0.02, shoe)
     _paint_seated(figure, hip, (hip[0] + lean, 1.5), (0.4, 1.08), dice.chance(0.55))
 
 

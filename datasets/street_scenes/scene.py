@@ -77,7 +77,7 @@ def _border(stage: Stage, side: Side, lot: Lot) -> list[Thing]:
             paint, tall = (paint_tree, dice.uniform(4, 9)) if k % 3 else (paint_bush, dice.uniform(0.8, 2.0))
             things.append(Thing(lot.far + 0.2 + 0.001 * (z - lot.near), d, partial(paint, stage, where, z, tall)))
     if lot.border != "none":
-        barrier = Barrier.drawn(dice, lot.border, dice.uniform(1.0, 2.2))
+        barrier = Barrier.drawn(dice, lot.border, dice.uniform(1.1, 2.4))
         things.append(Thing(lot.far, d, partial(paint_barrier, stage, barrier, sign, d, lot.near, lot.far)))
     return things
 

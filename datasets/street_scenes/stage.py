@@ -3,18 +3,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
 from datasets.street_scenes.camera import Camera
-from datasets.street_scenes.canvas import CONTACT_SHADOW, SUN_SHADOW, VEIL_OF_FENCE, Canvas
+from datasets.street_scenes.canvas import CONTACT_SHADOW, SUN_SHADOW, VEIL_OF_BICYCLE, VEIL_OF_FENCE, Canvas
 from datasets.street_scenes.dice import Colour, Dice
 from datasets.street_scenes.light import Light
 from datasets.street_scenes.paint import lit
 
 Point = tuple[float, float]
-Vertex = tuple[float, float, float]                          # metres to the right of, above and ahead of a solid's middle
-Face = tuple[Sequence[Vertex], int]                          # a convex face, counter-clockwise seen from outside, and material
+Vertex = tuple[float, float, float]                          # metres right of, above and ahead of a solid's middle
+Face = tuple[Sequence[Vertex], int]                          # convex, counter-clockwise seen from outside; material
 CIRCLE: tuple[Point, ...] = tuple(
     (round(float(np.cos(angle)), 6), round(float(np.sin(angle)), 6)) for angle in np.arange(12) * (np.pi / 6)
 )
@@ -69,22 +70,21 @@ class Stage:
 
 
 def paint_plane(
-    stage: Stage, start: Point, end: Point, base: float, texture: np.ndarray, swatch: np.ndarray, texels: float,
+    stage: Stage, ends: tuple[Point, Point], texture: np.ndarray, swatch: np.ndarray, texels: float,
     see_through: bool = False,
 ) -> None:
-    """An upright plane between two spots on the ground, by casting a ray through every pixel column.
+    """An upright plane on the ground between two spots, by casting a ray through every pixel column.
 
     Args:
-        start, end: world (x, z); z must be ahead of the camera.
-        base: height of the lower edge.
-        texture: (rows, columns) of swatch indices, upwards and from start to end; repeated along the plane.
+        ends: world (x, z) of both; z must be ahead of the camera.
+        texture: (rows, columns) of swatch indices, upwards and from the first end to the second; repeated that way.
         swatch: (S,) materials.
         texels: texture elements per metre.
         see_through: index 0 is a gap: it shows what is behind, and is labelled fence.
     """
     camera, materials = stage.camera, stage.canvas.materials
-    (x0, z0), (x1, z1) = start, end
-    edges = sorted(camera.centre + x * camera.scale(z) for x, z in (start, end))
+    (x0, z0), (x1, z1) = ends
+    edges = sorted(camera.centre + x * camera.scale(z) for x, z in ends)
     first, last = max(int(edges[0] + 0.5), 0), min(int(max(edges[1] + 0.5, 0.0)), camera.image_width)
     if first >= last:
         return
@@ -92,18 +92,17 @@ def paint_plane(
     run_x, run_z = x1 - x0, z1 - z0
     along = np.clip((ray * z0 - x0) / (run_x - ray * run_z), 0.0, 1.0)
     metres = (z0 + along * run_z) / camera.focal             # per pixel, (columns,)
-    length = (run_x * run_x + run_z * run_z) ** 0.5
+    length = sqrt(run_x * run_x + run_z * run_z)
     column = (along * (length * texels)).astype(np.intp) % texture.shape[1]
 
-    height = base + len(texture) / texels
+    rise = len(texture) / texels - camera.eye                # of the upper edge above the eye
     nearest, farthest = float(metres.min()), float(metres.max())
-    top = camera.horizon - (height - camera.eye) / (nearest if height > camera.eye else farthest)
-    bottom = camera.horizon - (base - camera.eye) / (nearest if base < camera.eye else farthest)
+    top, bottom = camera.horizon - rise / (nearest if rise > 0 else farthest), camera.horizon + camera.eye / nearest
     above, below = max(int(top), 0), min(int(bottom) + 1, camera.image_height)
     if above >= below:
         return
     drop = (np.arange(above, below) + (0.5 - camera.horizon))[:, None].astype(np.float32)
-    row = np.float32((camera.eye - base) * texels) - drop * (metres * texels).astype(np.float32)
+    row = np.float32(camera.eye * texels) - drop * (metres * texels).astype(np.float32)
     inside = (row >= 0) & (row < len(texture))
     row[~inside] = 0
     index = row.astype(np.int32) * np.int32(texture.shape[1]) + column.astype(np.int32)
@@ -111,7 +110,7 @@ def paint_plane(
     patch = materials[above:below, first:last]
     if see_through:
         patch[inside] |= np.uint16(VEIL_OF_FENCE)
-        patch[inside] &= np.uint16(~0x4000 & 0xFFFF)
+        patch[inside] &= np.uint16(0xFFFF - VEIL_OF_BICYCLE)
         inside &= drawn > 0
     np.copyto(patch, swatch[drawn], where=inside)
 
@@ -165,17 +164,13 @@ class Figure:
 
     def limb(self, start: Point, end: Point, width: float, material: int, end_width: float | None = None) -> None:
         """A straight bar, in the figure's own plane."""
-        run_a, run_b = end[0] - start[0], end[1] - start[1]
-        length = (run_a * run_a + run_b * run_b) ** 0.5 + 1e-9
-        across_a, across_b = -run_b / length / 2, run_a / length / 2
-        tip = width if end_width is None else end_width
+        (a, b), (c, d) = start, end
+        length = sqrt((c - a) * (c - a) + (d - b) * (d - b)) + 1e-9
         # An upright bar must not lose its width to the foreshortening of the figure.
-        across_a /= max(abs(self.stretch), 0.2)
-        self.shape(
-            [(start[0] + across_a * width, start[1] + across_b * width), (end[0] + across_a * tip, end[1] + across_b * tip),
-             (end[0] - across_a * tip, end[1] - across_b * tip), (start[0] - across_a * width, start[1] - across_b * width)],
-            material,
-        )
+        along, up = (b - d) / length / 2 / max(abs(self.stretch), 0.2), (c - a) / length / 2
+        tip = width if end_width is None else end_width
+        self.shape([(a + along * width, b + up * width), (c + along * tip, d + up * tip),
+                    (c - along * tip, d - up * tip), (a - along * width, b - up * width)], material)
 
     def disc(self, centre: Point, along: float, up: float, material: int) -> None:
         self.shape([(centre[0] + a * along, centre[1] + b * up) for a, b in CIRCLE], material)

@@ -69,7 +69,7 @@ class Street:
         return self.left, self.right
 
     @staticmethod
-    def drawn(dice: Dice) -> "Street":
+    def drawn(dice: Dice) -> Street:
         lane = dice.uniform(2.9, 3.6)
         tram = dice.chance(0.42)
         crossing = None

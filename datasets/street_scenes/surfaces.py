@@ -1,10 +1,13 @@
 """The ground: carriageway and its markings, pavements, grass, rails; and what closes the view at the horizon."""
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
+from datasets.street_scenes.dice import Colour
 from datasets.street_scenes.labels import BUILDING, RAIL_TRACK, ROAD, SIDEWALK, TERRAIN, VEGETATION
-from datasets.street_scenes.paint import BRICKS, GREYS, LAWNS, LEAVES, PLASTERS, colour, lit, mix
+from datasets.street_scenes.paint import ASPHALTS, BRICKS, GREYS, LAWNS, LEAVES, PLASTERS, colour, lit, mix
 from datasets.street_scenes.stage import Stage
 from datasets.street_scenes.street import END, KERB, Side, Street
 
@@ -23,7 +26,8 @@ def paint_ground(stage: Stage, street: Street) -> None:
     across = (np.arange(camera.image_width) + 0.5 - camera.centre) / camera.focal
     d = (across[None, :] * z[:, None] - middle[:, None]).astype(np.float32)
 
-    limits, zones = _zones(stage, street)
+    asphalt = colour(dice, ASPHALTS, 8, stray=0.0)
+    limits, zones = _zones(stage, street, asphalt)
     zone = np.zeros(d.shape, np.uint8)
     for limit in limits:
         zone += d > np.float32(limit)
@@ -38,7 +42,7 @@ def paint_ground(stage: Stage, street: Street) -> None:
     ground = np.take_along_axis(by_row, zone.astype(np.intp), axis=1)
     _lay_slabs(stage, ground, d, z)
     stage.canvas.materials[top:] = ground
-    _mend_asphalt(stage, street, dice.integer(0, 5))
+    _mend_asphalt(stage, street, asphalt)
 
 
 def _first_road(limits: list[float]) -> int:
@@ -46,10 +50,10 @@ def _first_road(limits: list[float]) -> int:
     return sum(limit < 0 for limit in limits)
 
 
-def _zones(stage: Stage, street: Street) -> tuple[list[float], np.ndarray]:
+def _zones(stage: Stage, street: Street, asphalt: Colour) -> tuple[list[float], np.ndarray]:
     """Limits between zones, from left to right, and the material of each zone (one more than limits)."""
     dice = stage.dice
-    road = stage.flat(ROAD, colour(dice, GREYS[:4], 10), 5)
+    road = stage.flat(ROAD, asphalt, 5)
     kerb = stage.flat(SIDEWALK, lit(colour(dice, GREYS[2:], 8), 1.1), 3)
     left, left_zones = _border(stage, street.left, kerb)
     right, right_zones = _border(stage, street.right, kerb)
@@ -57,7 +61,8 @@ def _zones(stage: Stage, street: Street) -> tuple[list[float], np.ndarray]:
     zones = list(reversed(left_zones))
     if street.tram is not None and street.track != "street":
         ballast = street.track == "ballast"
-        bed = stage.flat(RAIL_TRACK if ballast else TERRAIN, colour(dice, GREYS if ballast else LAWNS), 12 if ballast else 9)
+        label, palette, grain = (RAIL_TRACK, GREYS, 12) if ballast else (TERRAIN, LAWNS, 9)
+        bed = stage.flat(label, colour(dice, palette), grain)
         limits += [street.tram - TRACK_WIDTH / 2, street.tram + TRACK_WIDTH / 2]
         zones += [road, bed]
     return limits + right, np.array([*zones, road, *right_zones], np.uint16)
@@ -95,22 +100,23 @@ def _lay_slabs(stage: Stage, ground: np.ndarray, d: np.ndarray, z: np.ndarray) -
     np.copyto(patch, darker[patch], where=joint)
 
 
-def _mend_asphalt(stage: Stage, street: Street, count: int) -> None:
+def _mend_asphalt(stage: Stage, street: Street, asphalt: Colour) -> None:
     dice = stage.dice
-    for _ in range(count):
+    for _ in range(dice.integer(0, 5)):
         z, length = dice.uniform(5, 30), dice.uniform(1, 6)
         left, width = dice.uniform(-street.left.edge, street.right.edge - 2), dice.uniform(0.5, 2.5)
         right = min(left + width, street.right.edge)
         if street.tram is not None and left < street.tram + 2 and right > street.tram - 2:
             continue
-        patch = stage.flat(ROAD, colour(dice, GREYS[:3], 6), 5)
-        stage.paint_places([(left, z), (right, z), (right, z + length), (left, z + length)], patch)
+        patch = stage.flat(ROAD, lit(asphalt, dice.uniform(0.75, 1.15)), 5)
+        _rectangle(stage, left, right, z, z + length, patch)
 
 
 def paint_markings(stage: Stage, street: Street) -> None:
     """Lane lines, the edge of the carriageway, stop lines and zebras, rails."""
     dice = stage.dice
-    white = stage.flat(ROAD, mix(colour(dice, ((214, 214, 210),), 8), (120, 120, 118), dice.uniform(0.0, 0.5)), 6)
+    paint = colour(dice, ((222, 222, 218), (222, 222, 218), (214, 180, 84)), 8, stray=0.0)
+    white = stage.flat(ROAD, mix(paint, (120, 120, 118), dice.uniform(0.0, 0.5)), 6)
     dashes = [-street.lane / 2]
     while dashes[-1] - street.lane > -street.left.edge + 2:
         dashes.append(dashes[-1] - street.lane)
@@ -143,8 +149,13 @@ def _line(stage: Stage, street: Street, d: float, width: float, material: int, d
     while z < 70:
         end = z + step
         if not (street.crossing and street.crossing[0] - 5 < end and z < street.crossing[1] + 5):
-            stage.paint_places([(d - width / 2, z), (d + width / 2, z), (d + width / 2, end), (d - width / 2, end)], material)
+            _rectangle(stage, d - width / 2, d + width / 2, z, end, material)
         z = end + dash * 1.4
+
+
+def _rectangle(stage: Stage, left: float, right: float, near: float, far: float, material: int) -> None:
+    """A rectangle on the ground; it follows the bend at its corners only."""
+    stage.paint_places([(left, near), (right, near), (right, far), (left, far)], material)
 
 
 def _zebra(stage: Stage, street: Street, z: float, material: int) -> None:
@@ -153,11 +164,9 @@ def _zebra(stage: Stage, street: Street, z: float, material: int) -> None:
     d = -street.left.edge + 0.4
     while d + 0.5 < street.right.edge:
         if street.tram is None or abs(d + 0.25 - street.tram) > TRACK_WIDTH / 2:
-            stage.paint_places([(d, z), (d + 0.5, z), (d + 0.5, z + 2.8), (d, z + 2.8)], material)
+            _rectangle(stage, d, d + 0.5, z, z + 2.8, material)
         d += 1.0
-    stop = z - 1.2
-    stage.paint_places([(-street.lane / 2, stop), (street.right.edge - 0.4, stop), (street.right.edge - 0.4, stop + 0.35),
-                        (-street.lane / 2, stop + 0.35)], material)
+    _rectangle(stage, -street.lane / 2, street.right.edge - 0.4, z - 1.2, z - 0.85, material)
 
 
 def _lay_rails(stage: Stage, middle: float, label: int) -> None:
@@ -165,9 +174,9 @@ def _lay_rails(stage: Stage, middle: float, label: int) -> None:
     steel = stage.flat(label, (176, 178, 180), 4)
     stations = [2.0, 4.0, 7.0, 11.0, 16.0, 22.0, 30.0, 40.0, 55.0, 75.0, END]
     for d in (middle - GAUGE / 2, middle + GAUGE / 2):
-        for near, far in zip(stations, stations[1:], strict=False):
+        for near, far in pairwise(stations):
             for left, right, material in ((d - 0.11, d + 0.11, groove), (d - 0.04, d + 0.05, steel)):
-                stage.paint_places([(left, near), (right, near), (right, far), (left, far)], material)
+                _rectangle(stage, left, right, near, far, material)
 
 
 def paint_backdrop(stage: Stage) -> None:

@@ -6,7 +6,12 @@ from functools import partial
 from typing import NamedTuple
 
 from datasets.street_scenes.furniture import (
-    paint_bin, paint_bollard, paint_lamp, paint_mast, paint_sign, paint_traffic_light,
+    paint_bin,
+    paint_bollard,
+    paint_lamp,
+    paint_mast,
+    paint_sign,
+    paint_traffic_light,
 )
 from datasets.street_scenes.paint import GREYS, LIVERIES, colour
 from datasets.street_scenes.people import paint_bicycle, paint_motorcycle, paint_person
@@ -14,7 +19,6 @@ from datasets.street_scenes.stage import Point, Stage
 from datasets.street_scenes.street import Side, Street
 from datasets.street_scenes.vegetation import paint_tree, shade_tree
 from datasets.street_scenes.vehicles import paint_bus, paint_car, paint_tram_car, paint_truck
-
 
 
 class Thing(NamedTuple):
@@ -30,23 +34,23 @@ AHEAD, ONCOMING, TO_RIGHT, TO_LEFT = (0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0,
 SIZES = {                                                    # half width, half length, height in metres
     "car": (1.0, 2.4, 1.5), "truck": (1.35, 5.0, 3.4), "bus": (1.4, 6.0, 3.1),
 }
+SMALL_FURNITURE = (paint_sign, paint_sign, paint_sign, paint_traffic_light, paint_bollard, paint_bin)
 PAINTERS = {"car": paint_car, "truck": paint_truck, "bus": paint_bus}
 
 
 def far_to_near(things: list[Thing]) -> list[Thing]:
     """Things in the order in which to paint them.
 
-    Distance decides; but beside a long vehicle whatever is farther out from the camera's axis is behind it, and whatever
-    is farther in is before it, wherever along its length it stands.
+    Distance decides; but beside a long vehicle whatever is farther out from the camera's axis is behind it, and
+    whatever is farther in is before it, wherever along its length it stands.
     """
-    long = [thing for thing in things if thing.reach > 2]
+    long = sorted((thing for thing in things if thing.reach), key=lambda thing: -thing.reach)
 
-    def distance(thing: Thing) -> float:
+    def distance(thing: Thing) -> tuple[float, float]:
         for other in long:
-            beside = abs(thing.z - other.z) < other.reach and thing.d * other.d > 0 and thing.reach < other.reach
-            if beside:
-                return other.z + (0.01 if abs(thing.d) > abs(other.d) else -0.01)
-        return thing.z
+            if abs(thing.z - other.z) < other.reach and thing.d * other.d > 0 and thing.reach < other.reach:
+                return other.z + (0.01 if abs(thing.d) > abs(other.d) else -0.01), thing.z
+        return thing.z, thing.z
 
     return sorted(things, key=distance, reverse=True)
 
@@ -115,11 +119,11 @@ def _tram(stage: Stage, street: Street, d: float) -> list[Thing]:
 
 def _large_vehicles(stage: Stage, street: Street) -> list[Thing]:
     dice, things = stage.dice, []
-    for kind, probability in (("truck", 0.55), ("bus", 0.45)):
+    for kind, probability in (("truck", 0.5), ("bus", 0.55)):
         placed = not dice.chance(probability)
         for _ in range(4):
             d, turn = dice.pick(_lanes(street))
-            z = dice.uniform(15.0, 30.0) if d == 0.0 else dice.uniform(12.0, 30.0)
+            z = dice.uniform(14.0, 26.0) if d == 0.0 else dice.uniform(11.0, 26.0)
             if dice.chance(0.25):
                 d, turn = street.right.edge - 1.35, AHEAD     # stopping at the kerb
             if not placed:
@@ -155,13 +159,13 @@ def _two_wheelers(stage: Stage, street: Street) -> list[Thing]:
     dice, things = stage.dice, []
     for paint, riders, parked in ((paint_bicycle, 2, 3), (paint_motorcycle, 2, 2)):
         for _ in range(dice.integer(0, riders + 1)):
-            d, z = dice.uniform(-street.left.edge + 0.8, street.right.edge - 0.8), dice.uniform(6.0, 24.0)
+            d, z = dice.uniform(-street.left.edge + 0.8, street.right.edge - 0.8), dice.uniform(6.0, 18.0)
             stretch = dice.sign() * dice.uniform(0.4, 1.0)
             if street.claim(d, z, 1.1 * abs(stretch), 0.6):
                 things.append(Thing(z, d, partial(paint, stage, d, z, True, stretch)))
         if dice.chance(0.5):
             side = dice.pick(street.sides)
-            z = dice.uniform(7.0, 24.0)
+            z = dice.uniform(7.0, 20.0)
             for _ in range(dice.integer(1, parked + 1)):
                 d = side.sign * (side.edge + 1.0)
                 stretch = dice.sign() * dice.uniform(0.55, 1.0)
@@ -206,9 +210,7 @@ def _furniture(stage: Stage, street: Street, side: Side) -> list[Thing]:
                 shade_tree(stage, d, z, height)
                 things.append(Thing(z, d, partial(paint_tree, stage, d, z, height)))
             elif dice.chance(0.7):
-                paint = dice.pick((paint_sign, paint_sign, paint_sign, paint_traffic_light, paint_bollard, paint_bin))
-                extra = (side.sign,) if paint is paint_traffic_light else ()
-                things.append(Thing(z, d, partial(paint, stage, d, z, *extra)))
+                things.append(Thing(z, d, partial(dice.pick(SMALL_FURNITURE), stage, d, z, side.sign)))
         z += spacing * dice.uniform(0.8, 1.25)
     return things
 
@@ -216,8 +218,8 @@ def _furniture(stage: Stage, street: Street, side: Side) -> list[Thing]:
 def _people(stage: Stage, street: Street, side: Side) -> list[Thing]:
     dice, things = stage.dice, []
     start, end = side.walk
-    for _ in range(dice.integer(0, 9)):
-        d, z = side.sign * dice.uniform(start + 0.3, max(end - 0.3, start + 0.4)), dice.uniform(5.0, 30.0)
+    for _ in range(dice.integer(0, 10)):
+        d, z = side.sign * dice.uniform(start + 0.3, max(end - 0.3, start + 0.4)), dice.uniform(6.0, 24.0)
         if not side.crossing_at(z) and street.claim(d, z, 0.35, 0.3):
             things.append(Thing(z, d, partial(paint_person, stage, d, z)))
     return things

@@ -1,6 +1,8 @@
 """Trees and bushes: clumps of leaves, darker below and lighter above."""
 from __future__ import annotations
 
+from math import sqrt
+
 from datasets.street_scenes.canvas import CONTACT_SHADOW, SUN_SHADOW
 from datasets.street_scenes.labels import VEGETATION
 from datasets.street_scenes.paint import BRICKS, GREYS, LEAVES, colour, lit
@@ -44,7 +46,7 @@ def _paint_leaves(figure: Figure, along: float, up: float, wide: float, high: fl
     figure.disc((along, up), wide * 0.8, high * 0.8, sunny[1])
     for k in range(CLUMPS):
         b = -0.85 + 1.7 * k / CLUMPS + dice.uniform(-0.15, 0.15)
-        reach = (1.0 - min(b * b, 0.95)) ** 0.5
+        reach = sqrt(1.0 - min(b * b, 0.95))
         a = dice.uniform(-reach, reach)
         size = dice.uniform(0.22, 0.42)
         tone = min(max(int(2.4 + 1.8 * b + dice.uniform(-1.0, 1.0)), 0), 4)

@@ -1,126 +1,16 @@
 """Cars, trucks, buses and trams: blocks whose faces carry windows, doors, wheels and lamps."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from datasets.street_scenes.bodies import Body, upright
 from datasets.street_scenes.dice import Colour
 from datasets.street_scenes.labels import BUS, CAR, TRAIN, TRUCK
 from datasets.street_scenes.paint import GREYS, LACQUERS, LIVERIES, colour, lit, mix
-from datasets.street_scenes.stage import CIRCLE, Face, Pose, Stage, Vertex, paint_solid
+from datasets.street_scenes.stage import Pose, Stage
 
 GLASS: Colour = (54, 62, 72)
-TYRE: Colour = (34, 34, 36)
 TAIL_LAMP: Colour = (176, 36, 34)
 HEAD_LAMP: Colour = (232, 230, 214)
 SIDES = ("left", "right")
-
-
-@dataclass
-class Body:
-    """Collects the faces of one vehicle at a pose, in the order in which they are painted."""
-
-    stage: Stage
-    pose: Pose
-    label: int
-    faces: list[Face] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        x, z = self.pose.heading_x, self.pose.heading_z
-        light = self.stage.light
-        self._brightness = {
-            "front": light.facing(x, z), "rear": light.facing(-x, -z), "right": light.facing(z, -x),
-            "left": light.facing(-z, x), "top": light.above,
-        }
-        # The camera, as the vehicle sees it.
-        self._eye = (self.pose.z * x - self.pose.x * z, self.stage.camera.eye, -self.pose.x * x - self.pose.z * z)
-
-    def material(self, paint: Colour, side: str = "", grain: float = 2.0) -> int:
-        return self.stage.canvas.material(self.label, lit(paint, self._brightness.get(side, 1.0)), self.pose.z, grain)
-
-    def block(
-        self, width: float, low: float, high: float, rear: float, front: float, paint: Colour,
-        lean: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    ) -> dict[str, list[Vertex]]:
-        """Adds a block that may get narrower upwards; `lean` is how far its rear, front and sides lean in.
-
-        Returns its faces by name, each from its lower left corner counter-clockwise as seen from outside; a face that
-        the camera does not see is empty.
-        """
-        half, slim = width / 2, width / 2 - lean[2]
-        back, ahead = rear + lean[0], front - lean[1]
-        a, b, c, d = (-half, low, rear), (half, low, rear), (half, low, front), (-half, low, front)
-        e, f, g, h = (-slim, high, back), (slim, high, back), (slim, high, ahead), (-slim, high, ahead)
-        faces = {"front": [c, d, h, g], "rear": [a, b, f, e], "left": [d, a, e, h], "right": [b, c, g, f], "top": [e, f, g, h]}
-        shown: dict[str, list[Vertex]] = {}
-        for side, corners in faces.items():
-            shown[side] = corners if _in_front(corners, self._eye) else []
-            if shown[side]:
-                self.faces.append((corners, self.material(paint, side)))
-        return shown
-
-    def panel(self, corners: list[Vertex], left: float, right: float, low: float, high: float, material: int) -> None:
-        """A rectangle on a face, in shares of its width and height."""
-        if corners:
-            self.faces.append(([_on(corners, a, b) for a, b in ((left, low), (right, low), (right, high), (left, high))], material))
-
-    def windows(self, corners: list[Vertex], left: float, right: float, low: float, high: float, count: int,
-                gap: float, material: int) -> None:
-        """A row of equal windows between `left` and `right`."""
-        pitch = (right - left) / count
-        for k in range(count if corners else 0):
-            self.panel(corners, left + k * pitch + gap / 2, left + (k + 1) * pitch - gap / 2, low, high, material)
-
-    def wheels(self, width: float, radius: float, axles: tuple[float, ...]) -> None:
-        """Wheels on both sides, and the tyres that one sees below the rear and the front."""
-        tyre, hub = self.material(TYRE), self.material((116, 118, 120))
-        for sign in (-1, 1):
-            x = sign * width / 2
-            for z in axles:
-                for share, material in ((1.0, tyre), (0.55, hub)):
-                    circle = [(x, radius * (1 + share * b), z + sign * radius * share * a) for a, b in CIRCLE]
-                    self.faces.append((circle, material))
-
-    def tyres(self, width: float, radius: float, rear: float, front: float) -> None:
-        tyre, shade = self.material(TYRE), self.material((24, 24, 26))
-        tread = 0.12 * width
-        for z, turn in ((rear, 1), (front, -1)):
-            self.faces.append((_upright(-width / 2, width / 2, radius * 0.6, radius * 1.6, z, turn), shade))
-            for left in (-width / 2, width / 2 - tread):
-                self.faces.append((_upright(left, left + tread, 0.0, radius * 1.4, z, turn), tyre))
-        for x, turn in ((-width / 2 + 0.05, 1), (width / 2 - 0.05, -1)):
-            ends = (front, rear) if turn > 0 else (rear, front)
-            low, high = radius * 0.6, radius * 1.5
-            self.faces.append(([(x, low, ends[0]), (x, low, ends[1]), (x, high, ends[1]), (x, high, ends[0])], shade))
-
-    def lamps(self, corners: list[Vertex], paint: Colour, low: float, high: float, width: float = 0.17) -> None:
-        lamp = self.material(paint, grain=0.0)
-        self.panel(corners, 0.04, 0.04 + width, low, high, lamp)
-        self.panel(corners, 0.96 - width, 0.96, low, high, lamp)
-
-    def finish(self) -> None:
-        paint_solid(self.stage, self.pose, self.faces)
-
-
-def _on(corners: list[Vertex], a: float, b: float) -> Vertex:
-    """The point at shares (a, b) of a face's width and height."""
-    (x0, y0, z0), (x1, y1, z1), (x2, y2, z2), (x3, y3, z3) = corners
-    p, q, r, s = (1 - a) * (1 - b), a * (1 - b), a * b, (1 - a) * b
-    return p * x0 + q * x1 + r * x2 + s * x3, p * y0 + q * y1 + r * y2 + s * y3, p * z0 + q * z1 + r * z2 + s * z3
-
-
-def _in_front(corners: list[Vertex], eye: Vertex) -> bool:
-    """Whether a face shows its outer side to the eye."""
-    (x0, y0, z0), (x1, y1, z1), _, (x3, y3, z3) = corners
-    ax, ay, az, bx, by, bz = x1 - x0, y1 - y0, z1 - z0, x3 - x0, y3 - y0, z3 - z0
-    ex, ey, ez = eye[0] - x0, eye[1] - y0, eye[2] - z0
-    # With x to the right, y up and z ahead (a left-handed frame), this product is negative on the outer side.
-    return (ay * bz - az * by) * ex + (az * bx - ax * bz) * ey + (ax * by - ay * bx) * ez < 0
-
-
-def _upright(left: float, right: float, low: float, high: float, z: float, turn: int) -> list[Vertex]:
-    """A rectangle that faces backwards (turn 1) or forwards (turn -1)."""
-    face = [(left, low, z), (right, low, z), (right, high, z), (left, high, z)]
-    return face if turn > 0 else face[::-1]
 
 
 def paint_car(stage: Stage, pose: Pose) -> None:
@@ -174,8 +64,9 @@ def paint_bus(stage: Stage, pose: Pose) -> None:
         for low, high in decks:
             body.panel(hull[side], 0.02, 0.98, low - 0.02, high + 0.02, dark)
             body.windows(hull[side], 0.025, 0.975, low, high, 7, 0.018, body.material(glass, side))
+    door = body.material(lit(glass, 0.7), "right")
     for left in (0.07, 0.5, 0.84):
-        body.panel(hull["right"], left, left + 0.1, 0.03, decks[0][1], body.material(mix(glass, (20, 20, 20), 0.4), "right"))
+        body.panel(hull["right"], left, left + 0.1, 0.03, decks[0][1], door)
     body.wheels(width, 0.48, (rear + 2.4, front - 2.6))
     for low, high in decks:
         body.panel(hull["rear"], 0.1, 0.9, low + 0.06, high, body.material(glass, "rear"))
@@ -183,6 +74,9 @@ def paint_bus(stage: Stage, pose: Pose) -> None:
     body.panel(hull["rear"], 0.2, 0.8, 0.06, 0.26, dark)
     body.lamps(hull["rear"], TAIL_LAMP, 0.12, 0.3, 0.1)
     body.lamps(hull["front"], HEAD_LAMP, 0.06, 0.16, 0.16)
+    for left in (-1.5, 1.3):                                 # mirrors
+        body.faces.append((upright(left, left + 0.2, 1.75, 2.45, front + 0.1, -1), dark))
+        body.faces.append((upright(left, left + 0.2, 1.75, 2.45, front + 0.1, 1), dark))
     amber = body.material((226, 168, 64), grain=0.0)
     for side in ("front", "rear"):
         body.panel(hull[side], 0.15, 0.85, 0.86, 0.96, dark)
@@ -244,9 +138,9 @@ def _paint_load(body: Body, kind: str, rear: float, front: float, height: float)
     if kind == "tipper":
         heap = lit(colour(dice, (*GREYS, *LIVERIES)), 0.8)
         body.block(2.2, height, height + 0.45, rear + 0.3, front - 0.3, heap, (1.2, 1.2, 0.7))
-    body.faces.append((_upright(-1.15, 1.15, 0.5, 0.72, rear, 1), body.material((70, 70, 72))))
+    body.faces.append((upright(-1.15, 1.15, 0.5, 0.72, rear, 1), body.material((70, 70, 72))))
     for left in (-1.15, 0.75):
-        body.faces.append((_upright(left, left + 0.4, 0.74, 0.93, rear, 1), body.material(TAIL_LAMP)))
+        body.faces.append((upright(left, left + 0.4, 0.74, 0.93, rear, 1), body.material(TAIL_LAMP)))
 
 
 def paint_tram_car(stage: Stage, pose: Pose, livery: tuple[Colour, Colour], length: float, first: bool, last: bool,
@@ -267,7 +161,7 @@ def paint_tram_car(stage: Stage, pose: Pose, livery: tuple[Colour, Colour], leng
         body.windows(hull[side], 0.04, 0.96, 0.45, 0.77, 4, 0.03, body.material(glass, side))
         for left in (0.2, 0.68):
             body.panel(hull[side], left, left + 0.15, 0.02, 0.8, body.material(band, side))
-            body.panel(hull[side], left + 0.02, left + 0.13, 0.1, 0.76, body.material(mix(glass, (20, 20, 20), 0.3), side))
+            body.panel(hull[side], left + 0.02, left + 0.13, 0.1, 0.76, body.material(lit(glass, 0.75), side))
     for side, lamp, end in (("front", HEAD_LAMP, first), ("rear", TAIL_LAMP, last)):
         if end:
             body.panel(hull[side], 0.06, 0.94, 0.36, 0.78, body.material(glass, side))
@@ -290,4 +184,4 @@ def _paint_pantograph(body: Body, base: float) -> None:
             for (x0, y0), (x1, y1) in (((foot, base), (knee, base + 0.65)), ((knee, base + 0.65), (shoe, base + 1.3))):
                 bar = [(x0 - 0.07, y0, 0.0), (x0 + 0.07, y0, 0.0), (x1 + 0.07, y1, 0.0), (x1 - 0.07, y1, 0.0)]
                 body.faces.append((bar if turn > 0 else bar[::-1], metal))
-        body.faces.append((_upright(-0.9, 0.9, base + 1.3, base + 1.42, 0.0, turn), metal))
+        body.faces.append((upright(-0.9, 0.9, base + 1.3, base + 1.42, 0.0, turn), metal))
