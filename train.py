@@ -338,8 +338,8 @@ class Training:
                        images_per_second=speed)
         parts = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
         left = timedelta(seconds=round((self.total_steps - self.step) * seconds / window.steps))
-        self.log.progress(f"epoch {self._epoch():.2f} step {self.step}/{self.total_steps} loss {total:.3f} ({parts}) "
-                          f"lr {self.rate:.2e} {speed:.1f} images/s {left} left")
+        self.log.progress(f"epoch {self._epoch():.2f} step {self.step}/{self.total_steps}",
+                          f"loss {total:.3f} ({parts}) lr {self.rate:.2e} {speed:.1f} images/s", f"{left} left")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -84,10 +84,10 @@ class RunLog:
                         self.tensorboard.add_scalar(f"{kind}/{name}/{part}".replace(" ", "_"), number, step)
         self.tensorboard.flush()
 
-    def progress(self, line: str) -> None:
-        """Says how the run goes: beside the bar on a terminal, as a line elsewhere, in `train.log` always."""
-        self.bar.set_postfix_str(line)
-        log.info(line, extra={"progress": True})
+    def progress(self, where: str, values: str, left: str) -> None:
+        """Says how the run goes: the values beside the bar on a terminal, a line elsewhere and in `train.log`."""
+        self.bar.set_postfix_str(values)
+        log.info("%s %s %s", where, values, left, extra={"progress": True})
 
     def close(self) -> None:
         self.bar.close()
