@@ -46,7 +46,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path: Path, capl
 
 def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
     save(tmp_path, 1).write_bytes(b"")
-    with pytest.raises(ValueError, match="every checkpoint .* is damaged"):
+    with pytest.raises(ValueError, match=r"every checkpoint .* is damaged"):
         checkpoint.newest(tmp_path, read)
 
 
