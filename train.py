@@ -48,10 +48,12 @@ def build_parser() -> FlagParser:
     datasets.add_flags(parser)
     transforms.add_flags(parser)
     model = parser.add_argument_group("Model")
-    model.add_argument("--arch", default="sfnet_resnet18", help=f"one of: {', '.join(network.names())}")
+    model.add_argument("--arch", default="sfnet_resnet18", help=f"one of: {', '.join(network.names())}, "
+                       "or sfnet_timm:MODEL, sfnet_lite_timm:MODEL on a backbone of timm")
     add_switch(model, "--fpn_dsn_loss", default=False, help="deep supervision: an auxiliary loss at each level")
+    network.add_option_flags(model)
     model.add_argument("--pretrained", default="auto", help="ImageNet weights of the backbone: auto (its file in "
-                       "pretrained_models/), none (random weights) or a path")
+                       "pretrained_models/; timm fetches its own), none (random weights) or a path")
     model.add_argument("--snapshot", help="start from this checkpoint's weights (fine-tuning; to go on, use --resume)")
     add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
@@ -93,10 +95,11 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
                              f"{stored.get(name)}: leave it out, or start a new run under another --exp")
         args = Namespace(**{**stored, **{name: value for name, value in given.items() if name in MAY_CHANGE}})
     try:
+        args.arch = network.canonical(args.arch)
         args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
     except ValueError as error:
         parser.error(str(error))
-    args.exp = args.exp or f"{args.dataset}_{args.arch}"
+    args.exp = args.exp or f"{args.dataset}_{args.arch}".replace(":", "_")
     if not re.fullmatch(r"\d+m?", args.checkpoint_every):
         parser.error(f"--checkpoint_every {args.checkpoint_every}: give steps (200) or minutes (10m)")
     if args.print_config:
@@ -117,7 +120,8 @@ class Training:
 
         self.spec = datasets.spec(args.dataset)
         state = checkpoint.newest(self.folder, network.weights.read) if args.resume else None
-        self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss)
+        self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss,
+                                 **network.chosen_options(vars(args)))
         said = self._load_weights() if state is None else f"going on from step {state['step']}"
 
         transform = transforms.train_transform(

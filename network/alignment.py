@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from network.layers import resize
 
 
-def warp(features: Tensor, flow: Tensor) -> Tensor:
+def warp(features: Tensor, flow: Tensor, align_corners: bool = True) -> Tensor:
     """Samples features where the flow points (SFNet, arXiv 2002.10120, "Flow Alignment Module", warp equation).
 
     Args:
         features: (N, C, h, w), of any resolution.
         flow: (N, 2, H, W), x then y. Two units are about one pixel of the (H, W) grid.
+        align_corners: whether -1 and 1 are the centres of the outermost pixels, or their outer edges.
 
     Returns:
         (N, C, H, W); with zero flow, plain bilinear resizing with aligned corners. Zeros are sampled from outside.
@@ -24,7 +25,14 @@ def warp(features: Tensor, flow: Tensor) -> Tensor:
     ys, xs = (torch.linspace(-1, 1, side, device=flow.device, dtype=dtype) for side in (height, width))
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)           # (H, W, 2)
     offset = torch.stack([flow[:, 0] / width, flow[:, 1] / height], dim=-1)     # (N, H, W, 2)
-    return F.grid_sample(features.to(dtype), grid + offset, align_corners=True).to(features.dtype)
+    return F.grid_sample(features.to(dtype), grid + offset, align_corners=align_corners).to(features.dtype)
+
+
+class Resizing(nn.Module):
+    """Brings a coarse map onto a fine grid without looking at it: what a pyramid does where it has no alignment."""
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        return resize(coarse, fine.shape[-2:])
 
 
 class FlowAlignment(nn.Module):
@@ -37,17 +45,43 @@ class FlowAlignment(nn.Module):
         flow_channels: width of the two projections from which the flow is made.
     """
 
+    flow_maps = 2                                           # channels of the flow: x and y for the coarse map
+
     def __init__(self, channels: int, flow_channels: int) -> None:
         super().__init__()
         # The attribute names are the published checkpoints' keys.
         self.down_h = nn.Conv2d(channels, flow_channels, 1, bias=False)       # coarse level, high in semantics
         self.down_l = nn.Conv2d(channels, flow_channels, 1, bias=False)       # fine level, low in semantics
-        self.flow_make = nn.Conv2d(2 * flow_channels, 2, 3, padding=1, bias=False)
+        self.flow_make = nn.Conv2d(2 * flow_channels, self.flow_maps, 3, padding=1, bias=False)
 
     def flow(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Returns the semantic flow (N, 2, H, W), x then y, in `warp`'s unit."""
-        raised = resize(self.down_h(coarse), fine.shape[-2:])
-        return self.flow_make(torch.cat([raised, self.down_l(fine)], dim=1))
+        return self._flow(resize(self.down_h(coarse), fine.shape[-2:]), fine)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         return warp(coarse, self.flow(coarse, fine))
+
+    def _flow(self, raised: Tensor, fine: Tensor) -> Tensor:
+        return self.flow_make(torch.cat([raised, self.down_l(fine)], dim=1))
+
+
+class GatedDualFlowAlignment(FlowAlignment):
+    """The gated dual flow alignment module (GD-FAM): coarse (N, C, h, w), fine (N, C, H, W) -> one map (N, C, H, W).
+
+    The flow has four channels: the first two move the coarse map, the last two the fine one; a gate weighs them.
+    Source: SFNet-Lite, arXiv 2207.04415.
+    """
+
+    flow_maps = 4
+
+    def __init__(self, channels: int, flow_channels: int) -> None:
+        super().__init__(channels, flow_channels)
+        self.flow_gate = nn.Sequential(nn.Conv2d(4, 1, 3, padding=1, bias=False), nn.Sigmoid())
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        raised = resize(self.down_h(coarse), fine.shape[-2:])
+        flow_coarse, flow_fine = self._flow(raised, fine).split(2, dim=1)
+        views = [raised.mean(1, keepdim=True), fine.mean(1, keepdim=True),
+                 raised.amax(1, keepdim=True), fine.amax(1, keepdim=True)]
+        gate = self.flow_gate(torch.cat(views, dim=1))      # (N, 1, H, W)
+        return gate * warp(coarse, flow_coarse) + (1 - gate) * warp(fine, flow_fine)

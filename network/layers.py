@@ -7,18 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Backbone(nn.Module):
-    """The contract of a backbone: images (N, 3, H, W) -> list of maps (N, C_i, H_i, W_i), fine to coarse.
-
-    Attributes:
-        out_channels: C_i of each map.
-        strides: H / H_i of each map.
-    """
-
-    out_channels: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
 def resize(features: Tensor, size: Sequence[int]) -> Tensor:
     """Bilinear resizing with aligned corners, the only kind these networks use.
 
@@ -38,6 +26,12 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, strid
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+def auxiliary_classifier(in_channels: int, channels: int, num_classes: int) -> nn.Sequential:
+    """A deep supervision's classifier (SFNet, section 3.3): (N, in_channels, H, W) -> (N, K, H, W)."""
+    return nn.Sequential(
+        *conv_bn_relu(in_channels, channels, 3, bias=True), nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, 1))
 
 
 class BasicBlock(nn.Module):
@@ -64,6 +58,37 @@ class BasicBlock(nn.Module):
         shortcut = features if self.downsample is None else self.downsample(features)
         features = self.relu(self.bn1(self.conv1(features)))
         return self.relu(self.bn2(self.conv2(features)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """The three-convolution residual block (arXiv 1512.03385, figure 5 right), with its stride on the 3x3.
+
+    Args:
+        channels: width of the 3x3 convolution; the block gives four times as many.
+        dilation: of the 3x3 convolution.
+        downsample: whether the shortcut is a 1x1 convolution with the block's stride.
+    """
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, channels: int, *, stride: int = 1, dilation: int = 1,
+                 downsample: bool = False) -> None:
+        super().__init__()
+        out_channels = self.expansion * channels
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = projection_shortcut(in_channels, out_channels, stride) if downsample else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        shortcut = features if self.downsample is None else self.downsample(features)
+        features = self.relu(self.bn1(self.conv1(features)))
+        features = self.relu(self.bn2(self.conv2(features)))
+        return self.relu(self.bn3(self.conv3(features)) + shortcut)
 
 
 def projection_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:

@@ -1,34 +1,51 @@
-"""SFNet: a backbone and the aligned feature pyramid on it (arXiv 2002.10120, figure 3)."""
+"""SFNet's decoder: the aligned feature pyramid (arXiv 2002.10120, figure 3), and the plain one that it improves on."""
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from network.alignment import FlowAlignment
-from network.context import PyramidPooling
-from network.layers import Backbone, conv_bn_relu, resize
+from network.alignment import FlowAlignment, Resizing
+from network.context import make_context
+from network.layers import auxiliary_classifier, conv_bn_relu
 
 
 class SFNetHead(nn.Module):
-    """The decoder: pyramid pooling on the coarsest map, then a top-down path through flow alignment.
+    """Context on the coarsest map, then a top-down path through flow alignment, and all levels fused at the finest.
 
     Args:
         in_channels: channels of the backbone's maps, fine to coarse.
         channels: width of the pyramid.
         num_classes: K.
         deep_supervision: adds an auxiliary classifier at each level of the top-down path, used in training only.
+        fam_levels: levels onto which the coarser map is brought by flow alignment, 0 the finest; all when None. The
+            others are reached by plain resizing (the paper's ablation).
+        final_fams: aligns the levels for the last fusion as well, which the paper's figure has and the published
+            networks have not.
+        context: "ppm", or "sum" for the lighter pyramid pooling.
+
+    Raises:
+        ValueError: `fam_levels` names a level that the pyramid has not, or `context` is unknown.
     """
 
     def __init__(self, in_channels: tuple[int, ...], channels: int, num_classes: int, *,
-                 deep_supervision: bool = False) -> None:
+                 deep_supervision: bool = False, fam_levels: Sequence[int] | None = None, final_fams: bool = False,
+                 context: str = "ppm") -> None:
         super().__init__()
-        # The attribute names are the published checkpoints' keys.
-        self.ppm = PyramidPooling(in_channels[-1], channels)
         finer = in_channels[:-1]
+        levels = range(len(finer)) if fam_levels is None else fam_levels
+        if any(level not in range(len(finer)) for level in levels):
+            raise ValueError(f"fam_levels is {tuple(levels)}, but flow alignment leads to levels 0 (the finest) to "
+                             f"{len(finer) - 1} here (--fam_levels)")
+        # The attribute names are the published checkpoints' keys, but for `fuse_align`, which none has.
+        self.ppm = make_context(context, in_channels[-1], channels)
         self.fpn_in = nn.ModuleList(conv_bn_relu(width, channels, 1, bias=True) for width in finer)
         self.fpn_out = nn.ModuleList(nn.Sequential(conv_bn_relu(channels, channels, 3)) for _ in finer)
-        self.fpn_out_align = nn.ModuleList(FlowAlignment(channels, channels // 2) for _ in finer)
-        self.dsn = nn.ModuleList(auxiliary_classifier(channels, num_classes) for _ in finer if deep_supervision)
+        self.fpn_out_align = nn.ModuleList(_align(channels, level in levels) for level in range(len(finer)))
+        self.fuse_align = nn.ModuleList(_align(channels, final_fams) for _ in finer)
+        self.dsn = nn.ModuleList(
+            auxiliary_classifier(channels, channels, num_classes) for _ in finer if deep_supervision)
         self.conv_last = nn.Sequential(
             conv_bn_relu(len(in_channels) * channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
 
@@ -44,34 +61,20 @@ class SFNetHead(nn.Module):
             outputs.insert(0, self.fpn_out[level](pyramid))
             if self.training and self.dsn:
                 aux.append(self.dsn[level](pyramid))
-        size = outputs[0].shape[-2:]
-        fused = torch.cat([outputs[0], *(resize(output, size) for output in outputs[1:])], dim=1)
-        return {"main": self.conv_last(fused)} | {f"aux{i}": logits for i, logits in enumerate(aux)}
+        finest, *coarser = outputs
+        raised = [align(output, finest) for align, output in zip(self.fuse_align, coarser, strict=True)]
+        logits = self.conv_last(torch.cat([finest, *raised], dim=1))
+        return {"main": logits} | {f"aux{i}": each for i, each in enumerate(aux)}
 
 
-def auxiliary_classifier(channels: int, num_classes: int) -> nn.Sequential:
-    """The deep supervision's classifier (SFNet, section 3.3): (N, C, H, W) -> (N, K, H, W)."""
-    return nn.Sequential(
-        *conv_bn_relu(channels, channels, 3, bias=True), nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, 1))
+class FPNHead(SFNetHead):
+    """The baseline of SFNet's paper: the same pyramid with every alignment replaced by plain resizing."""
+
+    def __init__(self, in_channels: tuple[int, ...], channels: int, num_classes: int, *,
+                 deep_supervision: bool = False, context: str = "ppm") -> None:
+        super().__init__(in_channels, channels, num_classes, deep_supervision=deep_supervision, fam_levels=(),
+                         context=context)
 
 
-class SFNet(nn.Module):
-    """A scene parsing network: a backbone that gives maps fine to coarse, and a head that gives logits."""
-
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = head
-
-    def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:
-        """Parses a batch of images.
-
-        Args:
-            images: (N, 3, H, W), normalised, of any size.
-            upsample: whether the logits are resized to (H, W) or stay at the head's own stride.
-
-        Returns:
-            `main` (N, K, H, W) logits; in training mode with deep supervision also `aux0`, ... of the same shape.
-        """
-        logits = self.head(self.backbone(images))
-        return {name: resize(each, images.shape[-2:]) for name, each in logits.items()} if upsample else logits
+def _align(channels: int, by_flow: bool) -> nn.Module:
+    return FlowAlignment(channels, channels // 2) if by_flow else Resizing()

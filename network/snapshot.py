@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import nn
 
-from network import build, names, weights
+from network import build, canonical, chosen_options, names, weights
+from network.published import looks_like
 from network.weights import WeightsError
 
 WEIGHTS = ("auto", "raw", "ema")
@@ -17,8 +18,8 @@ def add_flags(parser: ArgumentParser) -> None:
     """Declares the flags of group "Model" for the programs that use a trained network."""
     group = parser.add_argument_group("Model")
     group.add_argument("--snapshot", required=True, type=Path, help="checkpoint of a run, or a published one (.pth)")
-    group.add_argument("--arch", help="needed where the file does not say it, as published ones; "
-                                      f"one of: {', '.join(names())}")
+    group.add_argument("--arch", help="needed where neither the file says it nor its keys show it; "
+                                      f"one of: {', '.join(names())}, sfnet_timm:MODEL, sfnet_lite_timm:MODEL")
     group.add_argument("--weights", choices=WEIGHTS, default="auto",
                        help="raw or averaged (ema) ones; auto takes the averaged where the file has them")
 
@@ -28,7 +29,7 @@ class Snapshot:
 
     Args:
         path: of a run's checkpoint, or of a published one, which says nothing about itself.
-        arch: needed when the file does not say it.
+        arch: needed when neither the file says it nor its keys show it.
         which: one of `WEIGHTS`.
 
     Attributes:
@@ -44,16 +45,23 @@ class Snapshot:
         self.path = Path(path)
         self.payload = weights.read(path)
         stored = self.payload.get("arch")
-        if arch and stored and arch != stored:
+        if arch and stored and canonical(arch) != canonical(stored):
             raise WeightsError(f"{path} holds {stored}, not {arch}: leave --arch out, or choose another --snapshot.")
-        if not (arch or stored):
-            raise WeightsError(f"{path} does not say its architecture: name it with --arch ({', '.join(names())}).")
-        self.arch = str(arch or stored)
+        self.arch = canonical(arch or stored or self._recognise())
         averaged = self.payload.get("ema") is not None
         if which == "ema" and not averaged:
             raise WeightsError(f"{path} holds no averaged weights (it was trained without --ema_decay): "
                                "leave --weights out, or give --weights raw.")
         self.weights = "ema" if averaged and which != "raw" else "raw"
+
+    def _recognise(self) -> str:
+        """Returns the architecture that the keys belong to."""
+        guess = looks_like(weights.state_dict(self.payload, False, str(self.path)))
+        if guess not in names():
+            seems = f", and its keys only show {guess}" if guess else ""
+            raise WeightsError(f"{self.path} does not say its architecture{seems}: name it with --arch "
+                               f"({', '.join(names())}, sfnet_timm:MODEL, sfnet_lite_timm:MODEL).")
+        return guess
 
     @property
     def dataset(self) -> str:
@@ -78,7 +86,7 @@ class Snapshot:
                 f"{self.path} was trained on the {len(trained_on)} classes of {self.payload.get('dataset')} "
                 f"({_first(trained_on)}), but {dataset} has {len(classes)} classes ({_first(classes)}): "
                 "choose a --dataset with the classes of the snapshot, or another --snapshot.")
-        net = build(self.arch, len(classes))
+        net = build(self.arch, len(classes), **chosen_options(self.payload.get("args") or {}))
         weights.load(net, self.payload, ema=self.weights == "ema")
         return net.eval()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import zlib
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,10 @@ import network
 from network.weights import load, published_key, published_state_dict
 
 NUMBERS = Path(__file__).with_name("numbers.json")
-FIXTURES = ("sfnet_resnet18", "sfnet_dfnetv1", "sfnet_dfnetv1_dsn")
+TRAINED = ("sfnet_resnet18", "sfnet_dfnetv1", "sfnet_dfnetv1_dsn", "sfnet_lite_resnet18", "sfnet_lite_stdc1")
+FIXTURES = (*TRAINED, "deeplabv3plus_resnet50", "decouple_resnet50")
+WITH_AUX = ("sfnet_dfnetv1", "sfnet_lite_stdc1", "pspnet_resnet18", "deeplabv3plus_resnet18", "dfsegnet_dfnetv1")
+LARGE = re.compile("resnet50|resnet101|wideresnet38")       # measured in evaluation mode only
 
 
 def build(fixture: str) -> nn.Module:
@@ -66,31 +70,38 @@ def gradient_norms(net: nn.Module) -> dict[str, float]:
 
 def measure(name: str) -> dict[str, Any]:
     """Sampled logits in evaluation mode, and losses and gradient norms in training mode, of small inputs."""
-    net = without_dropout(build(name)).double()             # double: equal on every machine and number of threads
+    net = without_dropout(build(name))
     load(net, {key: fill(key, tuple(value.shape)) for key, value in published_state_dict(net).items()})
     with torch.no_grad():
-        logits = net.eval()(pictures(1, 65, 97).double())["main"]
+        logits = net.eval()(pictures(1, 65, 97))["main"]
+    found: dict[str, Any] = {"logits": [round(value, 6) for value in logits[0, ::6, ::21, ::24].flatten().tolist()],
+                             "largest": round(float(logits.abs().max()), 6)}
+    return found if LARGE.search(name) else found | measure_training(net)
+
+
+def measure_training(net: nn.Module) -> dict[str, Any]:
+    net.double()                                            # equal on every machine and with any number of threads
     labels = torch.arange(2 * 64 * 96).reshape(2, 64, 96) // 37 % 19
     labels[:, :5] = 255
     outputs = net.train()(pictures(2, 64, 96).double(), upsample=False)
     losses = {key: mean_cross_entropy(value, labels) for key, value in outputs.items() if value.shape[1] == 19}
     sum(losses.values()).backward()
     norms = gradient_norms(net)
-    return {"logits": [round(value, 6) for value in logits[0, ::6, ::21, ::24].flatten().tolist()],
-            "largest": round(float(logits.abs().max()), 6),
-            "losses": {key: round(float(value.detach()), 6) for key, value in losses.items()},
+    return {"losses": {key: round(float(value.detach()), 6) for key, value in losses.items()},
             "gradients": {key: float(f"{norms[key]:.6g}") for key in sorted(norms)[:: max(1, len(norms) // 8)]}}
 
 
 NUMBERS_OF = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {}
 
 
-@pytest.mark.parametrize("name", NUMBERS_OF)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if name.endswith(("resnet101", "wideresnet38")) else ())
+    for name in NUMBERS_OF])
 def test_the_stored_numbers_hold(name: str) -> None:
     found, stored = measure(name), NUMBERS_OF[name]
     assert found["logits"] == pytest.approx(stored["logits"], rel=0, abs=1e-4 * stored["largest"])
-    assert found["losses"] == pytest.approx(stored["losses"], rel=1e-4)
-    assert found["gradients"] == pytest.approx(stored["gradients"], rel=1e-3)
+    assert found.get("losses", {}) == pytest.approx(stored.get("losses", {}), rel=1e-4)
+    assert found.get("gradients", {}) == pytest.approx(stored.get("gradients", {}), rel=1e-3)
 
 
 def test_numbers_are_stored_for_every_network() -> None:
@@ -131,11 +142,9 @@ def test_the_published_logits_hold(parity: Path, fixture: str) -> None:
         assert same.mean() >= 0.9995
 
 
-@pytest.mark.parametrize("fixture", FIXTURES)
+@pytest.mark.parametrize("fixture", TRAINED)
 def test_the_published_losses_and_gradients_hold(parity: Path, fixture: str) -> None:
     recorded = np.load(parity / f"{fixture}.npz")
-    if "train_loss_main" not in recorded.files:
-        pytest.skip(f"{fixture}.npz records no training")
     net, recipes = filled(parity, fixture)
     # In double precision: a ReLU that flips by rounding, with another number of threads, moves gradients by 0.5 %.
     outputs = net.double().train()(torch.from_numpy(recipes.image(21, (2, 3, 128, 256))).double())
@@ -152,7 +161,7 @@ def test_the_published_losses_and_gradients_hold(parity: Path, fixture: str) -> 
 
 def record() -> None:
     """Writes `numbers.json` from the networks as they are."""
-    names = [*network.names(), *(f"{name}_dsn" for name in ("sfnet_dfnetv1",))]
+    names = [*network.names(), *(f"{name}_dsn" for name in WITH_AUX)]
     NUMBERS.write_text(json.dumps({name: measure(name) for name in names}, indent=1) + "\n")
 
 

@@ -1,0 +1,44 @@
+"""What every network here is: a backbone that gives maps, fine to coarse, and a head that gives logits."""
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from network.layers import resize
+
+
+class Backbone(nn.Module):
+    """The contract of a backbone: images (N, 3, H, W) -> list of maps (N, C_i, H_i, W_i), fine to coarse.
+
+    Attributes:
+        out_channels: C_i of each map.
+        strides: H / H_i of each map.
+    """
+
+    out_channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class SceneParser(nn.Module):
+    """A scene parsing network.
+
+    Args:
+        head: maps, fine to coarse -> dict of logits at the head's own stride, `main` among them.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:
+        """Parses a batch of images.
+
+        Args:
+            images: (N, 3, H, W), normalised, of any size.
+            upsample: whether the logits are resized to (H, W) or stay at the head's own stride.
+
+        Returns:
+            `main` (N, K, H, W) logits; in training mode with deep supervision also `aux0`, ... of the same shape.
+        """
+        logits = self.head(self.backbone(images))
+        return {name: resize(each, images.shape[-2:]) for name, each in logits.items()} if upsample else logits

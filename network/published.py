@@ -1,0 +1,126 @@
+"""How published files differ from the networks here: what they call things, and what they hold besides.
+
+A network's own keys are those of the published checkpoints, but for the rules of this module.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from network.decouple import DecoupleHead
+from network.deeplab import DeepLabV3PlusHead
+from network.resnet import DeepStemResNet
+from network.sfnet_lite import SFNetLiteHead
+from network.stdc import STDC, ConvX
+from network.wide_resnet import WideResNet38
+
+# The one rename: these parts' layers stand at the top of a published file, without `backbone.` or `head.`
+AT_THE_TOP = (DeepStemResNet, WideResNet38, DeepLabV3PlusHead, DecoupleHead)
+
+AUXILIARY = re.compile(r"(head\.)?dsn\.")
+CLASSIFIER = re.compile(
+    r"(head\.conv_last\.1|(head\.)?dsn\.(\d+\.)?4|final\.6|final_seg\.6|dsn_seg_body\.3)\.(weight|bias)$")
+
+# A published STDC holds every layer a second time, by its stride; where the two differ, that one computes.
+STDC_COPY = re.compile(r"backbone\.x\d+\.0\.(\d+\..*)")
+
+# part -> keys of its published files that nothing computes with
+UNUSED = (
+    (STDC, re.compile(r"backbone\.(conv_last|fc|bn|linear)\.")),               # the ImageNet classifier
+    (SFNetLiteHead, re.compile(r"head\.fpn_in\.2\.")),                         # a third lateral convolution
+)
+
+# A deep-stem ResNet's ImageNet file -> ours
+IMAGENET_RENAMES = (("conv1.", "layer0.0."), ("bn1.", "layer0.1."))
+IMAGENET_CLASSIFIER = re.compile(r"fc\.(weight|bias)$")
+
+# Tell-tale keys, the first that fits wins: a key that starts so is there.
+BACKBONES = (
+    ("a ResNet without the deep stem", "conv1.weight"),
+    ("resnet101", "layer3.22."), ("resnet50", "layer3.0.conv3."), ("resnet18", "layer3.0.conv1."),
+    ("dfnetv2", "stage4_2."), ("dfnetv1", "stage5."), ("stdc2", "features.13."), ("stdc1", "features.7.conv_list."),
+    ("wideresnet38", "mod7."),
+)
+HEADS = (
+    ("sfnet_lite", "head.flow_align_module."), ("sfnet", "head.fpn_out_align."), ("sfnet", "head.fuse_align."),
+    ("fpn", "head.fpn_out."), ("dfsegnet", "head.controllers."), ("pspnet", "head.ppm."),
+    ("decouple", "squeeze_body_edge."), ("deeplabv3plus", "bot_aspp."),
+)
+TIMM = "backbone.model."
+
+
+def published_key(net: nn.Module, key: str) -> str:
+    """Returns the published form of a key, which may be `net`'s own or published already."""
+    part, _, rest = key.partition(".")
+    return rest if part in ("backbone", "head") and isinstance(net.get_submodule(part), AT_THE_TOP) else key
+
+
+def adopt(net: nn.Module, found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Takes out of a published file what `net` has no place for.
+
+    Returns:
+        The tensors that are left, and the keys that were taken out: second copies, and unused parts.
+    """
+    parts = [*net.children()]
+    unused = [pattern for part, pattern in UNUSED if any(isinstance(each, part) for each in parts)]
+    dropped = [key for key in found if any(pattern.match(key) for pattern in unused)]
+    kept = {key: value for key, value in found.items() if key not in dropped}
+    if any(isinstance(each, STDC) for each in parts):
+        for key in [*kept]:
+            copy = STDC_COPY.match(key)
+            if copy:
+                own = f"backbone.features.{copy[1]}"
+                if own in kept:
+                    dropped.append(own)
+                kept[own] = kept.pop(key)
+    return kept, dropped
+
+
+def imagenet_key(backbone: nn.Module, key: str) -> str:
+    """Returns the backbone's own key for a key of its ImageNet file."""
+    if isinstance(backbone, DeepStemResNet):
+        for theirs, ours in IMAGENET_RENAMES:
+            if key.startswith(theirs):
+                return ours + key.removeprefix(theirs)
+    return key
+
+
+def looks_like(keys: Collection[str]) -> str | None:
+    """Returns the name of the architecture that a state dict belongs to, by its published keys alone.
+
+    An ImageNet file gives its backbone's name, such as `resnet18`; a network on a backbone of timm gives its family
+    only (`sfnet_timm`); None where nothing is recognised.
+    """
+    bare = {key.removeprefix("backbone.") for key in keys}
+    backbone = next((name for name, start in BACKBONES if any(key.startswith(start) for key in bare)), None)
+    head = next((name for name, start in HEADS if any(key.startswith(start) for key in keys)), None)
+    if head and any(key.startswith(TIMM) for key in keys):
+        return f"{head}_timm"
+    return f"{head}_{backbone}" if head and backbone else backbone
+
+
+def published_shapes(net: nn.Module) -> dict[str, torch.Size]:
+    """Returns key -> shape of everything that a published file of this architecture holds, unused parts included.
+
+    Args:
+        net: of `network.build`; SFNet-Lite's published files have the auxiliary classifier, so with deep supervision.
+    """
+    shapes = {published_key(net, key): value.shape for key, value in net.state_dict().items()}
+    backbone, head = net.get_submodule("backbone"), net.get_submodule("head")
+    if isinstance(backbone, STDC):
+        width, features = backbone.out_channels[-1], [key for key in shapes if key.startswith("backbone.features.")]
+        classifier = {"conv_last": ConvX(width, width, 1), "fc": nn.Linear(width, width, bias=False),
+                      "bn": nn.BatchNorm1d(width), "linear": nn.Linear(width, 1000, bias=False)}
+        shapes |= {f"backbone.{key}": value.shape for key, value in nn.ModuleDict(classifier).state_dict().items()}
+        for key in features:
+            position = int(key.split(".")[2])
+            stride = 2 ** (1 + position) if position < 2 else 2 ** (2 + sum(position >= end for end in backbone.ends))
+            shapes[f"backbone.x{stride}.0.{key.removeprefix('backbone.features.')}"] = shapes[key]
+    if isinstance(head, SFNetLiteHead) and isinstance(backbone, DeepStemResNet):
+        channels = shapes["head.fpn_in.0.0.weight"][0]
+        lateral = nn.Sequential(nn.Conv2d(backbone.out_channels[3], channels, 1), nn.BatchNorm2d(channels))
+        shapes |= {f"head.fpn_in.2.{key}": value.shape for key, value in lateral.state_dict().items()}
+    return shapes
