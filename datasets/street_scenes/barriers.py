@@ -48,8 +48,8 @@ def paint_barrier(stage: Stage, barrier: Barrier, sign: int, d: float, near: flo
 
 def _wall(dice: Dice, rows: int) -> Texture:
     """Courses of bricks or large concrete panels, with a coping."""
-    paint = colour(dice, (*BRICKS, *GREYS, *PLASTERS), 12)
-    joint = lit(paint, dice.pick((0.7, 1.3)))
+    paint = colour(dice, (*BRICKS, *GREYS), 12)
+    joint = lit(paint, dice.pick((0.65, 1.35)))
     if dice.chance(0.6):
         texture = np.zeros((rows, 12), np.uint8)
         texture[::3, :] = JOINT

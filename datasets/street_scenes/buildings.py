@@ -31,7 +31,7 @@ class House:
     @staticmethod
     def drawn(dice: Dice, low: bool) -> House:
         floors = dice.integer(1, 3) if low else dice.pick((2, 3, 3, 4, 5, 6))
-        wall = colour(dice, (*PLASTERS, *PLASTERS, *BRICKS, *GREYS), 16)
+        wall = colour(dice, (*PLASTERS, *PLASTERS, *PLASTERS, *BRICKS, *GREYS), 16)
         glass = mix((62, 70, 82), (150, 162, 176), dice.uniform(0, 0.7))
         colours = (wall, glass, lit(glass, 0.7), lit(wall, dice.pick((0.7, 1.3))), lit(wall, dice.uniform(0.75, 1.25)),
                    lit(colour(dice, (*PLASTERS, *GREYS)), 0.8), colour(dice, (*LIVERIES, *LEAVES)), (82, 66, 56))

@@ -17,7 +17,7 @@ def _post(figure: Figure, height: float, width: float) -> int:
     """A post from the ground up; returns its material."""
     stage = figure.stage
     metal = figure.material(POLE, colour(stage.dice, (*GREYS, *GREYS, LEAVES[2], BRICKS[3]), 12))
-    width = max(width, 2.0 / stage.camera.scale(figure.pose.z))                       # never thinner than two pixels
+    width = max(width, 0.005 * stage.camera.image_width / stage.camera.scale(figure.pose.z))
     figure.box(-width / 2, width / 2, 0.0, height, metal)
     return metal
 

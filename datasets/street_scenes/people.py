@@ -102,7 +102,7 @@ def _paint_seated(figure: Figure, hip: tuple[float, float], neck: tuple[float, f
                   helmet: bool) -> None:
     """Trunk, arm and head of somebody who rides."""
     dice = figure.stage.dice
-    jacket = colour(dice, (*CLOTHES, *CLOTHES, *SIGNALS), 14)
+    jacket = colour(dice, (*CLOTHES, *SIGNALS, *SIGNALS), 14)
     figure.limb((hip[0], hip[1] - 0.1), neck, 0.3, figure.material(RIDER, jacket), 0.38)
     elbow = ((neck[0] + hands[0]) / 2 - 0.02, (neck[1] + hands[1]) / 2 - 0.12)
     sleeve = figure.material(RIDER, lit(jacket, 0.75))

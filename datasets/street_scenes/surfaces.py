@@ -95,7 +95,7 @@ def _lay_slabs(stage: Stage, ground: np.ndarray, d: np.ndarray, z: np.ndarray) -
     darker = np.arange(len(labels), dtype=np.uint16)
     for material in np.nonzero(labels == SIDEWALK)[0]:
         red, green, blue = colours[:, material].tolist()
-        darker[material] = stage.canvas.material(SIDEWALK, lit((red, green, blue), 0.8), 0.0, 3, ground=True)
+        darker[material] = stage.canvas.material(SIDEWALK, lit((red, green, blue), 0.74), 0.0, 3, ground=True)
     patch = ground[near:]
     np.copyto(patch, darker[patch], where=joint)
 

@@ -159,13 +159,13 @@ def _two_wheelers(stage: Stage, street: Street) -> list[Thing]:
     dice, things = stage.dice, []
     for paint, riders, parked in ((paint_bicycle, 2, 3), (paint_motorcycle, 2, 2)):
         for _ in range(dice.integer(0, riders + 1)):
-            d, z = dice.uniform(-street.left.edge + 0.8, street.right.edge - 0.8), dice.uniform(6.0, 18.0)
+            d, z = dice.uniform(-street.left.edge + 0.8, street.right.edge - 0.8), dice.uniform(5.5, 15.0)
             stretch = dice.sign() * dice.uniform(0.4, 1.0)
             if street.claim(d, z, 1.1 * abs(stretch), 0.6):
                 things.append(Thing(z, d, partial(paint, stage, d, z, True, stretch)))
         if dice.chance(0.5):
             side = dice.pick(street.sides)
-            z = dice.uniform(7.0, 20.0)
+            z = dice.uniform(6.5, 16.0)
             for _ in range(dice.integer(1, parked + 1)):
                 d = side.sign * (side.edge + 1.0)
                 stretch = dice.sign() * dice.uniform(0.55, 1.0)
@@ -219,7 +219,7 @@ def _people(stage: Stage, street: Street, side: Side) -> list[Thing]:
     dice, things = stage.dice, []
     start, end = side.walk
     for _ in range(dice.integer(0, 10)):
-        d, z = side.sign * dice.uniform(start + 0.3, max(end - 0.3, start + 0.4)), dice.uniform(6.0, 24.0)
+        d, z = side.sign * dice.uniform(start + 0.3, max(end - 0.3, start + 0.4)), dice.uniform(6.0, 18.0)
         if not side.crossing_at(z) and street.claim(d, z, 0.35, 0.3):
             things.append(Thing(z, d, partial(paint_person, stage, d, z)))
     return things

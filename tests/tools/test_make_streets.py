@@ -5,6 +5,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -144,9 +145,12 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         run(tmp_path / "file" / "streets")
 
 
-def test_a_disk_without_room_is_told_before_any_drawing(tmp_path):
-    with pytest.raises(SystemExit, match=r"need about \d+ MB .* free: free some space"):
-        run(tmp_path / "streets", "--train", "900000", "--size", "1024x2048")
+def test_a_disk_without_room_is_told_before_any_drawing(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
+    with pytest.raises(SystemExit, match="5 scenes of 512x1024 need about 7 MB .* 2 MB free: free some space"):
+        run(tmp_path / "streets", "--size", "512x1024")
+    assert not list((tmp_path / "streets").rglob("*.png"))
 
 
 def test_a_disk_that_fills_up_is_told(tmp_path, monkeypatch):
