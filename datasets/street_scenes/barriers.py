@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.street_scenes.dice import Colour, Dice
 from datasets.street_scenes.labels import FENCE, VEGETATION, WALL
-from datasets.street_scenes.paint import BRICKS, GREYS, LACQUERS, LEAVES, PLASTERS, colour, lit
+from datasets.street_scenes.paint import BRICKS, GREYS, LACQUERS, LEAVES, colour, lit
 from datasets.street_scenes.stage import Stage, paint_plane
 
 TEXELS = 12.0                                                # per metre

@@ -148,7 +148,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 def test_a_disk_without_room_is_told_before_any_drawing(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
-    with pytest.raises(SystemExit, match="5 scenes of 512x1024 need about 7 MB .* 2 MB free: free some space"):
+    with pytest.raises(SystemExit, match=r"5 scenes of 512x1024 need about 7 MB .* 2 MB free: free some space"):
         run(tmp_path / "streets", "--size", "512x1024")
     assert not list((tmp_path / "streets").rglob("*.png"))
 
