@@ -116,27 +116,40 @@ class Training:
         self.folder = Path(args.resume) if args.resume else Path(args.ckpt) / args.exp
         self.device = precision.default_device()
         self.precision = precision.resolve_precision(args.precision, self.device)
-        torch.manual_seed(args.seed)
-
         self.spec = datasets.spec(args.dataset)
         state = checkpoint.newest(self.folder, network.weights.read) if args.resume else None
+        torch.manual_seed(args.seed)
         self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss,
                                  **network.chosen_options(vars(args)))
         said = self._load_weights() if state is None else f"going on from step {state['step']}"
+        torch.manual_seed(args.seed + distributed.rank())   # one network for all processes, but dropout of their own
 
-        transform = transforms.train_transform(
-            args.crop_size, args.scale_min, args.scale_max, args.flip, args.color_aug, args.gblur, args.gblur_prob)
-        train_set = datasets.build(args.dataset, args.data_root, args.train_split, transform)
-        self.val_set = None
-        if args.val_split != "none":
-            self.val_set = datasets.build(args.dataset, args.data_root, args.val_split)
-        self.sampler = datasets.PlanSampler(datasets.EpochPlan(len(train_set), args.seed), args.bs_mult,
-                                            distributed.rank(), distributed.world_size())
-        self.loader = datasets.train_loader(train_set, self.sampler, args.num_workers)
+        self._build_data(args)
         self.total_steps = args.max_iters or args.max_epoch * len(self.sampler)
         if args.test_mode:
             self.total_steps = min(self.total_steps, 4)
+        self._build_optimisation(args)
+        self.step = 0                   # steps done
+        self.validated = 0              # the step of the last validation
+        self.mean_iu: float | None = None
+        self.best: float | None = None
+        if state is not None:
+            self._restore(state)
+        self._open()
+        log.info(said)
 
+    def _build_data(self, args: Namespace) -> None:
+        transform = transforms.train_transform(
+            args.crop_size, args.scale_min, args.scale_max, args.flip, args.color_aug, args.gblur, args.gblur_prob)
+        self.train_set = datasets.build(args.dataset, args.data_root, args.train_split, transform)
+        self.val_set = None
+        if args.val_split != "none":
+            self.val_set = datasets.build(args.dataset, args.data_root, args.val_split)
+        self.sampler = datasets.PlanSampler(datasets.EpochPlan(len(self.train_set), args.seed), args.bs_mult,
+                                            distributed.rank(), distributed.world_size())
+        self.loader = datasets.train_loader(self.train_set, self.sampler, args.num_workers)
+
+    def _build_optimisation(self, args: Namespace) -> None:
         layout = torch.channels_last if args.channels_last else torch.contiguous_format
         self.net.to(self.device).to(memory_format=layout)
         self.ema = Ema(self.net, args.ema_decay) if args.ema_decay else None
@@ -154,15 +167,6 @@ class Training:
             self.optimizer, total_steps=self.total_steps, lr_schedule=args.lr_schedule, poly_exp=args.poly_exp,
             warmup_steps=args.warmup_steps)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-
-        self.step = 0                   # steps done
-        self.validated = 0              # the step of the last validation
-        self.mean_iu: float | None = None
-        self.best: float | None = None
-        if state is not None:
-            self._restore(state)
-        self._open(train_set)
-        log.info(said)
 
     def fit(self, interrupts: Interrupts) -> None:
         """Trains to the last step, scoring and saving on the way.
@@ -182,11 +186,10 @@ class Training:
             if self.step % self.args.log_every == 0 or self.step == self.total_steps:
                 self._log(window)
                 window = Window()
-            if self._validation_due():
-                self.validate()
-                self.save()
-                window, saved_at = Window(), time.monotonic()
-            elif self._checkpoint_due(saved_at):
+            if self._validation_due() or self._checkpoint_due(saved_at):
+                self._refuse_nonsense(window)
+                if self._validation_due():
+                    self.validate()
                 self.save()
                 window, saved_at = Window(), time.monotonic()
             self.log.bar.update(self.step - self.log.bar.n)
@@ -231,7 +234,8 @@ class Training:
         """Writes the checkpoint of this step, and points `best.pth` at it when its score is the best so far."""
         if not distributed.is_main():
             return
-        is_best = self.validated == self.step and self.mean_iu is not None and self.mean_iu > (self.best or -1)
+        is_best = (self.validated == self.step and self.mean_iu is not None
+                   and (self.best is None or self.mean_iu > self.best))
         if is_best:
             self.best = self.mean_iu
         epoch, position = divmod(self.step, len(self.sampler))
@@ -288,10 +292,10 @@ class Training:
         self.step, self.validated, self.mean_iu, self.best = (
             state[name] for name in ("step", "validated", "mean_iu", "best"))
 
-    def _open(self, train_set: datasets.SegmentationDataset) -> None:
+    def _open(self) -> None:
         """Makes the run's folder, or goes on in it, and starts the logs."""
         if distributed.is_main() and not self.args.resume:
-            files = [path for sample in train_set.samples for path in (sample.image, sample.label) if path]
+            files = [path for sample in self.train_set.samples for path in (sample.image, sample.label) if path]
             runs.create(self.folder, vars(self.args), runs.environment(self.device, self.precision, files))
         distributed.barrier()
         start_logging(self.folder)
@@ -299,7 +303,7 @@ class Training:
         self.log = RunLog(self.folder, tensorboard, self.step, self.total_steps, quiet=not distributed.is_main())
         millions = sum(one.numel() for one in self.net.parameters()) / 1e6
         log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %d x %d process(es), in %s",
-                 self.args.arch, millions, self.args.dataset, self.precision, self.device.type, len(train_set),
+                 self.args.arch, millions, self.args.dataset, self.precision, self.device.type, len(self.train_set),
                  self.total_steps, self.args.bs_mult, distributed.world_size(), self.folder)
 
     def batches(self) -> Iterator[dict[str, Any]]:
@@ -331,12 +335,9 @@ class Training:
         return self.step % int(every) == 0
 
     def _log(self, window: Window) -> None:
+        self._refuse_nonsense(window)
         terms, seconds = window.means(), window.seconds()
         total = sum(terms.values())
-        if not math.isfinite(total):
-            raise ValueError(f"the loss is {total} after step {self.step} (learning rate {self.rate:.3g}): lower --lr, "
-                             "clip with --clip_grad 10, or try --precision fp32. The last checkpoint in "
-                             f"{self.folder} is from before.")
         speed = window.images / seconds
         self.log.write("train", self.step, epoch=self._epoch(), loss=total, terms=terms, lr=self.rate,
                        images_per_second=speed)
@@ -344,6 +345,14 @@ class Training:
         left = timedelta(seconds=round((self.total_steps - self.step) * seconds / window.steps))
         self.log.progress(f"epoch {self._epoch():.2f} step {self.step}/{self.total_steps}",
                           f"loss {total:.3f} ({parts}) lr {self.rate:.2e} {speed:.1f} images/s", f"{left} left")
+
+    def _refuse_nonsense(self, window: Window) -> None:
+        """Stops before a loss that is not finite is logged, or weights that it spoilt are saved."""
+        terms = window.means()
+        if not all(map(math.isfinite, terms.values())):
+            raise ValueError(f"the loss is {terms} after step {self.step} (learning rate {self.rate:.3g}): lower --lr, "
+                             "clip with --clip_grad 10, or try --precision fp32. The last checkpoint in "
+                             f"{self.folder} is from before.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
