@@ -13,8 +13,10 @@ launch \
     --val_split none \
     --ckpt "$ROOT/logs" \
     --exp train_camvid_sfnet_dfv1 \
-    --bs_mult "$(share 8)" \
+    --bs_mult "$(share 4)" \
     --max_epoch 40 \
-    --lr 0.02 \
-    --ohem \
+    --adamw --lr 0.001 --weight_decay 0.01 \
+    --warmup_steps 100 \
+    --ohem --ohem_min_kept 50000 \
+    --ema_decay 0.998 \
     "$@"

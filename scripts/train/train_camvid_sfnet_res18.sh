@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: @@CAMVID@@ on CamVid test (360x480, 11 classes, from random weights, trained on train and val).
+# Expected mIoU: 73.8 % is published for 720x960 with ImageNet weights; at 360x480 from random weights nobody measured it.
 # Nothing is validated on the way, so that no checkpoint is chosen on test: score last.pth once with eval.py.
 . "$(dirname -- "$0")/../launch.sh"
 
@@ -13,8 +13,10 @@ launch \
     --val_split none \
     --ckpt "$ROOT/logs" \
     --exp train_camvid_sfnet_res18 \
-    --bs_mult "$(share 8)" \
+    --bs_mult "$(share 4)" \
     --max_epoch 40 \
-    --lr 0.02 \
-    --ohem \
+    --adamw --lr 0.001 --weight_decay 0.01 \
+    --warmup_steps 100 \
+    --ohem --ohem_min_kept 50000 \
+    --ema_decay 0.998 \
     "$@"
