@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from network.decouple import DecoupleHead
 from network.deeplab import DeepLabV3PlusHead
+from network.layers import auxiliary_classifier, conv_bn_relu
 from network.resnet import DeepStemResNet
 from network.sfnet_lite import SFNetLiteHead
 from network.stdc import STDC, ConvX
@@ -102,12 +103,21 @@ def looks_like(keys: Collection[str]) -> str | None:
     return f"{head}_{backbone}" if head and backbone else backbone
 
 
-def published_shapes(net: nn.Module) -> dict[str, torch.Size]:
-    """Returns key -> shape of everything that a published file of this architecture holds, unused parts included.
+def class_count(state: Mapping[str, Tensor]) -> int | None:
+    """Returns the number of classes that a state dict in published keys tells apart; None without a classifier."""
+    sizes = (len(value) for key, value in state.items() if CLASSIFIER.match(key) and not AUXILIARY.match(key))
+    return next(sizes, None)
 
-    Args:
-        net: of `network.build`; SFNet-Lite's published files have the auxiliary classifier, so with deep supervision.
-    """
+
+def published_parameters(net: nn.Module) -> int:
+    """Returns the number of parameters in a published file of this architecture, unused ones included, copies not."""
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    return sum(shape.numel() for key, shape in published_shapes(net).items()
+               if not key.endswith(statistics) and not STDC_COPY.match(key))
+
+
+def published_shapes(net: nn.Module) -> dict[str, torch.Size]:
+    """Returns key -> shape of everything that a published file of this architecture holds, unused parts included."""
     shapes = {published_key(net, key): value.shape for key, value in net.state_dict().items()}
     backbone, head = net.get_submodule("backbone"), net.get_submodule("head")
     if isinstance(backbone, STDC):
@@ -119,8 +129,11 @@ def published_shapes(net: nn.Module) -> dict[str, torch.Size]:
             position = int(key.split(".")[2])
             stride = 2 ** (1 + position) if position < 2 else 2 ** (2 + sum(position >= end for end in backbone.ends))
             shapes[f"backbone.x{stride}.0.{key.removeprefix('backbone.features.')}"] = shapes[key]
-    if isinstance(head, SFNetLiteHead) and isinstance(backbone, DeepStemResNet):
-        channels = shapes["head.fpn_in.0.0.weight"][0]
-        lateral = nn.Sequential(nn.Conv2d(backbone.out_channels[3], channels, 1), nn.BatchNorm2d(channels))
-        shapes |= {f"head.fpn_in.2.{key}": value.shape for key, value in lateral.state_dict().items()}
+    if isinstance(head, SFNetLiteHead):
+        num_classes, channels = shapes["head.conv_last.1.weight"][:2]
+        unused = {"dsn": auxiliary_classifier(channels, channels, num_classes)}
+        if isinstance(backbone, DeepStemResNet):
+            unused["fpn_in.2"] = conv_bn_relu(backbone.out_channels[3], channels, 1, bias=True)
+        shapes |= {f"head.{name}.{key}": value.shape for name, part in unused.items()
+                   for key, value in part.state_dict().items()}
     return shapes

@@ -4,11 +4,12 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from network import build, canonical, chosen_options, names, weights
-from network.published import looks_like
+from network.published import class_count, looks_like
 from network.weights import WeightsError
 
 WEIGHTS = ("auto", "raw", "ema")
@@ -86,9 +87,31 @@ class Snapshot:
                 f"{self.path} was trained on the {len(trained_on)} classes of {self.payload.get('dataset')} "
                 f"({_first(trained_on)}), but {dataset} has {len(classes)} classes ({_first(classes)}): "
                 "choose a --dataset with the classes of the snapshot, or another --snapshot.")
-        net = build(self.arch, len(classes), **chosen_options(self.payload.get("args") or {}))
-        weights.load(net, self.payload, ema=self.weights == "ema")
+        return self.filled(len(classes))
+
+    def filled(self, num_classes: int | None = None) -> nn.Module:
+        """Returns the network with its own options, filled, in evaluation mode and without auxiliary heads.
+
+        Args:
+            num_classes: as many as the file has when None.
+
+        Raises:
+            WeightsError: the weights do not fit the architecture, or the class count.
+        """
+        ema = self.weights == "ema"
+        given = weights.state_dict(self.payload, ema, str(self.path))
+        num_classes = num_classes or class_count(given)
+        if num_classes is None:
+            raise WeightsError(f"{self.path} holds no classifier of {self.arch}: an ImageNet file is what train.py "
+                               "--pretrained reads.")
+        net = build(self.arch, num_classes, **self.options)
+        weights.load(net, self.payload, ema=ema)
         return net.eval()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """`build`'s options, as the run chose them."""
+        return chosen_options(self.payload.get("args") or {})
 
 
 def _first(classes: Sequence[str], most: int = 4) -> str:

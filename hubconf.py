@@ -1,0 +1,38 @@
+"""Every architecture for `torch.hub.load("PATH OF THE CHECKOUT", NAME, source="local")`."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+import network
+from network.snapshot import Snapshot
+
+dependencies = ["torch", "numpy"]
+
+
+def _entry(name: str) -> Callable[..., nn.Module]:
+    def entry(weights: str | Path | None = None, num_classes: int | None = None, **options: Any) -> nn.Module:
+        if weights is not None:
+            return Snapshot(weights, name).filled(num_classes)
+        return network.build(name, num_classes or 19, **options)
+
+    entry.__name__ = name
+    entry.__doc__ = f"""Returns `{name}`.
+
+    Args:
+        weights: a checkpoint of a run, or a published one, whose class count and options are taken; random when None.
+        num_classes: 19 by default.
+        options: of `network.build`, such as `deep_supervision=True`.
+    """
+    return entry
+
+
+globals().update({_name: _entry(_name) for _name in network.names()})
+
+
+def timm(arch: str, weights: str | Path | None = None, num_classes: int | None = None, **options: Any) -> nn.Module:
+    """Returns a network on a backbone of timm, such as `sfnet_timm:resnet18d`; arguments as the others take them."""
+    return _entry(arch)(weights, num_classes, **options)
