@@ -46,11 +46,11 @@ BACKBONES = (
     ("wideresnet38", "mod7."),
 )
 HEADS = (
-    ("sfnet_lite", "head.flow_align_module."), ("sfnet", "head.fpn_out_align."), ("sfnet", "head.fuse_align."),
-    ("fpn", "head.fpn_out."), ("dfsegnet", "head.controllers."), ("pspnet", "head.ppm."),
-    ("decouple", "squeeze_body_edge."), ("deeplabv3plus", "bot_aspp."),
+    ("sfnet_lite", "flow_align_module."), ("sfnet", "fpn_out_align."), ("sfnet", "fuse_align."), ("fpn", "fpn_out."),
+    ("dfsegnet", "controllers."), ("pspnet", "ppm."), ("decouple", "squeeze_body_edge."),
+    ("deeplabv3plus", "bot_aspp."),
 )
-TIMM = "backbone.model."
+TIMM = "model."                                             # of a backbone of timm
 
 
 def published_key(net: nn.Module, key: str) -> str:
@@ -95,10 +95,10 @@ def looks_like(keys: Collection[str]) -> str | None:
     An ImageNet file gives its backbone's name, such as `resnet18`; a network on a backbone of timm gives its family
     only (`sfnet_timm`); None where nothing is recognised.
     """
-    bare = {key.removeprefix("backbone.") for key in keys}
+    bare = {key.removeprefix("backbone.").removeprefix("head.") for key in keys}
     backbone = next((name for name, start in BACKBONES if any(key.startswith(start) for key in bare)), None)
-    head = next((name for name, start in HEADS if any(key.startswith(start) for key in keys)), None)
-    if head and any(key.startswith(TIMM) for key in keys):
+    head = next((name for name, start in HEADS if any(key.startswith(start) for key in bare)), None)
+    if head and any(key.startswith(TIMM) for key in bare):
         return f"{head}_timm"
     return f"{head}_{backbone}" if head and backbone else backbone
 

@@ -171,7 +171,8 @@ def load_imagenet(net: nn.Module, arch: str, pretrained: str,
     backbone = net.get_submodule("backbone")
     if isinstance(backbone, TimmBackbone) and pretrained == "auto":
         return _load_from_timm(backbone)
-    backbone_name = arch.rsplit("_", 1)[-1]
+    family, _, model = arch.partition(":")
+    backbone_name = model or family.rsplit("_", 1)[-1]
     path = Path(folder) / IMAGENET_FILES[backbone_name] if pretrained == "auto" else Path(pretrained)
     if not path.is_file():
         raise FileNotFoundError(
@@ -179,9 +180,8 @@ def load_imagenet(net: nn.Module, arch: str, pretrained: str,
             "(see pretrained_models/README.md). Put it there, name another with --pretrained PATH, start from random "
             "weights with --pretrained none (expect about 5 points of mIoU less on Cityscapes), or take a backbone "
             "whose weights are fetched for you, such as --arch sfnet_timm:resnet18d.")
-    given = {f"backbone.{imagenet_key(backbone, key)}": value
-             for key, value in state_dict(read(path), False, str(path)).items()}
-    adopted, left_out = adopt(net, given)
+    given = state_dict(read(path), False, str(path))
+    adopted, left_out = adopt(net, {f"backbone.{imagenet_key(backbone, key)}": value for key, value in given.items()})
     found = {key.removeprefix("backbone."): value for key, value in adopted.items()}
     dropped = [key.removeprefix("backbone.") for key in left_out]
     dropped += [key for key in found if IMAGENET_CLASSIFIER.match(key)]

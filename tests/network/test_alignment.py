@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from network.alignment import FlowAlignment, warp
+from network.alignment import FlowAlignment, GatedDualFlowAlignment, warp
 from network.layers import resize
 
 
@@ -66,3 +66,28 @@ def test_both_maps_get_a_gradient() -> None:
     module(coarse, fine).square().sum().backward()
     grads = [coarse.grad, fine.grad, *(parameter.grad for parameter in module.parameters())]
     assert all(grad is not None and grad.abs().max() > 0 for grad in grads)
+
+
+def test_without_aligned_corners_zero_flow_is_sampled_half_a_pixel_off() -> None:
+    # The outermost positions stand on the pixels' outer edges, so they average the corner with the zeros outside.
+    corner = warp(torch.ones(1, 1, 4, 4), torch.zeros(1, 2, 4, 4), align_corners=False)[0, 0]
+    torch.testing.assert_close(corner[0], torch.tensor([0.25, 0.5, 0.5, 0.25]))
+
+
+def test_gated_dual_flow_alignment_is_the_published_formula() -> None:
+    module = GatedDualFlowAlignment(4, 2)
+    coarse, fine = random(1, 4, 3, 4), random(1, 4, 6, 8, seed=1)
+    raised = resize(F.conv2d(coarse, module.down_h.weight), (6, 8))
+    flow = F.conv2d(torch.cat([raised, F.conv2d(fine, module.down_l.weight)], 1), module.flow_make.weight, padding=1)
+    views = torch.cat([raised.mean(1, True), fine.mean(1, True), raised.max(1, True)[0], fine.max(1, True)[0]], 1)
+    gate = torch.sigmoid(F.conv2d(views, module.flow_gate[0].weight, padding=1))
+    expected = gate * warp(coarse, flow[:, :2]) + (1 - gate) * warp(fine, flow[:, 2:])
+    torch.testing.assert_close(module(coarse, fine), expected)
+
+
+def test_without_flow_and_with_an_even_gate_both_maps_are_averaged() -> None:
+    module = GatedDualFlowAlignment(4, 2)
+    torch.nn.init.zeros_(module.flow_make.weight)
+    torch.nn.init.zeros_(module.flow_gate[0].weight)                    # sigmoid(0) = 1 / 2
+    coarse, fine = random(1, 4, 3, 4), random(1, 4, 6, 8, seed=1)
+    torch.testing.assert_close(module(coarse, fine), (resize(coarse, (6, 8)) + fine) / 2, atol=1e-6, rtol=1e-5)

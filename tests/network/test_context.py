@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from network.context import AdaptiveAveragePooling, PyramidPooling
+from network.context import AdaptiveAveragePooling, AtrousPyramidPooling, PyramidPooling, SummedPyramidPooling
+from network.layers import resize
 
 
 @pytest.mark.parametrize("cells", [1, 2, 3, 6])
@@ -38,7 +39,29 @@ def test_dropout_is_a_module_of_whole_channels() -> None:
     assert dropout.p == 0.1
 
 
-def test_a_single_image_in_training_is_refused_with_the_way_out() -> None:
+@pytest.mark.parametrize("kind", [PyramidPooling, SummedPyramidPooling, AtrousPyramidPooling])
+def test_a_single_image_in_training_is_refused_with_the_way_out(kind: type[nn.Module]) -> None:
     with pytest.raises(ValueError, match=r"batch of one image: .*2 images a process \(--bs_mult 2\).*--syncbn"):
-        PyramidPooling(4, 2)(torch.zeros(1, 4, 5, 7))
-    PyramidPooling(4, 2).eval()(torch.zeros(1, 4, 5, 7))
+        kind(4, 2)(torch.zeros(1, 4, 5, 7))
+    kind(4, 2).eval()(torch.zeros(1, 4, 5, 7))
+
+
+def test_the_sum_variant_adds_its_levels_and_the_projected_input() -> None:
+    module = SummedPyramidPooling(4, 3).eval()
+    features = torch.randn(2, 4, 5, 7)
+    levels = [resize(stage(features), (5, 7)) for stage in module.stages]
+    torch.testing.assert_close(module(features), F.relu(sum(levels) + module.project(features)))
+    parameters = [sum(each.numel() for each in kind(512, 128).parameters())
+                  for kind in (SummedPyramidPooling, PyramidPooling)]
+    # Five 1x1 convolutions 512-128 with BN, against four and the merging one of 4 x 128 + 512 to 128.
+    assert parameters == [5 * (512 * 128 + 256), 4 * (512 * 128 + 256) + 1024 * 128 + 256]
+
+
+def test_atrous_pooling_puts_the_images_average_first() -> None:
+    module = AtrousPyramidPooling(4, 3).eval()
+    features = torch.randn(1, 4, 5, 7)
+    out = module(features)
+    assert out.shape == (1, 5 * 3, 5, 7)
+    average = module.img_conv(features.mean((2, 3), keepdim=True)).expand(-1, -1, 5, 7)
+    torch.testing.assert_close(out[:, :3], average)
+    assert [branch[0].dilation[0] for branch in module.features] == [1, 12, 24, 36]

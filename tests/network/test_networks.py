@@ -86,6 +86,15 @@ def test_backward_reaches_every_parameter_and_a_copy_is_its_own(net: nn.Module) 
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
+def test_one_image_trains_or_is_refused_with_the_way_out(net: nn.Module) -> None:
+    try:
+        out = copy.deepcopy(net).train()(images(1, 64, 64))
+    except ValueError as error:
+        assert "cannot train on a batch of one image" in str(error) and "--bs_mult 2" in str(error)     # noqa: PT018
+    else:
+        assert out["main"].isfinite().all()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("net", CAPTURES, indirect=True)
 def test_compiles_without_a_graph_break(net: nn.Module) -> None:

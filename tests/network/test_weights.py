@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import pickle
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from torch import Tensor
 
 import network
 from network import weights
+from network.published import looks_like, published_shapes
 from network.weights import WeightsError, load, load_imagenet, published_state_dict, read
 
 NAME = "sfnet_dfnetv1"
@@ -218,3 +222,119 @@ def test_a_deep_stem_file_loads_under_its_own_names(tmp_path: Path) -> None:
     assert report is not None
     assert report.dropped == ("fc.weight", "fc.bias")
     assert all(torch.equal(value, source[key]) for key, value in net.backbone.state_dict().items())
+
+
+# What published files hold besides, and call otherwise.
+
+def published(name: str, **options: Any) -> dict[str, Tensor]:
+    """A state dict with everything that a published file of the architecture holds."""
+    torch.manual_seed(0)
+    shapes = published_shapes(network.build(name, 3, **options))
+    return {key: torch.rand(shape) if shape else torch.tensor(0) for key, shape in shapes.items()}
+
+
+def test_of_stdcs_two_copies_the_one_by_stride_wins_and_the_rest_is_named() -> None:
+    given = published("sfnet_stdc1")
+    net = network.build("sfnet_stdc1", 3)
+    report = load(net, given)
+    assert torch.equal(net.backbone.features[4].conv_list[1].conv.weight,
+                       given["backbone.x16.0.4.conv_list.1.conv.weight"])
+    unused = {key for key in given if key.startswith(tuple(
+        f"backbone.{part}." for part in ("conv_last", "fc", "bn", "linear", "features")))}
+    assert set(report.dropped) == unused
+    assert len(report.loaded) == len(net.state_dict())
+
+
+@pytest.mark.parametrize("copy", ["features", "x"])
+def test_one_copy_of_stdc_is_enough(copy: str) -> None:
+    given = {key: value for key, value in published("sfnet_stdc1").items()
+             if not key.startswith("backbone.") or key.removeprefix("backbone.").startswith(copy)}
+    assert load(network.build("sfnet_stdc1", 3), given).dropped == ()
+
+
+def test_lites_unused_parts_are_left_out_and_its_auxiliary_head_is_taken_where_it_trains() -> None:
+    given = published("sfnet_lite_resnet18")
+    lateral = {key for key in given if key.startswith("head.fpn_in.2.")}
+    aux = {key for key in given if key.startswith("head.dsn.")}
+    assert set(load(network.build("sfnet_lite_resnet18", 3), given).dropped) == lateral | aux
+    net = network.build("sfnet_lite_resnet18", 3, deep_supervision=True)
+    assert set(load(net, given).dropped) == lateral
+    assert torch.equal(net.head.dsn[4].bias, given["head.dsn.4.bias"])
+
+
+@pytest.mark.parametrize("name", ["deeplabv3plus_resnet18", "sfnet_resnet18"])
+def test_parts_at_the_top_of_published_files_load_under_either_name(name: str) -> None:
+    given, net = published(name), network.build(name, 3)
+    assert any(key.startswith("layer0.") for key in given)
+    load(net, given)
+    load(network.build(name, 3), net.state_dict())
+    assert published_state_dict(net).keys() == given.keys()
+
+
+@pytest.mark.parametrize(("file", "wanted"), [("sfnet_resnet18", "sfnet_dfnetv1"), ("fpn_dfnetv1", "sfnet_dfnetv1"),
+                                              ("sfnet_lite_stdc1", "sfnet_stdc1"), ("dfsegnet_dfnetv2", "sfnet_stdc1")])
+def test_a_file_of_another_architecture_is_named(file: str, wanted: str) -> None:
+    given = {f"module.{key}": value for key, value in published(file).items()}
+    with pytest.raises(WeightsError, match=rf"does not fit the network: it looks like {file}, not {wanted}\. Name its "
+                                           rf"own architecture with --arch {file}\."):
+        load(network.build(wanted, 3), {"state_dict": given})
+
+
+def test_the_same_architecture_with_other_options_says_so() -> None:
+    given = published_state_dict(network.build(NAME, 3, final_fams=True))
+    with pytest.raises(WeightsError, match="it looks like sfnet_dfnetv1, but damaged, or with other options"):
+        load(network.build(NAME, 3), given)
+
+
+def test_a_stranger_is_called_one() -> None:
+    with pytest.raises(WeightsError, match="it holds another network, which is none of those here"):
+        load(network.build(NAME, 3), {"encoder.weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("name", network.names())
+def test_keys_alone_tell_the_architecture(name: str) -> None:
+    with torch.device("meta"):
+        net = network.build(name, 2)
+    assert looks_like(published_shapes(net)) == name
+    assert looks_like(net.state_dict()) == name
+
+
+IMAGENET = {"resnet18_deep_stem": "sfnet_resnet18", "dfnetv1": "sfnet_dfnetv1", "dfnetv2": "sfnet_dfnetv2",
+            "stdc1": "sfnet_stdc1", "stdc2": "sfnet_lite_stdc2"}
+
+
+@pytest.mark.parametrize("backbone", IMAGENET)
+def test_the_published_imagenet_files_keys_fill_the_backbone(parity: Path, tmp_path: Path, backbone: str) -> None:
+    shapes = json.loads((parity / "backbone_keys.json").read_text())[backbone]
+    name = IMAGENET[backbone]
+    torch.save({"state_dict": {key: torch.full(shape, 0.5) for key, shape in shapes.items()}}, tmp_path / "a.pth")
+    net = network.build(name, 3)
+    report = load_imagenet(net, name, str(tmp_path / "a.pth"))
+    assert report is not None
+    assert set(report.loaded) == set(net.backbone.state_dict())
+    assert all(bool((parameter == 0.5).all()) for parameter in net.backbone.parameters())
+
+
+def test_a_plain_resnet_is_not_the_deep_stem_one(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)},
+               tmp_path / "resnet18-deep-stem-pytorch.pth")
+    with pytest.raises(WeightsError, match="backbone resnet18 of sfnet_resnet18: it looks like a ResNet without the "
+                                           "deep stem"):
+        load_imagenet(network.build("sfnet_resnet18", 3), "sfnet_resnet18", "auto", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_loading_takes_no_more_than_one_and_a_half_times_the_files_size(tmp_path: Path, legacy: bool) -> None:
+    state = published_state_dict(network.build("sfnet_resnet101", 19))
+    torch.save({"state_dict": state}, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
+    size = (tmp_path / "a.pth").stat().st_size
+    code = ("import resource, sys, torch, network\n"
+            "net = network.build('sfnet_resnet101', 19)\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "network.weights.load(net, sys.argv[1])\n"
+            "print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))\n")
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.pth")], capture_output=True, text=True,
+                           check=True, cwd=Path(network.__file__).parents[1])
+    assert size > 200e6
+    assert int(found.stdout) <= 1.5 * size
