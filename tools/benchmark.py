@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tools.benchmarks import models
+from tools.benchmarks import models, train
 from utils.flags import FlagParser
 
 
@@ -19,6 +19,7 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = {
     "models": Benchmark("parameters, multiply-accumulates and activations of networks", models.add_flags, models.run),
+    "train": Benchmark("images a second of training, against a plain loop", train.add_flags, train.run),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import network
-from tools import benchmark
+from tools import benchmark, make_streets
 from tools.benchmarks import models
 
 ROOT = Path(benchmark.__file__).parents[1]
@@ -73,3 +73,24 @@ def test_a_document_without_the_tables_place_is_refused(tmp_path: Path, capsys: 
 def test_an_unknown_network_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["models", "--arch", "sfnet_resnet19"]) == 2
     assert "unknown architecture 'sfnet_resnet19'; did you mean" in capsys.readouterr().err
+
+
+def test_training_is_timed_against_a_plain_loop_on_the_same_data(tmp_path: Path,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    make_streets.main(["--out", str(tmp_path), "--train", "4", "--val", "1", "--size", "64x128", "--workers", "1"])
+    capsys.readouterr()
+    run = ["--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(tmp_path), "--crop_size", "64x128",
+           "--ohem", "--fpn_dsn_loss", "--num_workers", "0"]
+    out = tmp_path / "a.json"
+    assert benchmark.main(["train", "--rounds", "2", "--steps", "1", "--json", str(out), "--", *run]) == 0
+    found = json.loads(out.read_text())
+    own, plain = (found["rounds"][name] for name in ("train.py", "plain loop"))
+    assert len(own) == len(plain) == 2 and min(own + plain) > 0
+    ratios = sorted(one / other for one, other in zip(own, plain, strict=True))
+    assert found["ratio"] == pytest.approx(sum(ratios) / 2)
+    assert "plain loop" in capsys.readouterr().out
+
+
+def test_a_run_that_train_refuses_is_not_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main(["train", "--", "--pretrained", "none", "--data_root", "absent"]) == 2
+    assert "absent is missing" in capsys.readouterr().err

@@ -1,12 +1,15 @@
 """Images a second of training against a plain loop: the same network, data, batch and precision, interleaved."""
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import tempfile
 import time
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,45 +22,55 @@ from torch.utils.data import DataLoader, Dataset
 import datasets
 import network
 import train
+from utils.checkpoint import write_text
+from utils.flags import FlagParser, positive_int
 from utils.precision import autocast
 
-
-def add_flags(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("Benchmark", "every other flag is train.py's and describes the run")
-    group.add_argument("--rounds", type=int, default=7, help="alternations of the two loops; the medians are reported")
-    group.add_argument("--steps", type=int, default=10, help="steps of each loop in a round")
+WARM_UP = 3                                                 # steps: workers, caches, kernels chosen by size
+FOREVER = ("--val_split", "none", "--max_iters", "1000000", "--log_every", "1000000", "--checkpoint_every", "1000000")
 
 
-def run(args: Namespace, train_flags: Sequence[str]) -> dict[str, Any]:
-    """Times both loops and returns images a second of each round, their medians and the median ratio."""
+def add_flags(parser: FlagParser) -> None:
+    parser.add_argument("--rounds", type=positive_int, default=7, help="alternations of the two loops")
+    parser.add_argument("--steps", type=positive_int, default=10, help="steps of each loop in a round")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rounds to this file")
+    parser.add_argument("train_flags", nargs=argparse.REMAINDER, metavar="-- FLAGS",
+                        help="the run, as train.py's flags")
+
+
+def run(args: Namespace) -> None:
+    """Times both loops, and prints images a second and their ratio. Raises ValueError or OSError as train.py does."""
+    flags = [word for word in args.train_flags if word != "--"]
+    found = compare(flags, args.rounds, args.steps)
+    for name, speed in found["images_per_second"].items():
+        print(f"{name:12} {speed:6.2f} images/s")
+    print(f"{'ratio':12} {found['ratio']:6.2f} (medians of {args.rounds} interleaved rounds of {args.steps} steps)")
+    if args.json:
+        write_text(args.json, json.dumps(found, indent=2) + "\n")
+
+
+def compare(train_flags: list[str], rounds: int, steps: int) -> dict[str, Any]:
+    """Returns the median images a second of each loop, the median of the rounds' ratios, and the rounds."""
     with tempfile.TemporaryDirectory() as scratch:
-        flags = train.parse([*train_flags, "--ckpt", scratch, "--exp", "benchmark", "--val_split", "none",
-                             "--max_iters", "1000000", "--log_every", "1000000", "--checkpoint_every", "1000000"])
-        with closing(train.Training(flags)) as ours:
-            plain = PlainLoop(flags, ours.device, ours.precision)
-            loops: dict[str, Callable[[int], None]] = {"train.py": stepper(ours), "plain loop": plain.run}
-            for step in loops.values():
-                step(3)                                     # warm-up: workers, caches, kernels chosen by size
+        flags = train.parse([*train_flags, "--ckpt", scratch, "--exp", "benchmark", *FOREVER])
+        with closing(train.Training(flags)) as training:
+            loops = {"train.py": stepper(training),
+                     "plain loop": PlainLoop(flags, training.device, training.precision).run}
             speeds: dict[str, list[float]] = {name: [] for name in loops}
-            for _ in range(args.rounds):
-                for name, step in loops.items():
+            for loop in loops.values():
+                loop(WARM_UP)
+            for _ in range(rounds):
+                for name, loop in loops.items():
                     start = time.perf_counter()
-                    step(args.steps)
-                    speeds[name].append(args.steps * flags.bs_mult / (time.perf_counter() - start))
-    ratios = [own / other for own, other in zip(speeds["train.py"], speeds["plain loop"], strict=True)]
+                    loop(steps)
+                    speeds[name].append(steps * flags.bs_mult / (time.perf_counter() - start))
+    ratios = [own / other for own, other in zip(*speeds.values(), strict=True)]
     return {
         "images_per_second": {name: statistics.median(each) for name, each in speeds.items()},
         "ratio": statistics.median(ratios), "rounds": speeds,
-        "settings": {"arch": flags.arch, "precision": ours.precision, "device": str(ours.device),
-                     "threads": torch.get_num_threads(), "batch": flags.bs_mult, "crop": flags.crop_size,
-                     "num_workers": flags.num_workers, "steps": args.steps},
+        "settings": {"flags": train_flags, "precision": training.precision, "device": str(training.device),
+                     "threads": torch.get_num_threads(), "torch": torch.__version__, "steps": steps},
     }
-
-
-def table(found: dict[str, Any]) -> str:
-    rows = [f"{name:12} {speed:6.2f} images/s" for name, speed in found["images_per_second"].items()]
-    rounds = len(found["rounds"]["train.py"])
-    return "\n".join([*rows, f"ratio        {found['ratio']:6.2f} (medians of {rounds} interleaved rounds)"])
 
 
 def stepper(training: train.Training) -> Callable[[int], None]:
