@@ -18,13 +18,13 @@ step() {
 }
 
 step "Street scenes in $DATA"
-"$PYTHON" -m tools.make_streets --out $DATA || exit
+"$PYTHON" -m tools.make_streets --out $DATA --train 1200 --val 100 --size 128x256 || exit
 
 step "Training, run folder $RUN"
 if [ -e $RUN/args.json ]; then
     "$PYTHON" train.py --resume $RUN "$@" || exit
 else
-    sh scripts/train/train_streets_sfnet_dfv1.sh --exp quickstart "$@" || exit
+    sh scripts/train/train_streets_sfnet_res18.sh --exp quickstart "$@" || exit
 fi
 
 step "Scoring the held-out scenes"

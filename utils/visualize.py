@@ -14,6 +14,7 @@ IGNORED = 255
 BACKGROUND, INK, FAINT = (24, 26, 30), (236, 238, 242), (150, 154, 162)
 RIGHT, WRONG = (46, 160, 84), (230, 46, 60)
 REFERENCE_WIDTH = 640                                       # of a picture whose text is drawn at scale 1
+SMALLEST_WIDTH = 384                                        # of an overlay: smaller images are enlarged to be looked at
 
 
 def colour_mask(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
@@ -128,6 +129,7 @@ def dump(folder: Path, name: str, image: np.ndarray, labels: np.ndarray, palette
 
     `colour_masks/NAME.png`; `overlays/NAME.png` with a legend; `label_ids/NAME.png`, in the ids of the dataset's own
     label files; and where there is a truth `panels/NAME.png`: image, truth, prediction and errors, side by side.
+    Overlays and panels of small images are enlarged, masks and label ids never.
 
     Args:
         raw_ids: (256,) uint8, train id -> the dataset's id.
@@ -136,13 +138,21 @@ def dump(folder: Path, name: str, image: np.ndarray, labels: np.ndarray, palette
         OSError: a file cannot be written.
     """
     write(folder / "colour_masks" / f"{name}.png", colour_mask(labels, palette))
+    write(folder / "label_ids" / f"{name}.png", raw_ids[labels])
+    image, labels = _enlarge(image, cv2.INTER_CUBIC), _enlarge(labels, cv2.INTER_NEAREST)
     seen = overlay(image, labels, palette)
     write(folder / "overlays" / f"{name}.png", with_legend(seen, labels, palette, names))
-    write(folder / "label_ids" / f"{name}.png", raw_ids[labels])
     if truth is not None:
+        truth = _enlarge(truth, cv2.INTER_NEAREST)
         titled = [("Image", image), ("Truth", overlay(image, truth, palette)), ("Prediction", seen),
                   ("Errors in red, not counted in dark", error_map(image, labels, truth))]
         write(folder / "panels" / f"{name}.png", panels([(title, _shrink(one)) for title, one in titled], columns=2))
+
+
+def _enlarge(picture: np.ndarray, interpolation: int, width: int = SMALLEST_WIDTH) -> np.ndarray:
+    """Enlarges by the least whole factor that brings a picture to a width."""
+    factor = -(-width // picture.shape[1])
+    return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation) if factor > 1 else picture
 
 
 def _shrink(picture: np.ndarray, width: int = REFERENCE_WIDTH) -> np.ndarray:

@@ -51,8 +51,8 @@ def test_each_picture_of_a_folder_becomes_overlay_mask_and_ids(snapshot: Path, t
     overlay = cv2.imread(str(out / "overlays" / "a.png"))
     assert ids.shape == (33, 47)
     assert np.array_equal(SPEC.palette[ids], mask)
-    assert overlay.shape[1] == 47
-    assert overlay.shape[0] > 33                            # the legend stands below
+    assert overlay.shape[1] == 9 * 47                       # enlarged to be looked at
+    assert overlay.shape[0] > 9 * 33                        # the legend stands below
     assert "2 of 2 pictures in" in capsys.readouterr().out
 
 
