@@ -16,6 +16,8 @@ class SqueezeBodyEdge(nn.Module):
     Source: arXiv 2007.10035, section 3.2.
     """
 
+    smallest = 7                                            # a side that two unpadded halvings leave something of
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         # The attribute names are the published checkpoints' keys.
@@ -23,6 +25,10 @@ class SqueezeBodyEdge(nn.Module):
         self.flow_make = nn.Conv2d(2 * channels, 2, 3, padding=1, bias=False)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Raises ValueError for a map with a side below 7, that of an image below 49 pixels at stride 8."""
+        if min(features.shape[-2:]) < self.smallest:
+            raise ValueError(f"DecoupleSegNets halves its map twice without padding, and {features.shape[-2]}x"
+                             f"{features.shape[-1]} is too small for that: use images of at least 49x49 pixels")
         raised = resize(self.down(features), features.shape[-2:])
         flow = self.flow_make(torch.cat([features, raised], dim=1))
         body = warp(features, flow, align_corners=False)    # as published, unlike SFNet's

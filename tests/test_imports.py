@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = {"network": set(), "datasets": {"utils"}, "loss": {"utils"}, "optimizer": {"utils"}, "transforms": {"utils"},
          "utils": set()}
 PROGRAMS = {"train": set(ROOMS), "eval": set(ROOMS), "tools": {*ROOMS, "train", "eval"}}    # a tool may drive a program
-ALLOWED = {**ROOMS, **PROGRAMS, "tests": {*ROOMS, *PROGRAMS}, "hubconf": {"network"}}
+ALLOWED = {**ROOMS, **PROGRAMS, "tests": {*ROOMS, *PROGRAMS, "hubconf"}, "hubconf": {"network"}}
 IMPORTERS = {"import_module", "__import__"}
 
 

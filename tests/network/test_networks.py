@@ -37,7 +37,7 @@ def net(request: pytest.FixtureRequest) -> nn.Module:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("size", [(64, 96), (65, 97), (33, 50)])
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (49, 58)])
 def test_logits_have_the_images_size(net: nn.Module, size: tuple[int, int]) -> None:
     out = net(images(1, *size))
     assert list(out) == ["main"]
@@ -99,7 +99,7 @@ def test_one_image_trains_or_is_refused_with_the_way_out(net: nn.Module) -> None
 @torch.no_grad()
 @pytest.mark.parametrize("net", CAPTURES, indirect=True)
 def test_compiles_without_a_graph_break(net: nn.Module) -> None:
-    batch = images(1, 32, 64)
+    batch = images(1, 56, 64)
     torch._dynamo.reset()
     compiled = torch.compile(net, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(batch)["main"], net(batch)["main"])
@@ -108,7 +108,7 @@ def test_compiles_without_a_graph_break(net: nn.Module) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("net", CAPTURES, indirect=True)
 def test_exports(net: nn.Module) -> None:
-    batch = images(1, 32, 64)
+    batch = images(1, 56, 64)
     program = torch.export.export(net, (batch,), strict=False)
     torch.testing.assert_close(program.module()(batch)["main"], net(batch)["main"])
 
@@ -122,7 +122,7 @@ def test_any_class_count_is_built_quickly_and_reads_no_file(name: str, num_class
     net = network.build(name, num_classes).eval()
     assert time.process_time() - start < 2
     with torch.no_grad():
-        assert net(images(1, 32, 64))["main"].shape == (1, num_classes, 32, 64)
+        assert net(images(1, 56, 64))["main"].shape == (1, num_classes, 56, 64)
 
 
 @pytest.mark.slow
@@ -173,6 +173,12 @@ def test_decouple_trains_on_body_and_edge_instead() -> None:
     out = network.build("decouple_resnet50", 19).train()(images(2, 64, 96))
     assert {name: tuple(logits.shape) for name, logits in out.items()} == {
         "main": (2, 19, 64, 96), "body": (2, 19, 64, 96), "edge": (2, 1, 64, 96)}
+
+
+@pytest.mark.slow
+def test_decouple_says_when_an_image_is_too_small() -> None:
+    with pytest.raises(ValueError, match=r"6x8 is too small for that: use images of at least 49x49 pixels"):
+        network.build("decouple_resnet50", 19).eval()(images(1, 48, 64))
 
 
 def test_decouple_refuses_auxiliary_heads() -> None:
