@@ -32,6 +32,8 @@ PREFIXES = ("module.", "_orig_mod.")                        # left in the keys b
 HEADER = "sfsegnets"                                        # where a safetensors file says what it is
 NESTINGS = ("state_dict", "model_state_dict", "model", "net")
 
+PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained_models"         # of the checkout, wherever one stands
+
 # backbone, the last part of an architecture's name -> its file under pretrained_models/
 IMAGENET_FILES = {
     "resnet18": "resnet18-deep-stem-pytorch.pth",
@@ -153,7 +155,7 @@ def published_state_dict(net: nn.Module) -> dict[str, Tensor]:
 
 
 def load_imagenet(net: nn.Module, arch: str, pretrained: str,
-                  folder: str | Path = "pretrained_models") -> Report | None:
+                  folder: str | Path = PRETRAINED) -> Report | None:
     """Fills the network's backbone from an ImageNet file.
 
     Args:

@@ -14,18 +14,25 @@ import torch
 import network
 from network.published import class_count, looks_like, published_shapes
 from network.snapshot import WEIGHTS, Snapshot
-from network.weights import IMAGENET_FILES, WeightsError, published_state_dict, read, state_dict, write_safetensors
+from network.weights import (
+    IMAGENET_FILES,
+    PRETRAINED,
+    WeightsError,
+    published_state_dict,
+    read,
+    state_dict,
+    write_safetensors,
+)
 from utils.checkpoint import sha256, write_text
 from utils.flags import FlagParser, add_switch
 
-FOLDER = Path("pretrained_models")
 MANIFEST = "SHA256SUMS"                                     # as sha256sum writes it and reads it
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 KEPT = ("num_classes", "dataset", "classes", "mean_iu")     # what a converted file still says about itself
 
 
 def add_list_flags(parser: FlagParser) -> None:
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where ImageNet files lie")
+    parser.add_argument("--folder", type=Path, default=PRETRAINED, help="where ImageNet files lie")
 
 
 def list_files(args: Namespace) -> bool:
@@ -42,7 +49,7 @@ def list_files(args: Namespace) -> bool:
 
 def add_verify_flags(parser: FlagParser) -> None:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: all weights in --folder")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help=f"the folder of the manifest {MANIFEST}")
+    parser.add_argument("--folder", type=Path, default=PRETRAINED, help=f"the folder of the manifest {MANIFEST}")
     add_switch(parser, "--record", default=False, help="write the files that can be read into the manifest")
 
 
