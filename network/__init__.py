@@ -119,9 +119,8 @@ def build(name: str, num_classes: int, deep_supervision: bool = False, **options
             `output_stride` (of a ResNet: 8, 16 or 32).
 
     Raises:
-        ValueError: the name is unknown (the nearest ones are named), there are fewer than 2 classes, or an option has
-            no meaning here.
-        ImportError: the backbone is timm's, and timm is not installed.
+        ValueError: the name is unknown (the nearest ones are named), there are fewer than 2 classes, an option has no
+            meaning here, or the backbone is timm's and cannot serve, or timm is not installed.
     """
     name = canonical(name)
     if num_classes < 2:

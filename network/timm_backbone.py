@@ -10,7 +10,8 @@ from network.base import Backbone
 from network.layers import resize
 
 STRIDES = (4, 8, 16, 32)
-PROBE = (64, 96)                                            # an image size that few networks are fixed to
+PROBE = (64, 96)                                            # an image size that no network is fixed to
+SUGGESTION = "resnet18d, convnext_tiny or pvt_v2_b1"
 
 
 class TimmBackbone(Backbone):
@@ -24,9 +25,8 @@ class TimmBackbone(Backbone):
         pretrained: whether timm fetches its weights, and keeps them in its cache.
 
     Raises:
-        ImportError: timm is not installed.
-        ValueError: timm does not know the name, has no feature maps or no weights for it, the strides are others, or
-            the model takes one image size only.
+        ValueError: timm is not installed, does not know the name, has no feature maps or no weights for it, the
+            strides are others, or the model takes one image size only.
     """
 
     strides = STRIDES
@@ -67,15 +67,12 @@ class TimmBackbone(Backbone):
         return True
 
 
-SUGGESTION = "resnet18d, convnext_tiny or pvt_v2_b1"
-
-
 def _create(name: str, pretrained: bool) -> tuple[Any, tuple[int, ...]]:
     """Returns timm's feature extractor and the positions of the four strides among its maps."""
     try:
         import timm
     except ImportError as error:
-        raise ImportError(f"the backbone {name} comes from timm, which is not installed: pip install timm") from error
+        raise ValueError(f"the backbone {name} comes from timm, which is not installed: pip install timm") from error
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('.')[0]}*")[:3])
         raise ValueError(f"timm has no model {name!r}" + (f"; did you mean one of {near}?" if near else ".")

@@ -50,7 +50,7 @@ def test_a_backbone_that_cannot_serve_is_refused_by_name(name: str, message: str
 
 def test_without_timm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ImportError, match="the backbone resnet18 comes from timm, which is not installed: pip install"):
+    with pytest.raises(ValueError, match="the backbone resnet18 comes from timm, which is not installed: pip install"):
         network.build("sfnet_timm:resnet18", 19)
 
 
