@@ -57,7 +57,13 @@ class FlagParser(argparse.ArgumentParser):
         flag = word.split("=", 1)[0]
         if not flag.startswith("-"):
             self.error(f"unexpected word {word!r}: every argument of {self.prog} is a --flag or the value of one")
-        self.error(f"unknown flag {flag}{suggest(flag, self._option_string_actions)}")
+        self.error(f"unknown flag {flag}{suggest(flag, self._flags())}")
+
+    def _flags(self) -> list[str]:
+        """Returns every flag of this parser and of its subcommands."""
+        commands = [command for action in self._actions if isinstance(action, argparse._SubParsersAction)
+                    for command in action.choices.values()]
+        return [flag for parser in (self, *commands) for flag in parser._option_string_actions]
 
 
 class _Switch(argparse.Action):

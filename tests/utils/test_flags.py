@@ -59,3 +59,11 @@ def test_given_holds_only_what_the_command_line_names(parser: FlagParser) -> Non
 
 def test_nothing_near_is_suggested_as_nothing() -> None:
     assert suggest("qqq", ["camvid", "streets"]) == ""
+
+
+def test_a_subcommands_flags_are_suggested_too(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = FlagParser(prog="tools.weights")
+    parser.add_subparsers(dest="command").add_parser("list").add_argument("--folder")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["list", "--foldr", "x"])
+    assert "unknown flag --foldr, did you mean '--folder'" in capsys.readouterr().err
