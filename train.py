@@ -80,32 +80,39 @@ def build_parser() -> FlagParser:
 
 
 def parse(argv: Sequence[str] | None = None) -> Namespace:
-    """Returns the effective flags: a resumed run's own, or the defaults, with the command line's over them."""
+    """Returns the effective flags: the defaults, or a resumed run's own, with the command line's over them."""
     parser = build_parser()
     args, given = parser.parse_args(argv), parser.given(argv)
-    if args.resume:
-        try:
-            stored = {name: tuple(value) if isinstance(value, list) else value
-                      for name, value in runs.read_args(Path(args.resume)).items()}
-        except (OSError, ValueError) as error:
-            parser.error(str(error))
-        for name, value in given.items():
-            if name not in MAY_CHANGE and stored.get(name) != value:
-                parser.error(f"--{name} {value} would make it another run than {args.resume}, which has "
-                             f"{stored.get(name)}: leave it out, or start a new run under another --exp")
-        args = Namespace(**{**stored, **{name: value for name, value in given.items() if name in MAY_CHANGE}})
     try:
-        args.arch = network.canonical(args.arch)
+        if "arch" in given:
+            args.arch = given["arch"] = network.canonical(args.arch)
+        if args.resume:
+            args = Namespace(**vars(parser.parse_args([])) | resumed_flags(Path(args.resume), given))
         args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
-    except ValueError as error:
+        if not re.fullmatch(r"\d+m?", args.checkpoint_every):
+            raise ValueError(f"--checkpoint_every {args.checkpoint_every}: give steps (200) or minutes (10m)")
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     args.exp = args.exp or f"{args.dataset}_{args.arch}".replace(":", "_")
-    if not re.fullmatch(r"\d+m?", args.checkpoint_every):
-        parser.error(f"--checkpoint_every {args.checkpoint_every}: give steps (200) or minutes (10m)")
     if args.print_config:
         for name, value in sorted(vars(args).items()):
             print(f"{name:20} {value!s:28} {'command line' if name in given else 'run' if args.resume else 'default'}")
     return args
+
+
+def resumed_flags(run: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Returns the flags of a run that goes on, changed where the command line may change them.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        ValueError: the command line would make it another run.
+    """
+    stored = {name: tuple(value) if isinstance(value, list) else value for name, value in runs.read_args(run).items()}
+    for name, value in given.items():
+        if name not in MAY_CHANGE and stored.get(name) != value:
+            raise ValueError(f"--{name} {value} would make it another run than {run}, which has {stored.get(name)}: "
+                             "leave it out, or start a new run under another --exp")
+    return {**stored, **{name: value for name, value in given.items() if name in MAY_CHANGE}}
 
 
 class Training:
@@ -188,10 +195,11 @@ class Training:
                 window = Window()
             if self._validation_due() or self._checkpoint_due(saved_at):
                 self._refuse_nonsense(window)
-                if self._validation_due():
-                    self.validate()
-                self.save()
-                window, saved_at = Window(), time.monotonic()
+                with window.paused():
+                    if self._validation_due():
+                        self.validate()
+                    self.save()
+                saved_at = time.monotonic()
             self.log.bar.update(self.step - self.log.bar.n)
             interrupts.check()
 

@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,13 @@ class Window:
         self.images += images
         for name, term in terms.items():
             self.totals[name] = self.totals[name] + term if name in self.totals else term
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Takes what is done inside, such as a validation, out of the window's seconds."""
+        begin = time.monotonic()
+        yield
+        self.start += time.monotonic() - begin
 
     def means(self) -> dict[str, float]:
         return {name: float(total) / self.steps for name, total in self.totals.items()}

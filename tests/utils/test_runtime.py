@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,13 @@ def test_a_window_averages_its_terms() -> None:
     for value in (1.0, 3.0):
         window.add({"main": torch.tensor(value)}, images=4)
     assert window.means() == {"main": 2.0} and window.images == 8
+
+
+def test_a_pause_is_not_counted() -> None:
+    window = Window()
+    with window.paused():
+        time.sleep(0.2)
+    assert window.seconds() < 0.1
 
 
 def test_alone_the_helpers_of_several_processes_do_nothing() -> None:
