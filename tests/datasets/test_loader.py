@@ -131,8 +131,9 @@ def test_processes_of_a_host_share_its_cores(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> None:
     program = textwrap.dedent("""
-        import sys, time
+        import signal, sys, time
         import datasets
+        signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell's background jobs start without it
         data = datasets.build("camvid", sys.argv[1], "train")
         loader = datasets.train_loader(data, datasets.PlanSampler(datasets.EpochPlan(len(data)), 2), num_workers=2)
         iterator = iter(loader)
