@@ -117,7 +117,7 @@ def refuse_single_image(features: Tensor, norm: nn.Module) -> None:
     if len(features) == 1 and norm.training and type(norm) is nn.BatchNorm2d:
         raise ValueError("pyramid pooling cannot train on a batch of one image: batch normalisation of the 1x1 "
                          "cell has a single value per channel. Use at least 2 images a process (--bs_mult 2), "
-                         "or synchronise BN over several processes (--syncbn).")
+                         "or several GPUs, over which it is synchronised.")
 
 
 def _pooling_stages(in_channels: int, channels: int, grid_sizes: tuple[int, ...]) -> nn.ModuleList:
