@@ -1,5 +1,5 @@
 #!/bin/sh
-# From a bare machine to a trained, scored and looked-at network: about 12 minutes on 2 cores without GPU.
+# From a bare machine to a trained, scored and looked-at network: about 7 minutes on 2 cores without GPU.
 # Run again, it reuses .venv and the scenes, goes on where a training was interrupted and scores a finished one again.
 # Flags are handed to the training, for example --max_epoch 1.
 
