@@ -1,6 +1,7 @@
 """The cross entropy of every pixel, without holding the full-size logits: what the criteria here are made of."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) -> Te
     """
     _check(logits, labels)
     if logits.shape[-2:] == labels.shape[-2:]:
-        return F.cross_entropy(logits.float(), labels, ignore_index=ignore_label, reduction="none")
+        return _losses(logits.float(), labels, ignore_label)
     # Bilinear resizing is separable: rows first at the logits' own width, which is small, then each band's width.
     rows = _resize(logits.float(), (labels.shape[-2], logits.shape[-1]))
     return _BandedCrossEntropy.apply(rows, labels, ignore_label)
@@ -42,24 +43,24 @@ class _BandedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
         ctx.save_for_backward(rows, labels)
         ctx.ignore_label = ignore_label
-        bands = [_band(rows, labels, band, ignore_label) for band in _bands(rows, labels)]
+        widen = _widening(rows, labels.shape[-1])
+        bands = [_losses(widen(rows[:, :, band]), labels[:, band], ignore_label) for band in _bands(rows, labels)]
         return torch.cat(bands, dim=1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         rows, labels = ctx.saved_tensors
         grad_rows = torch.empty_like(rows)
+        widen = _widening(rows, labels.shape[-1])
         for band in _bands(rows, labels):
             part = rows[:, :, band].detach().requires_grad_()
             with torch.enable_grad():
-                losses = _band(part, labels[:, band], slice(None), ctx.ignore_label)
+                losses = _losses(widen(part), labels[:, band], ctx.ignore_label)
             grad_rows[:, :, band], = torch.autograd.grad(losses, part, grads[0][:, band])
         return grad_rows, None, None
 
 
-def _band(rows: Tensor, labels: Tensor, band: slice, ignore_label: int) -> Tensor:
-    labels = labels[:, band]
-    logits = _widen(rows[:, :, band], labels.shape[2])
+def _losses(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
     return F.cross_entropy(logits, labels, ignore_index=ignore_label, reduction="none")
 
 
@@ -69,13 +70,14 @@ def _bands(rows: Tensor, labels: Tensor) -> list[slice]:
     return [slice(first, min(first + step, height)) for first in range(0, height, step)]
 
 
-def _widen(rows: Tensor, width: int) -> Tensor:
-    """Resizes the rows (N, K, H, w) to a width with aligned corners."""
+def _widening(rows: Tensor, width: int) -> Callable[[Tensor], Tensor]:
+    """Returns what resizes a band of rows like these, (N, K, h, w), to a width with aligned corners."""
     narrow = rows.shape[-1]
     if rows.is_cuda or narrow > NARROW:
-        return _resize(rows, (rows.shape[-2], width))
+        return lambda band: _resize(band, (band.shape[-2], width))
     identity = torch.eye(narrow, dtype=rows.dtype, device=rows.device)[None]
-    return rows @ F.interpolate(identity, size=width, mode="linear", align_corners=True)[0]      # (w, W)
+    matrix = F.interpolate(identity, size=width, mode="linear", align_corners=True)[0]           # (w, W)
+    return lambda band: band @ matrix
 
 
 def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:
