@@ -4,9 +4,8 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from network.weights import (
     write_safetensors,
 )
 from utils.checkpoint import sha256, write_text
-from utils.flags import FlagParser, add_switch
+from utils.flags import Command, FlagParser, add_switch
 
 MANIFEST = "SHA256SUMS"                                     # as sha256sum writes it and reads it
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
@@ -161,14 +160,6 @@ def stand_ins(args: Namespace) -> bool:
     return True
 
 
-class Command(NamedTuple):
-    """A row of the table: `run(args)` returns whether all is well."""
-
-    help: str
-    add_flags: Callable[[FlagParser], None]
-    run: Callable[[Any], bool]
-
-
 COMMANDS = {
     "list": Command("the ImageNet file of each backbone", add_list_flags, list_files),
     "verify": Command(f"read files, and compare their SHA-256 with {MANIFEST}", add_verify_flags, verify),
@@ -180,9 +171,7 @@ COMMANDS = {
 
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.weights", description="List, check, recognise and convert weights.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        command.add_flags(commands.add_parser(name, help=command.help, description=command.help))
+    parser.add_commands(COMMANDS)
     return parser
 
 

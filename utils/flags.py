@@ -5,14 +5,22 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 
 def suggest(name: str, valid: Collection[str]) -> str:
     """Returns ", did you mean 'x' or 'y'?" for the nearest of the valid names, or "" when none is near."""
     near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
     return f", did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+
+
+class Command(NamedTuple):
+    """A row of a program's table of subcommands: `run(args)` reads the flags that `add_flags(parser)` declares."""
+
+    help: str
+    add_flags: Callable[[FlagParser], None]
+    run: Callable[[argparse.Namespace], Any]
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -35,6 +43,12 @@ class FlagParser(argparse.ArgumentParser):
         if unknown:
             self._refuse_unknown(unknown[0])
         return parsed
+
+    def add_commands(self, commands: Mapping[str, Command]) -> None:
+        """Declares a table of subcommands, one of which must be given; its name becomes `args.command`."""
+        parsers = self.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        for name, command in commands.items():
+            command.add_flags(parsers.add_parser(name, help=command.help, description=command.help))
 
     def given(self, args: Sequence[str] | None = None) -> dict[str, Any]:
         """Returns only the flags that the command line names, by destination."""
