@@ -98,15 +98,18 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         return label
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, upright: bool = False) -> np.ndarray:
     """Reads a PNG, JPEG or WebP file as (H, W, 3) uint8 RGB; grey becomes three channels and alpha is dropped.
 
-    The stored pixels are returned: an EXIF orientation, which label files cannot carry, is not applied.
+    Args:
+        upright: turns the picture as its camera noted (EXIF). A dataset's images are not turned, because label files
+            cannot carry an orientation.
 
     Raises:
         DatasetError: the file cannot be read, is truncated or damaged.
     """
-    image = _decode(path, _read_bytes(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    turned = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+    image = _decode(path, _read_bytes(path), cv2.IMREAD_COLOR | turned)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 

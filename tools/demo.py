@@ -8,8 +8,6 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 
 import datasets
@@ -69,17 +67,6 @@ def find_pictures(paths: Iterable[Path]) -> dict[str, Path]:
     return named
 
 
-def read_upright(path: Path) -> np.ndarray:
-    """Reads a picture as (H, W, 3) uint8 RGB, turned as its camera noted.
-
-    Raises:
-        datasets.DatasetError: the file cannot be read, is truncated or damaged.
-    """
-    stored = datasets.read_image(path)
-    upright = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return stored if upright is None else cv2.cvtColor(upright, cv2.COLOR_BGR2RGB)
-
-
 def demonstrate(args: Namespace) -> int:
     """Parses every picture; returns 0, or 1 when not one could be read.
 
@@ -102,7 +89,7 @@ def demonstrate(args: Namespace) -> int:
     done, start = 0, time.monotonic()
     for name, path in track(pictures.items(), len(pictures), "pictures"):
         try:
-            image = read_upright(path)
+            image = datasets.read_image(path, upright=True)
         except datasets.DatasetError as error:
             log.warning("skipped: %s", error)
             continue

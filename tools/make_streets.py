@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.street_scenes import SMALLEST, VERSION, draw
+from utils.checkpoint import write_text
 from utils.flags import FlagParser, positive_int, size
 
 MANIFEST = "streets.json"
@@ -152,9 +153,7 @@ def _claim(out: Path, size: tuple[int, int], seed: int, counts: dict[str, int]) 
                            "give --out a new folder.")
     _make_folder(out)
     try:
-        part = manifest.with_name(MANIFEST + ".part")
-        part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        part.replace(manifest)
+        write_text(manifest, json.dumps(settings, indent=1) + "\n")
     except OSError as error:
         raise StreetsError(_unwritable(out, error)) from error
 

@@ -83,7 +83,7 @@ def test_a_camera_on_its_side_is_turned_upright(tmp_path: Path) -> None:
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     data = path.read_bytes()
     path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
-    assert demo.read_upright(path).shape == (30, 20, 3)
+    assert datasets.read_image(path, upright=True).shape == (30, 20, 3)
 
 
 @pytest.mark.parametrize(("files", "message"), [
