@@ -3,14 +3,13 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from torch import nn
-
+from loss.criterion import Criterion
 from loss.cross_entropy import CrossEntropy
 from loss.deep_supervision import DeepSupervision
 from loss.ohem import OhemCrossEntropy
 from utils.flags import add_switch
 
-__all__ = ["CrossEntropy", "DeepSupervision", "OhemCrossEntropy", "add_flags", "build"]
+__all__ = ["Criterion", "CrossEntropy", "DeepSupervision", "OhemCrossEntropy", "add_flags", "build"]
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -24,7 +23,7 @@ def add_flags(parser: ArgumentParser) -> None:
 
 
 def build(*, ohem: bool, ohem_thresh: float, ohem_min_kept: float, batch_pixels: int, deep_supervision: bool,
-          aux_weight: float, ignore_label: int = 255) -> nn.Module:
+          aux_weight: float, ignore_label: int = 255) -> Criterion:
     """Returns the criterion.
 
     Args:

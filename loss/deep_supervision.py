@@ -1,10 +1,12 @@
 """The same criterion on the output and on each auxiliary (SFNet, arXiv 2002.10120, section 3.3)."""
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from loss.criterion import Criterion
 
 
-class DeepSupervision(nn.Module):
+class DeepSupervision(Criterion):
     """Applies a criterion to `main` and, weighted, to `aux0`, `aux1`, ...
 
     Args:
@@ -15,7 +17,7 @@ class DeepSupervision(nn.Module):
     weighted, for each auxiliary under the auxiliary's name.
     """
 
-    def __init__(self, criterion: nn.Module, aux_weight: float = 1.0) -> None:
+    def __init__(self, criterion: Criterion, aux_weight: float = 1.0) -> None:
         super().__init__()
         self.criterion = criterion
         self.aux_weight = aux_weight
@@ -26,3 +28,9 @@ class DeepSupervision(nn.Module):
             if name.startswith("aux"):
                 terms[name] = self.aux_weight * self.criterion({"main": logits}, labels)["main"]
         return terms
+
+    def denominator(self, labels: Tensor) -> Tensor | None:
+        return self.criterion.denominator(labels)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.criterion.set_epoch(epoch)

@@ -4,12 +4,13 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from loss.criterion import Criterion
 from loss.pixelwise import mean_over, pixel_cross_entropy
 
 
-class OhemCrossEntropy(nn.Module):
+class OhemCrossEntropy(Criterion):
     """Mean cross entropy of `outputs["main"]` over its hard pixels.
 
     A pixel is hard when the softmax probability of its true class is at most `thresh`; at least the `min_kept` hardest

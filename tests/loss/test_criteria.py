@@ -138,6 +138,19 @@ def test_deep_supervision_weighs_each_auxiliary() -> None:
     torch.testing.assert_close(terms["aux0"], 0.4 * plain(small, labels))
 
 
+def test_shares_of_a_batch_weighed_by_their_denominators_are_the_whole_batch() -> None:
+    logits, labels = case((4, 5, 12, 16))
+    criterion = loss.DeepSupervision(loss.CrossEntropy())
+    whole = criterion({"main": logits}, labels)["main"]
+    parts = [criterion({"main": logits[share]}, labels[share])["main"] * criterion.denominator(labels[share])
+             for share in (slice(0, 1), slice(1, 4))]
+    torch.testing.assert_close(sum(parts) / criterion.denominator(labels), whole)
+
+
+def test_ohem_selects_within_a_batch_and_so_has_no_denominator() -> None:
+    assert loss.OhemCrossEntropy().denominator(case()[1]) is None
+
+
 @pytest.mark.parametrize(("options", "message"), [({"thresh": 0.0}, "probability"), ({"min_kept": 0}, "at least 1")])
 def test_settings_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
