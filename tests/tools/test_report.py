@@ -7,6 +7,7 @@ import cv2
 import pytest
 
 from tools import report
+from tools.reports import curves
 
 
 def write(run: Path, lines: list[dict]) -> Path:
@@ -29,7 +30,7 @@ def test_the_curves_of_runs_are_drawn_into_one_picture(run: Path, tmp_path: Path
     assert report.main(["--curves", str(run), str(without), "--out", str(out)]) == 0
     picture = cv2.imread(str(out))
     assert picture.shape[1] > 3 * 600                       # three panels
-    for colour in report.COLOURS[:2]:
+    for colour in curves.COLOURS[:2]:
         rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
         assert (abs(picture[..., ::-1].astype(int) - rgb).max(axis=2) < 30).any()
     assert "curves of 2 run(s)" in capsys.readouterr().out

@@ -1,0 +1,86 @@
+"""Curves of what runs logged, in one picture: `python -m tools.report --curves logs/A logs/B --out curves.png`."""
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2")
+PANELS = (("train", "loss", "training loss, all terms"), ("train", "lr", "learning rate"),
+          ("validation", "mIoU", "validation mIoU, %"))
+
+
+def add_flags(kinds: argparse._ActionsContainer) -> None:
+    kinds.add_argument("--curves", nargs="+", type=Path, metavar="RUN",
+                       help="draw the losses, learning rates and validations of runs into one picture, curves.png "
+                            "(--out takes .png, .svg and .pdf)")
+
+
+def run(args: argparse.Namespace) -> str:
+    """Draws what `--curves` names, and says where. Raises ValueError, OSError or ImportError."""
+    out = args.out or Path("curves.png")
+    draw_curves(args.curves, out)
+    return f"curves of {len(args.curves)} run(s) in {out}"
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """Returns the objects of a run's metrics.jsonl.
+
+    Raises:
+        FileNotFoundError: the folder holds none.
+        ValueError: a line is no JSON; the message names it.
+    """
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{run} holds no metrics.jsonl: give the folder of a run, such as logs/NAME")
+    found = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number} is no JSON ({error}): remove the line") from error
+    return found
+
+
+def draw_curves(runs: Sequence[Path], out: Path) -> None:
+    """Draws the curves of several runs over the epochs into one picture; a panel that no run has is left out."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    logged = {run: read_metrics(run) for run in runs}
+    panels = [panel for panel in PANELS if any(_points(lines, *panel[:2])[0] for lines in logged.values())]
+    if not panels:
+        raise ValueError(f"{', '.join(map(str, runs))}: nothing is logged yet, so there is nothing to draw")
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False, dpi=160)
+    for axis, (kind, name, title) in zip(axes[0], panels, strict=True):
+        for i, (run, lines) in enumerate(logged.items()):
+            epochs, values = _points(lines, kind, name)
+            axis.plot(epochs, values, color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=run.name,
+                      marker="o" if kind == "validation" else None, markersize=3.5)
+        _dress(axis, title)
+    axes[0][0].legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+    pyplot.close(figure)
+
+
+def _points(lines: Sequence[dict[str, Any]], kind: str, name: str) -> tuple[list[float], list[float]]:
+    scale = 100 if name == "mIoU" else 1
+    chosen = [line for line in lines if line["kind"] == kind and line.get(name) is not None]
+    return [line["epoch"] for line in chosen], [scale * line[name] for line in chosen]
+
+
+def _dress(axis: Axes, title: str) -> None:
+    axis.set_title(title, fontsize=9, loc="left")
+    axis.set_xlabel("epoch", fontsize=8)
+    axis.tick_params(labelsize=8)
+    axis.grid(alpha=0.25, linewidth=0.6)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
