@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.reports import curves
 from utils.flags import FlagParser
 
-# the flag that asks for a report -> the module that makes it: `add_flags(kinds)` and `run(args)`, what to say at the end
+# the flag that asks for a report -> its module: `add_flags(kinds)`, and `run(args)`, which returns what to say
 KINDS = {"curves": curves}
 
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         print(chosen.run(args))
     except ImportError as error:
-        print(f"tools.report: error: {error}. Reports need the extra `report`: pip install '.[report]'", file=sys.stderr)
+        print(f"tools.report: error: {error}: reports need pip install '.[report]'", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         print(f"tools.report: error: {error}", file=sys.stderr)
