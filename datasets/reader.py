@@ -72,18 +72,30 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: int | Draw) -> dict[str, Any]:
         draw = key if isinstance(key, Draw) else Draw(index=key, position=key)
-        sample = self.samples[draw.index]
+        name = self.samples[draw.index].name
+        image, label = self.read(draw.index)
+        if label is None:
+            return {"image": _to_tensor(image), "name": name}
+        if self.transform is not None:
+            image, label = self.transform(image, label, draw.focus, draw.rng())
+        return {"image": _to_tensor(image), "label": torch.from_numpy(label), "name": name}
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns an image (H, W, 3) and its label (H, W) of train ids, as they were before any transform.
+
+        Raises:
+            DatasetError: a damaged file, two sizes, an id that the table does not name.
+        """
+        sample = self.samples[index]
         image = read_image(sample.image)
         if sample.label is None:
-            return {"image": _to_tensor(image), "name": sample.name}
+            return image, None
         label = self._read_train_ids(sample.label)
         if image.shape[:2] != label.shape:
             raise DatasetError(f"{sample.image} is {image.shape[0]}x{image.shape[1]} (height x width) but its label "
                                f"{sample.label} is {label.shape[0]}x{label.shape[1]}: the two must have one size. "
                                "Resize the one that is wrong, labels without interpolation.")
-        if self.transform is not None:
-            image, label = self.transform(image, label, draw.focus, draw.rng())
-        return {"image": _to_tensor(image), "label": torch.from_numpy(label), "name": sample.name}
+        return image, label
 
     def _read_train_ids(self, path: Path) -> np.ndarray:
         raw = read_label(path)
