@@ -21,8 +21,8 @@ import loss
 import network
 import optimizer
 import transforms
-from utils import checkpoint, distributed, precision, runs
-from utils.batches import prepare
+from utils import checkpoint, distributed, precision, runs, visualize
+from utils.batches import denormalise, prepare
 from utils.ema import Ema
 from utils.flags import FlagParser, add_switch, positive_int
 from utils.interrupts import Interrupted, Interrupts
@@ -40,7 +40,9 @@ RETIRED = {
     "--amsgrad": "--adam", "--crop_nopad": "--crop_size (a smaller image is padded and the padding ignored)",
 }
 MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "checkpoint_every", "keep",
-              "data_root", "test_mode", "print_config"}      # on --resume; anything else would be another run
+              "data_root", "dump_augmentation_images", "test_mode", "print_config"}      # on --resume; anything else would be another run
+
+DUMPED_STEPS = 4
 
 
 def build_parser() -> FlagParser:
@@ -74,6 +76,8 @@ def build_parser() -> FlagParser:
     run.add_argument("--log_every", type=positive_int, default=20, help="steps between log lines")
     run.add_argument("--checkpoint_every", default="10m", help="steps (200) or minutes (10m) between checkpoints")
     run.add_argument("--keep", type=positive_int, default=2, help="checkpoints kept, besides last.pth and best.pth")
+    add_switch(run, "--dump_augmentation_images", default=False, help="write what the network sees in the first "
+               f"{DUMPED_STEPS} steps as pictures into augmented/ of the run's folder")
     add_switch(run, "--test_mode", default=False, help="run everything for a few steps and images")
     add_switch(run, "--print_config", default=False, help="print each effective value and its origin, then stop")
     return parser
@@ -91,6 +95,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
         if not re.fullmatch(r"\d+m?", args.checkpoint_every):
             raise ValueError(f"--checkpoint_every {args.checkpoint_every}: give steps (200) or minutes (10m)")
+        build_transform(args)                               # refuses clashing flags before any work starts
     except (ValueError, OSError) as error:
         parser.error(str(error))
     args.exp = args.exp or f"{args.dataset}_{args.arch}".replace(":", "_")
@@ -113,6 +118,18 @@ def resumed_flags(run: Path, given: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"--{name} {value} would make it another run than {run}, which has {stored.get(name)}: "
                              "leave it out, or start a new run under another --exp")
     return {**stored, **{name: value for name, value in given.items() if name in MAY_CHANGE}}
+
+
+def build_transform(args: Namespace) -> tuple[transforms.Compose, transforms.DeviceColour | None]:
+    """Returns what the loader does to a pair, and what is left to the device.
+
+    Raises:
+        ValueError: flags of the transforms lie outside their range or clash.
+    """
+    whole = transforms.train_transform(
+        args.crop_size, args.scale_min, args.scale_max, args.rotate, args.flip, args.color_aug, args.brightness,
+        args.contrast, args.saturation, args.hue, args.gblur, args.bblur, args.gblur_prob)
+    return transforms.for_device(whole) if args.augment_on == "device" else (whole, None)
 
 
 class Training:
@@ -140,15 +157,16 @@ class Training:
         self.validated = 0              # the step of the last validation
         self.mean_iu: float | None = None
         self.best: float | None = None
+        self.dumps = DUMPED_STEPS if args.dump_augmentation_images and distributed.is_main() else 0
         if state is not None:
             self._restore(state)
         self._open()
         log.info(said)
 
     def _build_data(self, args: Namespace) -> None:
-        transform = transforms.train_transform(
-            args.crop_size, args.scale_min, args.scale_max, args.flip, args.color_aug, args.gblur, args.gblur_prob)
-        self.train_set = datasets.build(args.dataset, args.data_root, args.train_split, transform)
+        transform, self.colour = build_transform(args)
+        self.train_set = datasets.build(args.dataset, args.data_root, args.train_split, transform,
+                                        extras=self.colour and self.colour.draw)
         self.val_set = None
         if args.val_split != "none":
             self.val_set = datasets.build(args.dataset, args.data_root, args.val_split)
@@ -205,7 +223,10 @@ class Training:
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """One step of the optimiser; returns the weighted terms of the loss."""
-        batch = prepare(batch, self.device, self.spec.mean, self.spec.std, self.args.channels_last)
+        batch = prepare(batch, self.device, self.spec.mean, self.spec.std, self.args.channels_last,
+                        self.colour and self.colour.apply)
+        if self.dumps:
+            self._dump(batch)
         self.model.train()
         with precision.autocast(self.device, self.precision):
             outputs = self.model(batch["image"], upsample=False)
@@ -285,6 +306,15 @@ class Training:
         if loaded is None:
             return "starting at step 0 from random weights (--pretrained none)"
         return f"starting at step 0 with a backbone from ImageNet: {loaded}"
+
+    def _dump(self, batch: dict[str, Any]) -> None:
+        """Writes a prepared batch as one picture: each image beside its label."""
+        self.dumps -= 1
+        images = denormalise(batch["image"], self.spec.mean, self.spec.std).permute(0, 2, 3, 1).cpu().numpy()
+        labels = batch["label"].to(torch.uint8).cpu().numpy()
+        path = self.folder / "augmented" / f"step_{self.step}.png"
+        visualize.write(path, visualize.sheet(images, labels, batch["name"], self.spec.palette))
+        log.info("what the network sees: %s", path)
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Takes everything that a checkpoint holds."""

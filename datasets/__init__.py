@@ -7,7 +7,7 @@ from pathlib import Path
 from datasets.camvid import CAMVID
 from datasets.cityscapes import CITYSCAPES
 from datasets.loader import default_workers, eval_loader, train_loader
-from datasets.reader import Sample, SegmentationDataset, Transform, read_image, read_label
+from datasets.reader import Extras, Sample, SegmentationDataset, Transform, read_image, read_label
 from datasets.sampling import Draw, EpochPlan, PlanSampler
 from datasets.spec import IGNORED, DatasetError, DatasetSpec, Label, Layout
 from datasets.streets import STREETS
@@ -37,7 +37,8 @@ def spec(name: str) -> DatasetSpec:
     return SPECS[name]
 
 
-def build(name: str, root: str | Path | None, split: str, transform: Transform | None = None) -> SegmentationDataset:
+def build(name: str, root: str | Path | None, split: str, transform: Transform | None = None,
+          extras: Extras | None = None) -> SegmentationDataset:
     """Builds a split of a dataset.
 
     Raises:
@@ -47,7 +48,7 @@ def build(name: str, root: str | Path | None, split: str, transform: Transform |
     table = spec(name)
     if root is None:
         raise DatasetError(f"{table.title} needs --data_root: {table.hint} (see DATASETs.md).")
-    return SegmentationDataset(table, root, split, transform)
+    return SegmentationDataset(table, root, split, transform, extras)
 
 
 def add_flags(parser: ArgumentParser, training: bool = True) -> None:

@@ -23,6 +23,7 @@ JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"     # in a scan, 00 foll
 SEE_DATASETS = "(see DATASETs.md)"
 
 Focus = tuple[int, int] | None
+Extras = Callable[[np.random.Generator], dict[str, Any]]
 Transform = Callable[[np.ndarray, np.ndarray, Focus, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
@@ -44,6 +45,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
     Args:
         transform: (image (H, W, 3), label (H, W), focus, rng) -> (image, label), all uint8 arrays.
+        extras: what else to draw by a sample's own chance, after the transform; joins the dict.
 
     Raises:
         FileNotFoundError: the root is missing, holds another layout, or lacks labels.
@@ -51,7 +53,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
             and a label of two sizes, an id that the table does not name.
     """
 
-    def __init__(self, spec: DatasetSpec, root: str | Path, split: str, transform: Transform | None = None) -> None:
+    def __init__(self, spec: DatasetSpec, root: str | Path, split: str, transform: Transform | None = None,
+                 extras: Extras | None = None) -> None:
         if split not in spec.splits:
             raise DatasetError(f"{spec.title} has no split {split!r}{suggest(split, spec.splits) or '.'} "
                                f"The splits are: {', '.join(spec.splits)}.")
@@ -61,6 +64,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         self.spec = spec
         self.split = split
         self.transform = transform
+        self.extras = extras
         self.samples = find_samples(spec, Path(root).expanduser(), split)
 
     @property
@@ -76,9 +80,11 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         image, label = self.read(draw.index)
         if label is None:
             return {"image": _to_tensor(image), "name": name}
+        rng = draw.rng()
         if self.transform is not None:
-            image, label = self.transform(image, label, draw.focus, draw.rng())
-        return {"image": _to_tensor(image), "label": torch.from_numpy(label), "name": name}
+            image, label = self.transform(image, label, draw.focus, rng)
+        extras = self.extras(rng) if self.extras else {}
+        return {"image": _to_tensor(image), "label": torch.from_numpy(label), "name": name, **extras}
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns an image (H, W, 3) and its label (H, W) of train ids, as they were before any transform.

@@ -243,3 +243,17 @@ def test_an_unknown_label_id_names_file_and_id(command: list[str], tmp_path: Pat
 def test_a_loss_that_is_not_finite_stops_the_run(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal([*command, "--lr", "1e30"], capsys)
     assert "the loss is" in said and "lower --lr" in said
+
+
+def test_what_the_network_sees_is_written_as_pictures(command: list[str], tmp_path: Path) -> None:
+    flags = [*command, "--augment_on", "device", "--dump_augmentation_images", "--max_iters", "2", "--val_split", "none"]
+    assert train.main(flags) == 0
+    pictures = sorted((tmp_path / "run" / "augmented").iterdir())
+    assert [path.name for path in pictures] == ["step_0.png", "step_1.png"]
+    assert cv2.imread(str(pictures[0])).std() > 20
+
+
+def test_blur_that_the_device_cannot_do_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train.parse(["--augment_on", "device", "--bblur"])
+    assert "--bblur blurs in the loader only" in capsys.readouterr().err

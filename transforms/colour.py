@@ -43,25 +43,50 @@ class ColorJitter:
         self.strengths = (brightness, contrast, saturation)
         self.hue = hue
 
-    def __call__(self, image: np.ndarray, label: np.ndarray, focus: Focus, rng: np.random.Generator) -> Pair:
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Draws the factors; returns their `colour_matrix` for a crop of mean luma 1."""
         brightness, contrast, saturation = (max(0.0, rng.uniform(1 - one, 1 + one)) for one in self.strengths)
-        turn = rng.uniform(-self.hue, self.hue)
-        mean_luma = float(LUMA @ cv2.mean(image)[:3])
-        return cv2.transform(image, colour_matrix(brightness, contrast, saturation, turn, mean_luma)), label
+        return colour_matrix(brightness, contrast, saturation, rng.uniform(-self.hue, self.hue), mean_luma=1)
+
+    def __call__(self, image: np.ndarray, label: np.ndarray, focus: Focus, rng: np.random.Generator) -> Pair:
+        matrix = self.draw(rng)
+        matrix[:, 3] *= LUMA @ cv2.mean(image)[:3]
+        return cv2.transform(image, matrix), label
 
 
 class GaussianBlur:
-    """Blurs with a probability, by a sigma uniform in [sigma_min, sigma_max] pixels."""
+    """Blurs with a probability, by a sigma uniform in [sigma_min, sigma_max] pixels.
+
+    Raises:
+        ValueError: the probability is none.
+    """
 
     def __init__(self, probability: float = 0.5, sigma_min: float = 0.15, sigma_max: float = 1.3) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(f"--gblur_prob {probability} is not a probability: give a number from 0 to 1.")
         self.probability = probability
         self.sigma_min = sigma_min
         self.sigma_max = sigma_max
 
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draws a sigma; 0 leaves the image as it is."""
+        return rng.uniform(self.sigma_min, self.sigma_max) if rng.random() < self.probability else 0.0
+
     def __call__(self, image: np.ndarray, label: np.ndarray, focus: Focus, rng: np.random.Generator) -> Pair:
-        if rng.random() >= self.probability:
-            return image, label
-        return cv2.GaussianBlur(image, (0, 0), rng.uniform(self.sigma_min, self.sigma_max)), label
+        sigma = self.draw(rng)
+        return self.blurred(image, sigma) if sigma else image, label
+
+    def blurred(self, image: np.ndarray, sigma: float) -> np.ndarray:
+        return cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+class BilateralBlur(GaussianBlur):
+    """Blurs as `GaussianBlur` does but keeps edges: a neighbour counts less the more its colour differs."""
+
+    COLOUR_SIGMA = 50.0                                     # in levels of 255
+
+    def blurred(self, image: np.ndarray, sigma: float) -> np.ndarray:
+        return cv2.bilateralFilter(image, 0, self.COLOUR_SIGMA, sigma)
 
 
 def colour_matrix(brightness: float, contrast: float, saturation: float, turn: float, mean_luma: float) -> np.ndarray:

@@ -75,6 +75,19 @@ def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None)
     return canvas
 
 
+def sheet(images: Sequence[np.ndarray], labels: Sequence[np.ndarray], names: Sequence[str],
+          palette: np.ndarray) -> np.ndarray:
+    """Returns each image beside its overlay, two pairs in a row, as `panels`; none is shown wider than 640 pixels."""
+    titled = []
+    for image, label, name in zip(images, labels, names, strict=True):
+        height, width = label.shape
+        size = (min(width, REFERENCE_WIDTH), max(1, round(height * min(1, REFERENCE_WIDTH / width))))
+        small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+        classes = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        titled += [(name, small), (f"{np.mean(label == IGNORED):.0%} ignored", overlay(small, classes, palette))]
+    return panels(titled, columns=min(4, len(titled)))
+
+
 def legend(entries: Sequence[tuple[str, Sequence[int]]], width: int, notes: Sequence[str] | None = None) -> np.ndarray:
     """Returns a strip of the given width: a swatch of colour and the name of each class, in as many rows as it takes.
 

@@ -63,6 +63,20 @@ def test_batches_do_not_depend_on_the_number_of_workers(write_camvid: WriteCamvi
     assert not torch.equal(expected[0][0]["image"], expected[1][0]["image"])
 
 
+def test_what_is_left_to_the_device_does_not_depend_on_workers_or_ranks(write_camvid: WriteCamvid) -> None:
+    stays, colour = transforms.for_device(transforms.train_transform((8, 10)))
+    data = datasets.build("camvid", write_camvid(count=8), "train", stays, extras=colour.draw)
+    plan = datasets.EpochPlan(len(data), seed=3)
+    alone, shared = (list(datasets.train_loader(data, datasets.PlanSampler(plan, 4), workers)) for workers in (0, 2))
+    halves = [list(datasets.train_loader(data, datasets.PlanSampler(plan, 2, rank, 2), 0)) for rank in (0, 1)]
+    for ours, theirs, first, second in zip(alone, shared, *halves, strict=True):
+        for name in ("image", "colour", "blur"):
+            assert torch.equal(ours[name], theirs[name])
+            assert torch.equal(ours[name], torch.cat([first[name], second[name]]))
+    assert tuple(alone[0]["colour"].shape) == (4, 3, 4)
+    assert len({float(value) for batch in alone for value in batch["blur"]}) > 2
+
+
 @pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
 def test_workers_may_start_in_every_way(write_camvid: WriteCamvid, start_method: str) -> None:
     data = build(write_camvid())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transforms import ColorJitter, GaussianBlur
+from transforms import BilateralBlur, ColorJitter, GaussianBlur
 from transforms.colour import LUMA, colour_matrix
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
@@ -74,6 +74,15 @@ def test_blur_smooths_with_its_probability() -> None:
 
 def test_blur_of_probability_zero_changes_nothing() -> None:
     assert (GaussianBlur(0.0)(IMAGE, LABEL, None, rng())[0] == IMAGE).all()
+
+
+def test_the_bilateral_blur_keeps_edges_and_smooths_the_rest() -> None:
+    noise = rng().normal(0, 4, (32, 32, 3))
+    image = np.clip(np.where(np.arange(32)[:, None] < 16, 40, 210) + noise, 0, 255).astype(np.uint8)
+    bilateral, gaussian = (blur.blurred(image, 1.3).astype(int) for blur in (BilateralBlur(), GaussianBlur()))
+    step = [abs(one[:, 16].mean() - one[:, 15].mean()) for one in (bilateral, gaussian)]
+    assert step[0] > 160 > 130 > step[1]
+    assert bilateral[:, :12].std() < 0.6 * image[:, :12].std()
 
 
 @pytest.mark.parametrize("strengths", [(-0.1, 0, 0, 0), (0, 0, 0, 0.6)])

@@ -2,6 +2,7 @@
 
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -125,6 +126,48 @@ def test_a_crop_survives_pickling() -> None:
     crop = RandomScaleCrop((9, 8))
     ours, theirs = (one(*ramp(40, 50), None, rng(5)) for one in (crop, pickle.loads(pickle.dumps(crop))))
     assert (ours[0] == theirs[0]).all()
+
+
+@given(seed=st.integers(0, 2**31), x=st.integers(2, 47), y=st.integers(2, 37))
+@settings(max_examples=100, deadline=None)
+def test_a_turned_crop_still_contains_its_focus_and_its_label_lies_on_the_image(seed: int, x: int, y: int) -> None:
+    image, label = RandomScaleCrop((24, 32), 0.7, 1.5, FILL, rotate=180)(*ramp(40, 50), (x, y), rng(seed))
+    kept = label != IGNORE_LABEL
+    distance = np.hypot(image[..., 0].astype(int) - y, image[..., 1].astype(int) - x)
+    assert distance[kept].min() <= 1.5
+    inside = cv2.erode(kept.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
+    assert np.abs(image[..., 1].astype(int) - label)[inside].max(initial=0) <= 2     # at the border fill mixes in
+    outside = cv2.erode((~kept).astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
+    assert (image[outside] == FILL).all()
+
+
+def test_turning_is_about_the_centre_by_the_drawn_angle() -> None:
+    class Chance:
+        """Draws scale 1, the only place, and 90 degrees."""
+
+        def uniform(self, low: float, high: float) -> float:
+            return high
+
+        def integers(self, low: int, high: int) -> int:
+            return low
+
+    source, labels = ramp(21, 21)
+    image, label = RandomScaleCrop((21, 21), 1, 1, rotate=90)(source, labels, None, Chance())
+    assert (image == np.rot90(source)).all() or (image == np.rot90(source, -1)).all()
+    assert (label == image[..., 1]).all()
+
+
+def test_without_turning_the_same_chance_gives_the_same_crop() -> None:
+    still, turned = (RandomScaleCrop((24, 32), rotate=degrees)(*ramp(60, 70), None, rng(8))
+                     for degrees in (0, 1e-6))
+    kept = (still[1] != IGNORE_LABEL) & (turned[1] != IGNORE_LABEL)
+    assert kept.mean() > 0.9
+    assert np.abs(still[0].astype(int) - turned[0])[kept].max() <= 1
+
+
+def test_an_angle_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"--rotate -3 is no largest angle"):
+        RandomScaleCrop((4, 4), rotate=-3)
 
 
 @pytest.mark.parametrize(("scale_min", "scale_max"), [(2.0, 0.5), (0.0, 1.0), (-1.0, 1.0)])

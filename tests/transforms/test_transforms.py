@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import transforms
-from transforms import ColorJitter, Compose, GaussianBlur, RandomFlip, RandomScaleCrop
+from transforms import BilateralBlur, ColorJitter, Compose, GaussianBlur, RandomFlip, RandomScaleCrop
 from utils.flags import FlagParser
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
@@ -56,6 +56,7 @@ def test_every_flag_is_a_keyword_with_the_same_default() -> None:
     flags = parse()
     keywords = inspect.signature(transforms.train_transform).parameters
     assert flags.pop("crop_size") is None                   # the dataset's own
+    assert flags.pop("augment_on") == "loader"              # how the result is split afterwards
     assert flags == {name: keywords[name].default for name in flags}
 
 
@@ -68,6 +69,20 @@ def test_a_strong_jitter_stops_at_half_a_turn_of_hue() -> None:
     jitter = transforms.train_transform((8, 8), color_aug=0.9).transforms[2]
     assert isinstance(jitter, ColorJitter)
     assert jitter.hue == 0.5
+
+
+def test_a_strength_of_its_own_wins_over_the_common_one() -> None:
+    jitter = transforms.train_transform((8, 8), color_aug=0.1, saturation=0.0, hue=0.4).transforms[2]
+    assert isinstance(jitter, ColorJitter)
+    assert (jitter.strengths, jitter.hue) == ((0.1, 0.1, 0.0), 0.4)
+    alone = transforms.train_transform((8, 8), color_aug=0, brightness=0.3, gblur=False).transforms[-1]
+    assert isinstance(alone, ColorJitter)
+    assert (alone.strengths, alone.hue) == ((0.3, 0, 0), 0)
+
+
+def test_the_bilateral_blur_takes_the_place_of_the_gaussian() -> None:
+    assert kinds(transforms.train_transform((8, 8), bblur=True))[-1] is BilateralBlur
+    assert kinds(transforms.train_transform((8, 8), gblur=False, bblur=True))[-1] is BilateralBlur
 
 
 def test_a_probability_above_one_is_refused() -> None:
