@@ -1,28 +1,26 @@
 """Scores a trained network on a split of a dataset, and shows what it sees. `python eval.py --help` lists the flags."""
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 import sys
 import time
-from argparse import Namespace
-from collections.abc import Sequence
-from dataclasses import dataclass
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import datasets
 from network import snapshot
 from network.snapshot import Snapshot
-from utils import checkpoint, distributed, inference, precision, scoring, visualize
-from utils.flags import FlagParser, add_switch
+from utils import boundary, checkpoint, distributed, inference, precision, scoreboard, scoring, visualize
+from utils.flags import FlagParser, add_switch, positive_int
+from utils.interrupts import Interrupted, Interrupts
 from utils.logs import start_logging
-from utils.metrics import ConfusionMatrix
 from utils.predictor import Predictor
-from utils.scoring import share
+from utils.records import Record, Records
 
 log = logging.getLogger("eval")
 
@@ -39,79 +37,78 @@ def build_parser() -> FlagParser:
     snapshot.add_flags(parser)
     inference.add_flags(parser)
     precision.add_flags(parser)
+    boundary.add_flags(parser)
+    add_share_flags(parser)
     output = parser.add_argument_group("Output")
-    output.add_argument("--json", type=Path, metavar="FILE", help="write the scores to this file")
-    add_switch(output, "--dump_images", default=False, help="write colour masks, overlays, label ids and panels")
+    scoreboard.add_flags(output)
+    add_switch(output, "--dump_images", default=False, help="write colour masks, overlays, label ids and panels; "
+               "of a split without labels also a zip file for its benchmark's server")
     output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
-                        help="where --dump_images writes (default: eval_DATASET_SPLIT beside the snapshot)")
+                        help="where everything is written (default: eval_DATASET_SPLIT beside the snapshot)")
     return parser
 
 
-@dataclass
-class Score:
-    """What one or several processes found: `matrix` counts pixels only where there is a truth."""
+def add_share_flags(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("Sharing and resuming")
+    add_switch(group, "--resume", default=False, help="go on with what the output folder holds of this evaluation")
+    group.add_argument("--split_count", type=positive_int, default=1, metavar="N",
+                       help="score every N-th image only; `python -m tools.merge` puts the N shares together")
+    group.add_argument("--split_index", type=int, default=0, help="which of the shares, from 0 on")
 
-    matrix: ConfusionMatrix
-    images: int
-    seconds: float
+
+def describe(args: Namespace, trained: Snapshot, data: datasets.SegmentationDataset, chosen: str) -> dict[str, Any]:
+    """Returns what decides the numbers: two evaluations in which it differs do not mix in one folder."""
+    names = [sample.name for sample in data.samples[:args.max_images]]
+    return {
+        "dataset": data.spec.name, "split": data.split, "images": len(names),
+        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(), "labelled": data.labelled,
+        "classes": data.spec.names, "categories": [label.category for label in data.spec.classes],
+        "arch": trained.arch, "snapshot_sha256": checkpoint.sha256(args.snapshot), "weights": trained.weights,
+        "precision": chosen, **inference.from_args(args).settings(),
+        "thresholds": args.eval_thresholds if args.evaluateF and data.labelled else None,
+    }
 
 
-def score(predictor: Predictor, data: datasets.SegmentationDataset, num_workers: int, max_images: int | None = None,
-          folder: Path | None = None) -> Score:
-    """Parses every image of the split once, shared among the processes, and adds up their counts.
+def score(predictor: Predictor, data: datasets.SegmentationDataset, indices: Sequence[int], num_workers: int,
+          records: Records, dump: bool, check: Callable[[], None]) -> None:
+    """Parses images of the split, and keeps what is found of each; what was done is kept whatever happens.
 
     Args:
-        folder: where the pictures of `visualize.dump` go; none are written when None.
+        indices: the images that this process takes.
+        dump: whether the pictures of `visualize.dump` are written into the records' folder.
+        check: called after each image.
 
     Raises:
         ValueError: a file of the dataset is damaged or does not fit its table.
     """
-    def dump(batch: dict[str, Any], labels: Tensor) -> None:
-        assert folder is not None
-        image, truth = batch["image"][0].permute(1, 2, 0).numpy(), batch.get("label")
-        visualize.dump(folder, batch["name"][0], image, labels[0].cpu().numpy(), data.spec.palette, data.spec.names,
-                       data.spec.to_raw_ids, None if truth is None else truth[0].numpy())
-
-    total = min(len(data), max_images or len(data))
-    mine, start = share(total), time.monotonic()
-    matrix = scoring.score(predictor, datasets.eval_loader(data, num_workers, mine), data.spec.num_classes,
-                           total=len(mine), what=f"{data.spec.name} {data.split}", each=dump if folder else None)
-    return Score(matrix, total, time.monotonic() - start)
-
-
-def table(matrix: ConfusionMatrix, names: Sequence[str]) -> str:
-    """Returns a line a class: IoU, the share of the class that is found, and its share of the counted pixels, in %."""
-    width = max(map(len, (*names, "class")))
-    shares = matrix.matrix.sum(1).double().cpu() / max(1, matrix.pixels)
-    lines = [f"{'class':{width}}      IoU  accuracy   pixels"]
-    for name, *values in zip(names, matrix.iou(), matrix.accuracy(), shares, strict=True):
-        iou, accuracy, share = (f"{100 * value:.2f}" if value == value else "-" for value in values)
-        lines.append(f"{name:{width}}  {iou:>7}  {accuracy:>8}  {share:>7}")
-    return "\n".join(lines)
+    spec, thresholds = data.spec, records.run["thresholds"]
+    nothing = torch.zeros(spec.num_classes, spec.num_classes, dtype=torch.int32)
+    loader = datasets.eval_loader(data, num_workers, indices)
+    parsed = scoring.parse(predictor, loader, spec.num_classes, total=len(indices), what=f"{spec.name} {data.split}")
+    try:
+        for index, one in zip(indices, parsed, strict=True):
+            labels, truth = one.labels.cpu().numpy(), None if one.truth is None else one.truth.numpy()
+            if dump:
+                image = one.image.permute(1, 2, 0).numpy()
+                visualize.dump(records.folder, one.name, image, labels, spec.palette, spec.names, spec.to_raw_ids,
+                               truth)
+            outlines = None
+            if thresholds and truth is not None:
+                outlines = boundary.boundary_f(labels, truth, spec.num_classes, thresholds)
+            counts = nothing if one.counts is None else one.counts.cpu()
+            records.add(Record(index, one.name, counts.numpy(), outlines))
+            check()
+    finally:
+        records.save()
 
 
-def report(found: Score, data: datasets.SegmentationDataset, args: Namespace, settings: dict[str, Any]) -> None:
-    """Prints the scores, and writes them to `--json`."""
-    speed = f"{found.images} images in {found.seconds:.1f} s, {found.images / found.seconds:.2f} images/s"
-    if not data.labelled:
-        log.info("%s\n%s %s has no labels: nothing is scored.", speed, data.spec.title, data.split)
-        return
-    summary = found.matrix.summary(data.spec.names)
-    log.info("\n%s\n", table(found.matrix, data.spec.names))
-    for name, title in (("mIoU", "mIoU"), ("pixel_accuracy", "pixel accuracy"), ("mean_accuracy", "mean accuracy"),
-                        ("fwIoU", "frequency-weighted IoU")):
-        log.info("%-22s  %s", title, "-" if summary[name] is None else f"{100 * summary[name]:.2f} %")
-    log.info("%s", speed)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(args.json, json.dumps({
-            **summary, "images": found.images, "arch": settings["arch"],
-            "snapshot_sha256": checkpoint.sha256(args.snapshot), "settings": settings}, indent=2) + "\n")
-        log.info("scores in %s", args.json)
+def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
+    """Builds, scores and reports; returns whether the score is the expected one.
 
-
-def evaluate(args: Namespace) -> None:
-    """Builds, scores and reports. Raises ValueError or OSError, which say what is wrong and what to do."""
+    Raises:
+        ValueError, OSError: with what is wrong and what to do.
+        Interrupted: a signal came; what was done is kept.
+    """
     device = precision.default_device()
     chosen = precision.resolve_precision(args.precision, device)
     how = inference.from_args(args)
@@ -119,21 +116,69 @@ def evaluate(args: Namespace) -> None:
     spec = datasets.spec(args.dataset or trained.dataset)
     net = trained.network(spec.name, spec.names)
     data = datasets.build(spec.name, args.data_root, args.split)
+    refuse_clashes(args, data)
     if args.compile:
         net.compile()
-    folder = (args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{args.split}") if args.dump_images else None
+    folder = args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{args.split}"
+    records = Records(folder, describe(args, trained, data, chosen), (args.split_index, args.split_count))
     if distributed.is_main():
         log.info("%s: %s, %s weights", args.snapshot, trained.arch, trained.weights)
-        log.info("%s %s: %d images, %s, in %s on %s", spec.title, args.split, len(data), how, chosen, device)
+        log.info("%s %s: %d images, %s, in %s on %s", spec.title, args.split, records.run["images"], how, chosen,
+                 device)
+        records.claim(args.resume, replace=args.ckpt_path is None)
+    distributed.barrier()
+    done = records.read() if args.resume else {}
+    distributed.barrier()                                   # all have read before one writes
+    missing = [i for i in range(args.split_index, records.run["images"], args.split_count) if i not in done]
+    if done and distributed.is_main():
+        log.info("%s: %d images are there already, %d are left to do", folder, len(done), len(missing))
     predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, how)
-    found = score(predictor, data, args.num_workers, args.max_images, folder)
-    if distributed.is_main():
-        settings = {name: value for name, value in vars(args).items() if name not in ("json", "ckpt_path")}
-        settings |= {"arch": trained.arch, "snapshot": str(args.snapshot), "dataset": spec.name, "precision": chosen,
-                     "weights": trained.weights, "device": str(device), "torch": torch.__version__}
-        report(found, data, args, settings)
-        if folder:
-            log.info("pictures in %s", folder)
+    start = time.monotonic()
+    score(predictor, data, [missing[i] for i in scoring.share(len(missing))], args.num_workers, records,
+          args.dump_images, interrupts.check)
+    distributed.barrier()
+    seconds = time.monotonic() - start
+    if not distributed.is_main():
+        return True
+    log.info("%d images in %.1f s, %.2f images/s", len(missing), seconds, len(missing) / seconds)
+    return report(records, data, args, chosen, device)
+
+
+def refuse_clashes(args: Namespace, data: datasets.SegmentationDataset) -> None:
+    """Raises ValueError for flags that cannot go together."""
+    if not 0 <= args.split_index < args.split_count:
+        raise ValueError(f"--split_index {args.split_index}: the shares of --split_count {args.split_count} are "
+                         f"numbered from 0 to {args.split_count - 1}.")
+    if args.expect is not None and args.split_count > 1:
+        raise ValueError("--expect needs all images: give it to `python -m tools.merge` when every share is done.")
+    if args.expect is not None and not data.labelled:
+        raise ValueError(f"--expect: {data.spec.title} {data.split} has no labels, so there is nothing to score.")
+
+
+def report(records: Records, data: datasets.SegmentationDataset, args: Namespace, chosen: str,
+           device: torch.device) -> bool:
+    """Puts the parts together if they are all there, prints and writes the scores; returns whether they are expected.
+    """
+    found, total, folder = records.read(), records.run["images"], records.folder
+    if args.dump_images:
+        log.info("pictures in %s", folder)
+    if len(found) < total:
+        log.info("%d of %d images are done in %s. When the other shares are: python -m tools.merge %s", len(found),
+                 total, folder, folder)
+        return True
+    records.finish(found.values())
+    if not data.labelled:
+        log.info("%s %s has no labels: nothing is scored.", data.spec.title, data.split)
+        return True
+    settings = {name: value for name, value in vars(args).items() if name not in ("json", "ckpt_path")}
+    settings |= {"snapshot": str(args.snapshot), "dataset": data.spec.name, "device": str(device),
+                 "torch": torch.__version__, "precision": chosen,
+                 **{name: records.run[name] for name in ("arch", "weights")}}
+    scores = {**scoreboard.summarise([*found.values()], records.run), "arch": records.run["arch"],
+              "snapshot_sha256": records.run["snapshot_sha256"], "settings": settings}
+    scoreboard.say(scores)
+    scoreboard.write(scores, folder / scoreboard.SCORES, args.json)
+    return scoreboard.as_expected(scores, args.expect, args.tolerance)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,16 +186,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_logging(None)
     distributed.start()
     try:
-        evaluate(args)
+        with Interrupts() as interrupts:
+            return 0 if evaluate(args, interrupts) else 1
+    except Interrupted as stopped:
+        log.error("eval.py: %s: what was done is kept; go on with the same command and --resume", stopped)
+        return stopped.exit_code
     except (ValueError, OSError) as error:
         log.error("eval.py: error: %s", error)
         return 2
     except KeyboardInterrupt:
-        log.error("eval.py: interrupted: nothing was scored")
+        log.error("eval.py: stopped at once; --resume goes on from what was saved")
         return 130
     finally:
         distributed.stop()
-    return 0
 
 
 if __name__ == "__main__":

@@ -252,7 +252,7 @@ class Training:
         mine = share(2 if self.args.test_mode else len(self.val_set))
         matrix = score(predictor, datasets.eval_loader(self.val_set, self.args.num_workers, mine),
                        self.spec.num_classes, total=len(mine), what=f"validation on {self.val_set.split}",
-                       each=lambda batch, labels: self.interrupts.check())
+                       each=self.interrupts.check)
         self.mean_iu, self.validated = matrix.mean_iou(), self.step
         scores = matrix.summary(self.spec.names)
         self.log.write("validation", self.step, epoch=self._epoch(),

@@ -97,7 +97,8 @@ def test_small_windows_scales_and_mirroring_run_on_every_size(snapshot: Path, ro
 
 def test_pictures_are_written_for_each_image(snapshot: Path, root: Path, tmp_path: Path) -> None:
     assert run(snapshot, root, "--dump_images", "--ckpt_path", tmp_path) == 0
-    found = {folder.name: sorted(file.name for file in folder.iterdir()) for folder in tmp_path.iterdir()}
+    folders = [folder for folder in tmp_path.iterdir() if folder.is_dir()]
+    found = {folder.name: sorted(file.name for file in folder.iterdir()) for folder in folders}
     assert set(found) == {"colour_masks", "overlays", "label_ids", "panels"}
     assert all(files == [f"frame{i}.png" for i in range(5)] for files in found.values())
     ids = cv2.imread(str(tmp_path / "label_ids" / "frame1.png"), cv2.IMREAD_UNCHANGED)

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -106,6 +107,11 @@ class Inference:
         scales = ", ".join(f"{scale:g}" for scale in self.scales)
         return (f"{self.mode}{windows if self.mode == 'sliding' else ''} at scale {scales}"
                 f"{', mirrored as well' if self.flip else ''}")
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what decides the result, under the names of the flags."""
+        windows = {"crop_size": self.crop, "sliding_overlap": self.overlap} if self.mode == "sliding" else {}
+        return {"inference_mode": self.mode, "scales": self.scales, "flip": self.flip, **windows}
 
     def probabilities(self, predict: Predict, images: Tensor) -> Tensor:
         """Returns (N, K, H, W) float32: the probabilities averaged over windows, mirrored views and scales.

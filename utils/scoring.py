@@ -1,8 +1,8 @@
 """Scoring a network over images that may be shared among processes."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -14,29 +14,56 @@ from utils.progress import track
 Batch = dict[str, Any]
 
 
-def score(predictor: Predictor, batches: Iterable[Batch], num_classes: int, *, total: int, what: str,
-          each: Callable[[Batch, Tensor], None] | None = None) -> ConfusionMatrix:
-    """Parses this process's images, and adds up what all processes counted.
+class Parsed(NamedTuple):
+    """An image (3, H, W) uint8 and its predicted train ids (H, W) uint8.
+
+    Where there is a `truth` (H, W) uint8, `counts` holds (K, K) int64 of it; else both are None.
+    """
+
+    name: str
+    image: Tensor
+    labels: Tensor
+    truth: Tensor | None
+    counts: Tensor | None
+
+
+def parse(predictor: Predictor, batches: Iterable[Batch], num_classes: int, *, total: int,
+          what: str) -> Iterator[Parsed]:
+    """Yields this process's images one by one, parsed and counted.
 
     Args:
         batches: `image` (N, 3, H, W) uint8, `name`, and `label` (N, H, W) where there is a truth.
         total: length of `batches`.
         what: names the work in the progress bar.
-        each: called with a batch and its predicted train ids (N, H, W) as soon as they are known.
 
     Raises:
-        ValueError: a label lies outside the classes; the message names the image.
+        ValueError: a label lies outside the classes, or has another size than the image; the message names the image.
     """
     matrix = ConfusionMatrix(num_classes, device=predictor.device)
     for batch in track(batches, total, what, quiet=not distributed.is_main()):
-        labels = predictor.labels(batch["image"])
-        if "label" in batch:
+        predicted = predictor.labels(batch["image"])
+        for i, (name, image, labels) in enumerate(zip(batch["name"], batch["image"], predicted, strict=True)):
+            truth = batch["label"][i] if "label" in batch else None
             try:
-                matrix.update(labels, batch["label"])
+                counts = None if truth is None else matrix.update(labels, truth)
             except ValueError as error:
-                raise ValueError(f"{', '.join(batch['name'])}: {error}") from error
+                raise ValueError(f"{name}: {error}") from error
+            yield Parsed(name, image, labels, truth, counts)
+
+
+def score(predictor: Predictor, batches: Iterable[Batch], num_classes: int, *, total: int, what: str,
+          each: Callable[[], None] | None = None) -> ConfusionMatrix:
+    """Parses this process's images as `parse` does, and adds up what all processes counted.
+
+    Args:
+        each: called after each image.
+    """
+    matrix = ConfusionMatrix(num_classes, device=predictor.device)
+    for parsed in parse(predictor, batches, num_classes, total=total, what=what):
+        if parsed.counts is not None:
+            matrix.matrix += parsed.counts
         if each:
-            each(batch, labels)
+            each()
     distributed.all_reduce_sum_(matrix.matrix)
     return matrix
 

@@ -1,0 +1,151 @@
+"""What an evaluation found, image by image: kept in parts while it runs, so that it can stop, go on and be shared."""
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.checkpoint import write_bytes, write_text
+
+RUN, RESULT, PARTS = "run.json", "per_image.npz", "parts"
+SECONDS = 20.0                                              # at most so much work is lost in a crash
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a split.
+
+    Attributes:
+        index: its place in the split.
+        matrix: (K, K) integer counts, rows the truth; zeros where there is no truth.
+        boundary: (T, K) boundary F at each threshold, NaN for a class that is in neither map; None when not asked for.
+    """
+
+    index: int
+    name: str
+    matrix: np.ndarray
+    boundary: np.ndarray | None = None
+
+
+class Records:
+    """The output folder of one evaluation, by any number of processes, shares and sittings.
+
+    `run.json` says which evaluation it is. Every process leaves what it found in `parts/`, some images a file. When all
+    are there, `finish` puts them into `per_image.npz`, in the order of the split: `names` (M,), `matrices` (M, K, K)
+    int32 with the truth in rows, `classes` (K,), and where boundaries were scored `boundary_f` (M, T, K) float64 with
+    `thresholds` (T,).
+
+    Args:
+        run: what decides the numbers, in JSON types; with `images`, how many there are, and `classes`, their names.
+        share: (index, count) of the part of the images that is scored here.
+    """
+
+    def __init__(self, folder: Path, run: Mapping[str, Any], share: tuple[int, int] = (0, 1)) -> None:
+        self.folder = folder
+        self.run: dict[str, Any] = json.loads(json.dumps(dict(run)))            # as it will be read again
+        self.share = share
+        self.pending: list[Record] = []
+        self.saved_at = time.monotonic()
+
+    @classmethod
+    def open(cls, folder: Path) -> Records:
+        """Returns the records of a folder that an evaluation began. Raises FileNotFoundError where none did."""
+        path = folder / RUN
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no {RUN}, so eval.py wrote nothing there: give its output folder.")
+        return cls(folder, json.loads(path.read_text()))
+
+    def claim(self, resume: bool, replace: bool) -> None:
+        """Makes the folder this evaluation's, empty unless it resumes.
+
+        Args:
+            replace: whether the folder may be taken from another evaluation.
+
+        Raises:
+            ValueError: the folder is another evaluation's.
+        """
+        path = self.folder / RUN
+        other = differences(json.loads(path.read_text()), self.run) if path.is_file() else []
+        if other and (resume or not replace):
+            raise ValueError(f"{self.folder} holds another evaluation ({'; '.join(other)}): choose another --ckpt_path "
+                             "or remove that folder.")
+        if not resume:
+            own = "*" if other else f"{self.share[0]}of{self.share[1]}_*"       # other shares may be at work beside
+            for old in [*(self.folder / PARTS).glob(f"{own}.npz"), self.folder / RESULT]:
+                old.unlink(missing_ok=True)
+        (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(self.run, indent=2) + "\n")
+
+    def add(self, record: Record) -> None:
+        """Takes one more image, and saves those that have waited for long."""
+        self.pending.append(record)
+        if time.monotonic() - self.saved_at > SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Writes the images that were added since the last time as one more part."""
+        if self.pending:
+            name = f"{self.share[0]}of{self.share[1]}_{self.pending[0].index:06}.npz"
+            _write(self.folder / PARTS / name, self.pending, index=[record.index for record in self.pending])
+            self.pending = []
+        self.saved_at = time.monotonic()
+
+    def read(self) -> dict[int, Record]:
+        """Returns what is saved, by index, in the order of the split.
+
+        Raises:
+            ValueError: a part is damaged.
+        """
+        found: dict[int, Record] = {}
+        for path in [self.folder / RESULT, *sorted((self.folder / PARTS).glob("*.npz"))]:
+            if path.is_file():
+                found.update((record.index, record) for record in _read(path))
+        return dict(sorted(found.items()))
+
+    def finish(self, records: Iterable[Record]) -> None:
+        """Writes all images' records as `per_image.npz` and drops the parts."""
+        extra = {"thresholds": self.run["thresholds"]} if self.run.get("thresholds") else {}
+        _write(self.folder / RESULT, list(records), classes=self.run["classes"], **extra)
+        for old in (self.folder / PARTS).glob("*.npz"):
+            old.unlink()
+        (self.folder / PARTS).rmdir()
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Returns "name: its value, not the other" for each entry in which two evaluations differ."""
+    return [f"{name}: {_short(one.get(name))}, not {_short(other.get(name))}"
+            for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+
+
+def _short(value: Any, most: int = 60) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= most else text[:most] + "..."
+
+
+def _write(path: Path, records: list[Record], **arrays: Any) -> None:
+    if all(record.boundary is not None for record in records) and records:
+        arrays["boundary_f"] = np.stack([np.asarray(record.boundary) for record in records])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, names=np.array([record.name for record in records], dtype=np.str_),
+                        matrices=np.stack([record.matrix for record in records]).astype(np.int32), **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def _read(path: Path) -> list[Record]:
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+        names, matrices = arrays["names"], arrays["matrices"]
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it and go on with --resume.") from error
+    indices = arrays.get("index", np.arange(len(names)))
+    boundaries = arrays.get("boundary_f", [None] * len(names))
+    return [Record(int(index), str(name), matrix, boundary)
+            for index, name, matrix, boundary in zip(indices, names, matrices, boundaries, strict=True)]

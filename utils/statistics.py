@@ -1,0 +1,93 @@
+"""How sure a mean IoU is: intervals over the images, and a test between two models on the same images."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Comparison(NamedTuple):
+    """Model A against model B on the same images: `difference` is A's mean IoU minus B's, in [-1, 1].
+
+    `low` and `high` hold 95 % (or as asked) of the differences over resampled images; `p_value` is the chance of a
+    difference at least as large if it did not matter which of the two models parsed which image.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
+    """Returns the percentile interval (low, high) of the mean IoU, were other images of the same kind scored.
+
+    Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 1979: images are drawn anew with
+    replacement, as many as there are. Frames of one video are not independent, so there the true interval is wider.
+
+    Args:
+        matrices: (M, K, K) counts of each image; rows are the truth.
+        repeats: draws of M images.
+        level: share of the draws within the interval, (0, 1).
+
+    Raises:
+        ValueError: no images, another shape, or a level outside (0, 1).
+    """
+    counts = _counts(matrices)
+    return _interval(_mean_iou(_draws(len(counts), repeats, seed), counts), level)
+
+
+def paired_test(a: np.ndarray, b: np.ndarray, repeats: int = 2000, level: float = 0.95, seed: int = 0) -> Comparison:
+    """Compares two models by the counts (M, K, K) that each got on the same M images, in the same order.
+
+    The interval is that of `bootstrap`, with both models on the same draw; the p-value is a permutation test that
+    exchanges the two models' counts on a random half of the images.
+
+    Raises:
+        ValueError: the two do not hold the same images' true pixels, or see `bootstrap`.
+    """
+    ours, theirs = _counts(a), _counts(b)
+    if np.shape(a) != np.shape(b) or not np.array_equal(np.sum(a, axis=2), np.sum(b, axis=2)):
+        raise ValueError(f"the two models' matrices {np.shape(a)} and {np.shape(b)} do not count the same true pixels: "
+                         "score both on the same images, and give them in the same order.")
+    rng = np.random.default_rng(seed)
+    all_images = np.ones((1, len(ours)))
+    difference = float(_mean_iou(all_images, ours)[0] - _mean_iou(all_images, theirs)[0])
+    draws = _draws(len(ours), repeats, seed)
+    low, high = _interval(_mean_iou(draws, ours) - _mean_iou(draws, theirs), level)
+    swapped = rng.integers(0, 2, (repeats, len(ours)))
+    chance = (_mean_iou(1 - swapped, ours, swapped, theirs) - _mean_iou(swapped, ours, 1 - swapped, theirs))
+    extreme = int((np.abs(chance) >= abs(difference) - 1e-12).sum())
+    return Comparison(difference, low, high, (extreme + 1) / (repeats + 1))
+
+
+def _counts(matrices: np.ndarray) -> np.ndarray:
+    """Returns (M, 2, K) float64: hits and union of each class in each image; all that an IoU needs, and it adds up."""
+    matrices = np.asarray(matrices)
+    if matrices.ndim != 3 or not len(matrices) or matrices.shape[1] != matrices.shape[2]:
+        raise ValueError(f"matrices {matrices.shape}: give (images, classes, classes) counts of at least one image.")
+    hits = np.diagonal(matrices, axis1=1, axis2=2)
+    union = matrices.sum(1, dtype=np.int64) + matrices.sum(2, dtype=np.int64) - hits
+    return np.stack([hits, union], axis=1).astype(np.float64)
+
+
+def _draws(images: int, repeats: int, seed: int) -> np.ndarray:
+    """Returns (repeats, images): how often each image is in each draw with replacement."""
+    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), repeats)
+
+
+def _mean_iou(*weighted: np.ndarray) -> np.ndarray:
+    """Returns (B,): the mean IoU of each row of weights (B, M) over counts (M, 2, K), given as pairs that add up."""
+    sums = sum(np.tensordot(weights.astype(np.float64), counts, axes=1)
+               for weights, counts in zip(weighted[::2], weighted[1::2], strict=True))
+    hits, union = np.moveaxis(np.asarray(sums), 1, 0)                           # each (B, K)
+    there = union > 0
+    iou = np.divide(hits, union, out=np.zeros_like(hits), where=there)
+    return np.divide(iou.sum(1), there.sum(1), out=np.full(len(iou), np.nan), where=there.any(1))
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} must lie between 0 and 1, such as 0.95.")
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
