@@ -39,8 +39,9 @@ RETIRED = {
     "--epochs": "--max_epoch",
     "--amsgrad": "--adam", "--crop_nopad": "--crop_size (a smaller image is padded and the padding ignored)",
 }
+# on --resume; anything else would be another run
 MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "checkpoint_every", "keep",
-              "data_root", "dump_augmentation_images", "test_mode", "print_config"}      # on --resume; anything else would be another run
+              "data_root", "cache_dir", "dump_augmentation_images", "test_mode", "print_config"}
 
 DUMPED_STEPS = 4
 
@@ -93,6 +94,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         if args.resume:
             args = Namespace(**vars(parser.parse_args([])) | resumed_flags(Path(args.resume), given))
         args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
+        datasets.check_sampling(datasets.spec(args.dataset), args.class_uniform_pct, args.coarse_boost_classes)
         if not re.fullmatch(r"\d+m?", args.checkpoint_every):
             raise ValueError(f"--checkpoint_every {args.checkpoint_every}: give steps (200) or minutes (10m)")
         build_transform(args)                               # refuses clashing flags before any work starts
@@ -161,17 +163,24 @@ class Training:
         if state is not None:
             self._restore(state)
         self._open()
-        log.info(said)
+        for line in (*self.plan.describe(self.spec.names), said):
+            log.info(line)
+        if state is None and self.plan.class_draws(0):
+            self.log.write("sampling", 0, class_uniform_draws={
+                self.spec.names[train_id]: count for train_id, count in self.plan.class_draws(0).items()})
 
     def _build_data(self, args: Namespace) -> None:
         transform, self.colour = build_transform(args)
-        self.train_set = datasets.build(args.dataset, args.data_root, args.train_split, transform,
-                                        extras=self.colour and self.colour.draw)
+        data = datasets.build(args.dataset, args.data_root, args.train_split, transform,
+                              extras=self.colour and self.colour.draw)
         self.val_set = None
         if args.val_split != "none":
             self.val_set = datasets.build(args.dataset, args.data_root, args.val_split)
-        self.sampler = datasets.PlanSampler(datasets.EpochPlan(len(self.train_set), args.seed), args.bs_mult,
-                                            distributed.rank(), distributed.world_size())
+        self.train_set, self.plan = datasets.plan_training(
+            data, args.seed, class_uniform_pct=args.class_uniform_pct,
+            class_uniform_tile=args.class_uniform_tile, max_cu_epoch=args.max_cu_epoch,
+            coarse_boost_classes=args.coarse_boost_classes, cache_dir=args.cache_dir, num_workers=args.num_workers)
+        self.sampler = datasets.PlanSampler(self.plan, args.bs_mult, distributed.rank(), distributed.world_size())
         self.loader = datasets.train_loader(self.train_set, self.sampler, args.num_workers)
 
     def _build_optimisation(self, args: Namespace) -> None:

@@ -1,21 +1,23 @@
 """Datasets by name, their flags, and the reader, sampling and loading that all of them share."""
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _ArgumentGroup
 from pathlib import Path
 
 from datasets.camvid import CAMVID
 from datasets.cityscapes import CITYSCAPES
+from datasets.class_uniform import ClassUniformPlan, check_sampling, plan_training
+from datasets.joined import JoinedDataset
 from datasets.loader import default_workers, eval_loader, train_loader
 from datasets.reader import Extras, Sample, SegmentationDataset, Transform, read_image, read_label
 from datasets.sampling import Draw, EpochPlan, PlanSampler
 from datasets.spec import IGNORED, DatasetError, DatasetSpec, Label, Layout
 from datasets.streets import STREETS
-from utils.flags import positive_int, suggest
+from utils.flags import fraction, positive_int, suggest, whole_numbers
 
-__all__ = ["IGNORED", "DatasetError", "DatasetSpec", "Draw", "EpochPlan", "Label", "Layout", "PlanSampler", "Sample",
-           "SegmentationDataset", "add_flags", "build", "eval_loader", "names", "read_image", "read_label", "spec",
-           "train_loader"]
+__all__ = ["IGNORED", "ClassUniformPlan", "DatasetError", "DatasetSpec", "Draw", "EpochPlan", "JoinedDataset", "Label",
+           "Layout", "PlanSampler", "Sample", "SegmentationDataset", "add_flags", "build", "check_sampling",
+           "eval_loader", "names", "plan_training", "read_image", "read_label", "spec", "train_loader"]
 
 SPECS = {table.name: table for table in (STREETS, CITYSCAPES, CAMVID)}
 
@@ -59,6 +61,7 @@ def add_flags(parser: ArgumentParser, training: bool = True) -> None:
         group.add_argument("--dataset", default=STREETS.name, help=known)
         group.add_argument("--train_split", default="train", help="images that are trained on; trainval adds val")
         group.add_argument("--val_split", default="val", help="images that are scored during training; none for none")
+        _add_sampling_flags(group)
     else:
         group.add_argument("--dataset", help=f"default: the snapshot's; {known}")
         group.add_argument("--split", default="val", help="images that are scored; without labels they are only parsed")
@@ -66,3 +69,16 @@ def add_flags(parser: ArgumentParser, training: bool = True) -> None:
     group.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
     group.add_argument("--num_workers", type=int, default=default_workers(),
                        help="processes that load images, for each process here; 0 loads in that process itself")
+
+
+def _add_sampling_flags(group: _ArgumentGroup) -> None:
+    group.add_argument("--class_uniform_pct", type=fraction, default=0.0, help="share of an epoch's crops, 0 to 1, "
+                       "that are taken around points of the classes, each class equally often")
+    group.add_argument("--class_uniform_tile", type=positive_int, default=1024, help="side, in pixels of the label, of "
+                       "the tiles that give one point for each class in them")
+    group.add_argument("--max_cu_epoch", type=positive_int, help="the last epoch, counted from 1, with class-uniform "
+                       "crops; later ones draw each image once (default: all epochs have them)")
+    group.add_argument("--coarse_boost_classes", type=whole_numbers, default=(), metavar="ID,ID", help="train ids "
+                       "whose class-uniform crops come from the coarsely labelled images, too")
+    group.add_argument("--cache_dir", help="folder that keeps the classes' points between runs (default: sfsegnets in "
+                       "the user's cache folder, mostly ~/.cache)")

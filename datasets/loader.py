@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -15,6 +15,7 @@ from datasets.sampling import PlanSampler
 from datasets.spec import DatasetError
 
 Batch = dict[str, Any]
+T = TypeVar("T")
 
 
 def default_workers() -> int:
@@ -23,7 +24,7 @@ def default_workers() -> int:
     return max(1, min(4, cores // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-def train_loader(dataset: SegmentationDataset, sampler: PlanSampler, num_workers: int,
+def train_loader(dataset: Dataset[Batch], sampler: PlanSampler, num_workers: int,
                  start_method: str | None = None) -> DataLoader[Batch]:
     """Returns a loader of this rank's batches; workers live on between epochs.
 
@@ -45,6 +46,16 @@ def eval_loader(dataset: SegmentationDataset, num_workers: int,
     subset: Dataset[Batch] = dataset if indices is None else Subset(dataset, indices)
     return _BatchLoader(_Guarded(subset), batch_size=1, num_workers=num_workers, collate_fn=collate,
                         worker_init_fn=_start_worker, pin_memory=torch.cuda.is_available())
+
+
+def label_loader(dataset: Dataset[T], num_workers: int, indices: Sequence[int]) -> DataLoader[T]:
+    """Returns a loader of `dataset[index]`, whatever that is, for each of the indices, once and in order."""
+    return _BatchLoader(_Guarded(Subset(dataset, indices)), batch_size=None, num_workers=num_workers,
+                        collate_fn=_as_it_is, worker_init_fn=_start_worker)
+
+
+def _as_it_is(sample: T) -> T:
+    return sample
 
 
 def collate(samples: list[Batch | DatasetError]) -> Batch | DatasetError:
@@ -70,13 +81,13 @@ def collate(samples: list[Batch | DatasetError]) -> Batch | DatasetError:
 class _Guarded(Dataset[Any]):
     """Returns a dataset's error instead of raising it: a worker would bury its message under two stack traces."""
 
-    def __init__(self, dataset: Dataset[Batch]) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
 
-    def __getitem__(self, key: Any) -> Batch | DatasetError:
+    def __getitem__(self, key: Any) -> Any:
         try:
             return self.dataset[key]
         except DatasetError as error:

@@ -65,7 +65,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         self.split = split
         self.transform = transform
         self.extras = extras
-        self.samples = find_samples(spec, Path(root).expanduser(), split)
+        self.root = Path(root).expanduser()
+        self.samples = find_samples(spec, self.root, split)
 
     @property
     def labelled(self) -> bool:
@@ -102,6 +103,12 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
                                f"{sample.label} is {label.shape[0]}x{label.shape[1]}: the two must have one size. "
                                "Resize the one that is wrong, labels without interpolation.")
         return image, label
+
+    def label(self, index: int) -> np.ndarray:
+        """Returns the train ids (H, W) of one image, 255 where ignored, without reading the image."""
+        path = self.samples[index].label
+        assert path is not None
+        return self._read_train_ids(path)
 
     def _read_train_ids(self, path: Path) -> np.ndarray:
         raw = read_label(path)

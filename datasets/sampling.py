@@ -1,7 +1,7 @@
 """Which image is drawn at which position of which epoch, and by whom: a function of (seed, epoch, position) alone."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,12 +39,22 @@ class EpochPlan:
     def __len__(self) -> int:
         return self.dataset_size
 
+    def class_draws(self, epoch: int) -> dict[int, int]:
+        """Returns how many of an epoch's draws are made for the sake of each class, by train id."""
+        return {}
+
+    def describe(self, names: Sequence[str]) -> list[str]:
+        """Returns lines that tell what an epoch draws beyond every image once, given the classes' names."""
+        return []
+
     def draws(self, epoch: int) -> list[Draw]:
         """Returns the epoch's draws in order; the same on every rank and after every restart."""
-        # A spawn key keeps this stream apart from the samples': numpy takes (seed, epoch) and (seed, epoch, 0) for one.
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
-        order = rng.permutation(self.dataset_size).tolist()
+        order = self._rng(epoch).permutation(self.dataset_size).tolist()
         return [Draw(index, self.seed, epoch, position) for position, index in enumerate(order)]
+
+    def _rng(self, *stream: int) -> np.random.Generator:
+        # A spawn key keeps each stream apart from the samples': numpy takes (seed, epoch) and (seed, epoch, 0) for one.
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))
 
 
 class PlanSampler(Sampler[list[Draw]]):

@@ -54,6 +54,7 @@ class DatasetSpec:
         title: how people call it.
         layouts: tried in order; the first in which the split has images is read.
         splits: split -> the folders it is made of.
+        coarse_split: the split with coarse labels, from which `--coarse_boost_classes` takes images; "" when none.
         unlabelled: splits without public labels; label files found there are dummies and are not read.
         ignored_raw_ids: values in the label files that become 255. The first means "ignored" in written labels.
         hint: where `--data_root` must point.
@@ -73,6 +74,7 @@ class DatasetSpec:
     unlabelled: tuple[str, ...] = ()
     ignored_raw_ids: tuple[int, ...] = (IGNORED,)
     crop_size: tuple[int, int] = (1024, 1024)
+    coarse_split: str = ""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 

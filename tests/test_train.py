@@ -78,8 +78,11 @@ def test_a_run_leaves_its_folder_as_documented(command: list[str], tmp_path: Pat
 
 def test_an_interrupted_run_ends_with_the_same_bits(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [*command, "--ema_decay", "0.9", "--fpn_dsn_loss"]
+    flags = [*command, "--ema_decay", "0.9", "--fpn_dsn_loss", "--class_uniform_pct", "0.5", "--class_uniform_tile", "32",
+             "--cache_dir", str(tmp_path / "cache")]
     assert train.main([*flags, "--exp", "whole"]) == 0
+    assert "class-uniform sampling: 3 of the 6 draws of an epoch (50.0 %)" in capsys.readouterr().out
+    assert sum(metrics(tmp_path / "whole", "sampling")[0]["class_uniform_draws"].values()) == 3
     with monkeypatch.context() as patch:
         interrupt_at(patch, step=3)                         # in the middle of the second epoch
         assert train.main(flags) == 130
@@ -201,6 +204,13 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     (["--bs_mult", "1"], "cannot train on a batch of one image"),
     (["--precision", "fp16"], "--precision fp16 needs a CUDA GPU"),
     (["--checkpoint_every", "often"], "--checkpoint_every often: give steps (200) or minutes (10m)"),
+    (["--class_uniform_pct", "1.5"], "argument --class_uniform_pct: '1.5' is not a number from 0 to 1"),
+    (["--class_uniform_pct", "half"], "argument --class_uniform_pct: 'half' is not a number from 0 to 1"),
+    (["--class_uniform_tile", "0"], "argument --class_uniform_tile: '0' is not a whole number of at least 1"),
+    (["--max_cu_epoch", "-1"], "argument --max_cu_epoch: '-1' is not a whole number of at least 1"),
+    (["--coarse_boost_classes", "rider"], "argument --coarse_boost_classes: 'rider' is not a list of whole numbers"),
+    (["--coarse_boost_classes", "14"], "--coarse_boost_classes adds to class-uniform draws"),
+    (["--class_uniform_pct", "0.5", "--coarse_boost_classes", "18,19"], "--coarse_boost_classes 19: "),
     (["--ema_decay", "2"], "--ema_decay is a share in (0, 1), not 2.0"),
     (["--resume", "absent"], "no run is there"),
 ])

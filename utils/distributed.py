@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import os
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 def start() -> None:
@@ -45,6 +48,24 @@ def all_reduce_sum_(tensor: Tensor) -> Tensor:
 def barrier() -> None:
     if dist.is_initialized():
         dist.barrier()
+
+
+def from_main(value: T) -> T:
+    """Returns on every process what the main one gave."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def gather(value: T) -> list[T]:
+    """Returns on every process what all of them gave, by rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def wrap(net: nn.Module, device: torch.device) -> nn.Module:

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from utils.flags import FlagParser, add_switch, positive_int, size, suggest
+from utils.flags import FlagParser, add_switch, fraction, positive_int, size, suggest, whole_numbers
 
 
 @pytest.fixture
@@ -67,3 +67,21 @@ def test_a_subcommands_flags_are_suggested_too(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         parser.parse_args(["list", "--foldr", "x"])
     assert "unknown flag --foldr, did you mean '--folder'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0.0), ("1", 1.0), ("0.5", 0.5), ("1e-1", 0.1)])
+def test_a_fraction_lies_between_0_and_1(text: str, value: float) -> None:
+    assert fraction(text) == value
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.01", "nan", "half", ""])
+def test_what_is_no_fraction_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a number from 0 to 1"):
+        fraction(text)
+
+
+def test_whole_numbers_are_separated_by_commas() -> None:
+    assert (whole_numbers("7"), whole_numbers("14,15,16")) == ((7,), (14, 15, 16))
+    for text in ("", "1,", "1, 2", "-1", "a"):
+        with pytest.raises(argparse.ArgumentTypeError, match="give them as in 14,15,16"):
+            whole_numbers(text)
