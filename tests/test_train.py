@@ -78,8 +78,8 @@ def test_a_run_leaves_its_folder_as_documented(command: list[str], tmp_path: Pat
 
 def test_an_interrupted_run_ends_with_the_same_bits(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [*command, "--ema_decay", "0.9", "--fpn_dsn_loss", "--class_uniform_pct", "0.5", "--class_uniform_tile", "32",
-             "--cache_dir", str(tmp_path / "cache")]
+    flags = [*command, "--ema_decay", "0.9", "--fpn_dsn_loss", "--class_uniform_pct", "0.5",
+             "--class_uniform_tile", "32", "--cache_dir", str(tmp_path / "cache")]
     assert train.main([*flags, "--exp", "whole"]) == 0
     assert "class-uniform sampling: 3 of the 6 draws of an epoch (50.0 %)" in capsys.readouterr().out
     assert sum(metrics(tmp_path / "whole", "sampling")[0]["class_uniform_draws"].values()) == 3
