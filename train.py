@@ -60,6 +60,8 @@ def build_parser() -> FlagParser:
     model.add_argument("--snapshot", help="start from this checkpoint's weights (fine-tuning; to go on, use --resume)")
     add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
+    add_switch(model, "--fix_bn", default=False, help="batch norms keep their statistics, scale and shift")
+    add_switch(model, "--freeze_backbone", default=False, help="train the head alone, on the backbone as it was loaded")
     loss.add_flags(parser)
     optimizer.add_flags(parser)
     precision.add_flags(parser)
@@ -93,6 +95,15 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
             args.arch = given["arch"] = network.canonical(args.arch)
         if args.resume:
             args = Namespace(**vars(parser.parse_args([])) | resumed_flags(Path(args.resume), given))
+        if args.joint_edgeseg_loss is None:
+            args.joint_edgeseg_loss = network.gives_body_and_edge(args.arch)
+        elif args.joint_edgeseg_loss and not network.gives_body_and_edge(args.arch):
+            raise ValueError(f"{args.arch} gives no body and edge to train: leave out --joint_edgeseg_loss, or take "
+                             "--arch decouple_resnet50")
+        loss.chosen_flags(vars(args))                       # refuses those that clash
+        if args.freeze_backbone and args.pretrained == "none" and not (args.snapshot or args.resume):
+            raise ValueError("--freeze_backbone would keep random weights (--pretrained none): give --pretrained or "
+                             "--snapshot, or leave it out")
         args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
         datasets.check_sampling(datasets.spec(args.dataset), args.class_uniform_pct, args.coarse_boost_classes)
         if not re.fullmatch(r"\d+m?", args.checkpoint_every):
@@ -143,11 +154,13 @@ class Training:
         self.device = precision.default_device()
         self.precision = precision.resolve_precision(args.precision, self.device)
         self.spec = datasets.spec(args.dataset)
+        self.criterion = loss.build(**loss.chosen_flags(vars(args)), class_names=self.spec.names)
         state = checkpoint.newest(self.folder, network.weights.read) if args.resume else None
         torch.manual_seed(args.seed)
-        self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss,
+        self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss or args.aux,
                                  **network.chosen_options(vars(args)))
         said = self._load_weights() if state is None else f"going on from step {state['step']}"
+        self.net.freeze(backbone=args.freeze_backbone, norms=args.fix_bn)
         torch.manual_seed(args.seed + distributed.rank())   # one network for all processes, but dropout of their own
 
         self._build_data(args)
@@ -190,10 +203,7 @@ class Training:
         self.model = distributed.wrap(self.net, self.device)
         if args.compile:
             self.model.compile()
-        self.criterion = loss.build(
-            ohem=args.ohem, ohem_thresh=args.ohem_thresh, ohem_min_kept=args.ohem_min_kept,
-            batch_pixels=args.bs_mult * args.crop_size[0] * args.crop_size[1], deep_supervision=args.fpn_dsn_loss,
-            aux_weight=args.aux_weight)
+        self.criterion.to(self.device)
         self.optimizer = optimizer.build(
             self.net, optimizer=args.optimizer, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay,
             decay_norms=args.decay_norms)
@@ -357,6 +367,7 @@ class Training:
         """Yields this process's batches from the current step to the last, epoch after epoch."""
         while self.step < self.total_steps:
             self.sampler.set_position(*divmod(self.step, len(self.sampler)))
+            self.criterion.set_epoch(self.step // len(self.sampler))
             for batch in self.loader:
                 yield batch
                 if self.step >= self.total_steps:

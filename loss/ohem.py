@@ -2,15 +2,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from loss.criterion import Criterion
-from loss.pixelwise import mean_over, pixel_cross_entropy
+from loss.cross_entropy import WeighedPixels
+from loss.pixelwise import largest, mean_over, pixel_cross_entropy
 
 
-class OhemCrossEntropy(Criterion):
+class OhemCrossEntropy(WeighedPixels):
     """Mean cross entropy of `outputs["main"]` over its hard pixels.
 
     A pixel is hard when the softmax probability of its true class is at most `thresh`; at least the `min_kept` hardest
@@ -18,34 +19,42 @@ class OhemCrossEntropy(Criterion):
 
     Args:
         thresh: probability in (0, 1].
-        min_kept: pixels of a batch.
+        min_kept: pixels of a batch; below 1, a share of the pixels of a batch.
         ignore_label: the label without a class.
+        class_weights: one for each class, by which the mean over the kept pixels is taken; they select nothing.
 
     Called with outputs (dict with `main` (N, K, h, w) logits) and labels (N, H, W) int64; returns {"main": scalar},
     exactly 0 with zero gradient where every pixel is ignored.
     """
 
-    def __init__(self, thresh: float = 0.7, min_kept: int = 100_000, ignore_label: int = 255) -> None:
-        super().__init__()
+    def __init__(self, thresh: float = 0.7, min_kept: float = 100_000, ignore_label: int = 255,
+                 class_weights: Sequence[float] | None = None) -> None:
+        super().__init__(class_weights, ignore_label)
         if not 0 < thresh <= 1:
-            raise ValueError(f"OHEM's thresh is a probability in (0, 1], not {thresh}")
-        if min_kept < 1:
-            raise ValueError(f"OHEM's min_kept is a number of pixels of at least 1, not {min_kept}")
-        self.thresh, self.min_kept, self.ignore_label = thresh, min_kept, ignore_label
+            raise ValueError(f"OHEM's thresh is a probability in (0, 1], not {thresh} (--ohem_thresh)")
+        if min_kept <= 0 or (min_kept > 1 and min_kept != int(min_kept)):
+            raise ValueError("OHEM's min_kept is a number of pixels of at least 1, or a share of them below 1, not "
+                             f"{min_kept} (--ohem_min_kept)")
+        self.thresh, self.min_kept = thresh, min_kept
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         losses = pixel_cross_entropy(outputs["main"], labels, self.ignore_label)
         valid = labels != self.ignore_label
         with torch.no_grad():
             kept = valid & (losses >= self._least_kept_loss(losses, valid))
-        return {"main": mean_over(losses, kept)}
+        if self.class_weights is None:
+            return {"main": mean_over(losses, kept)}
+        return {"main": mean_over(losses, kept * self.weights(labels, outputs["main"].shape[1]))}
+
+    def denominator(self, labels: Tensor) -> None:
+        """None: which pixels the mean is over depends on the logits of the process's own batch."""
 
     def _least_kept_loss(self, losses: Tensor, valid: Tensor) -> Tensor:
         """p <= thresh is loss >= -log(thresh), lowered to the min_kept-th largest loss where that is less."""
         threshold = losses.new_tensor(-math.log(self.thresh))
+        count = max(1, int(self.min_kept * losses.numel()) if self.min_kept < 1 else int(self.min_kept))
         # On a CPU looking at a value is free and mostly spares the selection; a GPU would have to stop for it.
-        if not losses.is_cuda and int((valid & (losses >= threshold)).sum()) >= self.min_kept:
+        may_look = losses.device.type == "cpu" and not torch.compiler.is_compiling()
+        if may_look and int((valid & (losses >= threshold)).sum()) >= count:
             return threshold
-        ranked = losses.masked_fill(~valid, -1.0).flatten()
-        nth_largest = ranked.kthvalue(max(1, ranked.numel() - self.min_kept + 1)).values
-        return torch.minimum(threshold, nth_largest)
+        return torch.minimum(threshold, largest(losses.masked_fill(~valid, -1.0), count))

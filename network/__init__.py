@@ -28,7 +28,7 @@ from network.stdc import stdc1, stdc2
 from network.timm_backbone import TimmBackbone
 from network.wide_resnet import WideResNet38
 
-__all__ = ["add_option_flags", "build", "canonical", "chosen_options", "names", "weights"]
+__all__ = ["add_option_flags", "build", "canonical", "chosen_options", "gives_body_and_edge", "names", "weights"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,11 @@ def canonical(name: str) -> str:
     near = difflib.get_close_matches(family, [*valid, *ALIASES], n=3, cutoff=0.5)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."
     raise ValueError(f"unknown architecture {name!r}{meant} All names: {', '.join(valid)}")
+
+
+def gives_body_and_edge(name: str) -> bool:
+    """Whether a network of this name trains on `body` and `edge` besides `main`."""
+    return _row(canonical(name)).head is DecoupleHead
 
 
 def build(name: str, num_classes: int, deep_supervision: bool = False, **options: Any) -> SceneParser:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from network.layers import resize
 
@@ -29,6 +30,30 @@ class SceneParser(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.frozen_backbone = self.frozen_norms = False
+
+    def freeze(self, *, backbone: bool = False, norms: bool = False) -> None:
+        """Takes parts out of training: no gradient reaches their parameters, and they stay in evaluation mode.
+
+        Args:
+            backbone: the whole backbone, its dropout and batch statistics included.
+            norms: every batch norm: running statistics instead of the batch's, scale and shift as they are.
+        """
+        self.frozen_backbone, self.frozen_norms = backbone, norms
+        for module in self._frozen():
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> SceneParser:
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        return self
+
+    def _frozen(self) -> list[nn.Module]:
+        """Looked up anew each time: synchronised norms replace plain ones when a network is distributed."""
+        frozen: list[nn.Module] = [self.backbone] if self.frozen_backbone else []
+        return frozen + [each for each in self.modules() if self.frozen_norms and isinstance(each, _BatchNorm)]
 
     def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:
         """Parses a batch of images.

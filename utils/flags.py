@@ -83,7 +83,7 @@ class FlagParser(argparse.ArgumentParser):
 class _Switch(argparse.Action):
     """`--flip` stores True, `--no_flip` stores False."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, default: bool, help: str) -> None:
+    def __init__(self, option_strings: Sequence[str], dest: str, default: bool | None, help: str) -> None:
         positive = option_strings[0]
         super().__init__([positive, f"--no_{positive[2:]}"], dest, nargs=0, default=default, help=help)
 
@@ -95,7 +95,7 @@ class _Switch(argparse.Action):
         return " | ".join(self.option_strings)
 
 
-def add_switch(group: argparse._ActionsContainer, flag: str, *, default: bool, help: str) -> None:
+def add_switch(group: argparse._ActionsContainer, flag: str, *, default: bool | None, help: str) -> None:
     """Declares `--x` and `--no_x` at once."""
     group.add_argument(flag, action=_Switch, default=default, help=help)
 

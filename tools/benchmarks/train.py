@@ -91,7 +91,7 @@ class PlainLoop:
     def __init__(self, flags: Namespace, device: torch.device, precision: str) -> None:
         data = datasets.build(flags.dataset, flags.data_root, flags.train_split)
         self.flags, self.device, self.precision = flags, device, precision
-        self.net = network.build(flags.arch, data.spec.num_classes, flags.fpn_dsn_loss).to(device).train()
+        self.net = network.build(flags.arch, data.spec.num_classes, flags.fpn_dsn_loss or flags.aux).to(device).train()
         self.optimizer = torch.optim.SGD(self.net.parameters(), flags.lr, flags.momentum,
                                          weight_decay=flags.weight_decay)
         crops = PlainCrops(data, flags.crop_size, flags.scale_min, flags.scale_max)

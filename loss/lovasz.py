@@ -1,0 +1,57 @@
+"""Lovász-softmax (Berman et al., CVPR 2018, arXiv 1705.08790): a convex surrogate of the mean IoU."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from loss.criterion import Criterion
+from loss.pixelwise import check
+
+
+class LovaszSoftmax(Criterion):
+    """The Lovász extension of each class's Jaccard loss, over the batch, averaged over the classes that are there.
+
+    It sorts every pixel once a class, and holds the probabilities at the labels' size: several times a cross entropy's
+    time and memory.
+
+    Args:
+        weight: factor of the term.
+
+    Called as `CrossEntropy`; returns {"lovasz": scalar}, 0 with zero gradient where every pixel is ignored.
+    """
+
+    def __init__(self, weight: float = 1.0, ignore_label: int = 255) -> None:
+        super().__init__()
+        self.weight, self.ignore_label = weight, ignore_label
+
+    def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        logits = outputs["main"]
+        check(logits, labels, self.ignore_label)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        full = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=True)
+        scores = full.softmax(1).transpose(0, 1).flatten(1)                 # (K, N H W)
+        labels = labels.flatten()
+        valid = labels != self.ignore_label
+        total, present = scores.new_zeros(()), scores.new_zeros(())
+        for index, score in enumerate(scores):
+            truth = labels == index
+            there = truth.any()
+            # An ignored pixel's error of 0 sorts last, where it changes nothing.
+            errors, order = ((truth.to(score.dtype) - score).abs() * valid).sort(descending=True)
+            total = total + there * (errors * jaccard_gradient(truth[order].to(score.dtype))).sum()
+            present = present + there
+        return {"lovasz": self.weight * total / present.clamp(min=1)}
+
+
+def jaccard_gradient(truth: Tensor) -> Tensor:
+    """Returns the gradient of the Lovász extension for errors sorted downwards, (P,) (the paper's algorithm 1).
+
+    Args:
+        truth: 1 where a pixel belongs to the class, in the errors' order.
+    """
+    missed = truth.cumsum(0)
+    intersection = truth.sum() - missed
+    union = truth.sum() + (1 - truth).cumsum(0)
+    jaccard = 1 - intersection / union.clamp(min=1)
+    return torch.cat([jaccard[:1], jaccard[1:] - jaccard[:-1]])

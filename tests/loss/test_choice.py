@@ -1,0 +1,105 @@
+"""The flags that choose and combine the criteria, the clashes among them, and files of class weights."""
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import loss
+import train
+
+NAMES = ("road", "car", "sky")
+
+
+def build(*flags: str) -> loss.Criterion:
+    return loss.build(**loss.chosen_flags(vars(train.build_parser().parse_args(flags))), class_names=NAMES)
+
+
+@pytest.mark.parametrize(("flags", "kind"), [
+    ("", loss.CrossEntropy), ("--ohem", loss.OhemCrossEntropy), ("--focal 2", loss.FocalLoss),
+    ("--img_wt_loss --wt_bound 2", loss.ImageWeightedCrossEntropy), ("--jointwtborder", loss.RelaxedCrossEntropy),
+    ("--img_wt_loss --batch_weighting", loss.ImageWeightedCrossEntropy), ("--fpn_dsn_loss", loss.DeepSupervision),
+    ("--ohem --aux", loss.DeepSupervision), ("--ohem --lovasz_weight 1 --dice_weight 0.5", loss.Combination),
+    ("--jointwtborder --joint_edgeseg_loss", loss.JointBodyEdgeLoss), ("--label_smoothing 0.1", loss.CrossEntropy),
+])
+def test_flags_choose_a_criterion_that_trains(flags: str, kind: type) -> None:
+    criterion = build(*flags.split())
+    assert type(criterion) is kind
+    outputs = {"main": torch.randn(2, 3, 8, 8), "aux0": torch.randn(2, 3, 4, 4), "body": torch.randn(2, 3, 4, 4),
+               "edge": torch.randn(2, 1, 8, 8)}
+    outputs["main"].requires_grad_()
+    total = sum(criterion(outputs, torch.randint(0, 3, (2, 16, 16))).values())
+    total.backward()
+    assert total.isfinite() and outputs["main"].grad.abs().sum() > 0
+
+
+def test_flags_reach_the_criterion() -> None:
+    relaxed = build("--jointwtborder", "--wt_bound", "0.5", "--strict_bdr_cls", "0,2", "--rlx_off_epoch", "3",
+                    "--batch_weighting")
+    assert (relaxed.bound, relaxed.strict_classes.tolist(), relaxed.off_epoch, relaxed.per_batch) == (
+        0.5, [0, 2], 3, True)
+    mined = build("--ohem", "--ohem_thresh", "0.9", "--ohem_min_kept", "0.0625")
+    assert (mined.thresh, mined.min_kept) == (0.9, 0.0625)
+    assert build("--fpn_dsn_loss").aux_weight == 1 and build("--aux").aux_weight == 0.4
+    assert build("--aux", "--aux_weight", "0.2").aux_weight == 0.2
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    ("--ohem --focal 2", "--ohem and --focal choose two different losses"),
+    ("--img_wt_loss --jointwtborder", "--img_wt_loss and --jointwtborder choose two"),
+    ("--batch_weighting", "--batch_weighting has no meaning .* --img_wt_loss or --jointwtborder"),
+    ("--ohem --label_smoothing 0.1", "--label_smoothing has no meaning .* the plain cross entropy"),
+    ("--strict_bdr_cls 0,1", "--strict_bdr_cls has no meaning .* --jointwtborder"),
+    ("--jointwtborder --class_weights w.json", "--class_weights has no meaning"),
+    ("--rlx_off_epoch 4", "--rlx_off_epoch has no meaning"),
+    ("--aux --fpn_dsn_loss", "add the same auxiliary classifiers"),
+    ("--aux --arch decouple_resnet50", "--aux adds auxiliary classifiers, which no network with body and edge"),
+    ("--joint_edgeseg_loss --arch sfnet_resnet18", "sfnet_resnet18 gives no body and edge"),
+    ("--freeze_backbone --pretrained none", "would keep random weights"),
+])
+def test_flags_that_clash_are_refused_at_once(flags: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train.parse(flags.split())
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    ("--label_smoothing 1", "a share in"), ("--focal -1", "at least 0"), ("--img_wt_loss --wt_bound -1", "at least 0"),
+    ("--jointwtborder --strict_bdr_cls 3", "names 3, but the train ids are 0 to 2"),
+])
+def test_settings_out_of_range_are_refused(flags: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(*flags.split())
+
+
+def test_a_network_with_body_and_edge_gets_the_joint_loss_by_itself() -> None:
+    assert train.parse(["--arch", "decouple_resnet50"]).joint_edgeseg_loss
+    assert not train.parse(["--arch", "sfnet_resnet18"]).joint_edgeseg_loss
+
+
+@pytest.mark.parametrize("held", [{"sky": 3, "road": 1.0, "car": 0.5}, [1.0, 0.5, 3]])
+def test_class_weights_are_read_by_name_or_by_train_id(held: object, tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    path.write_text(json.dumps(held))
+    assert build("--ohem", "--class_weights", str(path)).class_weights.tolist() == [1.0, 0.5, 3.0]
+
+
+@pytest.mark.parametrize(("held", "message"), [
+    ('{"road": 1, "car": 1, "sly": 1}', "'sly', which is no class .* did you mean 'sky'"),
+    ('{"road": 1, "car": 1}', "no weight for sky"), ("[1, 2]", "holds 2 weights, but the dataset has 3 classes"),
+    ("[1, 2, 0]", "weight of sky is 0"), ('[1, 2, "3"]', "not a number above 0"), ("{", "is no JSON"),
+    ("3", "holds a int"), ("[1, 2, NaN]", "not a number above 0"),
+])
+def test_a_wrong_file_of_weights_is_refused(held: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.json"
+    path.write_text(held)
+    with pytest.raises(ValueError, match=message):
+        build("--class_weights", str(path))
+
+
+def test_a_missing_file_of_weights_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no class weights at nowhere.json"):
+        build("--class_weights", "nowhere.json")
