@@ -115,15 +115,15 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     trained = Snapshot(args.snapshot, args.arch, args.weights)
     spec = datasets.spec(args.dataset or trained.dataset)
     net = trained.network(spec.name, spec.names)
-    data = datasets.build(spec.name, args.data_root, args.split)
+    data = datasets.build(spec, args.data_root, datasets.fold(spec, args.split, args.cv_split))
     refuse_clashes(args, data)
     if args.compile:
         net.compile()
-    folder = args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{args.split}"
+    folder = args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{data.split}"
     records = Records(folder, describe(args, trained, data, chosen), (args.split_index, args.split_count))
     if distributed.is_main():
         log.info("%s: %s, %s weights", args.snapshot, trained.arch, trained.weights)
-        log.info("%s %s: %d images, %s, in %s on %s", spec.title, args.split, records.run["images"], how, chosen,
+        log.info("%s %s: %d images, %s, in %s on %s", spec.title, data.split, records.run["images"], how, chosen,
                  device)
         records.claim(args.resume, replace=args.ckpt_path is None)
     distributed.barrier()

@@ -104,14 +104,15 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         if args.freeze_backbone and args.pretrained == "none" and not (args.snapshot or args.resume):
             raise ValueError("--freeze_backbone would keep random weights (--pretrained none): give --pretrained or "
                              "--snapshot, or leave it out")
-        args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
-        datasets.check_sampling(datasets.spec(args.dataset), args.class_uniform_pct, args.coarse_boost_classes)
+        spec = datasets.spec(args.dataset)
+        args.crop_size = args.crop_size or spec.crop_size
+        datasets.check_sampling(spec, args.class_uniform_pct, args.coarse_boost_classes)
         if not re.fullmatch(r"\d+m?", args.checkpoint_every):
             raise ValueError(f"--checkpoint_every {args.checkpoint_every}: give steps (200) or minutes (10m)")
         build_transform(args)                               # refuses clashing flags before any work starts
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    args.exp = args.exp or f"{args.dataset}_{args.arch}".replace(":", "_")
+    args.exp = args.exp or f"{spec.name}_{args.arch}".replace(":", "_")
     if args.print_config:
         for name, value in sorted(vars(args).items()):
             print(f"{name:20} {value!s:28} {'command line' if name in given else 'run' if args.resume else 'default'}")
@@ -184,11 +185,13 @@ class Training:
 
     def _build_data(self, args: Namespace) -> None:
         transform, self.colour = build_transform(args)
-        data = datasets.build(args.dataset, args.data_root, args.train_split, transform,
+        train_split = datasets.fold(self.spec, args.train_split, args.cv)
+        data = datasets.build(self.spec, args.data_root, train_split, transform,
                               extras=self.colour and self.colour.draw)
         self.val_set = None
         if args.val_split != "none":
-            self.val_set = datasets.build(args.dataset, args.data_root, args.val_split)
+            val_split = datasets.fold(self.spec, args.val_split, args.cv)
+            self.val_set = datasets.build(self.spec, args.data_root, val_split)
         self.train_set, self.plan = datasets.plan_training(
             data, args.seed, class_uniform_pct=args.class_uniform_pct,
             class_uniform_tile=args.class_uniform_tile, max_cu_epoch=args.max_cu_epoch,
@@ -289,7 +292,7 @@ class Training:
         epoch, position = divmod(self.step, len(self.sampler))
         path = checkpoint.save(self.folder, {
             "format": checkpoint.FORMAT, "arch": self.args.arch, "num_classes": self.spec.num_classes,
-            "dataset": self.args.dataset, "classes": list(self.spec.names),
+            "dataset": self.args.dataset, "description": self.spec.description, "classes": list(self.spec.names),
             "state_dict": network.weights.published_state_dict(self.net),
             "ema": network.weights.published_state_dict(self.ema.net) if self.ema else None,
             "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
@@ -309,8 +312,9 @@ class Training:
         log.info("Done: %d steps%s.", self.step, best)
         log.info("  weights      %s", last)
         log.info("  metrics      %s; curves: tensorboard --logdir %s", self.log.path, self.log.folder)
-        log.info("  score        python eval.py --snapshot %s --dataset %s --data_root %s --split %s", last,
-                 self.args.dataset, self.args.data_root, self.val_set.split if self.val_set else "test")
+        log.info("  score        python eval.py --snapshot %s --dataset %s%s --split %s", last, self.args.dataset,
+                 f" --data_root {self.args.data_root}" if self.args.data_root else "",
+                 self.val_set.split if self.val_set else "test")
         log.info("  your images  python -m tools.demo --snapshot %s --input FOLDER --out FOLDER", last)
 
     def close(self) -> None:

@@ -2,24 +2,38 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, _ArgumentGroup
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from datasets.camvid import CAMVID
+from datasets.ade20k import ADE20K
+from datasets.bdd100k import BDD100K
+from datasets.camvid import CAMVID, CAMVID_FULL
 from datasets.cityscapes import CITYSCAPES
 from datasets.class_uniform import ClassUniformPlan, check_sampling, plan_training
+from datasets.described import SUFFIXES, from_description, from_yaml
+from datasets.finding import Sample
+from datasets.idd import IDD, IDD26
 from datasets.joined import JoinedDataset
+from datasets.kitti import KITTI
 from datasets.loader import default_workers, eval_loader, train_loader
-from datasets.reader import Extras, Sample, SegmentationDataset, Transform, read_image, read_label
+from datasets.mapillary import MAPILLARY
+from datasets.pascal_context import PASCAL_CONTEXT, PASCAL_CONTEXT_60
+from datasets.reader import Extras, SegmentationDataset, Transform, read_image, read_label
 from datasets.sampling import Draw, EpochPlan, PlanSampler
 from datasets.spec import IGNORED, DatasetError, DatasetSpec, Label, Layout
 from datasets.streets import STREETS
+from datasets.uds import UDS
 from utils.flags import fraction, positive_int, suggest, whole_numbers
 
 __all__ = ["IGNORED", "ClassUniformPlan", "DatasetError", "DatasetSpec", "Draw", "EpochPlan", "JoinedDataset", "Label",
            "Layout", "PlanSampler", "Sample", "SegmentationDataset", "add_flags", "build", "check_sampling",
-           "eval_loader", "names", "plan_training", "read_image", "read_label", "spec", "train_loader"]
+           "eval_loader", "fold", "names", "plan_training", "read_image", "read_label", "spec", "train_loader"]
 
-SPECS = {table.name: table for table in (STREETS, CITYSCAPES, CAMVID)}
+SPECS = {table.name: table for table in (
+    STREETS, CITYSCAPES, CAMVID, CAMVID_FULL, BDD100K, IDD, IDD26, MAPILLARY, KITTI, UDS, ADE20K, PASCAL_CONTEXT,
+    PASCAL_CONTEXT_60)}
+KNOWN = f"one of: {', '.join(SPECS)}; or a YAML file that describes one's own"
 
 
 def names() -> tuple[str, ...]:
@@ -27,44 +41,73 @@ def names() -> tuple[str, ...]:
     return tuple(SPECS)
 
 
-def spec(name: str) -> DatasetSpec:
+def spec(dataset: str | Mapping[str, Any] | DatasetSpec) -> DatasetSpec:
     """Returns a dataset's table.
 
+    Args:
+        dataset: a name, the path of a YAML file, what a checkpoint kept of such a file, or a table as it is.
+
     Raises:
-        DatasetError: no dataset has this name.
+        DatasetError: no dataset has this name, or the description is wrong.
     """
-    if name not in SPECS:
-        near = suggest(name, SPECS) or "."
-        raise DatasetError(f"unknown dataset {name!r}{near} --dataset takes: {', '.join(SPECS)}.")
-    return SPECS[name]
+    if isinstance(dataset, DatasetSpec):
+        return dataset
+    if isinstance(dataset, Mapping):
+        return from_description(dict(dataset), f"the snapshot's dataset {dataset.get('name')}")
+    if dataset.lower().endswith(SUFFIXES):
+        return from_yaml(dataset)
+    if dataset not in SPECS:
+        near = suggest(dataset, SPECS) or "."
+        raise DatasetError(f"unknown dataset {dataset!r}{near} --dataset takes: {', '.join(SPECS)}; or a YAML file "
+                           "(see DATASETs.md).")
+    return SPECS[dataset]
 
 
-def build(name: str, root: str | Path | None, split: str, transform: Transform | None = None,
-          extras: Extras | None = None) -> SegmentationDataset:
-    """Builds a split of a dataset.
+def build(dataset: str | Mapping[str, Any] | DatasetSpec, root: str | Path | None, split: str,
+          transform: Transform | None = None, extras: Extras | None = None) -> SegmentationDataset:
+    """Builds a split of a dataset; without a root, where its YAML file says that it is.
 
     Raises:
         DatasetError: unknown dataset or split, or no root.
         FileNotFoundError: the root is missing, holds another layout, or lacks labels.
     """
-    table = spec(name)
+    table = spec(dataset)
+    root = root or table.root
     if root is None:
         raise DatasetError(f"{table.title} needs --data_root: {table.hint} (see DATASETs.md).")
     return SegmentationDataset(table, root, split, transform, extras)
 
 
+def fold(dataset: DatasetSpec, split: str, number: int) -> str:
+    """Returns the name of a split in one of the dataset's cross-validation splits; number 0 is the usual one.
+
+    Raises:
+        DatasetError: the dataset, or this split of it, has no such fold.
+    """
+    if number == 0:
+        return split
+    name = f"{split}_cv{number}"
+    if name not in dataset.splits:
+        have = [one for one in dataset.splits if "_cv" in one]
+        raise DatasetError(f"{dataset.title} has no cross-validation split {number} of {split}: "
+                           + (f"it has {', '.join(have)}." if have else "it has none at all; leave --cv out."))
+    return name
+
+
 def add_flags(parser: ArgumentParser, training: bool = True) -> None:
     """Declares the flags of group "Data"; without `training` those of a program that scores a trained network."""
     group = parser.add_argument_group("Data")
-    known = f"one of: {', '.join(SPECS)}"
     if training:
-        group.add_argument("--dataset", default=STREETS.name, help=known)
+        group.add_argument("--dataset", default=STREETS.name, help=KNOWN)
         group.add_argument("--train_split", default="train", help="images that are trained on; trainval adds val")
         group.add_argument("--val_split", default="val", help="images that are scored during training; none for none")
+        group.add_argument("--cv", type=int, default=0, help="cross-validation split, of datasets that have several: "
+                           "which images are train and which are val; 0 is the usual one")
         _add_sampling_flags(group)
     else:
-        group.add_argument("--dataset", help=f"default: the snapshot's; {known}")
+        group.add_argument("--dataset", help=f"default: the snapshot's; {KNOWN}")
         group.add_argument("--split", default="val", help="images that are scored; without labels they are only parsed")
+        group.add_argument("--cv_split", type=int, default=0, help="cross-validation split that --split belongs to")
         group.add_argument("--max_images", type=positive_int, help="take only so many images, from the first on")
     group.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
     group.add_argument("--num_workers", type=int, default=default_workers(),

@@ -84,14 +84,16 @@ def key_of(data: SegmentationDataset, tile: int) -> str:
     Raises:
         OSError: a label is not there.
     """
-    digest = hashlib.sha256(json.dumps([VERSION, tile, _mapping(data.spec)]).encode())
+    tables = {id(sample.table): sample.table for sample in data.samples}       # a merged data set has several
+    order = {key: place for place, key in enumerate(tables)}
+    digest = hashlib.sha256(json.dumps([VERSION, tile, *map(_mapping, tables.values())]).encode())
     for sample in data.samples:
         assert sample.label is not None
         status = sample.label.stat()
         name = sample.label.relative_to(data.root).as_posix()
-        digest.update(json.dumps([name, status.st_size, status.st_mtime_ns]).encode())
+        digest.update(json.dumps([name, status.st_size, status.st_mtime_ns, order[id(sample.table)]]).encode())
     return digest.hexdigest()
 
 
-def _mapping(spec: DatasetSpec) -> list[tuple[int, ...]]:
-    return [*(spec.raw_ids(train_id) for train_id in range(spec.num_classes)), spec.ignored_raw_ids]
+def _mapping(spec: DatasetSpec) -> tuple[bool, list[tuple[int, int]]]:
+    return spec.colours, [*spec.table.items()]

@@ -1,7 +1,8 @@
-"""Cityscapes with its fine annotations (Cordts et al., CVPR 2016, arXiv 1604.01685)."""
+"""Cityscapes (Cordts et al., CVPR 2016, arXiv 1604.01685), fine and coarse annotations."""
 from __future__ import annotations
 
 from datasets.spec import DatasetSpec, Label, Layout
+from datasets.splits import Fold, Subset
 
 LAYOUTS = (
     Layout(images="leftImg8bit/{split}/*/*_leftImg8bit{suffix}",
@@ -9,6 +10,23 @@ LAYOUTS = (
     Layout(images="leftImg8bit_trainvaltest/leftImg8bit/{split}/*/*_leftImg8bit{suffix}",
            labels="gtFine_trainvaltest/gtFine/{split}/*/*_gtFine_labelIds.png"),
 )
+
+COARSE = tuple(
+    Layout(images=f"{images}/{{split}}/*/*_leftImg8bit{{suffix}}",
+           labels=f"{labels}/{{split}}/*/*_gtCoarse_labelIds.png")
+    for images, labels in (
+        ("leftImg8bit", "gtCoarse"), ("leftImg8bit_trainextra/leftImg8bit", "gtCoarse/gtCoarse"),
+        ("leftImg8bit_trainvaltest/leftImg8bit", "gtCoarse/gtCoarse"), ("leftImg8bit", "gtCoarse/gtCoarse")))
+
+FOLDS = 3
+
+SPLITS: dict[str, tuple[str | Subset, ...]] = {
+    "train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val"),
+    **{f"{split}_cv{fold}": (Subset(("val", "train"), Fold(fold, FOLDS, held_out=split == "val")),)
+       for fold in range(1, FOLDS) for split in ("train", "val")},
+    **{f"{folder}{suffix}": (Subset((folder,), layouts=COARSE),)
+       for folder, suffix in (("train", "_coarse"), ("val", "_coarse"), ("train_extra", ""))},
+}
 
 CITYSCAPES = DatasetSpec(
     name="cityscapes",
@@ -35,7 +53,8 @@ CITYSCAPES = DatasetSpec(
         Label("bicycle", rgb=(119, 11, 32), raw_ids=(33,), category="vehicle"),
     ),
     layouts=LAYOUTS,
-    splits={"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")},
+    splits=SPLITS,
+    coarse_split="train_extra",
     unlabelled=("test",),
     # 255 is the official -1 (license plate) as an 8-bit file writes it.
     ignored_raw_ids=(0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255),

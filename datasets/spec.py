@@ -2,10 +2,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+import cv2
 import numpy as np
+
+from datasets.splits import Subset
 
 IGNORED = 255           # train id of pixels that no loss and no score counts
 UNKNOWN = 254           # train id of pixels whose raw id the table does not name: the reader refuses them
@@ -17,19 +22,23 @@ class DatasetError(ValueError):
     """A dataset's files do not agree with its table: says which file, what is wrong with it and what to do."""
 
 
+class BadSample(DatasetError):
+    """One image or its label cannot be used: it went away, is damaged, or the two do not fit each other."""
+
+
 @dataclass(frozen=True)
 class Label:
     """One class. Its train id is its position in `DatasetSpec.classes`.
 
     Args:
-        rgb: colour in [0, 255] for showing.
-        raw_ids: values in the label files; none means that the files hold the train id itself.
+        rgb: colour in [0, 255] for showing, and in label files that hold colours.
+        raw_ids: values in the label files; None means that the files hold the train id itself, or `rgb`.
         category: group of classes, for reports.
     """
 
     name: str
     rgb: tuple[int, int, int]
-    raw_ids: tuple[int, ...] = ()
+    raw_ids: tuple[int, ...] | None = None
     category: str = ""
 
 
@@ -37,12 +46,17 @@ class Label:
 class Layout:
     """One way a dataset's files are laid out, as globs relative to the root.
 
-    `{split}` stands for the split's folder and `{suffix}` for any of .png .jpg .jpeg .webp. What the stars of `images`
-    match, left to right, takes the place of the stars of `labels`: so an image names its label.
+    `{split}` stands for the split's folder, `{suffix}` for any of .png .jpg .jpeg .webp, `*` for anything within a
+    folder and `**/` for any folders. What the stars of `images` match, left to right, takes the place of the stars of
+    `labels`: so an image names its label.
+
+    Args:
+        train_ids: these label files hold train ids, whatever the table's raw ids are.
     """
 
     images: str
     labels: str
+    train_ids: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,14 +66,20 @@ class DatasetSpec:
     Args:
         name: what `--dataset` takes.
         title: how people call it.
-        layouts: tried in order; the first in which the split has images is read.
-        splits: split -> the folders it is made of.
+        layouts: tried in order; the first in which the split has labelled images is read.
+        splits: split -> what it is made of: folders, or some of the images of a folder. Fold k > 0 of a dataset with
+            several cross-validation splits is called `<split>_cv<k>`.
         coarse_split: the split with coarse labels, from which `--coarse_boost_classes` takes images; "" when none.
         unlabelled: splits without public labels; label files found there are dummies and are not read.
         ignored_raw_ids: values in the label files that become 255. The first means "ignored" in written labels.
         hint: where `--data_root` must point.
         crop_size: (height, width) of training crops when `--crop_size` is not given.
         mean, std: of RGB in [0, 1], for normalising.
+        colours: the label files hold colours; raw ids are colours as `pack` makes them.
+        parts: of a merged dataset, (folder below the root, table) pairs; each table has the same classes.
+        root: where the data is when `--data_root` is not given.
+        source: the file that describes the dataset; "" when the table stands in the code.
+        description: what `source` says, so that a checkpoint can carry it.
 
     Raises:
         ValueError: a raw id stands twice in the table, or there are no classes or more than 254.
@@ -69,7 +89,7 @@ class DatasetSpec:
     title: str
     classes: tuple[Label, ...]
     layouts: tuple[Layout, ...]
-    splits: dict[str, tuple[str, ...]]
+    splits: Mapping[str, tuple[str | Subset, ...]] = field(hash=False)
     hint: str
     unlabelled: tuple[str, ...] = ()
     ignored_raw_ids: tuple[int, ...] = (IGNORED,)
@@ -77,19 +97,42 @@ class DatasetSpec:
     coarse_split: str = ""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    colours: bool = False
+    parts: tuple[tuple[str, DatasetSpec], ...] = ()
+    root: str | None = None
+    source: str = ""
+    description: Mapping[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.classes) <= UNKNOWN:
             raise ValueError(f"{self.name}: a dataset has 1 to {UNKNOWN} classes, this table has {len(self.classes)}")
         uses = Counter([raw_id for train_id in range(len(self.classes)) for raw_id in self.raw_ids(train_id)])
         uses.update(self.ignored_raw_ids)
-        wrong = sorted(raw_id for raw_id, count in uses.items() if count > 1 or not 0 <= raw_id <= 255)
+        most = 0xFFFFFF if self.colours else 0xFFFF
+        wrong = sorted(raw_id for raw_id, count in uses.items() if count > 1 or not 0 <= raw_id <= most)
         if wrong:
-            raise ValueError(f"{self.name}: raw ids {wrong} stand twice in the table or lie outside 0 to 255")
+            what = "colours" if self.colours else "raw ids"
+            listed = ", ".join(map(self.describe, wrong))
+            raise ValueError(f"{self.name}: {what} [{listed}] stand twice in the table or lie outside 0 to "
+                             f"{self.describe(most)}")
 
     def raw_ids(self, train_id: int) -> tuple[int, ...]:
         """Returns the values that the label files use for a class."""
-        return self.classes[train_id].raw_ids or (train_id,)
+        label = self.classes[train_id]
+        if label.raw_ids is not None:
+            return label.raw_ids
+        return (pack(label.rgb),) if self.colours else (train_id,)
+
+    def describe(self, raw_id: int) -> str:
+        """Returns a raw id as people write it: a number, or (R, G, B)."""
+        return str(unpack(raw_id)) if self.colours else str(raw_id)
+
+    def ignoring(self, raw_ids: tuple[int, ...]) -> str:
+        """Returns the line of a YAML file that has these ids ignored besides those that are."""
+        every = dict.fromkeys((*self.ignored_raw_ids, *raw_ids))
+        if self.colours:
+            return f"ignored_rgbs: [{', '.join(str(list(unpack(one))) for one in every)}]"
+        return f"ignored_ids: [{', '.join(map(str, every))}]"
 
     @property
     def num_classes(self) -> int:
@@ -107,17 +150,78 @@ class DatasetSpec:
         return palette
 
     @cached_property
-    def lookup(self) -> np.ndarray:
-        """(256,) uint8: raw id -> train id, 255 for ignored ids, 254 for ids that the table does not name."""
-        lookup = np.full(256, UNKNOWN, np.uint8)
-        lookup[list(self.ignored_raw_ids)] = IGNORED
+    def table(self) -> dict[int, int]:
+        """Raw id -> train id, 255 for ignored ones, in the order of the raw ids."""
+        table = dict.fromkeys(self.ignored_raw_ids, IGNORED)
         for train_id in range(self.num_classes):
-            lookup[list(self.raw_ids(train_id))] = train_id
+            table.update(dict.fromkeys(self.raw_ids(train_id), train_id))
+        return dict(sorted(table.items()))
+
+    @cached_property
+    def lookup(self) -> np.ndarray:
+        """(N,) uint8: raw id -> train id, 255 for ignored ids, 254 for ids that the table does not name.
+
+        N is 256, or 65,536 where ids need 16 bits. Colours have no such array: see `to_train_ids`.
+        """
+        assert not self.colours
+        lookup = np.full(256 if max(self.table) < 256 else 65_536, UNKNOWN, np.uint8)
+        lookup[list(self.table)] = list(self.table.values())
         return lookup
+
+    def to_train_ids(self, raw: np.ndarray) -> np.ndarray:
+        """Maps what a label file holds onto train ids.
+
+        Args:
+            raw: (H, W) uint8 or uint16 ids; uint32 packed colours where the table has colours.
+
+        Returns:
+            (H, W) uint8: train ids, 255 for ignored ids, 254 for ids that the table does not name.
+        """
+        if self.colours:
+            known, train_ids = np.array([*self.table], np.uint32), np.array([*self.table.values()], np.uint8)
+            place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
+            return np.where(known[place] == raw, train_ids[place], np.uint8(UNKNOWN))
+        if raw.dtype == np.uint8:
+            return cv2.LUT(raw, self.lookup[:256])
+        return np.append(self.lookup, np.uint8(UNKNOWN))[np.minimum(raw, np.uint32(len(self.lookup)))]
 
     @cached_property
     def to_raw_ids(self) -> np.ndarray:
-        """(256,) uint8: train id -> raw id, for writing labels as the dataset's own tools read them."""
-        to_raw_ids = np.full(256, (*self.ignored_raw_ids, IGNORED)[0], np.uint8)
-        to_raw_ids[: self.num_classes] = [self.raw_ids(train_id)[0] for train_id in range(self.num_classes)]
-        return to_raw_ids
+        """(256,) uint8 or uint16, or (256, 3) uint8 colours: train id -> what the dataset's own label files hold."""
+        ignored = (*self.ignored_raw_ids, pack((0, 0, 0)) if self.colours else IGNORED)[0]
+        raw = np.full(256, ignored, np.uint32)
+        raw[: self.num_classes] = [(*self.raw_ids(train_id), ignored)[0] for train_id in range(self.num_classes)]
+        if self.colours:
+            return np.stack([raw >> 16, raw >> 8 & 255, raw & 255], axis=-1).astype(np.uint8)
+        return raw.astype(np.uint8 if raw.max() < 256 else np.uint16)
+
+    def holding_train_ids(self) -> DatasetSpec:
+        """Returns the table for label files that hold train ids, and 255 for what is ignored."""
+        return replace(self, classes=tuple(replace(label, raw_ids=None) for label in self.classes),
+                       ignored_raw_ids=(IGNORED,), colours=False)
+
+    def onto(self, classes: tuple[Label, ...], names: Mapping[str, str], **changes: Any) -> DatasetSpec:
+        """Returns the table that reads the same files as other classes.
+
+        Args:
+            names: class of this table -> class of `classes`; a class without entry is ignored.
+            changes: other fields of the returned table.
+        """
+        assert set(names) <= set(self.names), set(names) - set(self.names)
+        raw_ids: dict[str, list[int]] = {label.name: [] for label in classes}
+        ignored = [*self.ignored_raw_ids]
+        for train_id, label in enumerate(self.classes):
+            (raw_ids[names[label.name]] if label.name in names else ignored).extend(self.raw_ids(train_id))
+        return replace(self, classes=tuple(replace(label, raw_ids=tuple(raw_ids[label.name])) for label in classes),
+                       ignored_raw_ids=tuple(ignored), **changes)
+
+
+def pack(rgb: tuple[int, int, int]) -> int:
+    """Returns a colour as one number."""
+    red, green, blue = rgb
+    return red << 16 | green << 8 | blue
+
+
+def unpack(colour: int) -> tuple[int, int, int]:
+    """Returns the (R, G, B) of a packed colour."""
+    return colour >> 16, colour >> 8 & 255, colour & 255

@@ -65,8 +65,13 @@ class Snapshot:
         return guess
 
     @property
-    def dataset(self) -> str:
-        """The dataset that it was trained on. Raises WeightsError when the file does not say."""
+    def dataset(self) -> str | dict[str, Any]:
+        """The dataset that it was trained on: its name, or the description of one that a YAML file described.
+
+        Raises WeightsError when the file does not say.
+        """
+        if self.payload.get("description"):
+            return dict(self.payload["description"])
         if not self.payload.get("dataset"):
             raise WeightsError(f"{self.path} does not say which dataset it was trained on: name it with --dataset.")
         return str(self.payload["dataset"])

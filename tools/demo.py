@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import datasets
-from datasets.reader import IMAGE_SUFFIXES
+from datasets.finding import IMAGE_SUFFIXES
 from network import snapshot
 from network.snapshot import Snapshot
 from utils import inference, precision, visualize

@@ -28,7 +28,8 @@ def test_streets_is_read_like_cityscapes() -> None:
 
 
 def test_an_unknown_dataset_names_the_nearest() -> None:
-    with pytest.raises(datasets.DatasetError, match=r"unknown dataset 'camvit', did you mean 'camvid'\? .*cityscapes"):
+    with pytest.raises(datasets.DatasetError,
+                       match=r"unknown dataset 'camvit', did you mean 'camvid' or 'camvid_full'\? .*cityscapes"):
         datasets.spec("camvit")
 
 
@@ -37,11 +38,13 @@ def test_without_a_root_the_flag_is_named() -> None:
         datasets.build("cityscapes", None, "train")
 
 
-def test_documents_hold_every_class_with_its_colour_and_ids() -> None:
+@pytest.mark.parametrize("name", datasets.names())
+def test_documents_hold_every_class_with_its_colour_and_ids(name: str) -> None:
     text = (Path(__file__).resolve().parents[2] / "DATASETs.md").read_text(encoding="utf-8")
-    for name in datasets.names():
-        spec = datasets.spec(name)
-        rows = [f"| {train_id} | {label.name} | {', '.join(map(str, spec.raw_ids(train_id)))} | "
-                f"{', '.join(map(str, label.rgb))} |" for train_id, label in enumerate(spec.classes)]
-        assert [row for row in rows if row not in text] == []
-        assert "x".join(map(str, spec.crop_size)) in text
+    spec = datasets.spec(name)
+    rows = [f"| {train_id} | {label.name} | {', '.join(map(spec.describe, spec.raw_ids(train_id)))} | "
+            f"{', '.join(map(str, label.rgb))} |" for train_id, label in enumerate(spec.classes)]
+    assert [row for row in rows if row not in text] == []
+    assert "x".join(map(str, spec.crop_size)) in text
+    assert f"`{name}`" in text
+    assert [split for split in spec.splits if split not in text] == []

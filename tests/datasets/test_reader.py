@@ -252,13 +252,14 @@ def test_an_id_outside_the_table_is_named_with_count_and_file(write_camvid: Writ
     label[0, :5], label[1, :2] = 77, 30
     cv2.imwrite(str(root / "trainannot/train_0.png"), label)
     with pytest.raises(DatasetError, match=r"trainannot/train_0\.png holds ids that CamVid .* does not name: "
-                                           r"77 \(5 pixels\), 30 \(2 pixels\)\. .*--dataset camvid.*ignored_raw_ids"):
+                                           r"77 \(5 pixels\), 30 \(2 pixels\)\. Check that --dataset camvid .*"
+                                           r"YAML.*: ignored_ids: \[11, 255, 30, 77\]$"):
         read_damaged(root)
 
 
 @pytest.mark.parametrize(("label", "found"), [
     (np.zeros((12, 16, 3), np.uint8), r"3 channel\(s\) of 8 bits"),
-    (np.zeros((12, 16), np.uint16), r"1 channel\(s\) of 16 bits"),
+    (np.zeros((12, 16, 4), np.uint16), r"4 channel\(s\) of 16 bits"),
 ])
 def test_labels_that_are_no_id_maps_are_refused(write_camvid: WriteCamvid, label: np.ndarray, found: str) -> None:
     root = write_camvid()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets.spec import IGNORED, UNKNOWN, DatasetSpec, Label, Layout
+from datasets.spec import IGNORED, UNKNOWN, DatasetSpec, Label, Layout, pack
 
 
 def table(classes: tuple[Label, ...], ignored: tuple[int, ...] = (255,)) -> DatasetSpec:
@@ -33,7 +33,10 @@ def test_without_raw_ids_the_files_hold_train_ids() -> None:
 def test_raw_ids_survive_the_way_to_train_ids_and_back(name: str) -> None:
     spec = datasets.spec(name)
     train_ids = np.array([*range(spec.num_classes), IGNORED], np.uint8)
-    assert (spec.lookup[spec.to_raw_ids[train_ids]] == train_ids).all()
+    raw = spec.to_raw_ids[train_ids]
+    if spec.colours:
+        raw = np.array([pack(tuple(rgb)) for rgb in raw.tolist()], np.uint32)
+    assert (spec.to_train_ids(raw[None]) == train_ids).all()
 
 
 @pytest.mark.parametrize("name", datasets.names())
