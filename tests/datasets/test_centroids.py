@@ -104,7 +104,8 @@ def test_the_key_tells_labels_tiles_and_mappings_apart(write_camvid: WriteCamvid
     data = build(root)
     keys = {key_of(data, 8), key_of(data, 16)}
     cityscapes = build(root)
-    cityscapes.spec = datasets.spec("cityscapes")
+    table = datasets.spec("cityscapes")
+    cityscapes.samples = tuple(sample._replace(table=table) for sample in cityscapes.samples)
     keys.add(key_of(cityscapes, 8))
     label = root / "trainannot/train_2.png"
     os.utime(label, ns=(1, 1))
