@@ -100,7 +100,8 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         elif args.joint_edgeseg_loss and not network.gives_body_and_edge(args.arch):
             raise ValueError(f"{args.arch} gives no body and edge to train: leave out --joint_edgeseg_loss, or take "
                              "--arch decouple_resnet50")
-        loss.chosen_flags(vars(args))                       # refuses those that clash
+        loss.chosen_flags(vars(args))                       # both refuse what clashes
+        optimizer.chosen_flags(vars(args))
         if args.freeze_backbone and args.pretrained == "none" and not (args.snapshot or args.resume):
             raise ValueError("--freeze_backbone would keep random weights (--pretrained none): give --pretrained or "
                              "--snapshot, or leave it out")
@@ -207,12 +208,11 @@ class Training:
         if args.compile:
             self.model.compile()
         self.criterion.to(self.device)
+        chosen = optimizer.chosen_flags(vars(args))
         self.optimizer = optimizer.build(
-            self.net, optimizer=args.optimizer, lr=args.lr, momentum=args.momentum, weight_decay=args.weight_decay,
-            decay_norms=args.decay_norms)
+            self.net, global_batch=args.bs_mult * distributed.world_size(), **chosen["build"])
         self.schedule = optimizer.build_schedule(
-            self.optimizer, total_steps=self.total_steps, lr_schedule=args.lr_schedule, poly_exp=args.poly_exp,
-            warmup_steps=args.warmup_steps)
+            self.optimizer, total_steps=self.total_steps, steps_per_epoch=len(self.sampler), **chosen["schedule"])
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def fit(self, interrupts: Interrupts) -> None:

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.reports import curves
+from tools.reports import curves, schedules
 from utils.flags import FlagParser
 
 # the flag that asks for a report -> its module: `add_flags(kinds)`, and `run(args)`, which returns what to say
-KINDS = {"curves": curves}
+KINDS = {"curves": curves, "schedules": schedules}
 
 
 def build_parser() -> FlagParser:

@@ -63,7 +63,7 @@ def draw_curves(runs: Sequence[Path], out: Path) -> None:
             epochs, values = _points(lines, kind, name)
             axis.plot(epochs, values, color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=run.name,
                       marker="o" if kind == "validation" else None, markersize=3.5)
-        _dress(axis, title)
+        dress(axis, title)
     axes[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,8 @@ def _points(lines: Sequence[dict[str, Any]], kind: str, name: str) -> tuple[list
     return [line["epoch"] for line in chosen], [scale * line[name] for line in chosen]
 
 
-def _dress(axis: Axes, title: str) -> None:
+def dress(axis: Axes, title: str) -> None:
+    """Gives a panel over the epochs its title, grid and small print."""
     axis.set_title(title, fontsize=9, loc="left")
     axis.set_xlabel("epoch", fontsize=8)
     axis.tick_params(labelsize=8)
