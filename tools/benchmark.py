@@ -4,11 +4,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tools.benchmarks import models, train
+from tools.benchmarks import losses, models, train
 from utils.flags import Command, FlagParser
 
 BENCHMARKS = {
     "models": Command("parameters, multiply-accumulates and activations of networks", models.add_flags, models.run),
+    "losses": Command("time and memory of the criteria, beside torch's cross entropy", losses.add_flags, losses.run),
     "train": Command("images a second of training, against a plain loop", train.add_flags, train.run),
 }
 
