@@ -17,6 +17,7 @@ from network import weights
 from network.base import Backbone, SceneParser
 from network.decouple import DecoupleHead
 from network.deeplab import DeepLabV3PlusHead
+from network.deploy import deployed
 from network.dfnet import DFNetV1, DFNetV2
 from network.dfsegnet import DFSegHead
 from network.options import OPTIONS, add_option_flags, chosen_options
@@ -28,7 +29,8 @@ from network.stdc import stdc1, stdc2
 from network.timm_backbone import TimmBackbone
 from network.wide_resnet import WideResNet38
 
-__all__ = ["add_option_flags", "build", "canonical", "chosen_options", "gives_body_and_edge", "names", "weights"]
+__all__ = ["add_option_flags", "build", "canonical", "chosen_options", "deployed", "gives_body_and_edge", "names",
+           "weights"]
 
 
 @dataclass(frozen=True)

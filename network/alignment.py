@@ -1,6 +1,8 @@
 """Semantic flow: bringing a coarse feature map onto a fine grid (SFNet, arXiv 2002.10120, section 3)."""
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,10 +24,21 @@ def warp(features: Tensor, flow: Tensor, align_corners: bool = True) -> Tensor:
     height, width = flow.shape[-2:]
     dtype = torch.promote_types(flow.dtype, torch.float32)  # a half-precision grid is off by half a pixel at width 512
     flow = flow.to(dtype)
-    ys, xs = (torch.linspace(-1, 1, side, device=flow.device, dtype=dtype) for side in (height, width))
-    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)           # (H, W, 2)
+    # A tracer must see how the grid depends on the size.
+    grid = (_make_grid if torch.compiler.is_compiling() or type(flow) is not Tensor else _kept_grid)(
+        height, width, flow.device, dtype)
     offset = torch.stack([flow[:, 0] / width, flow[:, 1] / height], dim=-1)     # (N, H, W, 2)
     return F.grid_sample(features.to(dtype), grid + offset, align_corners=align_corners).to(features.dtype)
+
+
+def _make_grid(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Returns (H, W, 2), x then y: the places of a map's pixels in `grid_sample`'s unit."""
+    with torch.inference_mode(False):                       # one that is kept may serve a training step later
+        ys, xs = (torch.linspace(-1, 1, side, device=device, dtype=dtype) for side in (height, width))
+        return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
+
+
+_kept_grid = lru_cache(maxsize=16)(_make_grid)
 
 
 class Resizing(nn.Module):

@@ -12,7 +12,7 @@ import torch
 
 import datasets
 from datasets.finding import IMAGE_SUFFIXES
-from network import snapshot
+from network import deployed, snapshot
 from network.snapshot import Snapshot
 from utils import inference, precision, visualize
 from utils.flags import FlagParser
@@ -80,9 +80,8 @@ def demonstrate(args: Namespace) -> int:
     trained = Snapshot(args.snapshot, args.arch, args.weights)
     spec = datasets.spec(args.dataset or trained.dataset)
     net = trained.network(spec.name, spec.names)
-    if args.compile:
-        net.compile()
-    predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, how)
+    predictor = Predictor(deployed(net), device, chosen, spec.mean, spec.std, args.channels_last, how,
+                          compiled=args.compile)
     log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights, spec.title)
     log.info("%d pictures, %s, in %s on %s", len(pictures), how, chosen, device)
 

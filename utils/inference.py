@@ -140,14 +140,14 @@ class Inference:
 
     def labels(self, predict: Predict, images: Tensor) -> Tensor:
         """Returns the most probable classes, (N, H, W) uint8. A single view needs no softmax and no averaging."""
-        single = tuple(self.scales) == (1.0,) and not self.flip
-        scores = predict(images) if single and self._fits(images) else self.probabilities(predict, images)
+        height, width = images.shape[-2:]
+        scores = predict(images) if self.is_one_view(height, width) else self.probabilities(predict, images)
         return scores.max(dim=1).indices.to(torch.uint8)    # five times as fast as argmax on a CPU
 
-    def _fits(self, images: Tensor) -> bool:
-        """Whether the mode parses images of this size in one piece."""
-        height, width = images.shape[-2:]
-        return self.mode == "whole" or (height <= self.crop[0] and width <= self.crop[1])
+    def is_one_view(self, height: int, width: int) -> bool:
+        """Whether images of this size are parsed once, in one piece: the labels are then those of the logits."""
+        fits = self.mode == "whole" or (height <= self.crop[0] and width <= self.crop[1])
+        return fits and tuple(self.scales) == (1.0,) and not self.flip
 
     def _view(self, predict: Predict, images: Tensor) -> Tensor:
         mode = MODES[self.mode]

@@ -1,7 +1,9 @@
 """One network, ready to parse pictures: evaluation mode, precision, normalisation and inference mode in one place."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from os import environ
 
 import torch
 import torch.nn.functional as F
@@ -9,21 +11,32 @@ from torch import Tensor, nn
 
 from utils.batches import normalise
 from utils.inference import Inference
+from utils.label_map import label_map
 from utils.precision import autocast
+
+SMALLEST = 32                                               # a side below it is padded: the coarsest stride
 
 
 class Predictor:
     """Parses uint8 images with a network, which it moves to the device; each call leaves it in evaluation mode.
 
     Args:
-        net: gives `net(images, upsample=False)["main"]`, logits (N, K, h, w) at its own stride.
+        net: gives `net(images, upsample=False)["main"]`, logits (N, K, h, w) at its own stride. `network.deployed`
+            makes it faster.
         precision: "fp32", "bf16" or "fp16", of the network; logits and probabilities are float32 in any case.
         mean, std: of RGB in [0, 1], those that the network was trained with.
         inference: windows, scales and mirroring; whole images at their own size when None.
+        compiled: whether torch.compile turns the network into a program; on a CPU with its weights frozen into it, so
+            that they must not change any more. The first image of a size then takes seconds: see `warm_up`.
+        graphs: whether whole images at one scale replay a CUDA graph, captured at the first image of each shape.
+
+    Raises:
+        ValueError: `compiled` where the CPU has no C++ compiler, or `graphs` without a CUDA device.
     """
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str, mean: Sequence[float],
-                 std: Sequence[float], channels_last: bool = False, inference: Inference | None = None) -> None:
+                 std: Sequence[float], channels_last: bool = False, inference: Inference | None = None, *,
+                 compiled: bool = False, graphs: bool = False) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.to(device).to(memory_format=layout)
         self.device = device
@@ -31,33 +44,110 @@ class Predictor:
         self.mean, self.std = tuple(mean), tuple(std)
         self.channels_last = channels_last
         self.inference = inference or Inference("whole")
+        self._network = _compile(self._forward, device) if compiled else self._forward
+        if graphs and device.type != "cuda":
+            raise ValueError(f"CUDA graphs need a CUDA device, but this runs on {device.type}: leave them out.")
+        self._graphs: dict[torch.Size, _Graph] | None = {} if graphs else None
 
     def labels(self, images: Tensor) -> Tensor:
         """Parses (N, 3, H, W) uint8 RGB, on any device, into train ids (N, H, W) uint8 on the predictor's device."""
         with torch.inference_mode():
-            return self.inference.labels(self._logits, self._prepare(images))
+            height, width = images.shape[-2:]
+            prepared = self._prepare(images)
+            if self.inference.is_one_view(prepared.shape[-2], prepared.shape[-1]):
+                labels = self._graphed(prepared) if self._graphs is not None else self._one_view(prepared)
+            else:
+                labels = self.inference.labels(self._logits, prepared)
+            return labels[:, :height, :width]
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Parses (N, 3, H, W) uint8 RGB into the classes' probabilities (N, K, H, W), float32."""
         with torch.inference_mode():
-            return self.inference.probabilities(self._logits, self._prepare(images))
+            found = self.inference.probabilities(self._logits, self._prepare(images))
+            return found[..., :images.shape[-2], :images.shape[-1]]
 
     def logits(self, images: Tensor) -> Tensor:
         """Parses (N, 3, H, W) uint8 RGB, whole and at its own size, into float32 logits (N, K, H, W)."""
         with torch.inference_mode():
-            return self._logits(self._prepare(images))
+            return self._logits(self._prepare(images))[..., :images.shape[-2], :images.shape[-1]]
+
+    def warm_up(self, size: tuple[int, int], batch: int = 1) -> None:
+        """Parses two black batches of (height, width): compiling, capturing and choosing kernels is then done."""
+        for _ in range(2):
+            self.labels(torch.zeros(batch, 3, *size, dtype=torch.uint8, device=self.device))
+
+    def labels_of_normalised(self, images: Tensor) -> Tensor:
+        """Parses (N, 3, H, W) float32, normalised and on the device, whole, into train ids (N, H, W) uint8."""
+        with torch.inference_mode():
+            return self._one_view(images)
 
     def _prepare(self, images: Tensor) -> Tensor:
+        """Moves, pads up to `SMALLEST` by the last row and column, and normalises."""
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError("images must be (N, 3, height, width) uint8 RGB, "
                              f"not {tuple(images.shape)} {images.dtype}.")
-        return normalise(images.to(self.device, non_blocking=True), self.mean, self.std, self.channels_last)
+        prepared = normalise(images.to(self.device, non_blocking=True), self.mean, self.std, self.channels_last)
+        missing = [max(0, SMALLEST - side) for side in images.shape[-2:]]
+        return F.pad(prepared, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else prepared
+
+    def _one_view(self, images: Tensor) -> Tensor:
+        return label_map(self._coarse(images), (images.shape[-2], images.shape[-1]))
+
+    def _graphed(self, images: Tensor) -> Tensor:
+        assert self._graphs is not None
+        graph = self._graphs.get(images.shape)
+        if graph is None:
+            graph = self._graphs[images.shape] = _Graph(self._one_view, images)
+        return graph(images)
 
     def _logits(self, images: Tensor) -> Tensor:
+        # Resized here and not in the network: in half precision, rounding would decide between near classes.
+        return F.interpolate(self._coarse(images), size=images.shape[-2:], mode="bilinear", align_corners=True)
+
+    def _coarse(self, images: Tensor) -> Tensor:
+        """Returns float32 logits at the head's own stride."""
         self.net.eval()                                     # a training loop may have switched it in between
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)       # a batch of windows is laid out anew
+        return self._network(images)
+
+    def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
-            logits = self.net(images, upsample=False)["main"]
-        # Resized here and not in the network: in half precision, rounding would decide between near classes.
-        return F.interpolate(logits.float(), size=images.shape[-2:], mode="bilinear", align_corners=True)
+            logits: Tensor = self.net(images, upsample=False)["main"]
+        return logits.float()
+
+
+class _Graph:
+    """A function of one tensor as a CUDA graph: captured once, replayed on what is copied into its input."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor) -> None:
+        self.input = example.clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):                       # libraries choose their kernels before the capture
+            for _ in range(3):
+                function(self.input)
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.output = function(self.input)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.input.copy_(images)
+        self.graph.replay()
+        return self.output.clone()                          # the next replay writes over the output
+
+
+def _compile(forward: Callable[[Tensor], Tensor], device: torch.device) -> Callable[[Tensor], Tensor]:
+    if device.type == "cpu":
+        require_compiler("--compile")
+        return torch.compile(forward, options={"freezing": True})
+    return torch.compile(forward)
+
+
+def require_compiler(asker: str) -> None:
+    """Raises ValueError, naming who asks, where there is no C++ compiler for torch's own compiler."""
+    candidates = [environ["CXX"]] if environ.get("CXX") else ["g++", "clang++"]
+    if not any(shutil.which(each) for each in candidates):
+        raise ValueError(f"{asker} needs a C++ compiler, and there is no {' or '.join(candidates)} here: install one "
+                         "(for example: apt-get install g++), or name yours in the environment variable CXX.")

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from network import alignment
 from network.alignment import FlowAlignment, GatedDualFlowAlignment, warp
 from network.layers import resize
 
@@ -91,3 +92,14 @@ def test_without_flow_and_with_an_even_gate_both_maps_are_averaged() -> None:
     torch.nn.init.zeros_(module.flow_gate[0].weight)                    # sigmoid(0) = 1 / 2
     coarse, fine = random(1, 4, 3, 4), random(1, 4, 6, 8, seed=1)
     torch.testing.assert_close(module(coarse, fine), (resize(coarse, (6, 8)) + fine) / 2, atol=1e-6, rtol=1e-5)
+
+
+def test_the_grid_of_a_size_is_made_once_and_serves_training_after_inference() -> None:
+    alignment._kept_grid.cache_clear()
+    flow = torch.zeros(1, 2, 7, 5, requires_grad=True)
+    with torch.inference_mode():
+        first = warp(torch.ones(1, 1, 4, 4), flow)
+    warp(torch.ones(1, 1, 4, 4), flow).sum().backward()
+    assert torch.equal(first, torch.ones(1, 1, 7, 5))
+    assert flow.grad is not None
+    assert alignment._kept_grid.cache_info().hits == 1

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import network
+from utils.batches import normalise
 from utils.inference import Inference
 from utils.predictor import Predictor
 
@@ -41,6 +43,16 @@ def test_images_of_any_size_are_parsed(net: nn.Module, size: tuple[int, int]) ->
     assert (labels.shape, labels.dtype) == ((1, *size), torch.uint8)
 
 
+@pytest.mark.parametrize("size", [(40, 90), (16, 90), (5, 7)])
+def test_a_side_below_32_pixels_is_padded_with_its_last_row_or_column(net: nn.Module, size: tuple[int, int]) -> None:
+    images, predictor = pictures(*size), Predictor(net, CPU, "fp32", MEAN, STD)
+    padded = F.pad(images.float(), (0, max(0, 32 - size[1]), 0, max(0, 32 - size[0])), mode="replicate").byte()
+    for method in (predictor.labels, predictor.logits, predictor.probabilities):
+        found, expected = method(images), method(padded)[..., :size[0], :size[1]]
+        assert found.shape[-2:] == size
+        torch.testing.assert_close(found, expected)
+
+
 def test_a_network_in_training_is_switched_to_evaluation(net: nn.Module) -> None:
     predictor = Predictor(net, CPU, "fp32", MEAN, STD)
     first = predictor.logits(pictures(32, 32))
@@ -60,6 +72,54 @@ def test_bf16_gives_float32_probabilities_near_the_exact_ones(net: nn.Module) ->
 def test_sliding_windows_reach_the_network(net: nn.Module) -> None:
     images, how = pictures(40, 90), Inference("sliding", (32, 32), windows_per_batch=2)
     assert Predictor(net, CPU, "fp32", MEAN, STD, inference=how).labels(images).shape == (1, 40, 90)
+
+
+def test_a_deployed_network_parses_alike(net: nn.Module) -> None:
+    images = pictures(64, 96, 2)
+    plain, fast = (Predictor(each, CPU, "fp32", MEAN, STD, True) for each in (net, network.deployed(net)))
+    torch.testing.assert_close(fast.logits(images), plain.logits(images), atol=1e-4, rtol=1e-4)
+    assert (fast.labels(images) == plain.labels(images)).float().mean() > 0.999
+
+
+def test_normalised_images_are_taken_too(net: nn.Module) -> None:
+    predictor = Predictor(net, CPU, "fp32", MEAN, STD)
+    assert torch.equal(predictor.labels_of_normalised(normalise(pictures(64, 96), MEAN, STD)),
+                       predictor.labels(pictures(64, 96)))
+
+
+@pytest.mark.slow
+def test_a_compiled_predictor_parses_alike_at_several_sizes(net: nn.Module) -> None:
+    fast = Predictor(network.deployed(net), CPU, "fp32", MEAN, STD, True, compiled=True)
+    fast.warm_up((64, 96))
+    for size in ((64, 96), (96, 64), (70, 33)):
+        images = pictures(*size)
+        expected = Predictor(net, CPU, "fp32", MEAN, STD).logits(images)
+        torch.testing.assert_close(fast.logits(images), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_compiling_without_a_compiler_is_refused(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match=r"--compile needs a C\+\+ compiler, and there is no g\+\+ or clang\+\+ here"):
+        Predictor(net, CPU, "fp32", MEAN, STD, compiled=True)
+
+
+def test_graphs_without_a_gpu_are_refused(net: nn.Module) -> None:
+    with pytest.raises(ValueError, match="CUDA graphs need a CUDA device, but this runs on cpu"):
+        Predictor(net, CPU, "fp32", MEAN, STD, graphs=True)
+
+
+@pytest.mark.gpu
+def test_a_graph_replays_what_the_network_computes(net: nn.Module) -> None:
+    device = torch.device("cuda")
+    fast = Predictor(network.deployed(net), device, "fp32", MEAN, STD, True, graphs=True)
+    plain = Predictor(network.deployed(net), device, "fp32", MEAN, STD, True)
+    fast.warm_up((64, 96))
+    first, second = pictures(64, 96), pictures(64, 96).flip(3)
+    kept = fast.labels(first)
+    for images in (first, second, pictures(96, 64), pictures(64, 96, 2)):
+        assert (fast.labels(images) == plain.labels(images)).float().mean() > 0.999
+    assert torch.equal(kept, fast.labels(first))            # a later call leaves it alone
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(1, 3, 8, 8)])
