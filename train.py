@@ -41,7 +41,7 @@ RETIRED = {
 }
 # on --resume; anything else would be another run
 MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "checkpoint_every", "keep",
-              "data_root", "cache_dir", "dump_augmentation_images", "test_mode", "print_config"}
+              "data_root", "on_bad_sample", "cache_dir", "dump_augmentation_images", "test_mode", "print_config"}
 
 DUMPED_STEPS = 4
 
@@ -198,7 +198,8 @@ class Training:
             class_uniform_tile=args.class_uniform_tile, max_cu_epoch=args.max_cu_epoch,
             coarse_boost_classes=args.coarse_boost_classes, cache_dir=args.cache_dir, num_workers=args.num_workers)
         self.sampler = datasets.PlanSampler(self.plan, args.bs_mult, distributed.rank(), distributed.world_size())
-        self.loader = datasets.train_loader(self.train_set, self.sampler, args.num_workers)
+        self.loader = datasets.train_loader(self.train_set, self.sampler, args.num_workers,
+                                            skip_bad=args.on_bad_sample == "skip")
 
     def _build_optimisation(self, args: Namespace) -> None:
         layout = torch.channels_last if args.channels_last else torch.contiguous_format
@@ -308,6 +309,10 @@ class Training:
     def summarise(self) -> None:
         """Says where everything is and how to go on."""
         last = self.folder / "last.pth"
+        skipped = int(distributed.all_reduce_sum_(torch.tensor(self.loader.skipped.total(), device=self.device)))
+        if skipped:
+            log.warning("An image could not be used, and another took its place, %d times (--on_bad_sample skip).",
+                        skipped)
         best = f", best mIoU {100 * self.best:.2f} % in {self.folder / 'best.pth'}" if self.best is not None else ""
         log.info("Done: %d steps%s.", self.step, best)
         log.info("  weights      %s", last)

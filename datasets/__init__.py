@@ -103,6 +103,8 @@ def add_flags(parser: ArgumentParser, training: bool = True) -> None:
         group.add_argument("--val_split", default="val", help="images that are scored during training; none for none")
         group.add_argument("--cv", type=int, default=0, help="cross-validation split, of datasets that have several: "
                            "which images are train and which are val; 0 is the usual one")
+        group.add_argument("--on_bad_sample", choices=("stop", "skip"), default="stop", help="what a training image "
+                           "that went away or is damaged does: stop the run, or be reported and replaced by another")
         _add_sampling_flags(group)
     else:
         group.add_argument("--dataset", help=f"default: the snapshot's; {KNOWN}")

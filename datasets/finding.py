@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from datasets.spec import DatasetError, DatasetSpec, Layout
 from datasets.splits import Found, Subset
-from utils.flags import suggest
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SEE_DATASETS = "(see DATASETs.md)"
@@ -66,9 +65,7 @@ def list_split(spec: DatasetSpec, root: Path, split: str) -> Listing:
         FileNotFoundError: the root is missing or holds another layout.
         DatasetError: the table has no such split, or the split does not fit what is there.
     """
-    if split not in spec.splits:
-        raise DatasetError(f"{spec.title} has no split {split!r}{suggest(split, spec.splits) or '.'} "
-                           f"The splits are: {', '.join(spec.splits)}.")
+    spec.require(split)
     if not root.is_dir():
         raise FileNotFoundError(f"{spec.title}: {root} is {'not a folder' if root.exists() else 'missing'}. "
                                 f"Point --data_root at {spec.hint} {SEE_DATASETS}.")

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -21,6 +21,16 @@ class Draw:
     def rng(self) -> np.random.Generator:
         """Returns a fresh generator that depends on (seed, epoch, position): ranks and workers change nothing."""
         return np.random.default_rng((self.seed, self.epoch, self.position))
+
+    def substitutes(self, dataset_size: int) -> Iterator[Draw]:
+        """Yields, without end, what to draw here in the place of an image that cannot be used.
+
+        They depend on (seed, epoch, position) alone, as `rng` does, and have a stream of their own.
+        """
+        stream = np.random.SeedSequence((self.seed, self.epoch, self.position), spawn_key=(1,))
+        rng = np.random.default_rng(stream)
+        while True:
+            yield replace(self, index=int(rng.integers(dataset_size)), focus=None)
 
 
 class EpochPlan:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from datasets.splits import Subset
+from utils.flags import suggest
 
 IGNORED = 255           # train id of pixels that no loss and no score counts
 UNKNOWN = 254           # train id of pixels whose raw id the table does not name: the reader refuses them
@@ -116,6 +117,12 @@ class DatasetSpec:
             raise ValueError(f"{self.name}: {what} [{listed}] stand twice in the table or lie outside 0 to "
                              f"{self.describe(most)}")
 
+    def require(self, split: str) -> None:
+        """Raises DatasetError where there is no such split."""
+        if split not in self.splits:
+            raise DatasetError(f"{self.title} has no split {split!r}{suggest(split, self.splits) or '.'} "
+                               f"The splits are: {', '.join(self.splits)}.")
+
     def raw_ids(self, train_id: int) -> tuple[int, ...]:
         """Returns the values that the label files use for a class."""
         label = self.classes[train_id]
@@ -197,7 +204,7 @@ class DatasetSpec:
 
     def holding_train_ids(self) -> DatasetSpec:
         """Returns the table for label files that hold train ids, and 255 for what is ignored."""
-        return replace(self, classes=tuple(replace(label, raw_ids=None) for label in self.classes),
+        return replace(self, title=f"{self.title}, train ids", classes=tuple(replace(label, raw_ids=None) for label in self.classes),
                        ignored_raw_ids=(IGNORED,), colours=False)
 
     def onto(self, classes: tuple[Label, ...], names: Mapping[str, str], **changes: Any) -> DatasetSpec:

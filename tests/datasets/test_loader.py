@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 import datasets
+import datasets.loader
 import transforms
 from datasets.loader import default_workers
 
@@ -168,3 +170,61 @@ def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> Non
     assert (process.returncode, errors) == (130, "")
     with pytest.raises(ProcessLookupError):                 # no worker is left in the process group
         os.killpg(process.pid, 0)
+
+
+# images that go away or are damaged during a run
+
+def skipping(root: Path, num_workers: int = 0) -> tuple[datasets.PlanSampler, datasets.loader.BatchLoader]:
+    data = build(root)
+    sampler = sampler_of(data)
+    return sampler, datasets.train_loader(data, sampler, num_workers, skip_bad=True)
+
+
+def test_another_image_takes_the_place_of_a_damaged_one(write_camvid: WriteCamvid,
+                                                        caplog: pytest.LogCaptureFixture) -> None:
+    root = write_camvid(count=6)
+    sampler, loader = skipping(root)
+    before = [epoch_of(loader, sampler, epoch) for epoch in (0, 1)]
+    (root / "train/train_1.png").write_bytes(b"")
+    (root / "trainannot/train_4.png").unlink()
+    after = [epoch_of(loader, sampler, epoch) for epoch in (0, 1)]
+    for ours, theirs in zip(chain(*after), chain(*before), strict=True):
+        assert len(ours["name"]) == 2
+        for place, name in enumerate(theirs["name"]):
+            if name in ("train_1", "train_4"):
+                assert ours["name"][place] not in ("train_1", "train_4")
+            else:                                           # the others are drawn as if nothing had happened
+                assert torch.equal(ours["image"][place], theirs["image"][place])
+    assert "skipped" not in ours
+    assert sorted(loader.skipped.values())[-1] >= 2
+    assert loader.skipped.total() >= 4
+    messages = [record.message for record in caplog.records]
+    assert sum("train_1.png is truncated or damaged" in message for message in messages) == 1
+    assert sum("train_4.png cannot be read" in message for message in messages) == 1
+
+
+def test_what_takes_its_place_does_not_depend_on_workers_or_restarts(write_camvid: WriteCamvid) -> None:
+    root = write_camvid(count=6)
+    for number in (1, 3):
+        (root / f"train/train_{number}.png").write_bytes(b"")
+    alone, shared = skipping(root), skipping(root, num_workers=2)
+    for epoch in (0, 1):
+        expected = epoch_of(alone[1], alone[0], epoch)
+        assert_equal(epoch_of(shared[1], shared[0], epoch), expected)
+        assert_equal(epoch_of(alone[1], alone[0], epoch, step=1), expected[1:])
+
+
+def test_a_disk_that_went_away_stops_even_who_skips(write_camvid: WriteCamvid) -> None:
+    root = write_camvid()
+    sampler, loader = skipping(root)
+    (root / "train").rename(root / "gone")
+    with pytest.raises(datasets.DatasetError, match=r"^11 images in a row cannot be used, .*train_\d\.png cannot"):
+        epoch_of(loader, sampler, 0)
+
+
+def test_ids_that_the_table_does_not_name_are_never_skipped(write_camvid: WriteCamvid) -> None:
+    root = write_camvid()
+    sampler, loader = skipping(root)
+    cv2.imwrite(str(root / "trainannot/train_2.png"), np.full((12, 16), 77, np.uint8))
+    with pytest.raises(datasets.DatasetError, match=r"train_2\.png holds ids"):
+        epoch_of(loader, sampler, 0)
