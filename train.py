@@ -158,6 +158,9 @@ class Training:
         self.spec = datasets.spec(args.dataset)
         self.criterion = loss.build(**loss.chosen_flags(vars(args)), class_names=self.spec.names)
         state = checkpoint.newest(self.folder, network.weights.read) if args.resume else None
+        if state is not None and not datasets.same(state.get("description"), self.spec.description):
+            raise ValueError(f"{args.dataset} no longer says what it said when the run in {self.folder} began, and "
+                             "other data make another run: put it back, or start a new run with --snapshot.")
         torch.manual_seed(args.seed)
         self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss or args.aux,
                                  **network.chosen_options(vars(args)))

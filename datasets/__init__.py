@@ -11,7 +11,7 @@ from datasets.bdd100k import BDD100K
 from datasets.camvid import CAMVID, CAMVID_FULL
 from datasets.cityscapes import CITYSCAPES
 from datasets.class_uniform import ClassUniformPlan, check_sampling, plan_training
-from datasets.described import SUFFIXES, from_description, from_yaml
+from datasets.described import SUFFIXES, from_description, from_yaml, same
 from datasets.finding import Sample
 from datasets.idd import IDD, IDD26
 from datasets.joined import JoinedDataset
@@ -28,7 +28,8 @@ from utils.flags import fraction, positive_int, suggest, whole_numbers
 
 __all__ = ["IGNORED", "ClassUniformPlan", "DatasetError", "DatasetSpec", "Draw", "EpochPlan", "JoinedDataset", "Label",
            "Layout", "PlanSampler", "Sample", "SegmentationDataset", "add_flags", "build", "check_sampling",
-           "eval_loader", "fold", "names", "plan_training", "read_image", "read_label", "spec", "train_loader"]
+           "eval_loader", "fold", "names", "plan_training", "read_image", "read_label", "same", "spec",
+           "train_loader"]
 
 SPECS = {table.name: table for table in (
     STREETS, CITYSCAPES, CAMVID, CAMVID_FULL, BDD100K, IDD, IDD26, MAPILLARY, KITTI, UDS, ADE20K, PASCAL_CONTEXT,

@@ -57,6 +57,11 @@ def from_description(content: Any, source: str) -> DatasetSpec:
     return _Description(source).spec(content)
 
 
+def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Whether two descriptions, None for a dataset of the code, describe the same data, wherever they lie."""
+    return {**(one or {}), "root": None} == {**(other or {}), "root": None}
+
+
 class _Description:
     """Reads a description; every complaint names the source and the key."""
 

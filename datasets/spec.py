@@ -204,8 +204,9 @@ class DatasetSpec:
 
     def holding_train_ids(self) -> DatasetSpec:
         """Returns the table for label files that hold train ids, and 255 for what is ignored."""
-        return replace(self, title=f"{self.title}, train ids", classes=tuple(replace(label, raw_ids=None) for label in self.classes),
-                       ignored_raw_ids=(IGNORED,), colours=False)
+        classes = tuple(replace(label, raw_ids=None) for label in self.classes)
+        return replace(self, title=f"{self.title}, train ids", classes=classes, ignored_raw_ids=(IGNORED,),
+                       colours=False)
 
     def onto(self, classes: tuple[Label, ...], names: Mapping[str, str], **changes: Any) -> DatasetSpec:
         """Returns the table that reads the same files as other classes.
