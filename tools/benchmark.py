@@ -4,12 +4,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tools.benchmarks import losses, models, train
+from tools.benchmarks import losses, models, sampling, train
 from utils.flags import Command, FlagParser
 
 BENCHMARKS = {
     "models": Command("parameters, multiply-accumulates and activations of networks", models.add_flags, models.run),
     "losses": Command("time and memory of the criteria, beside torch's cross entropy", losses.add_flags, losses.run),
+    "sampling": Command("finding the points of class-uniform sampling, and what its crops show",
+                        sampling.add_flags, sampling.run),
     "train": Command("images a second of training, against a plain loop", train.add_flags, train.run),
 }
 

@@ -1,4 +1,4 @@
-"""Class centroids: on the class, nearest to its centre, in each tile of the whole map; kept, and shared by processes."""
+"""Class centroids: on the class, nearest to its centre, in each tile of the whole map; kept, shared by processes."""
 
 import os
 import signal
