@@ -92,22 +92,29 @@ class _InBands(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, width: int, per_band: PerBand, summed: bool) -> Tensor:
         ctx.save_for_backward(rows)
         ctx.width, ctx.per_band, ctx.summed = width, per_band, summed
-        widen = _widening(rows, width)
-        parts = (per_band(widen(rows[:, :, band]), band) for band in _bands(rows, width))
-        return sum(parts, start=rows.new_zeros(())) if summed else torch.cat(list(parts), dim=1)
+        with _as_it_is(rows):
+            widen = _widening(rows, width)
+            parts = [per_band(widen(rows[:, :, band]), band) for band in _bands(rows, width)]
+        return torch.stack(parts).sum(0) if summed else torch.cat(parts, dim=1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         rows, = ctx.saved_tensors
         grad_rows = torch.empty_like(rows)
-        widen = _widening(rows, ctx.width)
-        for band in _bands(rows, ctx.width):
-            part = rows[:, :, band].detach().requires_grad_()
-            with torch.enable_grad():
-                result = ctx.per_band(widen(part), band)
-            grad = grads[0] if ctx.summed else grads[0][:, band]
-            grad_rows[:, :, band], = torch.autograd.grad(result, part, grad)
+        with _as_it_is(rows):
+            widen = _widening(rows, ctx.width)
+            for band in _bands(rows, ctx.width):
+                part = rows[:, :, band].detach().requires_grad_()
+                with torch.enable_grad():
+                    result = ctx.per_band(widen(part), band)
+                grad = grads[0] if ctx.summed else grads[0][:, band]
+                grad_rows[:, :, band], = torch.autograd.grad(result, part, grad)
         return grad_rows, None, None, None
+
+
+def _as_it_is(tensor: Tensor) -> torch.autocast:
+    """Returns a context without autocast, which would turn the product that widens a band into half precision."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def _bands(rows: Tensor, width: int) -> list[slice]:

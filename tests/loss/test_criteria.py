@@ -340,3 +340,25 @@ def test_deep_supervision_equals_the_recorded_numbers(parity: Path) -> None:
     assert total.item() == pytest.approx(numbers["loss"], rel=1e-5)
     norms = [logits.grad.norm().item() for logits in outputs.values()]
     assert norms == pytest.approx([numbers["main_grad_norm"], *numbers["aux_grad_norms"]], rel=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "bonus", "void", "thresh", "min_kept"), [
+    (1.0, 0.0, 0.1, 0.7, 100), (0.5, 6.0, 0.3, 0.7, 700), (3.0, 2.0, 0.0, 0.2, 10), (1.0, 9.0, 0.95, 0.7, 500),
+    (2.0, 5.0, 0.5, 0.9, 1), (0.1, 0.0, 0.1, 0.01, 300)])
+@pytest.mark.parametrize("seed", range(2))
+def test_ohem_is_the_recorded_rule_written_with_a_sort(scale: float, bonus: float, void: float, thresh: float,
+                                                       min_kept: int, seed: int) -> None:
+    drawn, labels = case((2, 7, 24, 32), (24, 32), void, seed)
+    raised = bonus * F.one_hot(labels.where(labels != 255, 0), 7).movedim(-1, 1)
+    logits = (scale * drawn.detach() + raised).requires_grad_()
+    valid = labels != 255
+    scores = logits.detach().double().softmax(1).gather(1, labels.where(valid, 0)[:, None])[:, 0]
+    kept = valid
+    if valid.sum() >= min_kept:
+        kept = valid & (scores <= max(thresh, scores[valid].sort().values[min_kept - 1].item()))
+    expected = F.cross_entropy(logits, labels.where(kept, 255), ignore_index=255)
+    found = loss.OhemCrossEntropy(thresh, min_kept)({"main": logits}, labels)["main"]
+    gradients = [torch.autograd.grad(each, logits)[0] for each in (found, expected)]
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert gradients[0].norm().item() == pytest.approx(gradients[1].norm().item(), rel=1e-4)
+    assert ((gradients[0] != 0).any(1) == kept).all()
