@@ -41,7 +41,8 @@ RETIRED = {
 }
 # on --resume; anything else would be another run
 MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "checkpoint_every", "keep",
-              "data_root", "on_bad_sample", "cache_dir", "dump_augmentation_images", "test_mode", "print_config"}
+              "data_root", "packed", "on_bad_sample", "cache_dir", "dump_augmentation_images", "test_mode",
+              "print_config"}
 
 DUMPED_STEPS = 4
 
@@ -191,7 +192,7 @@ class Training:
         transform, self.colour = build_transform(args)
         train_split = datasets.fold(self.spec, args.train_split, args.cv)
         data = datasets.build(self.spec, args.data_root, train_split, transform,
-                              extras=self.colour and self.colour.draw)
+                              self.colour.draw if self.colour else None, args.packed)
         self.val_set = None
         if args.val_split != "none":
             val_split = datasets.fold(self.spec, args.val_split, args.cv)
@@ -250,7 +251,7 @@ class Training:
     def train_step(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """One step of the optimiser; returns the weighted terms of the loss."""
         batch = prepare(batch, self.device, self.spec.mean, self.spec.std, self.args.channels_last,
-                        self.colour and self.colour.apply)
+                        self.colour.apply if self.colour else None)
         if self.dumps:
             self._dump(batch)
         self.model.train()

@@ -18,6 +18,7 @@ from datasets.joined import JoinedDataset
 from datasets.kitti import KITTI
 from datasets.loader import default_workers, eval_loader, train_loader
 from datasets.mapillary import MAPILLARY
+from datasets.packing import Pack
 from datasets.pascal_context import PASCAL_CONTEXT, PASCAL_CONTEXT_60
 from datasets.reader import Extras, SegmentationDataset, Transform, read_image, read_label
 from datasets.sampling import Draw, EpochPlan, PlanSampler
@@ -65,18 +66,25 @@ def spec(dataset: str | Mapping[str, Any] | DatasetSpec) -> DatasetSpec:
 
 
 def build(dataset: str | Mapping[str, Any] | DatasetSpec, root: str | Path | None, split: str,
-          transform: Transform | None = None, extras: Extras | None = None) -> SegmentationDataset:
+          transform: Transform | None = None, extras: Extras | None = None,
+          packed: str | Path | None = None) -> SegmentationDataset:
     """Builds a split of a dataset; without a root, where its YAML file says that it is.
 
+    Args:
+        packed: folder of a packed copy, from which its pairs are read.
+
     Raises:
-        DatasetError: unknown dataset or split, or no root.
+        DatasetError: unknown dataset or split, no root, or a pack that is unfinished, damaged or of other data.
         FileNotFoundError: the root is missing, holds another layout, or lacks labels.
     """
     table = spec(dataset)
     root = root or table.root
     if root is None:
         raise DatasetError(f"{table.title} needs --data_root: {table.hint} (see DATASETs.md).")
-    return SegmentationDataset(table, root, split, transform, extras)
+    data = SegmentationDataset(table, root, split, transform, extras)
+    if packed is not None:
+        data.pack = Pack(packed, data)
+    return data
 
 
 def fold(dataset: DatasetSpec, split: str, number: int) -> str:
@@ -101,6 +109,8 @@ def add_flags(parser: ArgumentParser, training: bool = True) -> None:
     if training:
         group.add_argument("--dataset", default=STREETS.name, help=KNOWN)
         group.add_argument("--train_split", default="train", help="images that are trained on; trainval adds val")
+        group.add_argument("--packed", metavar="DIR", help="packed copy of the training split, made by "
+                           "tools.pack_dataset: the same samples, read several times faster")
         group.add_argument("--val_split", default="val", help="images that are scored during training; none for none")
         group.add_argument("--cv", type=int, default=0, help="cross-validation split, of datasets that have several: "
                            "which images are train and which are val; 0 is the usual one")

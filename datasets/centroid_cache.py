@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from datasets.reader import SegmentationDataset
-from datasets.spec import DatasetSpec
 
 VERSION = 1                                                 # another way to choose the points is another version
 ROW = np.dtype("<i4")
@@ -86,14 +85,10 @@ def key_of(data: SegmentationDataset, tile: int) -> str:
     """
     tables = {id(sample.table): sample.table for sample in data.samples}       # a merged data set has several
     order = {key: place for place, key in enumerate(tables)}
-    digest = hashlib.sha256(json.dumps([VERSION, tile, *map(_mapping, tables.values())]).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, tile, *(table.mapping for table in tables.values())]).encode())
     for sample in data.samples:
         assert sample.label is not None
         status = sample.label.stat()
         name = sample.label.relative_to(data.root).as_posix()
         digest.update(json.dumps([name, status.st_size, status.st_mtime_ns, order[id(sample.table)]]).encode())
     return digest.hexdigest()
-
-
-def _mapping(spec: DatasetSpec) -> tuple[bool, list[tuple[int, int]]]:
-    return spec.colours, [*spec.table.items()]

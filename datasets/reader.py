@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.finding import SEE_DATASETS, Sample, find_samples
+from datasets.packing import Pack
 from datasets.sampling import Draw
 from datasets.spec import UNKNOWN, BadSample, DatasetError, DatasetSpec
 
@@ -53,6 +54,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         self.extras = extras
         self.root = Path(root).expanduser()
         self.samples = find_samples(spec, self.root, split)
+        self.pack: Pack | None = None                       # where pairs are read from instead, once it is set
 
     @property
     def labelled(self) -> bool:
@@ -71,14 +73,17 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         if self.transform is not None:
             image, label = self.transform(image, label, draw.focus, rng)
         extras = self.extras(rng) if self.extras else {}
+        image, label = (np.require(each, requirements="W") for each in (image, label))
         return {"image": _to_tensor(image), "label": torch.from_numpy(label), "name": name, **extras}
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns an image (H, W, 3) and its label (H, W) of train ids, as they were before any transform.
+        """Returns an image (H, W, 3) and its label (H, W) of train ids, before any transform; read-only from a pack.
 
         Raises:
             DatasetError: a damaged file, two sizes, an id that the table does not name.
         """
+        if self.pack is not None:
+            return self.pack.read(index)
         sample = self.samples[index]
         image = read_image(sample.image)
         if sample.label is None:

@@ -164,6 +164,11 @@ class DatasetSpec:
             table.update(dict.fromkeys(self.raw_ids(train_id), train_id))
         return dict(sorted(table.items()))
 
+    @property
+    def mapping(self) -> tuple[bool, list[tuple[int, int]]]:
+        """All that the train ids of a label file depend on: what is kept of labels holds as long as this does."""
+        return self.colours, [*self.table.items()]
+
     @cached_property
     def lookup(self) -> np.ndarray:
         """(N,) uint8: raw id -> train id, 255 for ignored ids, 254 for ids that the table does not name.

@@ -52,7 +52,8 @@ def add_flags(parser: ArgumentParser) -> None:
                        "one that DATASETs.md names for the dataset")
     group.add_argument("--scale_min", type=float, default=0.5, help="smallest random scale")
     group.add_argument("--scale_max", type=float, default=2.0, help="largest random scale")
-    group.add_argument("--rotate", type=float, default=0.0, metavar="DEGREES", help="largest random rotation; 0 is none")
+    group.add_argument("--rotate", type=float, default=0.0, metavar="DEGREES",
+                       help="largest random rotation; 0 is none")
     add_switch(group, "--flip", default=True, help="mirror half of the images left and right")
     group.add_argument("--color_aug", type=float, default=0.25,
                        help="strength of random brightness, contrast, saturation and hue; 0 turns them off")

@@ -68,7 +68,7 @@ class RandomScaleCrop:
         return padded_image, padded_label
 
     def _turned(self, image: np.ndarray, label: np.ndarray, matrix: np.ndarray) -> Pair:
-        """Samples the crop where a (2, 3) matrix from its pixels to the source's points; reads no more than it needs."""
+        """Samples the crop by a (2, 3) matrix from its pixels to the source's; reads no more than it needs."""
         height, width = self.crop
         corners = matrix @ np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]])
         first = np.maximum(np.floor(corners.min(1)).astype(int) - 1, 0)

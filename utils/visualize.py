@@ -4,7 +4,7 @@ Pictures are (H, W, 3) uint8 RGB arrays, label maps (H, W) uint8 ids, palettes (
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -75,7 +75,7 @@ def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None)
     return canvas
 
 
-def sheet(images: Sequence[np.ndarray], labels: Sequence[np.ndarray], names: Sequence[str],
+def sheet(images: Iterable[np.ndarray], labels: Iterable[np.ndarray], names: Sequence[str],
           palette: np.ndarray) -> np.ndarray:
     """Returns each image beside its overlay, two pairs in a row, as `panels`; none is shown wider than 640 pixels."""
     titled = []

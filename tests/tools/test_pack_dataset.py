@@ -1,0 +1,245 @@
+"""Packs: the samples of the unpacked path bit for bit, going on after every stop, refusing what is not theirs."""
+
+import dataclasses
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import datasets
+import transforms
+from datasets.packing import JOURNAL, MANIFEST, PAIRS, Pack
+from tools import pack_dataset
+
+ROOT = Path(pack_dataset.__file__).parents[1]
+SIZES = [(12, 16), (20, 9), (12, 16), (31, 40), (8, 8), (12, 17)]
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """A CamVid whose images have several sizes."""
+    root, rng = tmp_path / "camvid", np.random.default_rng(0)
+    for split in ("train", "val"):
+        for folder in (split, f"{split}annot"):
+            (root / folder).mkdir(parents=True)
+        for number, size in enumerate(SIZES):
+            cv2.imwrite(str(root / split / f"{number}.png"), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+            cv2.imwrite(str(root / f"{split}annot/{number}.png"), rng.integers(0, 12, size, dtype=np.uint8))
+    return root
+
+
+def flags(root: Path, out: Path, *more: str) -> list[str]:
+    return ["--dataset", "camvid", "--data_root", str(root), "--out", str(out), "--num_workers", "0", *more]
+
+
+@pytest.fixture
+def out(camvid: Path, tmp_path: Path) -> Path:
+    assert pack_dataset.main(flags(camvid, tmp_path / "pack")) == 0
+    return tmp_path / "pack"
+
+
+def batches(root: Path, packed: Path | None, workers: int = 0, start_method: str | None = None) -> list[dict]:
+    stays, colour = transforms.for_device(transforms.train_transform((16, 24), rotate=5))
+    data = datasets.build("camvid", root, "train", stays, colour.draw, packed)
+    sampler = datasets.PlanSampler(datasets.EpochPlan(len(data), seed=5), 3)
+    return list(datasets.train_loader(data, sampler, workers, start_method))
+
+
+@pytest.mark.parametrize(("workers", "start_method"), [(0, None), (2, None), (1, "spawn"), (1, "forkserver")])
+def test_batches_from_the_pack_are_those_from_the_files(camvid: Path, out: Path, workers: int,
+                                                        start_method: str | None) -> None:
+    for ours, theirs in zip(batches(camvid, out, workers, start_method), batches(camvid, None), strict=True):
+        assert ours["name"] == theirs["name"]
+        assert all(torch.equal(ours[key], theirs[key]) for key in ("image", "label", "colour", "blur"))
+
+
+def test_pairs_from_the_pack_are_those_from_the_files_and_safe_to_write_to(camvid: Path, out: Path) -> None:
+    packed, plain = (datasets.build("camvid", camvid, "train", packed=folder) for folder in (out, None))
+    for index in range(len(SIZES)):
+        assert all((one == other).all() for one, other in zip(packed.read(index), plain.read(index), strict=True))
+        image = packed[index]["image"]
+        assert torch.equal(image, plain[index]["image"])
+        image.zero_()
+        assert torch.equal(packed[index]["image"], plain[index]["image"])
+    assert 255 in plain.read(0)[1]                          # void, as a train id
+
+
+def test_size_and_gain_are_told_beforehand(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pack_dataset.main(flags(camvid, tmp_path / "pack", "--dry_run")) == 0
+    said = capsys.readouterr().out
+    assert "6 of 6 pairs to pack: about 0.01 MB" in said and "ms from the files; from the pack" in said
+    assert not (tmp_path / "pack").exists()
+
+
+def test_a_second_run_has_nothing_to_do(camvid: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack_dataset.PairWriter, "write", lambda self, index: pytest.fail("packed again"))
+    assert pack_dataset.main(flags(camvid, out)) == 0
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, pairs: int, error: BaseException) -> None:
+    write, done = pack_dataset.PairWriter.write, []
+
+    def failing(self: pack_dataset.PairWriter, index: int) -> object:
+        if len(done) == pairs:
+            (self.out / PAIRS / f"{index:06d}.raw.part").write_bytes(b"half")
+            raise error
+        done.append(index)
+        return write(self, index)
+
+    monkeypatch.setattr(pack_dataset.PairWriter, "write", failing)
+
+
+@pytest.mark.parametrize(("error", "status", "said"), [
+    (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full at .*after 3 of 6 pairs.*goes on where it"),
+    (OSError(errno.EIO, "Input/output error"), 2, "Input/output error"),
+    (KeyboardInterrupt(), 130, "interrupted; run the same command again and it goes on"),
+], ids=["disk full", "disk broken", "interrupted"])
+def test_a_stopped_pack_is_not_used_and_goes_on(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                capfd: pytest.CaptureFixture[str], error: BaseException, status: int,
+                                                said: str) -> None:
+    out = tmp_path / "pack"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3, error)
+        assert pack_dataset.main(flags(camvid, out)) == status
+    assert re.search(said, capfd.readouterr().err)
+    with pytest.raises(datasets.DatasetError, match="is not finished: run the same"):
+        datasets.build("camvid", camvid, "train", packed=out)
+    with (out / JOURNAL).open("a") as journal:
+        journal.write('{"index": 3, "ent')                  # as a crash in the middle of a line leaves it
+    assert pack_dataset.main(flags(camvid, out)) == 0
+    assert "3 of 6 pairs to pack" in capfd.readouterr().out
+    assert sorted(path.name for path in (out / PAIRS).iterdir()) == [f"{index:06d}.raw" for index in range(6)]
+    assert pack_dataset.main(flags(camvid, out, "--verify")) == 0
+
+
+def test_a_killed_pack_goes_on(tmp_path: Path, camvid: Path) -> None:
+    rng, out = np.random.default_rng(1), tmp_path / "pack"
+    for number in range(10, 60):
+        cv2.imwrite(str(camvid / f"train/{number}.png"), rng.integers(0, 256, (300, 300, 3), dtype=np.uint8))
+        cv2.imwrite(str(camvid / f"trainannot/{number}.png"), np.zeros((300, 300), np.uint8))
+    command = [sys.executable, "-m", "tools.pack_dataset", *flags(camvid, out)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out / JOURNAL).exists() or len((out / JOURNAL).read_text().splitlines()) < 4:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / MANIFEST).exists()
+    assert pack_dataset.main(flags(camvid, out)) == 0
+    assert pack_dataset.main(flags(camvid, out, "--verify")) == 0
+
+
+def test_too_small_a_disk_is_refused_before_anything_is_written(camvid: Path, tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(pack_dataset.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    assert pack_dataset.main(flags(camvid, tmp_path / "pack")) == 2
+    assert "free and the pack needs about" in capsys.readouterr().err
+    assert not (tmp_path / "pack").exists()
+
+
+def cut_pair(camvid: Path, out: Path) -> None:
+    path = out / PAIRS / "000002.raw"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def lose_pair(camvid: Path, out: Path) -> None:
+    (out / PAIRS / "000004.raw").unlink()
+
+
+def touch_image(camvid: Path, out: Path) -> None:
+    path = camvid / "train/2.png"
+    before = path.stat()
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+
+
+def add_image(camvid: Path, out: Path) -> None:
+    for folder, channels in (("train", 3), ("trainannot", 1)):
+        cv2.imwrite(str(camvid / folder / "9.png"), np.zeros((8, 8, channels), np.uint8))
+
+
+def rename_image(camvid: Path, out: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (camvid / folder / "5.png").rename(camvid / folder / "7.png")
+
+
+@pytest.mark.parametrize(("spoil", "said"), [
+    (cut_pair, r"000002\.raw is truncated or damaged \(767 of 768 bytes\)"),
+    (lose_pair, r"000004\.raw is truncated or damaged \(0 of 256 bytes\)"),
+    (touch_image, r"other files than those of CamVid .*\(1 of 6 pairs; .*train/2\.png was changed"),
+    (add_image, "belongs to other files .*6 pairs then, 7 now"),
+    (rename_image, r"for example train/5\.png then, train/7\.png now"),
+])
+def test_a_pack_that_does_not_fit_is_refused_and_mended_by_packing_again(
+        camvid: Path, out: Path, spoil: Callable[[Path, Path], None], said: str,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    spoil(camvid, out)
+    with pytest.raises(datasets.DatasetError, match=said):
+        datasets.build("camvid", camvid, "train", packed=out)
+    assert pack_dataset.main(flags(camvid, out)) == 0
+    assert "1 of " in capsys.readouterr().out.splitlines()[-2]
+    assert len(datasets.build("camvid", camvid, "train", packed=out).pack.entries) >= 6
+
+
+def test_a_changed_byte_is_found_by_verifying(camvid: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = out / PAIRS / "000001.raw"
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    assert pack_dataset.main(flags(camvid, out, "--verify")) == 1
+    assert "000001.raw is truncated or damaged (its checksum differs)" in capsys.readouterr().out
+
+
+def test_a_file_that_is_cut_during_a_run_is_an_error(camvid: Path, out: Path) -> None:
+    data = datasets.build("camvid", camvid, "train", packed=out)
+    cut_pair(camvid, out)
+    with pytest.raises(datasets.DatasetError, match=r"000002\.raw is truncated"):
+        data.read(2)
+    lose_pair(camvid, out)
+    with pytest.raises(datasets.DatasetError, match=r"000004\.raw is truncated or damaged \(.*No such file"):
+        data.read(4)
+
+
+def test_the_pack_of_another_split_or_table_is_refused(camvid: Path, out: Path) -> None:
+    with pytest.raises(datasets.DatasetError, match="belongs to other data: split train instead of val"):
+        datasets.build("camvid", camvid, "val", packed=out)
+    assert pack_dataset.main(flags(camvid, out, "--split", "val")) == 2
+    data = datasets.build("camvid", camvid, "train")
+    table = dataclasses.replace(data.spec, ignored_raw_ids=(11,))
+    data.samples = tuple(sample._replace(table=table) for sample in data.samples)
+    with pytest.raises(datasets.DatasetError, match=r"6 of 6 pairs; for example the ids of trainannot/0\.png became"):
+        Pack(out, data)
+
+
+@pytest.mark.parametrize(("spoil", "said"), [
+    (lambda text: text[: len(text) // 2], r"pack\.json is truncated or damaged"),
+    (lambda text: text.replace('"height": 12', '"height": 13', 1), r"pack\.json is damaged \(its checksum differs\)"),
+    (lambda text: "[]", r"pack\.json is truncated or damaged"),
+])
+def test_a_damaged_manifest_is_refused(camvid: Path, out: Path, spoil: Callable[[str], str], said: str) -> None:
+    (out / MANIFEST).write_text(spoil((out / MANIFEST).read_text()))
+    with pytest.raises(datasets.DatasetError, match=said):
+        datasets.build("camvid", camvid, "train", packed=out)
+
+
+def test_a_folder_that_is_no_pack_is_refused(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(datasets.DatasetError, match=r"absent holds no pack\.json: make it with: python -m"):
+        datasets.build("camvid", camvid, "train", packed=tmp_path / "absent")
+    assert pack_dataset.main(flags(camvid, camvid)) == 2
+    assert "holds something else than a pack" in capsys.readouterr().err
+
+
+def test_a_damaged_image_stops_packing_with_its_own_words(camvid: Path, tmp_path: Path,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    (camvid / "train/5.png").write_bytes(b"")
+    assert pack_dataset.main([*flags(camvid, tmp_path / "pack"), "--num_workers", "2"]) == 2
+    assert "5.png is truncated or damaged" in capsys.readouterr().err
