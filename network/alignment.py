@@ -1,6 +1,8 @@
 """Semantic flow: bringing a coarse feature map onto a fine grid (SFNet, arXiv 2002.10120, section 3)."""
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -98,3 +100,27 @@ class GatedDualFlowAlignment(FlowAlignment):
                  raised.amax(1, keepdim=True), fine.amax(1, keepdim=True)]
         gate = self.flow_gate(torch.cat(views, dim=1))      # (N, 1, H, W)
         return gate * warp(coarse, flow_coarse) + (1 - gate) * warp(fine, flow_fine)
+
+
+@contextmanager
+def recorded_flows(net: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Gives a dict that each forward pass fills: name of a flow alignment -> its semantic flow (N, 2 or 4, H, W).
+
+    Float32, in `warp`'s unit; four maps are the coarse map's x and y, then the fine one's. Empty for a network without
+    flow alignment. A compiled network runs eagerly meanwhile, because hooks are not seen by compiled code.
+    """
+    flows: dict[str, Tensor] = {}
+
+    def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def record(module: nn.Module, inputs: tuple[Tensor, ...], flow: Tensor) -> None:
+            flows[name] = flow.detach().float()
+        return record
+
+    hooks = [module.flow_make.register_forward_hook(recorder(name)) for name, module in net.named_modules()
+             if isinstance(module, FlowAlignment)]
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield flows
+    finally:
+        for hook in hooks:
+            hook.remove()

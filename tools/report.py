@@ -1,15 +1,15 @@
-"""Shows what runs logged and evaluations found: `python -m tools.report --curves logs/A logs/B --out curves.png`."""
+"""Shows what runs logged and evaluations found: `python -m tools.report logs/NAME` writes a page to look at."""
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.reports import curves, schedules
+from tools.reports import comparison, curves, evaluation, schedules
 from utils.flags import FlagParser
 
 # the flag that asks for a report -> its module: `add_flags(kinds)`, and `run(args)`, which returns what to say
-KINDS = {"curves": curves, "schedules": schedules}
+KINDS = {"folder": evaluation, "compare": comparison, "curves": curves, "schedules": schedules}
 
 
 def build_parser() -> FlagParser:
@@ -17,6 +17,7 @@ def build_parser() -> FlagParser:
     kinds = parser.add_mutually_exclusive_group(required=True)
     for kind in KINDS.values():
         kind.add_flags(kinds)
+    evaluation.add_options(parser)
     parser.add_argument("--out", type=Path, help="file to write, in place of the usual one")
     return parser
 

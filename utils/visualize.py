@@ -54,6 +54,27 @@ def error_map(image: np.ndarray, predictions: np.ndarray, truth: np.ndarray) -> 
     return np.where((truth == IGNORED)[..., None], grey // 3, picture)
 
 
+def flow_colours(flow: np.ndarray, reach: float) -> np.ndarray:
+    """Returns (H, W, 3): the hue tells where a vector points, the strength of the colour how far; white is no motion.
+
+    The coding of optical flow: Baker et al., "A Database and Evaluation Methodology for Optical Flow", IJCV 2011.
+
+    Args:
+        flow: (2, H, W), x to the right, then y downwards.
+        reach: length at which the colour is full, above 0.
+    """
+    degrees = np.degrees(np.arctan2(flow[1], flow[0])) % 360
+    strength = np.clip(np.hypot(flow[0], flow[1]) / reach, 0, 1)
+    hsv = np.stack([degrees, strength, np.ones_like(degrees)], axis=-1).astype(np.float32)
+    return (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255).round().astype(np.uint8)
+
+
+def colour_wheel(side: int) -> np.ndarray:
+    """Returns the (side, side, 3) legend of `flow_colours`: each point's colour is that of the vector to it."""
+    xs = np.linspace(-1, 1, side)
+    return flow_colours(np.stack(np.meshgrid(xs, xs)), 1.0)
+
+
 def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None) -> np.ndarray:
     """Returns pictures of one size in a grid, row by row, each under its title.
 

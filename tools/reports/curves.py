@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from utils.report.charts import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,25 +27,6 @@ def run(args: argparse.Namespace) -> str:
     out = args.out or Path("curves.png")
     draw_curves(args.curves, out)
     return f"curves of {len(args.curves)} run(s) in {out}"
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Returns the objects of a run's metrics.jsonl.
-
-    Raises:
-        FileNotFoundError: the folder holds none.
-        ValueError: a line is no JSON; the message names it.
-    """
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        raise FileNotFoundError(f"{run} holds no metrics.jsonl: give the folder of a run, such as logs/NAME")
-    found = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number} is no JSON ({error}): remove the line") from error
-    return found
 
 
 def draw_curves(runs: Sequence[Path], out: Path) -> None:

@@ -1,0 +1,217 @@
+"""The images of a report: which ones, what a network sees in them, and the layers that the page lays over each."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from utils import visualize
+from utils.predictor import Predictor
+from utils.progress import track
+from utils.report import pictures, results
+from utils.report.results import Results
+
+WIDTHS = (1024, 768, 512, 384, 256)                         # tried in turn until an image's layers fit into its share
+BYTES = 340_000                                             # an image's share: 50 of them stay under 20 MB
+THUMBNAIL = 300
+FLOW_WIDTH = 256                                            # smaller flow fields are enlarged, which keeps them smooth
+UNITS_PER_CELL = 2                                          # of `network.alignment.warp`
+
+# net -> context in which each forward pass fills a dict: name -> flow (N, 2 or 4, H, W)
+RecordFlows = Callable[[nn.Module], AbstractContextManager[dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network together with what its evaluation found."""
+
+    results: Results
+    predictor: Predictor
+    record_flows: RecordFlows
+
+    def labels(self, image: np.ndarray) -> np.ndarray:
+        """Parses an (H, W, 3) image as the evaluation did into train ids (H, W)."""
+        return self.predictor.labels(_batch(image))[0].cpu().numpy()
+
+    def flows(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the semantic flows (2 or 4, h, w) by which the network parses the whole (H, W, 3) image at once."""
+        with self.record_flows(self.predictor.net) as flows:
+            self.predictor.logits(_batch(image))
+        return {name: flow[0].cpu().numpy() for name, flow in flows.items()}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A flow field to look at: which one it is, its colours (h, w, 3), and what they mean."""
+
+    title: str
+    colours: np.ndarray
+    note: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An image of the gallery: its place in `Results.names`, and the group that it stands for."""
+
+    index: int
+    group: str
+
+
+def choose(ranking: np.ndarray, count: int, groups: tuple[str, str, str], seed: int = 0) -> list[Choice]:
+    """Picks images from both ends of a ranking, 2 of 5 from the low end, 3 of 10 from the high one, others at random.
+
+    Args:
+        ranking: (M,), one value an image; images without one (NaN) are not picked.
+        groups: names of the low end, the high end and the rest.
+
+    Returns:
+        at most `count` different images, the lowest first, then the highest, then the others in their own order.
+    """
+    order = np.argsort(ranking, kind="stable")[:int((~np.isnan(ranking)).sum())]
+    count = min(count, len(order))
+    low = round(0.4 * count)
+    high = min(round(0.3 * count), count - low)
+    middle = order[low:len(order) - high]
+    others = np.sort(np.random.default_rng(seed).choice(middle, count - low - high, replace=False))
+    picked = ((order[:low], groups[0]), (order[len(order) - high:][::-1], groups[1]), (others, groups[2]))
+    return [Choice(int(index), group) for indices, group in picked for index in indices]
+
+
+def single(model: Model, data: Any, choices: Sequence[Choice]) -> Iterator[dict[str, Any]]:
+    """Yields what the page shows of each chosen image: image, truth, prediction, errors and flow fields.
+
+    Args:
+        data: `data[i]` is a dict of `image` (3, H, W) uint8 and `label` (H, W); `data.samples[i].name` names it.
+
+    Raises:
+        ValueError: the data holds other images than were scored.
+    """
+    palette = data.spec.palette
+    for choice, image, truth in _read(model.results, data, choices):
+        labels = model.labels(image)
+        fields = flow_fields(model.flows(image), image.shape[1])
+        yield {**_described(choice, image, model),
+               "layers": _within_share(partial(_single_layers, image, truth, labels, fields, palette)),
+               "flows": [{"title": field.title, "note": field.note} for field in fields],
+               "thumbnail": _thumbnail(visualize.overlay(image, labels, palette, 0.6))}
+
+
+def paired(a: Model, b: Model, data: Any, choices: Sequence[Choice]) -> Iterator[dict[str, Any]]:
+    """Yields what the page shows of each chosen image: image, truth, both predictions and where they disagree.
+
+    The two models' results hold the same images in the same order. Args and Raises: see `single`.
+    """
+    for choice, image, truth in _read(a.results, data, choices):
+        ours, theirs = a.labels(image), b.labels(image)
+        apart = pictures.DISAGREEMENT_COLOURS[pictures.disagreement(ours, theirs, truth)]
+        yield {**_described(choice, image, a, b),
+               "layers": _within_share(partial(_paired_layers, image, truth, ours, theirs, data.spec.palette)),
+               "flows": [], "thumbnail": _thumbnail(_laid_over(image, apart))}
+
+
+def _single_layers(image: np.ndarray, truth: np.ndarray, labels: np.ndarray, fields: Sequence[Field],
+                   palette: np.ndarray, width: int) -> dict[str, str]:
+    truth, labels = pictures.shrink(truth, width), pictures.shrink(labels, width)
+    colours = pictures.label_colours(palette)
+    return {"image": pictures.jpeg(pictures.shrink(image, width)),
+            "truth": pictures.palette_png(truth, colours), "prediction": pictures.palette_png(labels, colours),
+            "errors": pictures.palette_png(pictures.errors(labels, truth), pictures.ERROR_COLOURS),
+            **{f"flow{i}": pictures.jpeg(pictures.shrink(field.colours, width), 90) for i, field in enumerate(fields)}}
+
+
+def _paired_layers(image: np.ndarray, truth: np.ndarray, ours: np.ndarray, theirs: np.ndarray, palette: np.ndarray,
+                   width: int) -> dict[str, str]:
+    truth, ours, theirs = (pictures.shrink(ids, width) for ids in (truth, ours, theirs))
+    colours = pictures.label_colours(palette)
+    apart = pictures.disagreement(ours, theirs, truth)
+    return {"image": pictures.jpeg(pictures.shrink(image, width)),
+            **{name: pictures.palette_png(ids, colours) for name, ids in (("truth", truth), ("a", ours), ("b", theirs))},
+            "disagreement": pictures.palette_png(apart, pictures.DISAGREEMENT_COLOURS)}
+
+
+def flow_fields(flows: dict[str, np.ndarray], width: int) -> list[Field]:
+    """Returns each flow (2 or 4, h, w) of a network in colours, as far as the longest hundredth of its vectors.
+
+    Args:
+        width: of the image in pixels.
+    """
+    fields: list[Field] = []
+    for flow in flows.values():
+        moved = ("",) if len(flow) == 2 else (" of the coarse map", " of the fine map")
+        for part, of in zip(np.split(flow, len(moved)), moved, strict=True):
+            stride = width / part.shape[2]
+            reach = max(1e-6, float(np.quantile(np.hypot(*part), 0.99)))
+            pixels = reach / UNITS_PER_CELL * stride
+            fields.append(Field(f"Flow {len(fields) + 1}, stride {stride:.0f}", visualize.flow_colours(_smooth(part), reach),
+                                f"Semantic flow{of} onto the grid of stride {stride:.0f} ({part.shape[1]} × "
+                                f"{part.shape[2]}); the rim of the wheel is {pixels:.1f} pixels of the image."))
+    return fields
+
+
+def _smooth(flow: np.ndarray) -> np.ndarray:
+    """Enlarges a small flow (2, h, w), whose colours would otherwise be few blocks."""
+    factor = FLOW_WIDTH / flow.shape[2]
+    if factor <= 1:
+        return flow
+    enlarged = cv2.resize(flow.transpose(1, 2, 0), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    return enlarged.transpose(2, 0, 1)
+
+
+def _read(found: Results, data: Any, choices: Sequence[Choice]) -> Iterator[tuple[Choice, np.ndarray, np.ndarray]]:
+    """Yields each choice with its image (H, W, 3) and truth (H, W)."""
+    places = {sample.name: place for place, sample in enumerate(data.samples)}
+    for choice in track(choices, len(choices), "pictures of the report"):
+        name = found.names[choice.index]
+        if name not in places:
+            raise ValueError(f"{found.folder} scored an image {name}, which the data does not hold "
+                             f"({len(places)} images, such as {next(iter(places), 'none')}): name the folder that was "
+                             "scored with --data_root, or score again with eval.py")
+        sample = data[places[name]]
+        yield choice, sample["image"].permute(1, 2, 0).contiguous().numpy(), sample["label"].numpy()
+
+
+def _described(choice: Choice, image: np.ndarray, *models: Model) -> dict[str, Any]:
+    """Returns the name, size and numbers of an image; scores are lists of one number a model."""
+    counts = [model.results.matrices[choice.index] for model in models]
+    per_class = [results.iou(matrix) for matrix in counts]
+    return {
+        "name": models[0].results.names[choice.index], "group": choice.group, "size": image.shape[:2],
+        "mIoU": [_number(float(results.mean(ious))) for ious in per_class],
+        "accuracy": [_number(float(results.accuracy(matrix))) for matrix in counts],
+        "iou": [[_number(value) for value in ious.tolist()] for ious in per_class],
+        "share": [round(float(value), 6) for value in counts[0].sum(1) / max(1, counts[0].sum())],
+    }
+
+
+def _within_share(layers: Callable[[int], dict[str, str]]) -> dict[str, str]:
+    """Returns the layers at the greatest width at which together they keep within an image's share of the page."""
+    for width in WIDTHS:
+        made = layers(width)
+        if sum(map(len, made.values())) <= BYTES:
+            break
+    return made
+
+
+def _thumbnail(picture: np.ndarray) -> str:
+    return pictures.jpeg(pictures.shrink(picture, THUMBNAIL), 76)
+
+
+def _laid_over(image: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Returns the image under a layer of RGBA colours (H, W, 4)."""
+    alpha = colours[..., 3:] / 255
+    return (image * (1 - alpha) + colours[..., :3] * alpha).astype(np.uint8)
+
+
+def _batch(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 5)
