@@ -14,13 +14,16 @@ import torch
 
 import datasets
 from network import snapshot
+from network.alignment import recorded_flows
 from network.snapshot import Snapshot
 from utils import boundary, checkpoint, distributed, inference, precision, scoreboard, scoring, visualize
 from utils.flags import FlagParser, add_switch, positive_int
 from utils.interrupts import Interrupted, Interrupts
 from utils.logs import start_logging
 from utils.predictor import Predictor
-from utils.records import Record, Records
+from utils.records import RESULT, Record, Records
+from utils.report import page, results
+from utils.report.gallery import Model
 
 log = logging.getLogger("eval")
 
@@ -43,6 +46,8 @@ def build_parser() -> FlagParser:
     scoreboard.add_flags(output)
     add_switch(output, "--dump_images", default=False, help="write colour masks, overlays, label ids and panels; "
                "of a split without labels also a zip file for its benchmark's server")
+    add_switch(output, "--report", default=False, help="write a page that shows scores and images, report/index.html "
+               "in the run's folder (needs: pip install '.[report]')")
     output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
                         help="where everything is written (default: eval_DATASET_SPLIT beside the snapshot)")
     return parser
@@ -141,7 +146,13 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     if not distributed.is_main():
         return True
     log.info("%d images in %.1f s, %.2f images/s", len(missing), seconds, len(missing) / seconds)
-    return report(records, data, args, chosen, device)
+    expected = report(records, data, args, chosen, device)
+    if args.report and (folder / RESULT).is_file():         # all shares are done
+        found = results.read(folder)
+        out = found.report_folder / "index.html"
+        page.write(out, Model(found, predictor, recorded_flows), data)
+        log.info("report in %s", out)
+    return expected
 
 
 def refuse_clashes(args: Namespace, data: datasets.SegmentationDataset) -> None:
@@ -153,6 +164,10 @@ def refuse_clashes(args: Namespace, data: datasets.SegmentationDataset) -> None:
         raise ValueError("--expect needs all images: give it to `python -m tools.merge` when every share is done.")
     if args.expect is not None and not data.labelled:
         raise ValueError(f"--expect: {data.spec.title} {data.split} has no labels, so there is nothing to score.")
+    if args.report:
+        page.read_template()                                # says what is not installed before any work is done
+        if not data.labelled:
+            raise ValueError(f"--report: {data.spec.title} {data.split} has no labels, so there is nothing to report.")
 
 
 def report(records: Records, data: datasets.SegmentationDataset, args: Namespace, chosen: str,

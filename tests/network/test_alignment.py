@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from network import alignment
-from network.alignment import FlowAlignment, GatedDualFlowAlignment, warp
+from network.alignment import FlowAlignment, GatedDualFlowAlignment, recorded_flows, warp
 from network.layers import resize
 
 
@@ -103,3 +103,30 @@ def test_the_grid_of_a_size_is_made_once_and_serves_training_after_inference() -
     assert torch.equal(first, torch.ones(1, 1, 7, 5))
     assert flow.grad is not None
     assert alignment._kept_grid.cache_info().hits == 1
+
+
+class TwoAlignments(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.align = nn.ModuleList([FlowAlignment(4, 2), GatedDualFlowAlignment(4, 2)])
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        return self.align[1](self.align[0](coarse, fine), fine)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_flows_are_recorded_by_name_and_only_inside(compiled: bool) -> None:
+    net, coarse, fine = TwoAlignments(), random(1, 4, 3, 4), random(1, 4, 6, 8)
+    if compiled:
+        net.compile(backend="eager")
+    with recorded_flows(net) as flows:
+        out = net(coarse, fine)
+    assert {name: tuple(flow.shape) for name, flow in flows.items()} == {
+        "align.0": (1, 2, 6, 8), "align.1": (1, 4, 6, 8)}
+    torch.testing.assert_close(flows["align.0"], net.align[0].flow(coarse, fine))
+    kept = flows["align.0"]
+    torch.testing.assert_close(net(-coarse, fine).shape, out.shape)
+    assert flows["align.0"] is kept
+    with recorded_flows(nn.Conv2d(1, 1, 1)) as none:
+        pass
+    assert none == {}

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import pytest
+import torch
 
 from tools import report
 from tools.reports import curves
+from utils.report import page, results
+
+IMAGES = 12                                                 # of the fixture `scored`
 
 
 def write(run: Path, lines: list[dict]) -> Path:
@@ -44,3 +52,84 @@ def test_runs_without_readable_metrics_are_refused(tmp_path: Path, text: str | N
         (tmp_path / "metrics.jsonl").write_text(text)
     assert report.main(["--curves", str(tmp_path), "--out", str(tmp_path / "x.png")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_eval_leaves_a_page_that_needs_nothing_else(scored: Any) -> None:
+    text = scored.single.read_text()
+    assert re.findall(r"""(?:src|href)=["']?(?!data:|#)([^"'> ]+)""", text) == []
+    assert "sfnet_dfnetv1 on CamVid" in text
+    assert text.count('class="card"') == IMAGES
+    assert text.count('"flow1"') == IMAGES                  # two flow alignments
+    assert text.count("<svg") == 3
+
+
+def test_the_page_can_be_made_again_smaller_and_elsewhere(scored: Any, tmp_path: Path,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "page.html"
+    assert report.main([str(scored.a / "eval_camvid_val"), "--images", "3", "--out", str(out)]) == 0
+    assert f"in {out}" in capsys.readouterr().out
+    text, scores = out.read_text(), json.loads((scored.a / "eval_camvid_val/scores.json").read_text())
+    assert text.count('class="card"') == 3
+    assert f"{100 * scores['mIoU']:.2f}" in text
+    for bound in scores["mIoU_interval"]:
+        assert f"{100 * bound:.1f}" in text
+
+
+def test_a_moved_run_and_moved_data_are_found(scored: Any, tmp_path: Path,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "moved"
+    shutil.copytree(scored.a, run)
+    scores = json.loads((run / "eval_camvid_val/scores.json").read_text())
+    scores["settings"] |= {"snapshot": "gone.pth", "data_root": "gone"}
+    (run / "eval_camvid_val/scores.json").write_text(json.dumps(scores))
+    assert report.main([str(run), "--images", "1"]) == 2
+    assert "are gone, and the page shows some of them: name their folder with --data_root" in capsys.readouterr().err
+    assert report.main([str(run), "--images", "1", "--data_root", str(scored.root)]) == 0
+    torch.save({**torch.load(run / "last.pth"), "step": 7}, run / "last.pth")
+    assert report.main([str(run), "--images", "1", "--data_root", str(scored.root)]) == 2
+    assert "score the snapshot again" in capsys.readouterr().err
+
+
+def test_images_that_the_data_does_not_hold_are_named(scored: Any, tmp_path: Path,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("val", "valannot"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(scored.root / folder / "frame00.png", tmp_path / folder / "other.png")
+    assert report.main([str(scored.a), "--data_root", str(tmp_path)]) == 2
+    assert re.search(r"scored an image frame\d\d, which the data does not hold", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"classes": "x"}, "only models of the same classes of one dataset can be compared"),
+    ({"names": "y"}, "have no image in common")])
+def test_models_that_cannot_be_compared_are_refused(scored: Any, tmp_path: Path, change: dict[str, str],
+                                                    message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "b"
+    shutil.copytree(scored.b, other)
+    folder = other / "eval_camvid_val"
+    with np.load(folder / "per_image.npz") as kept:
+        arrays = dict(kept)
+    for name, prefix in change.items():
+        arrays[name] = np.char.add(prefix, arrays[name])
+    np.savez(folder / "per_image.npz", **arrays)
+    scores = json.loads((folder / "scores.json").read_text())
+    scores["per_class_IoU"] = dict(zip(arrays["classes"].tolist(), scores["per_class_IoU"].values(), strict=True))
+    (folder / "scores.json").write_text(json.dumps(scores))
+    with pytest.raises(ValueError, match=message):
+        page.aligned(results.read(results.find(scored.a)), results.read(folder))
+    if "names" in change:
+        assert report.main(["--compare", str(scored.a), str(other)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_comparison_is_about_the_common_images_in_one_order(scored: Any) -> None:
+    ours, theirs = (results.read(results.find(run)) for run in (scored.a, scored.b))
+    a, b = page.aligned(ours.only([4, 2, 9]), theirs)
+    assert a.names == b.names == tuple(ours.names[place] for place in (4, 2, 9))
+    assert (b.matrices == theirs.matrices[[4, 2, 9]]).all()
+    assert (a.matrices.sum(2) == b.matrices.sum(2)).all()
+
+
+def test_a_folder_that_holds_no_evaluation_is_refused(scored: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(scored.root)]) == 2
+    assert "run eval.py on the snapshot first" in capsys.readouterr().err

@@ -87,3 +87,20 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(OSError, match="taken"):
         visualize.write(tmp_path / "taken" / "image.png", scene()[0])
+
+
+def test_the_hue_of_a_flow_is_its_direction_and_the_strength_its_length() -> None:
+    flow = np.zeros((2, 1, 5), np.float32)
+    flow[0] = [[2, -2, 0, 0, 1]]
+    flow[1] = [[0, 0, 2, 0, 0]]
+    right, left, down, still, half = visualize.flow_colours(flow, 2.0)[0].tolist()
+    assert (right, left, still) == ([255, 0, 0], [0, 255, 255], [255, 255, 255])
+    assert half == [255, 128, 128]
+    assert down[1] == 255 and down[2] == 0                  # 90 degrees: between yellow and green
+
+
+def test_the_wheel_holds_each_direction_where_it_points() -> None:
+    wheel = visualize.colour_wheel(101)
+    assert (wheel[50, 50] == 255).all()
+    assert wheel[50, 100].tolist() == [255, 0, 0] and wheel[50, 0].tolist() == [0, 255, 255]
+    assert (wheel[100, 50] == visualize.flow_colours(np.array([[[0.0]], [[1.0]]]), 1.0)[0, 0]).all()

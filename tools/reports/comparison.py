@@ -15,7 +15,7 @@ def add_flags(kinds: argparse._ActionsContainer) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
-    """Writes the page of `--compare`, and says where. Raises ValueError, OSError or ImportError."""
+    """Writes the page of `--compare`, and says where. Raises ValueError or OSError."""
     a, b = (results.read(results.find(folder)) for folder in args.compare)
     data = load_data(a, args.data_root)
     out = args.out or a.report_folder / f"against_{b.title}.html"

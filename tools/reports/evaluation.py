@@ -8,8 +8,10 @@ from typing import Any
 import datasets
 from network.alignment import recorded_flows
 from network.snapshot import Snapshot
-from utils import inference, precision
+from utils import precision
+from utils.checkpoint import sha256
 from utils.flags import positive_int
+from utils.inference import Inference
 from utils.predictor import Predictor
 from utils.report import page, results
 from utils.report.gallery import Model
@@ -30,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> str:
-    """Writes the page of `folder`, and says where. Raises ValueError, OSError or ImportError."""
+    """Writes the page of `folder`, and says where. Raises ValueError or OSError."""
     found = results.read(results.find(args.folder))
     data = load_data(found, args.data_root)
     out = args.out or found.report_folder / "index.html"
@@ -60,15 +62,32 @@ def load(found: Results, data: datasets.SegmentationDataset) -> Model:
     """Returns the network that was scored, ready to parse images as it did then.
 
     Raises:
-        FileNotFoundError: the snapshot is gone.
+        FileNotFoundError: the snapshot is gone, or another one now.
         ValueError: it holds another network or other classes.
     """
     settings: dict[str, Any] = found.settings
     device = precision.default_device()
-    trained = Snapshot(settings["snapshot"], found.scores["arch"], settings.get("weights", "auto"))
+    trained = Snapshot(find_snapshot(found), found.scores["arch"], settings.get("weights", "auto"))
     chosen = precision.resolve_precision(settings.get("precision", "auto"), device)
-    how = inference.from_args(argparse.Namespace(**{
-        **settings, "crop_size": tuple(settings["crop_size"]), "scales": tuple(settings["scales"])}))
+    how = Inference(settings["inference_mode"], tuple(settings.get("crop_size", Inference.crop)),
+                    settings.get("sliding_overlap", Inference.overlap), scales=tuple(settings["scales"]),
+                    flip=settings["flip"])
     net = trained.network(data.spec.name, data.spec.names)
     predictor = Predictor(net, device, chosen, data.spec.mean, data.spec.std, bool(settings.get("channels_last")), how)
     return Model(found, predictor, recorded_flows)
+
+
+def find_snapshot(found: Results) -> Path:
+    """Returns the file that was scored: where it was, or beside the evaluation's folder.
+
+    Raises:
+        FileNotFoundError: it is gone, or has been written anew since.
+    """
+    wanted, beside = found.scores["snapshot_sha256"], found.folder.absolute().parent
+    named = found.settings.get("snapshot")
+    candidates = [*([Path(named)] if named else []), *sorted(beside.glob("*.pth"))]
+    for path in candidates:
+        if path.is_file() and sha256(path) == wanted:
+            return path
+    raise FileNotFoundError(f"{found.folder} scored {named or 'a snapshot'} with SHA-256 {wanted[:12]}..., but neither "
+                            f"that file nor one in {beside} has it now: score the snapshot again with eval.py")

@@ -132,7 +132,8 @@ def _paired_layers(image: np.ndarray, truth: np.ndarray, ours: np.ndarray, their
     colours = pictures.label_colours(palette)
     apart = pictures.disagreement(ours, theirs, truth)
     return {"image": pictures.jpeg(pictures.shrink(image, width)),
-            **{name: pictures.palette_png(ids, colours) for name, ids in (("truth", truth), ("a", ours), ("b", theirs))},
+            "truth": pictures.palette_png(truth, colours),
+            "a": pictures.palette_png(ours, colours), "b": pictures.palette_png(theirs, colours),
             "disagreement": pictures.palette_png(apart, pictures.DISAGREEMENT_COLOURS)}
 
 
@@ -149,9 +150,10 @@ def flow_fields(flows: dict[str, np.ndarray], width: int) -> list[Field]:
             stride = width / part.shape[2]
             reach = max(1e-6, float(np.quantile(np.hypot(*part), 0.99)))
             pixels = reach / UNITS_PER_CELL * stride
-            fields.append(Field(f"Flow {len(fields) + 1}, stride {stride:.0f}", visualize.flow_colours(_smooth(part), reach),
-                                f"Semantic flow{of} onto the grid of stride {stride:.0f} ({part.shape[1]} × "
-                                f"{part.shape[2]}); the rim of the wheel is {pixels:.1f} pixels of the image."))
+            note = (f"Semantic flow{of} onto the grid of stride {stride:.0f} ({part.shape[1]} × {part.shape[2]}); "
+                    f"the rim of the wheel is {pixels:.1f} pixels of the image.")
+            colours = visualize.flow_colours(_smooth(part), reach)
+            fields.append(Field(f"Flow {len(fields) + 1}, stride {stride:.0f}", colours, note))
     return fields
 
 

@@ -5,7 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,11 @@ def write(path: Path, model: Model, data: Any, images: int = 50) -> None:
         images: how many the gallery shows, at most.
 
     Raises:
-        ValueError: the data has other classes or images than were scored.
-        ImportError: jinja2 is not installed.
+        ValueError: the data has other classes or images than were scored, or jinja2 is not installed.
     """
     found = model.results
     _check_classes(found, data)
-    template = _template()
+    template = read_template()
     ranking = results.mean(results.iou(found.matrices))
     items = list(gallery.single(model, data, gallery.choose(ranking, images, GROUPS)))
     total, draws = found.matrices.sum(0), results.resampled(found.matrices)
@@ -55,7 +54,7 @@ def write(path: Path, model: Model, data: Any, images: int = 50) -> None:
         "heading": f"{found.scores['arch']} on {data.spec.title}, {found.settings['split']}",
         "lede": _lede(found, draws),
         "figures": [_figure(title, found.scores.get(name), results.interval(draws[name])) for name, title in SCORES]
-        + _category_figures(found),
+        + _category_figures(found, data),
         "classes": _class_rows(total, draws["per_class_IoU"], found.classes, colours),
         "matrix": _matrix(total, found.classes), "lost": _lost(total, found.classes, colours),
         "charts": [{**asdict(one), "series_json": json.dumps([asdict(line) for line in one.series])}
@@ -63,7 +62,8 @@ def write(path: Path, model: Model, data: Any, images: int = 50) -> None:
         "gallery_note": "The images with the lowest and the highest mean IoU, and others at random, under what the "
                         "network predicts. Open one for its truth, errors and semantic flow; with a class chosen, the "
                         "images that hold it stand in the order of its IoU.",
-        "facts": [("Model", _model_facts(found)), ("Evaluation", _evaluation_facts(found, data))],
+        "facts": [("Model", _model_facts(found)), ("Evaluation", _evaluation_facts(found, data)),
+                  *_further_scores(found)],
     })
 
 
@@ -73,9 +73,10 @@ def compare(path: Path, a: Model, b: Model, data: Any, images: int = 50) -> None
     Raises:
         ValueError: also when the two did not score the same pixels of the same images.
     """
-    a, b = _aligned(a, b)
+    a, b = (replace(model, results=common)
+            for model, common in zip((a, b), aligned(a.results, b.results), strict=True))
     _check_classes(a.results, data)
-    template = _template()
+    template = read_template()
     test = paired_test(a.results.matrices, b.results.matrices)
     ious = [results.mean(results.iou(model.results.matrices)) for model in (a, b)]
     items = list(gallery.paired(a, b, data, gallery.choose(ious[0] - ious[1], images, PAIRED_GROUPS)))
@@ -144,8 +145,12 @@ def _over(title: str, layer: str, legend: Sequence[tuple[Sequence[int], str]]) -
     return {"title": title, "kind": "over", "layer": layer, "legend": [(_rgb(rgb), text) for rgb, text in legend]}
 
 
-def _template() -> Any:
-    import jinja2
+def read_template() -> Any:
+    """Returns the page's template. Raises ValueError when jinja2 is not installed."""
+    try:
+        import jinja2
+    except ImportError as error:
+        raise ValueError("a report needs jinja2: pip install '.[report]'") from error
     loader = jinja2.FileSystemLoader(FOLDER)
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True).get_template("page.html")
@@ -169,13 +174,12 @@ def _check_classes(found: Results, data: Any) -> None:
                          f"{', '.join(data.spec.names[:4])}, ...: score the snapshot again with eval.py")
 
 
-def _aligned(a: Model, b: Model) -> tuple[Model, Model]:
-    """Returns the two models with their results on the common images, in the order of A's.
+def aligned(ours: Results, theirs: Results) -> tuple[Results, Results]:
+    """Returns two models' results on their common images, both in the order of the first.
 
     Raises:
         ValueError: other classes, another dataset, or no common image.
     """
-    ours, theirs = a.results, b.results
     if ours.classes != theirs.classes or ours.settings["dataset"] != theirs.settings["dataset"]:
         raise ValueError(f"{ours.folder} holds {len(ours.classes)} classes of {ours.settings['dataset']} "
                          f"({', '.join(ours.classes[:4])}, ...), {theirs.folder} {len(theirs.classes)} of "
@@ -186,8 +190,7 @@ def _aligned(a: Model, b: Model) -> tuple[Model, Model]:
     if not common:
         raise ValueError(f"{ours.folder} and {theirs.folder} have no image in common "
                          f"(such as {ours.names[0]} there, {theirs.names[0]} here): score both on one split")
-    return (Model(ours.only([place for place, _ in common]), a.predictor, a.record_flows),
-            Model(theirs.only([place for _, place in common]), b.predictor, b.record_flows))
+    return ours.only([place for place, _ in common]), theirs.only([place for _, place in common])
 
 
 def _lede(found: Results, draws: dict[str, np.ndarray]) -> str:
@@ -209,7 +212,7 @@ def _verdict(test: Comparison, found: Results, data: Any) -> str:
             "no more than the choice of images can explain")
     return (f"{ahead} by {_percent(abs(test.difference), 2)} points of mean IoU on {_images(len(found.names))} of "
             f"{data.spec.title}, {sure} (95 % interval of A − B {_signed(test.low, 2)} to {_signed(test.high, 2)}, "
-            f"permutation test p = {test.p_value:.2g}).")
+            f"permutation test p = {test.p_value:.2g}).")
 
 
 def _figure(title: str, value: float | None, bounds: tuple[float, float] | None, note: str = "") -> dict[str, Any]:
@@ -225,9 +228,12 @@ def _difference_figure(test: Comparison) -> dict[str, Any]:
             **_places(*(0.5 + value / 2 for value in (test.difference, test.low, test.high)))}
 
 
-def _category_figures(found: Results) -> list[dict[str, Any]]:
-    value = found.scores.get("category_mIoU")
-    return [] if value is None else [_figure("Category IoU", value, None)]
+def _category_figures(found: Results, data: Any) -> list[dict[str, Any]]:
+    value, groups = found.scores.get("mean_category_IoU"), [label.category for label in data.spec.classes]
+    if value is None:
+        return []
+    draws = results.resampled(results.grouped(found.matrices, groups))["mIoU"] if all(groups) else np.array([])
+    return [_figure("Mean category IoU", value, results.interval(draws))]
 
 
 def _class_rows(total: np.ndarray, draws: np.ndarray, classes: Sequence[str],
@@ -250,15 +256,17 @@ def _difference_rows(totals: Sequence[np.ndarray], draws: Sequence[np.ndarray], 
                      colours: list[str]) -> list[dict[str, Any]]:
     """Returns the table of classes, those on which A leads most first and those without an IoU last."""
     ours, theirs = (results.iou(total) for total in totals)
+    between = [results.interval(draws[0][:, index] - draws[1][:, index]) for index in range(len(classes))]
+    reach = 2.1 * max([0.005, *(abs(bound) for bounds in between if bounds for bound in bounds)])
     rows = []
     for index in np.argsort(theirs - ours, kind="stable"):
         row: dict[str, Any] = {"name": classes[index], "colour": colours[index], "difference": None,
                                "a": _percent(ours[index], 1), "b": _percent(theirs[index], 1)}
-        bounds = results.interval(draws[0][:, index] - draws[1][:, index])
+        bounds = between[index]
         if bounds and not np.isnan(ours[index] - theirs[index]):
             difference = ours[index] - theirs[index]
             row |= {"difference": _signed(difference), "low": _signed(bounds[0]), "high": _signed(bounds[1]),
-                    **_places(difference / 2, bounds[0] / 2, bounds[1] / 2)}
+                    **_places(difference / reach, bounds[0] / reach, bounds[1] / reach)}
         rows.append(row)
     return rows
 
@@ -292,7 +300,7 @@ def _lost(total: np.ndarray, classes: Sequence[str], colours: list[str], most: i
 def _model_facts(found: Results) -> list[tuple[str, str]]:
     environment = found.run / "env.json" if found.run else None
     trained = json.loads(environment.read_text()) if environment and environment.is_file() else {}
-    facts = [("Network", found.scores["arch"]), ("Snapshot", found.settings["snapshot"]),
+    facts = [("Network", found.scores["arch"]), ("Snapshot", found.settings.get("snapshot", "")),
              ("SHA-256", found.scores.get("snapshot_sha256", "")), ("Weights", found.settings.get("weights", "")),
              ("Trained at commit", (trained.get("commit") or "")[:12]), ("Trained on", trained.get("device", ""))]
     return [(term, str(value)) for term, value in facts if value]
@@ -306,6 +314,16 @@ def _evaluation_facts(found: Results, data: Any) -> list[tuple[str, str]]:
     facts = [("Images", f"{len(found.names):,} of {data.spec.title} {settings['split']}"),
              ("Pixels", f"{int(found.matrices.sum()):,} counted")]
     return facts + [(title, _plain(settings[name])) for name, title in names.items() if settings.get(name) is not None]
+
+
+def _further_scores(found: Results) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Returns the scores that only some evaluations have, as groups of facts."""
+    categories = {name: f"{_percent(value)} %" for name, value in found.scores.get("per_category_IoU", {}).items()}
+    outlines = {f"within {threshold}": f"{_percent(value['mean'])} %, of classes that are there "
+                                       f"{_percent(value['mean_present'])} %"
+                for threshold, value in found.scores.get("boundary_F", {}).items()}
+    named = (("IoU of categories", categories), ("Boundary F", outlines))
+    return [(title, list(rows.items())) for title, rows in named if rows]
 
 
 def _plain(value: Any) -> str:

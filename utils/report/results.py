@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-SCORES, PER_IMAGE = "scores.json", "per_image.npz"
+from utils.records import RESULT
+from utils.scoreboard import SCORES
+
 HOW = "run eval.py on the snapshot first, which leaves them there"
 
 
@@ -79,23 +81,24 @@ def read(folder: Path) -> Results:
         FileNotFoundError: `scores.json` or `per_image.npz` is missing.
         ValueError: one of them is damaged, lacks something, or the two do not fit together.
     """
-    missing = [name for name in (SCORES, PER_IMAGE) if not (folder / name).is_file()]
+    missing = [name for name in (SCORES, RESULT) if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}: {HOW}")
     try:
         scores = json.loads((folder / SCORES).read_text())
-        with np.load(folder / PER_IMAGE, allow_pickle=False) as kept:
+        with np.load(folder / RESULT, allow_pickle=False) as kept:
             names, matrices, classes = kept["names"], kept["matrices"].astype(np.int64), kept["classes"]
         per_class = list(scores["per_class_IoU"])
         settings = scores["settings"]
-        dataset, snapshot = settings["dataset"], settings["snapshot"]
+        dataset, split, arch, sha256 = settings["dataset"], settings["split"], scores["arch"], scores["snapshot_sha256"]
     except (json.JSONDecodeError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{folder}: {SCORES} or {PER_IMAGE} is damaged or of another version ({error!r}): "
+        raise ValueError(f"{folder}: {SCORES} or {RESULT} is damaged or of another version ({error!r}): "
                          "score the snapshot again with eval.py") from error
     results = Results(folder, scores, tuple(map(str, names)), matrices, tuple(map(str, classes)))
     count = len(results.classes)
-    if not dataset or not snapshot or matrices.shape != (len(names), count, count) or per_class != [*results.classes]:
-        raise ValueError(f"{folder}: {SCORES} and {PER_IMAGE} do not fit together ({len(per_class)} classes there, "
+    fits = matrices.shape == (len(names), count, count) and per_class == [*results.classes]
+    if not (fits and all((dataset, split, arch, sha256))):
+        raise ValueError(f"{folder}: {SCORES} and {RESULT} do not fit together ({len(per_class)} classes there, "
                          f"matrices {matrices.shape} for {len(names)} images of {count} classes here): "
                          "score the snapshot again with eval.py")
     if not len(names):
@@ -123,6 +126,17 @@ def mean(values: np.ndarray) -> np.ndarray:
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     part = np.asarray(part, float)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=np.asarray(whole) > 0)
+
+
+def grouped(matrices: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """Returns counts (..., G, G) of groups of classes, in the order of their first class.
+
+    Args:
+        groups: one of G names a class.
+    """
+    names = list(dict.fromkeys(groups))
+    member = np.array([[group == name for group in groups] for name in names], np.int64)     # (G, K)
+    return member @ matrices @ member.T
 
 
 def resampled(matrices: np.ndarray, repeats: int = 2000, seed: int = 0) -> dict[str, np.ndarray]:
