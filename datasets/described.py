@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from datasets.finding import IMAGE_SUFFIXES
 from datasets.spec import IGNORED, IMAGENET_MEAN, IMAGENET_STD, DatasetError, DatasetSpec, Label, Layout, pack, unpack
 from datasets.splits import Choose, Listed, Matching, Subset
 from utils.flags import suggest
@@ -133,6 +134,11 @@ class _Description:
                 self.refuse(key, f"{pattern!r} must be a path below root, without '..'")
             if re.search(r"\*\*(?!/)|[^/]\*\*|[?\[\]]", pattern):
                 self.refuse(key, f"{pattern!r}: of globs, only * and **/ are known")
+            suffix = Path(pattern).suffix.lower()
+            if key == "images" and not pattern.endswith("{suffix}") and suffix not in IMAGE_SUFFIXES:
+                self.refuse(key, f"{pattern!r} must end in {{suffix}} or one of {', '.join(IMAGE_SUFFIXES)}")
+            if key == "labels" and suffix in (".jpg", ".jpeg", ""):
+                self.refuse(key, f"{pattern!r} must end in .png: JPEG changes the ids that it stores")
             unknown = set(re.findall(r"\{(\w*)\}", pattern)) - {"split", *(("suffix",) if key == "images" else ())}
             if unknown:
                 self.refuse(key, f"{pattern!r} holds {{{unknown.pop()}}}: only {{split}}"

@@ -162,8 +162,8 @@ def read_label(path: Path, colours: bool = False) -> np.ndarray:
     """
     data = _read_bytes(path)
     if colours:
-        blue, green, red = np.moveaxis(_decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION), 2, 0)
-        return red.astype(np.uint32) << 16 | green.astype(np.uint32) << 8 | blue
+        bgr = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
     is_png = data.startswith(PNG_SIGNATURE)
     depth, colour_type = (data[24], data[25]) if is_png and len(data) > 25 else (8, 0)
     if colour_type == 3:

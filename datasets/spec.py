@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import cv2
@@ -190,9 +190,7 @@ class DatasetSpec:
             (H, W) uint8: train ids, 255 for ignored ids, 254 for ids that the table does not name.
         """
         if self.colours:
-            known, train_ids = np.array([*self.table], np.uint32), np.array([*self.table.values()], np.uint8)
-            place = np.minimum(np.searchsorted(known, raw), len(known) - 1)
-            return np.where(known[place] == raw, train_ids[place], np.uint8(UNKNOWN))
+            return _colour_lookup(tuple(self.table.items()))[raw]
         if raw.dtype == np.uint8:
             return cv2.LUT(raw, self.lookup[:256])
         return np.append(self.lookup, np.uint8(UNKNOWN))[np.minimum(raw, np.uint32(len(self.lookup)))]
@@ -227,6 +225,14 @@ class DatasetSpec:
             (raw_ids[names[label.name]] if label.name in names else ignored).extend(self.raw_ids(train_id))
         return replace(self, classes=tuple(replace(label, raw_ids=tuple(raw_ids[label.name])) for label in classes),
                        ignored_raw_ids=tuple(ignored), **changes)
+
+
+@lru_cache(maxsize=4)                                       # beside the table, whose copies go to worker processes
+def _colour_lookup(table: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """(2 ** 24,) uint8: packed colour -> train id, as `DatasetSpec.table` has it, 254 for all others; 16 MB."""
+    lookup = np.full(1 << 24, UNKNOWN, np.uint8)
+    lookup[[colour for colour, _ in table]] = [train_id for _, train_id in table]
+    return lookup
 
 
 def pack(rgb: tuple[int, int, int]) -> int:

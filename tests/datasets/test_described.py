@@ -151,6 +151,8 @@ def test_a_description_that_was_kept_makes_the_same_table(describe: Describe) ->
     ({"images": "train/[ab].png"}, r"images: .*only \* and \*\*/ are known"),
     ({"images": "train/a.png"}, r"labels: .* must have the stars of images"),
     ({"images": "{split}/*/*.png"}, r"labels: '\{split\}annot/\*\.png' has fewer stars than images"),
+    ({"images": "{split}/*"}, r"images: '\{split\}/\*' must end in \{suffix\} or one of \.png, \.jpg"),
+    ({"labels": "{split}annot/*.jpg"}, r"labels: .* must end in \.png: JPEG changes the ids"),
     ({"name": "a/b"}, r"name: 'a/b' becomes part of file names"),
     ({"root": 3}, r"root: must be text"),
 ])
