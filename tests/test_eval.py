@@ -203,7 +203,7 @@ def test_ctrl_c_stops_with_the_shells_code(snapshot: Path, root: Path, monkeypat
     (["--dataset_dir", "x"], "--dataset_dir is retired: use --data_root"),
     (["--trunk", "x"], "--trunk is retired: use --arch"),
     (["--no_flp"], "unknown flag --no_flp, did you mean '--no_flip'"),
-    (["--inference_mode", "pooling"], "invalid choice: 'pooling'"),
+    (["--inference_mode", "pools"], "invalid choice: 'pools'"),
     (["--crop_size", "1024x"], "'1024x' is not a size"),
     (["--sliding_overlap", "1/0"], "'1/0' is not a number or fraction"),
     (["--scales", "1.0;2.0"], "'1.0;2.0' is not a number"),

@@ -54,22 +54,26 @@ class Predictor:
         with torch.inference_mode():
             height, width = images.shape[-2:]
             prepared = self._prepare(images)
-            if self.inference.is_one_view(prepared.shape[-2], prepared.shape[-1]):
-                labels = self._graphed(prepared) if self._graphs is not None else self._one_view(prepared)
+            if self._graphs is not None and self.inference.is_one_view(prepared.shape[-2], prepared.shape[-1]):
+                labels = self._graphed(prepared)
             else:
-                labels = self.inference.labels(self._logits, prepared)
+                labels = self.inference.labels(self._coarse, prepared)
             return labels[:, :height, :width]
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Parses (N, 3, H, W) uint8 RGB into the classes' probabilities (N, K, H, W), float32."""
         with torch.inference_mode():
-            found = self.inference.probabilities(self._logits, self._prepare(images))
+            found = self.inference.probabilities(self._coarse, self._prepare(images))
             return found[..., :images.shape[-2], :images.shape[-1]]
 
     def logits(self, images: Tensor) -> Tensor:
         """Parses (N, 3, H, W) uint8 RGB, whole and at its own size, into float32 logits (N, K, H, W)."""
         with torch.inference_mode():
-            return self._logits(self._prepare(images))[..., :images.shape[-2], :images.shape[-1]]
+            prepared = self._prepare(images)
+            # Resized here and not in the network: in half precision, rounding would decide between near classes.
+            logits = F.interpolate(self._coarse(prepared), size=prepared.shape[-2:], mode="bilinear",
+                                   align_corners=True)
+            return logits[..., :images.shape[-2], :images.shape[-1]]
 
     def warm_up(self, size: tuple[int, int], batch: int = 1) -> None:
         """Parses two black batches of (height, width): compiling, capturing and choosing kernels is then done."""
@@ -99,10 +103,6 @@ class Predictor:
         if graph is None:
             graph = self._graphs[images.shape] = _Graph(self._one_view, images)
         return graph(images)
-
-    def _logits(self, images: Tensor) -> Tensor:
-        # Resized here and not in the network: in half precision, rounding would decide between near classes.
-        return F.interpolate(self._coarse(images), size=images.shape[-2:], mode="bilinear", align_corners=True)
 
     def _coarse(self, images: Tensor) -> Tensor:
         """Returns float32 logits at the head's own stride."""

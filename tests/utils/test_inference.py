@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from utils.inference import MODES, Inference, sliding, whole, window_starts
+from utils import inference
+from utils.inference import AVERAGES, MODES, Inference, resized, window_starts
 
 MIX = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
 
@@ -26,45 +29,74 @@ def images_of(height: int, width: int, count: int = 1) -> Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(height * 100 + width))
 
 
-def slowly(images: Tensor, crop: tuple[int, int], overlap: float, scales: list[float], flip: bool) -> Tensor:
+def coarsely(images: Tensor) -> Tensor:
+    """The same at a quarter of the size, as networks give it."""
+    return F.avg_pool2d(by_place(images), 4, 3, ceil_mode=True) if min(images.shape[2:]) >= 4 else by_place(images)
+
+
+def slowly(predict: Callable[[Tensor], Tensor], images: Tensor, how: Inference) -> Tensor:
     """The definition, pixel sums and counts written out: windows, then mirrored views, then scales."""
     size = images.shape[-2:]
     over_scales = []
-    for scale in scales:
+    for scale in how.scales:
         scaled = [round(side * scale) for side in size]
         view = F.interpolate(images, size=scaled, mode="bilinear", align_corners=True)
         over_flips = []
-        for mirror in [False, True][:1 + flip]:
+        for mirror in [False, True][:1 + how.flip]:
             seen = view.flip(-1) if mirror else view
             total, count = torch.zeros(len(images), 4, *scaled), torch.zeros(scaled)
+            crop = how.crop if how.mode == "sliding" else scaled
             sides = [min(side, length) for side, length in zip(crop, scaled, strict=True)]
-            starts = [window_starts(length, side, overlap) for side, length in zip(sides, scaled, strict=True)]
+            starts = [window_starts(length, side, how.overlap) for side, length in zip(sides, scaled, strict=True)]
             for top, left in itertools.product(*starts):
                 rows, columns = slice(top, top + sides[0]), slice(left, left + sides[1])
-                total[:, :, rows, columns] += by_place(seen[:, :, rows, columns]).softmax(1)
+                logits = F.interpolate(predict(seen[:, :, rows, columns]), size=sides, mode="bilinear",
+                                       align_corners=True)
+                total[:, :, rows, columns] += logits if how.average == "logits" else logits.softmax(1)
                 count[rows, columns] += 1
             mean = total / count
             over_flips.append(mean.flip(-1) if mirror else mean)
         mean = torch.stack(over_flips).mean(0)
         over_scales.append(F.interpolate(mean, size=size, mode="bilinear", align_corners=True))
-    return torch.stack(over_scales).mean(0)
+    mean = torch.stack(over_scales).mean(0)
+    return mean.softmax(1) if how.average == "logits" else mean
 
 
 sides = st.integers(1, 23)
 
 
-@settings(max_examples=40, deadline=None)
-@given(size=st.tuples(sides, sides), crop=st.tuples(sides, sides), overlap=st.sampled_from([0.0, 1 / 3, 0.5, 0.8]),
-       scales=st.lists(st.sampled_from([0.75, 1.0, 1.6]), min_size=1, max_size=3), flip=st.booleans(),
-       batch=st.integers(1, 5), count=st.integers(1, 2))
-def test_sliding_equals_its_slow_definition(size: tuple[int, int], crop: tuple[int, int], overlap: float,
-                                            scales: list[float], flip: bool, batch: int, count: int) -> None:
+@settings(max_examples=100, deadline=None)
+@given(size=st.tuples(sides, sides), mode=st.sampled_from(MODES), crop=st.tuples(sides, sides),
+       overlap=st.sampled_from([0.0, 1 / 3, 0.5, 0.8]), batch=st.integers(1, 5),
+       scales=st.lists(st.sampled_from([0.75, 1.0, 1.6, 2.0]), min_size=1, max_size=3), flip=st.booleans(),
+       average=st.sampled_from(AVERAGES), count=st.integers(1, 2), predict=st.sampled_from([by_place, coarsely]),
+       band=st.sampled_from([1, 200, 1 << 17]))
+def test_every_mode_equals_its_slow_definition(
+        size: tuple[int, int], mode: str, crop: tuple[int, int], overlap: float, batch: int, scales: list[float],
+        flip: bool, average: str, count: int, predict: Callable[[Tensor], Tensor], band: int) -> None:
     images = images_of(*size, count)
-    how = Inference("sliding", crop, overlap, batch, tuple(scales), flip)
-    expected = slowly(images, crop, overlap, scales, flip)
-    probabilities = how.probabilities(by_place, images)
+    how = Inference(mode, crop, overlap, batch, tuple(scales), flip, average)
+    assume(all(round(side * scale) >= 1 for side in size for scale in scales))
+    expected = slowly(predict, images, how)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "BAND_VALUES", band)
+        probabilities, labels = how.probabilities(predict, images), how.labels(predict, images)
     torch.testing.assert_close(probabilities, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(count, *size), atol=1e-5, rtol=0)
+    best = expected.gather(1, labels.long()[:, None])[:, 0]
+    torch.testing.assert_close(best, expected.max(1).values, atol=1e-5, rtol=0)  # a near tie may go either way
+
+
+@settings(max_examples=60, deadline=None)
+@given(low=st.tuples(sides, sides), full=st.tuples(sides, sides), band=st.sampled_from([1, 100, 1 << 17]))
+def test_bands_are_bilinear_resizing(low: tuple[int, int], full: tuple[int, int], band: int) -> None:
+    maps = images_of(*low, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "BAND_VALUES", band)
+        bands = list(resized(maps, full))
+    assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == [*range(full[0])]
+    expected = F.interpolate(maps, size=full, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(torch.cat([each for _, each in bands], dim=2), expected, atol=1e-5, rtol=0)
 
 
 @settings(max_examples=200, deadline=None)
@@ -91,7 +123,8 @@ def test_an_image_within_one_crop_is_one_window_like_whole() -> None:
         seen.append(tuple(windows.shape))
         return by_place(windows)
 
-    assert torch.equal(sliding(watched, images, (20, 20)), whole(by_place, images))
+    sliding = Inference("sliding", (20, 20)).probabilities(watched, images)
+    assert torch.equal(sliding, Inference("whole").probabilities(by_place, images))
     assert seen == [(1, 3, 13, 17)]
 
 
@@ -102,9 +135,31 @@ def test_windows_are_batched_and_the_last_batch_may_be_smaller() -> None:
         sizes.append(len(windows))
         return by_place(windows)
 
-    sliding(watched, images_of(10, 50), (10, 10), overlap=0, windows_per_batch=3)
+    Inference("sliding", (10, 10), overlap=0, windows_per_batch=3).probabilities(watched, images_of(10, 50))
     assert sizes == [3, 2]
 
+
+@pytest.mark.parametrize(("mode", "expected"), [("whole", [2, 2, 2, 2]), ("pooling", [4, 4])])
+def test_pooling_parses_all_views_of_a_size_at_once(mode: str, expected: list[int]) -> None:
+    sizes = []
+
+    def watched(windows: Tensor) -> Tensor:
+        sizes.append(len(windows))
+        return by_place(windows)
+
+    Inference(mode, scales=(0.5, 1.0), flip=True).labels(watched, images_of(10, 50, count=2))
+    assert sizes == expected
+
+
+def test_each_part_of_the_work_is_watched() -> None:
+    parts = []
+
+    def watch(part: str) -> AbstractContextManager[object]:
+        parts.append(part)
+        return nullcontext()
+
+    Inference("whole", scales=(0.5,), watch=watch).labels(by_place, images_of(10, 12))
+    assert parts == ["resizing", "network", "accumulation", "resizing", "accumulation"]
 
 @pytest.mark.parametrize("how", [
     Inference("whole"), Inference("sliding", (64, 64)), Inference("sliding", (9, 11)), Inference("whole", flip=True),
@@ -123,17 +178,15 @@ def test_mirroring_makes_the_result_symmetric() -> None:
 
 
 def test_half_precision_logits_are_averaged_in_float32() -> None:
-    probabilities = sliding(lambda windows: by_place(windows).bfloat16(), images_of(9, 30), (9, 12))
+    how = Inference("sliding", (9, 12))
+    probabilities = how.probabilities(lambda windows: by_place(windows).bfloat16(), images_of(9, 30))
     assert probabilities.dtype == torch.float32
     torch.testing.assert_close(probabilities.sum(1), torch.ones(1, 9, 30))
 
 
-def test_the_modes_are_a_table() -> None:
-    assert set(MODES) == {"whole", "sliding"}
-
-
 @pytest.mark.parametrize(("values", "message"), [
-    ({"mode": "slide"}, "unknown inference mode 'slide': choose whole or sliding"),
+    ({"mode": "slide"}, "unknown inference mode 'slide': choose sliding or whole or pooling"),
+    ({"average": "votes"}, "cannot average 'votes': choose probabilities or logits"),
     ({"overlap": 1.0}, "sliding overlap 1.0 must be at least 0 and less than 1"),
     ({"crop": (0, 5)}, r"crop \(0, 5\)"),
     ({"scales": ()}, "give one or more positive factors"),
