@@ -75,12 +75,13 @@ def describe(args: Namespace, trained: Snapshot, data: datasets.SegmentationData
 
 
 def score(predictor: Predictor, data: datasets.SegmentationDataset, indices: Sequence[int], num_workers: int,
-          records: Records, dump: bool, check: Callable[[], None]) -> None:
+          records: Records, dump: bool, together: int, check: Callable[[], None]) -> None:
     """Parses images of the split, and keeps what is found of each; what was done is kept whatever happens.
 
     Args:
         indices: the images that this process takes.
         dump: whether the pictures of `visualize.dump` are written into the records' folder.
+        together: images of one size that are parsed in one batch.
         check: called after each image.
 
     Raises:
@@ -89,7 +90,8 @@ def score(predictor: Predictor, data: datasets.SegmentationDataset, indices: Seq
     spec, thresholds = data.spec, records.run["thresholds"]
     nothing = torch.zeros(spec.num_classes, spec.num_classes, dtype=torch.int32)
     loader = datasets.eval_loader(data, num_workers, indices)
-    parsed = scoring.parse(predictor, loader, spec.num_classes, total=len(indices), what=f"{spec.name} {data.split}")
+    parsed = scoring.parse(predictor, loader, spec.num_classes, total=len(indices), what=f"{spec.name} {data.split}",
+                           together=together)
     try:
         for index, one in zip(indices, parsed, strict=True):
             labels, truth = one.labels.cpu().numpy(), None if one.truth is None else one.truth.numpy()
@@ -140,7 +142,7 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, how)
     start = time.monotonic()
     score(predictor, data, [missing[i] for i in scoring.share(len(missing))], args.num_workers, records,
-          args.dump_images, interrupts.check)
+          args.dump_images, args.batch_size if how.mode == "pooling" else 1, interrupts.check)
     distributed.barrier()
     seconds = time.monotonic() - start
     if not distributed.is_main():

@@ -4,10 +4,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tools.benchmarks import losses, models, sampling, train
+from tools.benchmarks import evaluation, losses, models, sampling, train
 from utils.flags import Command, FlagParser
 
 BENCHMARKS = {
+    "eval": Command("where the seconds of scoring an image go", evaluation.add_flags, evaluation.run),
     "models": Command("parameters, multiply-accumulates and activations of networks", models.add_flags, models.run),
     "losses": Command("time and memory of the criteria, beside torch's cross entropy", losses.add_flags, losses.run),
     "sampling": Command("finding the points of class-uniform sampling, and what its crops show",

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -42,3 +43,22 @@ def denormalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...])
     """Undoes `normalise`: float (N, 3, H, W) -> uint8."""
     shift, scale = (torch.tensor(each, device=images.device).mul(255).view(1, 3, 1, 1) for each in (mean, std))
     return images.float().mul(scale).add_(shift).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def grouped(batches: Iterable[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
+    """Yields consecutive batches of one image size joined to at most `count` batches; the order stays."""
+    waiting: list[dict[str, Any]] = []
+    for batch in batches:
+        if waiting and (len(waiting) == count or waiting[0]["image"].shape[1:] != batch["image"].shape[1:]):
+            yield _joined(waiting)
+            waiting = []
+        waiting.append(batch)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
+    if len(batches) == 1:
+        return batches[0]
+    return {key: torch.cat([batch[key] for batch in batches]) if isinstance(value, Tensor)
+            else [item for batch in batches for item in batch[key]] for key, value in batches[0].items()}

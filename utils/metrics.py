@@ -52,7 +52,7 @@ class ConfusionMatrix:
         predictions, labels = torch.as_tensor(predictions), torch.as_tensor(labels)
         if predictions.shape != labels.shape:
             raise ValueError(f"predictions {tuple(predictions.shape)}, labels {tuple(labels.shape)}: shapes differ.")
-        counts = _count_pairs(labels, predictions.to(labels.device)).cpu()
+        counts = _count_pairs(labels.to(predictions.device, non_blocking=True), predictions).cpu()
         counts[self.ignore_label] = 0
         classes = slice(self.num_classes)
         self._refuse_strangers(counts.sum(1), "labels")

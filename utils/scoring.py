@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from utils import distributed
+from utils.batches import grouped
 from utils.metrics import ConfusionMatrix
 from utils.predictor import Predictor
 from utils.progress import track
@@ -28,19 +29,20 @@ class Parsed(NamedTuple):
 
 
 def parse(predictor: Predictor, batches: Iterable[Batch], num_classes: int, *, total: int,
-          what: str) -> Iterator[Parsed]:
+          what: str, together: int = 1) -> Iterator[Parsed]:
     """Yields this process's images one by one, parsed and counted.
 
     Args:
         batches: `image` (N, 3, H, W) uint8, `name`, and `label` (N, H, W) where there is a truth.
         total: length of `batches`.
         what: names the work in the progress bar.
+        together: batches of one image size that are parsed in one.
 
     Raises:
         ValueError: a label lies outside the classes, or has another size than the image; the message names the image.
     """
     matrix = ConfusionMatrix(num_classes, device=predictor.device)
-    for batch in track(batches, total, what, quiet=not distributed.is_main()):
+    for batch in grouped(track(batches, total, what, quiet=not distributed.is_main()), together):
         predicted = predictor.labels(batch["image"])
         for i, (name, image, labels) in enumerate(zip(batch["name"], batch["image"], predicted, strict=True)):
             truth = batch["label"][i] if "label" in batch else None
