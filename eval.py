@@ -16,7 +16,7 @@ import datasets
 from network import snapshot
 from network.alignment import recorded_flows
 from network.snapshot import Snapshot
-from utils import boundary, checkpoint, distributed, inference, precision, scoreboard, scoring, visualize
+from utils import boundary, checkpoint, distributed, inference, precision, scoreboard, scoring, submission, visualize
 from utils.flags import FlagParser, add_switch, positive_int
 from utils.interrupts import Interrupted, Interrupts
 from utils.logs import start_logging
@@ -186,6 +186,11 @@ def report(records: Records, data: datasets.SegmentationDataset, args: Namespace
     records.finish(found.values())
     if not data.labelled:
         log.info("%s %s has no labels: nothing is scored.", data.spec.title, data.split)
+        if args.dump_images:
+            archive, ids = folder / "submission.zip", data.spec.to_raw_ids[:data.spec.num_classes]
+            images = {sample.name: sample.image for sample in data.samples[:total]}
+            count = submission.pack(images, folder / "label_ids", archive, ids, datasets.read_image)
+            log.info("%s: %d files of label ids, their names, sizes and ids checked", archive, count)
         return True
     settings = {name: value for name, value in vars(args).items() if name not in ("json", "ckpt_path")}
     settings |= {"snapshot": str(args.snapshot), "dataset": data.spec.name, "device": str(device),

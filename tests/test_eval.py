@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ import datasets
 import eval as program
 import network
 from network.weights import published_state_dict
+from tools import make_streets, merge
 from utils.checkpoint import sha256
+from utils.interrupts import Interrupts
+from utils.statistics import bootstrap
 
 ROOT = Path(program.__file__).parent
 SIZES = [(48, 64), (33, 47), (48, 64), (40, 64), (48, 64)]
@@ -129,6 +134,10 @@ def test_a_split_without_labels_is_parsed_and_not_scored(tmp_path: Path, capsys:
     ids = cv2.imread(str(written / "label_ids" / "berlin_000000_000019.png"), cv2.IMREAD_UNCHANGED)
     assert set(np.unique(ids)) <= {label.raw_ids[0] for label in datasets.spec("cityscapes").classes}
     assert not (written / "panels").exists()
+    with zipfile.ZipFile(written / "submission.zip") as archive:
+        assert archive.namelist() == ["berlin_000000_000019_leftImg8bit.png"]
+    assert "1 files of label ids, their names, sizes and ids checked" in said
+    assert not (written / "scores.json").exists()
 
 
 def test_two_processes_find_what_one_finds(snapshot: Path, root: Path, tmp_path: Path) -> None:
@@ -190,12 +199,154 @@ def test_a_damaged_image_is_named(snapshot: Path, root: Path, tmp_path: Path,
     assert_matches(capsys.readouterr().err, r"val/frame0\.png is truncated or damaged")
 
 
-def test_ctrl_c_stops_with_the_shells_code(snapshot: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*args: object) -> None:
-        raise KeyboardInterrupt
+def test_the_counts_of_each_image_stand_beside_the_scores(snapshot: Path, root: Path, tmp_path: Path,
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "out", "--evaluateF", "--eval_thresholds", "0.01,0.05",
+               "--json", tmp_path / "a.json") == 0
+    found, scores = np.load(tmp_path / "out" / "per_image.npz"), json.loads((tmp_path / "a.json").read_text())
+    assert found["names"].tolist() == [f"frame{i}" for i in range(5)]
+    assert found["classes"].tolist() == list(datasets.spec("camvid").names)
+    assert found["matrices"].shape == (5, 11, 11) and np.issubdtype(found["matrices"].dtype, np.integer)
+    assert found["matrices"].sum(0).tolist() == scores["confusion_matrix"]
+    assert found["boundary_f"].shape == (5, 2, 11)
+    assert json.loads((tmp_path / "out" / "scores.json").read_text()) == scores
+    assert scores["mIoU_interval"] == pytest.approx(bootstrap(found["matrices"]))
+    means = np.where(np.isnan(found["boundary_f"]), 1, found["boundary_f"]).mean((0, 2))
+    assert [scores["boundary_F"][key]["mean"] for key in ("0.01", "0.05")] == pytest.approx(means)
+    assert set(scores["per_category_IoU"]) == {label.category for label in datasets.spec("camvid").classes}
+    assert not (tmp_path / "out" / "parts").exists()
+    assert "boundary F at 0.05" in capsys.readouterr().out
 
-    monkeypatch.setattr(program, "score", interrupt)
-    assert run(snapshot, root) == 130
+
+def test_shares_merge_into_what_one_run_finds(snapshot: Path, root: Path, tmp_path: Path,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    one, shared, far = tmp_path / "one", tmp_path / "shared", tmp_path / "far"
+    assert run(snapshot, root, "--ckpt_path", one, "--evaluateF") == 0
+    for index, folder in enumerate((shared, far, shared)):
+        if index == 2:
+            assert merge.main([str(shared), str(far)]) == 2
+            assert_matches(capsys.readouterr().err, r"1 of 5 images are missing \(number 2\)")
+        share = "--split_count", 3, "--split_index", index
+        assert run(snapshot, root, "--ckpt_path", folder, "--evaluateF", *share) == 0
+        assert_matches(capsys.readouterr().out, r"of 5 images are done in .*: python -m tools.merge")
+    assert not (shared / "per_image.npz").exists()
+    expected = json.loads((one / "scores.json").read_text())
+    assert merge.main([str(shared), str(far), "--expect", str(expected["mIoU"])]) == 0
+    found = json.loads((shared / "scores.json").read_text())
+    assert {**found, "settings": None} == {**expected, "settings": None}
+    for key, array in np.load(one / "per_image.npz").items():
+        assert np.array_equal(array, np.load(shared / "per_image.npz")[key], equal_nan=array.dtype.kind == "f"), key
+
+
+def test_an_interrupted_run_keeps_what_was_done_and_goes_on(snapshot: Path, root: Path, tmp_path: Path,
+                                                            monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run(snapshot, root, "--ckpt_path", one) == 0
+    check, parsed = Interrupts.check, []
+
+    def interrupt(self: Interrupts) -> None:
+        parsed.append(1)
+        if len(parsed) == 2:
+            signal.raise_signal(signal.SIGINT)
+        check(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Interrupts, "check", interrupt)
+        assert run(snapshot, root, "--ckpt_path", two) == 130
+    assert_matches(capsys.readouterr().err, "interrupted by SIGINT: what was done is kept.* --resume")
+    assert run(snapshot, root, "--ckpt_path", two, "--resume") == 0
+    assert_matches(capsys.readouterr().out, "2 images are there already, 3 are left to do")
+    first, second = (json.loads((folder / "scores.json").read_text()) for folder in (one, two))
+    assert first["confusion_matrix"] == second["confusion_matrix"]
+    assert first["mIoU_interval"] == second["mIoU_interval"]
+    assert run(snapshot, root, "--ckpt_path", two, "--resume") == 0             # a finished one is only told again
+    assert json.loads((two / "scores.json").read_text())["confusion_matrix"] == first["confusion_matrix"]
+
+
+def test_a_folder_of_another_run_is_refused(snapshot: Path, root: Path, tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "out") == 0
+    kept = (tmp_path / "out" / "scores.json").read_bytes()
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "out", "--scales", "0.5") == 2
+    assert_matches(capsys.readouterr().err, r"out holds another evaluation \(scales: \[1.0\], not \[0.5\]\)")
+    other = save(tmp_path / "other.pth", note="another file")
+    assert run(other, root, "--ckpt_path", tmp_path / "out", "--resume") == 2
+    assert_matches(capsys.readouterr().err, "holds another evaluation .*snapshot_sha256: .*choose another --ckpt_path")
+    assert (tmp_path / "out" / "scores.json").read_bytes() == kept
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "out") == 0            # the same again is no other run
+
+
+def test_the_default_folder_holds_the_latest_run(root: Path, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    snapshot = save(tmp_path / "last.pth")
+    assert run(snapshot, root) == 0
+    assert run(snapshot, root, "--scales", "0.5") == 0
+    assert json.loads((tmp_path / "eval_camvid_val" / "scores.json").read_text())["settings"]["scales"] == [0.5]
+    assert run(snapshot, root, "--resume") == 2
+    assert_matches(capsys.readouterr().err, "holds another evaluation")
+
+
+def test_pooling_parses_images_of_one_size_together(snapshot: Path, root: Path, tmp_path: Path) -> None:
+    assert run(snapshot, root, "--inference_mode", "whole", "--flip", "--ckpt_path", tmp_path / "whole") == 0
+    assert run(snapshot, root, "--inference_mode", "pooling", "--flip", "--batch_size", 2, "--ckpt_path",
+               tmp_path / "pooling") == 0
+    whole, pooling = (np.load(tmp_path / name / "per_image.npz") for name in ("whole", "pooling"))
+    assert whole["names"].tolist() == pooling["names"].tolist()
+    assert np.abs(whole["matrices"] - pooling["matrices"]).sum() <= 4           # rounding may decide a near tie
+
+
+def test_equals_the_official_scorer_on_the_label_ids_that_it_writes(tmp_path: Path) -> None:
+    official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling",
+                                   reason="cityscapesscripts is in the test extra")
+    make_streets.main(["--out", str(tmp_path), "--train", "1", "--val", "4", "--size", "64x128", "--workers", "1"])
+    torch.manual_seed(1)
+    net = network.build("sfnet_dfnetv1", 19)
+    torch.nn.init.normal_(net.head.conv_last[1].weight, std=1.0)
+    snapshot = save(tmp_path / "last.pth", dataset="streets", classes=list(datasets.spec("streets").names),
+                    state_dict=published_state_dict(net))
+    out = tmp_path / "out"
+    assert run(snapshot, tmp_path, "--dump_images", "--ckpt_path", out) == 0
+    ours = json.loads((out / "scores.json").read_text())
+    truths = sorted(map(str, tmp_path.glob("gtFine/val/*/*_labelIds.png")))
+    written = [str(out / "label_ids" / Path(truth).name.replace("_gtFine_labelIds", "")) for truth in truths]
+    args = official.args
+    args.evalInstLevelScore, args.JSONOutput, args.quiet = False, False, True
+    theirs = official.evaluateImgLists(written, truths, args)
+    assert ours["mIoU"] == pytest.approx(theirs["averageScoreClasses"], abs=1e-9)
+    assert ours["mean_category_IoU"] == pytest.approx(theirs["averageScoreCategories"], abs=1e-9)
+    for own, other in (("per_class_IoU", "classScores"), ("per_category_IoU", "categoryScores")):
+        for name, value in ours[own].items():
+            expected = theirs[other][name]
+            assert (value is None and np.isnan(expected)) or value == pytest.approx(expected, abs=1e-9), name
+    assert ours["images"] == 4 and len({*ours["per_category_IoU"]}) == 7
+
+
+def test_a_score_that_is_not_the_expected_one_fails(snapshot: Path, root: Path, tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(snapshot, root, "--json", tmp_path / "a.json") == 0
+    found = json.loads((tmp_path / "a.json").read_text())["mIoU"]
+    assert run(snapshot, root, "--expect", found + 0.0019) == 0
+    assert run(snapshot, root, "--expect", found + 0.003) == 1
+    assert_matches(capsys.readouterr().err, r"is NOT the expected")
+    assert run(snapshot, root, "--expect", found + 0.003, "--tolerance", 0.004) == 0
+    assert run(snapshot, root, "--expect", found, "--split_count", 2) == 2
+    assert_matches(capsys.readouterr().err, "--expect needs all images")
+
+
+def test_a_share_that_is_none_is_refused(snapshot: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(snapshot, root, "--split_count", 2, "--split_index", 2) == 2
+    assert_matches(capsys.readouterr().err, "--split_index 2: the shares of --split_count 2 are numbered from 0 to 1")
+
+
+def test_merging_refuses_what_does_not_belong_together(snapshot: Path, root: Path, tmp_path: Path,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    assert merge.main([str(tmp_path)]) == 2
+    assert_matches(capsys.readouterr().err, "holds no run.json, so eval.py wrote nothing there")
+    for name, scale in (("a", 1.0), ("b", 0.5)):
+        assert run(snapshot, root, "--ckpt_path", tmp_path / name, "--scales", scale, "--max_images", 1) == 0
+    assert merge.main([str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert_matches(capsys.readouterr().err, "holds another evaluation than")
 
 
 @pytest.mark.parametrize(("flags", "message"), [
@@ -207,6 +358,8 @@ def test_ctrl_c_stops_with_the_shells_code(snapshot: Path, root: Path, monkeypat
     (["--crop_size", "1024x"], "'1024x' is not a size"),
     (["--sliding_overlap", "1/0"], "'1/0' is not a number or fraction"),
     (["--scales", "1.0;2.0"], "'1.0;2.0' is not a number"),
+    (["--expect", "78.5"], "'78.5' is not a fraction from 0 to 1: write 78.5 % as 0.785"),
+    (["--eval_thresholds", "0.01,2"], "'0.01,2' is not a list of shares of the diagonal"),
 ])
 def test_wrong_flags_are_refused_before_any_work(flags: list[str], message: str,
                                                  capsys: pytest.CaptureFixture[str]) -> None:

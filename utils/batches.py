@@ -1,8 +1,7 @@
 """From a loader's uint8 batch to what the network and the criterion take."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch

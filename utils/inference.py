@@ -157,7 +157,7 @@ class Inference:
                     total = logits.new_zeros(len(images), logits.shape[1], *full)
                 for view, part in zip(batch, logits.split(len(images)), strict=True):
                     place = slice(view.top, view.top + crop[0]), slice(view.left, view.left + crop[1])
-                    self._add(total[(..., *place)], part.flip(3) if view.mirrored else part,
+                    self._add(total[:, :, place[0], place[1]], part.flip(3) if view.mirrored else part,
                               weights[view.mirrored][place])
         assert total is not None                            # there is a window
         return total

@@ -76,6 +76,19 @@ def test_an_unknown_network_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     assert "unknown architecture 'sfnet_resnet19'; did you mean" in capsys.readouterr().err
 
 
+def test_scoring_is_split_into_its_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a.json"
+    assert benchmark.main(["eval", "--size", "64x128", "--images", "2", "--crop_size", "48", "--scales", "0.5,1.0",
+                           "--flip", "--evaluateF", "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert list(found["seconds"]) == ["reading", "network", "resizing", "accumulation", "metric", "other"]
+    assert min(found["seconds"].values()) > 0
+    assert 0 < found["overhead"] < 1
+    assert found["peak_host_bytes"] > 1 << 26
+    assert (found["images"], found["settings"]["size"], found["settings"]["flip"]) == (2, [64, 128], True)
+    assert "outside the network; peak memory" in capsys.readouterr().out
+
+
 def test_training_is_timed_against_a_plain_loop_on_the_same_data(tmp_path: Path,
                                                                  capsys: pytest.CaptureFixture[str]) -> None:
     make_streets.main(["--out", str(tmp_path), "--train", "4", "--val", "1", "--size", "64x128", "--workers", "1"])
