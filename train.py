@@ -3,32 +3,33 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 import datasets
 import loss
 import network
 import optimizer
 import transforms
-from utils import checkpoint, distributed, precision, runs, visualize
-from utils.batches import denormalise, prepare
+from utils import batches, cadence, checkpoint, distributed, faults, precision, runs, settings, stepping, visualize
+from utils.cadence import Cadence
 from utils.ema import Ema
-from utils.flags import FlagParser, add_switch, positive_int
+from utils.flags import FlagParser, add_switch
 from utils.interrupts import Interrupted, Interrupts
 from utils.logs import RunLog, Window, start_logging
+from utils.memory import peak_memory
 from utils.predictor import Predictor
+from utils.recipes import RECIPES
+from utils.recompute import recompute
 from utils.scoring import score, share
+from utils.stepping import NotFinite, Stepper
 
 log = logging.getLogger("train")
 
@@ -40,11 +41,12 @@ RETIRED = {
     "--amsgrad": "--adam", "--crop_nopad": "--crop_size (a smaller image is padded and the padding ignored)",
 }
 # on --resume; anything else would be another run
-MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "checkpoint_every", "keep",
-              "data_root", "packed", "on_bad_sample", "cache_dir", "dump_augmentation_images", "test_mode",
-              "print_config"}
-
+MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "eval_late",
+              "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
+              "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute"}
+HOSTS_OWN = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}  # may differ among the processes
 DUMPED_STEPS = 4
+REWINDS = 3                                                 # of --on_nan rewind, before the run gives up
 
 
 def build_parser() -> FlagParser:
@@ -63,39 +65,22 @@ def build_parser() -> FlagParser:
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
     add_switch(model, "--fix_bn", default=False, help="batch norms keep their statistics, scale and shift")
     add_switch(model, "--freeze_backbone", default=False, help="train the head alone, on the backbone as it was loaded")
-    loss.add_flags(parser)
-    optimizer.add_flags(parser)
-    precision.add_flags(parser)
-    run = parser.add_argument_group("Runtime")
-    run.add_argument("--exp", help="name of the run's folder (default: DATASET_ARCH)")
-    run.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
-    run.add_argument("--tb_path", help="folder of the TensorBoard files (default: tb/ in the run's folder)")
-    run.add_argument("--resume", help="folder of a run: go on exactly where it stopped, with its own flags")
-    run.add_argument("--seed", type=int, default=0, help="of the weights, the order and the augmentation")
-    run.add_argument("--bs_mult", type=positive_int, default=2, help="images in a batch, per process")
-    run.add_argument("--max_epoch", type=positive_int, default=300, help="epochs to train")
-    run.add_argument("--max_iters", type=positive_int, help="steps to train, instead of --max_epoch")
-    run.add_argument("--eval_epoch", type=positive_int, default=10, help="first epoch that is scored, counted from 1")
-    run.add_argument("--eval_every", type=positive_int, default=10, help="epochs between scores; the last is scored")
-    run.add_argument("--log_every", type=positive_int, default=20, help="steps between log lines")
-    run.add_argument("--checkpoint_every", default="10m", help="steps (200) or minutes (10m) between checkpoints")
-    run.add_argument("--keep", type=positive_int, default=2, help="checkpoints kept, besides last.pth and best.pth")
-    add_switch(run, "--dump_augmentation_images", default=False, help="write what the network sees in the first "
-               f"{DUMPED_STEPS} steps as pictures into augmented/ of the run's folder")
-    add_switch(run, "--test_mode", default=False, help="run everything for a few steps and images")
-    add_switch(run, "--print_config", default=False, help="print each effective value and its origin, then stop")
+    for room in (loss, optimizer, precision, stepping, distributed, cadence):
+        room.add_flags(parser)
+    runs.add_flags(parser, RECIPES)
     return parser
 
 
 def parse(argv: Sequence[str] | None = None) -> Namespace:
-    """Returns the effective flags: the defaults, or a resumed run's own, with the command line's over them."""
+    """Returns the effective flags: defaults, a recipe's or a resumed run's own, with the command line's over them."""
     parser = build_parser()
-    args, given = parser.parse_args(argv), parser.given(argv)
-    try:
+
+    def tidy(given: dict[str, Any]) -> None:
         if "arch" in given:
-            args.arch = given["arch"] = network.canonical(args.arch)
-        if args.resume:
-            args = Namespace(**vars(parser.parse_args([])) | resumed_flags(Path(args.resume), given))
+            given["arch"] = network.canonical(given["arch"])
+
+    try:
+        args, origins = settings.settle(parser, argv, recipes=RECIPES, may_change=MAY_CHANGE, tidy=tidy)
         if args.joint_edgeseg_loss is None:
             args.joint_edgeseg_loss = network.gives_body_and_edge(args.arch)
         elif args.joint_edgeseg_loss and not network.gives_body_and_edge(args.arch):
@@ -109,31 +94,16 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         spec = datasets.spec(args.dataset)
         args.crop_size = args.crop_size or spec.crop_size
         datasets.check_sampling(spec, args.class_uniform_pct, args.coarse_boost_classes)
-        if not re.fullmatch(r"\d+m?", args.checkpoint_every):
-            raise ValueError(f"--checkpoint_every {args.checkpoint_every}: give steps (200) or minutes (10m)")
         build_transform(args)                               # refuses clashing flags before any work starts
+        shared = distributed.batching(distributed.world_size_to_come(), args.bs_mult, args.accumulate,
+                                      args.global_batch, again=bool(args.resume))
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    vars(args).update(vars(shared))
     args.exp = args.exp or f"{spec.name}_{args.arch}".replace(":", "_")
     if args.print_config:
-        for name, value in sorted(vars(args).items()):
-            print(f"{name:20} {value!s:28} {'command line' if name in given else 'run' if args.resume else 'default'}")
+        print(settings.table(args, origins))
     return args
-
-
-def resumed_flags(run: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """Returns the flags of a run that goes on, changed where the command line may change them.
-
-    Raises:
-        FileNotFoundError: there is no run.
-        ValueError: the command line would make it another run.
-    """
-    stored = {name: tuple(value) if isinstance(value, list) else value for name, value in runs.read_args(run).items()}
-    for name, value in given.items():
-        if name not in MAY_CHANGE and stored.get(name) != value:
-            raise ValueError(f"--{name} {value} would make it another run than {run}, which has {stored.get(name)}: "
-                             "leave it out, or start a new run under another --exp")
-    return {**stored, **{name: value for name, value in given.items() if name in MAY_CHANGE}}
 
 
 def build_transform(args: Namespace) -> tuple[transforms.Compose, transforms.DeviceColour | None]:
@@ -162,6 +132,8 @@ class Training:
         if state is not None and not datasets.same(state.get("description"), self.spec.description):
             raise ValueError(f"{args.dataset} no longer says what it said when the run in {self.folder} began, and "
                              "other data make another run: put it back, or start a new run with --snapshot.")
+        distributed.check_same({**{name: value for name, value in vars(args).items() if name not in HOSTS_OWN},
+                                "resume": f"{args.resume} (step {state['step'] if state else 0})"})
         torch.manual_seed(args.seed)
         self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss or args.aux,
                                  **network.chosen_options(vars(args)))
@@ -170,17 +142,21 @@ class Training:
         torch.manual_seed(args.seed + distributed.rank())   # one network for all processes, but dropout of their own
 
         self._build_data(args)
-        self.total_steps = args.max_iters or args.max_epoch * len(self.sampler)
-        if args.test_mode:
-            self.total_steps = min(self.total_steps, 4)
+        self.cadence = Cadence(
+            total_steps=min(args.max_iters or args.max_epoch * len(self.sampler),
+                            cadence.TEST_STEPS if args.test_mode else sys.maxsize),
+            steps_per_epoch=len(self.sampler), eval_epoch=args.eval_epoch, eval_every=args.eval_every,
+            eval_late=args.eval_late, log_every=args.log_every, checkpoint_every=args.checkpoint_every)
         self._build_optimisation(args)
         self.step = 0                   # steps done
         self.validated = 0              # the step of the last validation
         self.mean_iu: float | None = None
         self.best: float | None = None
-        self.dumps = DUMPED_STEPS if args.dump_augmentation_images and distributed.is_main() else 0
+        self.left_out: list[int] = []   # steps passed over, by --on_nan rewind
+        self.save_wished = False        # by the main process's clock
         if state is not None:
             self._restore(state)
+        self.dumps = DUMPED_STEPS if args.dump_augmentation_images and distributed.is_main() else 0
         self._open()
         for line in (*self.plan.describe(self.spec.names), said):
             log.info(line)
@@ -201,111 +177,111 @@ class Training:
             data, args.seed, class_uniform_pct=args.class_uniform_pct,
             class_uniform_tile=args.class_uniform_tile, max_cu_epoch=args.max_cu_epoch,
             coarse_boost_classes=args.coarse_boost_classes, cache_dir=args.cache_dir, num_workers=args.num_workers)
-        self.sampler = datasets.PlanSampler(self.plan, args.bs_mult, distributed.rank(), distributed.world_size())
+        self.sampler = datasets.PlanSampler(self.plan, args.bs_mult * args.accumulate, distributed.rank(),
+                                            distributed.world_size())
         self.loader = datasets.train_loader(self.train_set, self.sampler, args.num_workers,
                                             skip_bad=args.on_bad_sample == "skip")
 
     def _build_optimisation(self, args: Namespace) -> None:
+        precision.configure(args.tf32, args.deterministic)
         layout = torch.channels_last if args.channels_last else torch.contiguous_format
         self.net.to(self.device).to(memory_format=layout)
         self.ema = Ema(self.net, args.ema_decay) if args.ema_decay else None
-        self.model = distributed.wrap(self.net, self.device)
+        if args.recompute:
+            recompute(self.net.backbone)
+        model = distributed.wrap(self.net, self.device, syncbn=args.syncbn, apex=args.apex, accumulate=args.accumulate)
         if args.compile:
-            self.model.compile()
-        self.criterion.to(self.device)
+            model.compile()
         chosen = optimizer.chosen_flags(vars(args))
-        self.optimizer = optimizer.build(
-            self.net, global_batch=args.bs_mult * distributed.world_size(), **chosen["build"])
-        self.schedule = optimizer.build_schedule(
-            self.optimizer, total_steps=self.total_steps, steps_per_epoch=len(self.sampler), **chosen["schedule"])
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        rule = optimizer.build(self.net, global_batch=args.global_batch, **chosen["build"])
+        schedule = optimizer.build_schedule(rule, total_steps=self.cadence.total_steps,
+                                            steps_per_epoch=len(self.sampler), **chosen["schedule"])
+        prepare = partial(batches.prepare, device=self.device, mean=self.spec.mean, std=self.spec.std,
+                          channels_last=args.channels_last,
+                          colour=self.colour.apply if self.colour else None)
+        self.stepper = Stepper(
+            model, self.net, self.criterion.to(self.device), rule, schedule, prepare, device=self.device,
+            precision=self.precision, accumulate=args.accumulate, loss_norm=args.loss_norm, clip_grad=args.clip_grad,
+            on_nan=args.on_nan, ema=self.ema)
 
     def fit(self, interrupts: Interrupts) -> None:
         """Trains to the last step, scoring and saving on the way.
 
         Raises:
             Interrupted: a signal came; nothing of the step that was under way is lost.
-            ValueError: the loss is no longer finite.
+            NotFinite: the loss is no longer finite.
         """
         self.interrupts = interrupts
         if self._validation_due():                          # a resumed run may have stopped in the middle of it
             self.validate()
             self.save()
-        window, saved_at = Window(), time.monotonic()
-        for batch in self.batches():
-            window.add(self.train_step(batch), images=len(batch["name"]) * distributed.world_size())
+        while self.step < self.cadence.total_steps:
+            try:
+                self._train()
+            except NotFinite as error:
+                self._rewind(error)
+
+    def _train(self) -> None:
+        window = Window()
+        for batch in window.waiting(self.batches()):
+            logs = self.cadence.logs(self.step + 1)
+            if self.dumps:
+                self._dump(batch)
+            window.add(self.step + 1, batch["name"], self.stepper.step(batch, self.step, want_norm=logs))
             self.step += 1
-            if self.step % self.args.log_every == 0 or self.step == self.total_steps:
+            if logs:
                 self._log(window)
-                window = Window()
-            if self._validation_due() or self._checkpoint_due(saved_at):
+                window.restart()
+            if self._validation_due() or self.cadence.saves(self.step) or self.save_wished:
                 self._refuse_nonsense(window)
                 with window.paused():
                     if self._validation_due():
                         self.validate()
                     self.save()
-                saved_at = time.monotonic()
             self.log.bar.update(self.step - self.log.bar.n)
-            interrupts.check()
-
-    def train_step(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """One step of the optimiser; returns the weighted terms of the loss."""
-        batch = prepare(batch, self.device, self.spec.mean, self.spec.std, self.args.channels_last,
-                        self.colour.apply if self.colour else None)
-        if self.dumps:
-            self._dump(batch)
-        self.model.train()
-        with precision.autocast(self.device, self.precision):
-            outputs = self.model(batch["image"], upsample=False)
-        terms = self.criterion(outputs, batch["label"])
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(sum(terms.values())).backward()
-        if self.args.clip_grad:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.net.parameters(), self.args.clip_grad)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.rate = self.optimizer.param_groups[0]["lr"]    # what this step used
-        self.schedule.step()
-        if self.ema:
-            self.ema.update(self.net, self.step)
-        return {name: term.detach() for name, term in terms.items()}
+            self.save_wished = self.interrupts.ask(wish=distributed.is_main() and self.cadence.saves_by_now())
 
     def validate(self) -> None:
         """Scores every image of the validation split once, with the averaged weights where there are any."""
         assert self.val_set is not None
-        predictor = Predictor(self.ema.net if self.ema else self.net, self.device, self.precision, self.spec.mean,
-                              self.spec.std, self.args.channels_last)
-        mine = share(2 if self.args.test_mode else len(self.val_set))
-        matrix = score(predictor, datasets.eval_loader(self.val_set, self.args.num_workers, mine),
-                       self.spec.num_classes, total=len(mine), what=f"validation on {self.val_set.split}",
-                       each=self.interrupts.check)
+        net = self.ema.net if self.ema else self.net
+        if not self.args.syncbn:
+            distributed.copy_buffers_from_main(net)
+        predictor = Predictor(net, self.device, self.precision, self.spec.mean, self.spec.std, self.args.channels_last)
+        count = 2 if self.args.test_mode else len(self.val_set)
+        mine = share(count)
+        loaded = datasets.eval_loader(self.val_set, self.args.num_workers, mine)
+        rounds = -(-count // distributed.world_size())
+        matrix = score(predictor, self.interrupts.during(loaded, rounds), self.spec.num_classes, total=len(mine),
+                       what=f"validation on {self.val_set.split}")
         self.mean_iu, self.validated = matrix.mean_iou(), self.step
         scores = matrix.summary(self.spec.names)
-        self.log.write("validation", self.step, epoch=self._epoch(),
+        self.log.write("validation", self.step, epoch=self.cadence.epoch(self.step),
                        **{name: scores[name] for name in ("mIoU", "pixel_accuracy", "per_class_IoU")})
         log.info("validation after step %d: mIoU %.2f %% on %s", self.step, 100 * self.mean_iu, self.args.val_split)
 
     def save(self) -> None:
         """Writes the checkpoint of this step, and points `best.pth` at it when its score is the best so far."""
-        if not distributed.is_main():
-            return
+        generators = distributed.gather(precision.generators(self.device))      # of every process
+        self.cadence.saved()
         is_best = (self.validated == self.step and self.mean_iu is not None
                    and (self.best is None or self.mean_iu > self.best))
         if is_best:
             self.best = self.mean_iu
+        if distributed.is_main():
+            self._write(generators, is_best)
+        distributed.barrier()                               # no process goes on, or ends, before the file is whole
+
+    def _write(self, generators: list[Any], is_best: bool) -> None:
         epoch, position = divmod(self.step, len(self.sampler))
         path = checkpoint.save(self.folder, {
             "format": checkpoint.FORMAT, "arch": self.args.arch, "num_classes": self.spec.num_classes,
             "dataset": self.args.dataset, "description": self.spec.description, "classes": list(self.spec.names),
             "state_dict": network.weights.published_state_dict(self.net),
             "ema": network.weights.published_state_dict(self.ema.net) if self.ema else None,
-            "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(), "sampler": {"epoch": epoch, "step": position},
-            "rng": {"cpu": torch.get_rng_state(),
-                    "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None},
+            **self.stepper.state(), "sampler": {"epoch": epoch, "step": position}, "rng": generators,
             "epoch": epoch, "step": self.step, "validated": self.validated, "mean_iu": self.mean_iu, "best": self.best,
-            "args": vars(self.args),
+            "left_out": self.left_out, "args": vars(self.args),
         }, self.step, self.args.keep)
         if is_best:
             checkpoint.point(self.folder / "best.pth", path)
@@ -340,12 +316,13 @@ class Training:
         return f"starting at step 0 with a backbone from ImageNet: {loaded}"
 
     def _dump(self, batch: dict[str, Any]) -> None:
-        """Writes a prepared batch as one picture: each image beside its label."""
+        """Writes what the network sees of a batch as one picture: each image beside its label."""
         self.dumps -= 1
-        images = denormalise(batch["image"], self.spec.mean, self.spec.std).permute(0, 2, 3, 1).cpu().numpy()
-        labels = batch["label"].to(torch.uint8).cpu().numpy()
+        seen = self.stepper.prepare(batch)
+        images = batches.denormalise(seen["image"], self.spec.mean, self.spec.std).permute(0, 2, 3, 1).cpu().numpy()
+        labels = seen["label"].to(torch.uint8).cpu().numpy()
         path = self.folder / "augmented" / f"step_{self.step}.png"
-        visualize.write(path, visualize.sheet(images, labels, batch["name"], self.spec.palette))
+        visualize.write(path, visualize.sheet(list(images), labels, batch["name"], self.spec.palette))
         log.info("what the network sees: %s", path)
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -353,14 +330,25 @@ class Training:
         network.weights.load(self.net, state)
         if self.ema:
             network.weights.load(self.ema.net, state, ema=True)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"]["cpu"])
-        if self.device.type == "cuda" and state["rng"]["cuda"] is not None:
-            torch.cuda.set_rng_state(state["rng"]["cuda"], self.device)
-        self.step, self.validated, self.mean_iu, self.best = (
-            state[name] for name in ("step", "validated", "mean_iu", "best"))
+        self.stepper.restore(state)
+        self.step, self.validated, self.mean_iu, self.best, self.left_out = (
+            state[name] for name in ("step", "validated", "mean_iu", "best", "left_out"))
+        if not precision.restore_generators(state["rng"], self.device, distributed.rank(), distributed.world_size()):
+            log.warning("the checkpoint of step %d is from %d process(es), and %d go on: the images of each step stay "
+                        "the same, but not every bit", self.step, len(state["rng"]), distributed.world_size())
+
+    def _rewind(self, error: NotFinite) -> None:
+        """Goes back to the last checkpoint, to leave the batch of the error out when it comes again; or raises it."""
+        state = None
+        if self.args.on_nan == "rewind" and len(self.left_out) < REWINDS:
+            state = checkpoint.newest(self.folder, network.weights.read)
+        if state is None or error.step <= state["step"]:
+            raise error
+        log.warning("%s. Going back to step %d; step %d will be left out", error, state["step"], error.step)
+        known = [*self.left_out, error.step]
+        self._restore(state)
+        self.left_out = known
+        self.log.rewind(self.step)
 
     def _open(self) -> None:
         """Makes the run's folder, or goes on in it, and starts the logs."""
@@ -370,85 +358,75 @@ class Training:
         distributed.barrier()
         start_logging(self.folder)
         tensorboard = Path(self.args.tb_path) / self.args.exp if self.args.tb_path else self.folder / "tb"
-        self.log = RunLog(self.folder, tensorboard, self.step, self.total_steps, quiet=not distributed.is_main())
+        self.log = RunLog(self.folder, tensorboard, self.step, self.cadence.total_steps,
+                          quiet=not distributed.is_main())
         millions = sum(one.numel() for one in self.net.parameters()) / 1e6
-        log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %d x %d process(es), in %s",
-                 self.args.arch, millions, self.args.dataset, self.precision, self.device.type, len(self.train_set),
-                 self.total_steps, self.args.bs_mult, distributed.world_size(), self.folder)
+        log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %d images (%d process(es) x %d x %d), "
+                 "in %s", self.args.arch, millions, self.args.dataset, self.precision, self.device.type,
+                 len(self.train_set), self.cadence.total_steps, self.args.global_batch, distributed.world_size(),
+                 self.args.accumulate, self.args.bs_mult, self.folder)
+        if self.args.accumulate > 1:
+            log.info("  batch normalisation sees %d images at a time: accumulation does not widen it",
+                     self.args.bs_mult * (distributed.world_size() if self.args.syncbn else 1))
 
     def batches(self) -> Iterator[dict[str, Any]]:
         """Yields this process's batches from the current step to the last, epoch after epoch."""
-        while self.step < self.total_steps:
+        while self.step < self.cadence.total_steps:
             self.sampler.set_position(*divmod(self.step, len(self.sampler)))
             self.criterion.set_epoch(self.step // len(self.sampler))
-            for batch in self.loader:
-                yield batch
-                if self.step >= self.total_steps:
+            for batch in batches.ahead_on_device(self.loader, self.device):
+                if self.step + 1 in self.left_out:
+                    self.stepper.pass_over()
+                    self.step += 1
+                else:
+                    yield batch
+                if self.step >= self.cadence.total_steps:
                     return
 
-    def _epoch(self) -> float:
-        return self.step / len(self.sampler)
-
     def _validation_due(self) -> bool:
-        """Whether this step ends an epoch that is to be scored, or the run, and has not been scored."""
-        if self.val_set is None or self.validated == self.step or self.step == 0:
-            return False
-        epoch, rest = divmod(self.step, len(self.sampler))
-        after = epoch - self.args.eval_epoch
-        return self.step == self.total_steps or (rest == 0 and after >= 0 and after % self.args.eval_every == 0)
-
-    def _checkpoint_due(self, saved_at: float) -> bool:
-        every = self.args.checkpoint_every
-        if self.step == self.total_steps:
-            return True
-        if every.endswith("m"):
-            return time.monotonic() - saved_at > 60 * int(every[:-1])
-        return self.step % int(every) == 0
+        return self.val_set is not None and self.validated != self.step and self.cadence.scores(self.step)
 
     def _log(self, window: Window) -> None:
-        self._refuse_nonsense(window)
-        terms, seconds = window.means(), window.seconds()
-        total = sum(terms.values())
-        speed = window.images / seconds
-        self.log.write("train", self.step, epoch=self._epoch(), loss=total, terms=terms, lr=self.rate,
-                       images_per_second=speed)
-        parts = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
-        left = timedelta(seconds=round((self.total_steps - self.step) * seconds / window.steps))
-        self.log.progress(f"epoch {self._epoch():.2f} step {self.step}/{self.total_steps}",
-                          f"loss {total:.3f} ({parts}) lr {self.rate:.2e} {speed:.1f} images/s", f"{left} left")
+        terms = self._refuse_nonsense(window)
+        if terms:                                           # else every step was left out
+            self.log.train(self.step, self.cadence, window, terms, lr=self.stepper.rate, norm=self.stepper.norm,
+                           memory=peak_memory(self.device))
 
-    def _refuse_nonsense(self, window: Window) -> None:
-        """Stops before a loss that is not finite is logged, or weights that it spoilt are saved."""
-        terms = window.means()
-        if not all(map(math.isfinite, terms.values())):
-            raise ValueError(f"the loss is {terms} after step {self.step} (learning rate {self.rate:.3g}): lower --lr, "
-                             "clip with --clip_grad 10, or try --precision fp32. The last checkpoint in "
-                             f"{self.folder} is from before.")
+    def _refuse_nonsense(self, window: Window) -> dict[str, float]:
+        """Returns the means; stops before a loss that is not finite is logged, or weights that it spoilt are saved."""
+        steps = window.fetch()
+        bad = stepping.first_not_finite(steps, self.net)
+        if bad is None:
+            names = steps[0][1] if steps else ()
+            return {name: sum(terms[name] for _, terms in steps) / len(steps) for name in names}
+        terms = dict(steps).get(bad, {})
+        images = [name for each in distributed.gather(window.names(bad)) for name in each]
+        last = next(iter(checkpoint.saved(self.folder)), None)
+        spoilt = " and leaves weights that are not finite" if all(map(math.isfinite, terms.values())) else ""
+        raise NotFinite(
+            f"the loss is {terms} in step {bad}{spoilt}, at learning rate {self.stepper.rate:.3g}, on images "
+            f"{', '.join(images)}: lower --lr, clip with --clip_grad 10, or try --precision fp32. "
+            + (f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."), bad)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    if args.print_config:
-        return 0
+    return 0 if args.print_config else faults.guarded("train.py", partial(run, args))
+
+
+def run(args: Namespace) -> int:
+    """Trains; returns the exit code."""
     start_logging()
-    distributed.start()
-    try:
-        with closing(Training(args)) as run, Interrupts() as interrupts:
-            try:
-                run.fit(interrupts)
-            except Interrupted as stopped:
-                run.save()
-                log.info("%s: saved at step %d. Go on with: python train.py --resume %s", stopped, run.step, run.folder)
-                return stopped.exit_code
-            run.summarise()
-    except (ValueError, OSError) as error:
-        log.error("train.py: error: %s", error, exc_info=True)
-        return 2
-    except KeyboardInterrupt:
-        log.error("train.py: stopped at once; a run that has begun goes on from its last checkpoint with --resume")
-        return 130
-    finally:
-        distributed.stop()
+    distributed.start(args.timeout)
+    with closing(Training(args)) as training, Interrupts(agreed=True) as interrupts:
+        try:
+            training.fit(interrupts)
+        except Interrupted as stopped:
+            training.save()
+            log.info("%s: saved at step %d. Go on with: python train.py --resume %s", stopped, training.step,
+                     training.folder)
+            return stopped.exit_code
+        training.summarise()
     return 0
 
 

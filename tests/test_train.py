@@ -17,6 +17,7 @@ import torch
 import network
 import train
 from tools import make_streets
+from utils.stepping import Stepper
 
 ROOT = Path(train.__file__).parent
 
@@ -47,14 +48,14 @@ def metrics(run: Path, kind: str) -> list[dict[str, Any]]:
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Sends SIGINT to ourselves in the middle of a step, counted from 0."""
-    whole_step = train.Training.train_step
+    whole_step = Stepper.step
 
-    def interrupted(self: train.Training, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
-        if self.step == step:
+    def interrupted(self: Stepper, batch: dict[str, Any], number: int, **how: bool) -> Any:
+        if number == step:
             os.kill(os.getpid(), signal.SIGINT)
-        return whole_step(self, batch)
+        return whole_step(self, batch, number, **how)
 
-    monkeypatch.setattr(train.Training, "train_step", interrupted)
+    monkeypatch.setattr(Stepper, "step", interrupted)
 
 
 def test_a_run_leaves_its_folder_as_documented(command: list[str], tmp_path: Path,
@@ -135,19 +136,6 @@ def test_a_killed_run_ends_with_the_same_bits(command: list[str], tmp_path: Path
     whole, resumed = (checkpoint(tmp_path / name / "last.pth")["state_dict"] for name in ("whole", "run"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     assert [line["step"] for line in metrics(tmp_path / "run", "train")] == list(range(1, 31))
-
-
-@pytest.mark.slow
-def test_two_processes_train_and_score_together(command: list[str], tmp_path: Path) -> None:
-    flags = [*command, "--bs_mult", "1", "--fpn_dsn_loss", "--max_iters", "2"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run([*torchrun, str(ROOT / "train.py"), *flags, "--bs_mult", "2"], capture_output=True, text=True,
-                          check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / "run"
-    assert len(metrics(run, "train")) == 2 and len(metrics(run, "validation")) == 1
-    scored = done.stdout.count("validation after step 2")
-    assert scored == 1                                      # one process speaks for both
 
 
 def test_a_crop_larger_than_the_image_is_padded(command: list[str]) -> None:

@@ -61,3 +61,37 @@ def _joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
         return batches[0]
     return {key: torch.cat([batch[key] for batch in batches]) if isinstance(value, Tensor)
             else [item for batch in batches for item in batch[key]] for key, value in batches[0].items()}
+
+
+def split(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
+    """Cuts a batch into equal parts, in order."""
+    size = len(batch["name"]) // parts
+    return [{name: value[i * size:(i + 1) * size] for name, value in batch.items()} for i in range(parts)]
+
+
+def ahead_on_device(batches: Iterable[dict[str, Any]], device: torch.device) -> Iterator[dict[str, Any]]:
+    """Yields batches, with tensors on the device if it is a GPU: the next one is copied beside the step's work."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    stream, waiting = torch.cuda.Stream(device), None
+    for batch in batches:
+        with torch.cuda.stream(stream):
+            moved = {name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+                     for name, value in batch.items()}
+            arrived = stream.record_event()
+        if waiting is not None:
+            yield _arrived(*waiting)
+        waiting = moved, arrived
+    if waiting is not None:
+        yield _arrived(*waiting)
+
+
+def _arrived(batch: dict[str, Any], event: torch.cuda.Event) -> dict[str, Any]:
+    """Lets the step's stream, not the CPU, wait for the copy."""
+    current = torch.cuda.current_stream()
+    current.wait_event(event)
+    for value in batch.values():
+        if isinstance(value, Tensor):
+            value.record_stream(current)
+    return batch

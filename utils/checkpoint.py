@@ -28,16 +28,21 @@ def save(folder: Path, payload: dict[str, Any], step: int, keep: int) -> Path:
     """
     path = folder / "checkpoints" / f"step_{step}.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob("*.tmp"):                 # of a process that was killed while it wrote
+        stale.unlink()
     beside = path.with_suffix(".tmp")
     try:
         with beside.open("wb") as file:
             torch.save(payload, file)
             file.flush()
             os.fsync(file.fileno())
-        checksum = path.with_suffix(path.suffix + SUFFIX)
-        write_text(checksum, sha256(beside) + "\n")
+        checksum, digest = path.with_suffix(path.suffix + SUFFIX), sha256(beside)
+        # Until the step's file is replaced both are right: of the one that is there, and of the one that comes.
+        before = f"{sha256(path)}\n" if path.exists() else ""
+        write_text(checksum, f"{before}{digest}\n")
         beside.replace(path)
         _sync_folder(path.parent)
+        write_text(checksum, f"{digest}\n")
         point(folder / "last.pth", path)
     except (OSError, RuntimeError) as error:                # torch's zip writer turns a full disk into a RuntimeError
         beside.unlink(missing_ok=True)
@@ -66,7 +71,7 @@ def newest(folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, An
     paths = saved(folder)
     for path in paths:
         checksum = path.with_suffix(path.suffix + SUFFIX)
-        if not checksum.is_file() or checksum.read_text().strip() != sha256(path):
+        if not checksum.is_file() or sha256(path) not in checksum.read_text().split():
             log.warning("%s is damaged (its checksum differs): falling back to the checkpoint before it", path)
             continue
         return read(path)

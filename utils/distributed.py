@@ -2,27 +2,125 @@
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from utils.flags import add_switch, positive_int, positive_number
+from utils.sync_bn import convert
+
 T = TypeVar("T")
+BATCH = 2                                                   # images of a process without --bs_mult and --global_batch
+SILENCE = 10.0                                              # minutes after which a process counts as lost
+
+_control: Any = None                                         # a gloo group of all processes
 
 
-def start() -> None:
-    """Joins the process group that torchrun describes, with this process on the GPU of its local rank."""
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+def add_flags(parser: ArgumentParser) -> None:
+    """Declares how a run is shared among processes."""
+    group = parser.add_argument_group("Distribution")
+    group.add_argument("--bs_mult", type=positive_int,
+                       help=f"images of a forward pass, per process (default: {BATCH}, or what --global_batch leaves)")
+    group.add_argument("--accumulate", type=positive_int,
+                       help="forward passes whose gradients make one step (default: 1, or what --global_batch asks "
+                            "for); it does not widen batch normalisation")
+    group.add_argument("--global_batch", type=positive_int,
+                       help="images of a step over all processes; the batch of each, or --accumulate, follows")
+    add_switch(group, "--syncbn", default=True, help="batch normalisation over the batches of all processes")
+    add_switch(group, "--apex", default=False, help="NVIDIA Apex's DDP and SyncBN instead of torch's")
+    group.add_argument("--timeout", type=positive_number, default=SILENCE,
+                       help="minutes that a process waits for a silent one before the run ends")
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How the images of a step are shared out: `global_batch` = processes * `accumulate` * `bs_mult`."""
+
+    global_batch: int
+    bs_mult: int
+    accumulate: int
+
+
+def batching(processes: int, bs_mult: int | None, accumulate: int | None, global_batch: int | None,
+             again: bool = False) -> Batching:
+    """Derives what was not given from what was.
+
+    Args:
+        again: the run goes on, perhaps with another number of processes: its global batch stays, and a forward pass
+            gets no more images than before.
+
+    Raises:
+        ValueError: the global batch cannot be shared evenly.
+    """
+    if global_batch is None:
+        bs_mult, accumulate = bs_mult or BATCH, accumulate or 1
+        return Batching(processes * bs_mult * accumulate, bs_mult, accumulate)
+    if global_batch % processes:
+        fits = [count for count in range(1, global_batch + 1) if global_batch % count == 0]
+        raise ValueError(f"a global batch of {global_batch} images cannot be shared by {processes} processes: start "
+                         f"{', '.join(map(str, fits))} of them, or change --global_batch")
+    own = global_batch // processes
+    if again and bs_mult:
+        bs_mult, accumulate = max(size for size in range(1, min(bs_mult, own) + 1) if own % size == 0), None
+    known = bs_mult or (own // accumulate if accumulate else own)
+    steps = accumulate or own // known
+    if known * steps != own:
+        raise ValueError(f"--global_batch {global_batch} leaves each of {processes} process(es) {own} images, which "
+                         f"--bs_mult {known} and --accumulate {steps} do not make: leave one of them out")
+    return Batching(global_batch, known, steps)
+
+
+def world_size_to_come() -> int:
+    """Returns how many processes torchrun started, before they have met."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def start(timeout: float = SILENCE) -> None:
+    """Joins the process group that torchrun describes, with this process on the GPU of its local rank.
+
+    Args:
+        timeout: minutes that a collective operation waits for a silent process before it fails.
+
+    Raises:
+        OSError: the processes do not meet: the port is taken, or one is missing.
+    """
+    global _control
+    if world_size_to_come() == 1 or dist.is_initialized():
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    wait = timedelta(minutes=timeout)
+    try:
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=wait)
+        _control = dist.new_group(backend="gloo", timeout=wait)         # what is said between CPUs, beside the steps
+    except (dist.DistError, RuntimeError) as error:
+        address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        taken = "EADDRINUSE" in str(error) or "in use" in str(error)
+        advice = ("another program listens there: choose another port (MASTER_PORT, or RDZV_ENDPOINT=HOST:PORT)"
+                  if taken else "is every host started, and does its firewall let the others in?")
+        raise OSError(f"{world_size_to_come()} processes cannot meet at {address}: {advice} "
+                      f"({str(error).splitlines()[0]})") from error
 
 
 def stop() -> None:
+    """Leaves the process group."""
+    global _control
     if dist.is_initialized():
         dist.destroy_process_group()
+    _control = None
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether an error of a collective operation says that another process ended or is silent."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 def rank() -> int:
@@ -45,9 +143,22 @@ def all_reduce_sum_(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def largest_later(numbers: Tensor) -> Callable[[], Tensor]:
+    """Begins to take the largest of each process's CPU numbers, in place; the result waits for it and returns them."""
+    if not dist.is_initialized():
+        return lambda: numbers
+    work = dist.all_reduce(numbers, dist.ReduceOp.MAX, group=_control, async_op=True)
+
+    def wait() -> Tensor:
+        work.wait()
+        return numbers
+
+    return wait
+
+
 def barrier() -> None:
     if dist.is_initialized():
-        dist.barrier()
+        dist.barrier(group=_control)
 
 
 def from_main(value: T) -> T:
@@ -55,7 +166,7 @@ def from_main(value: T) -> T:
     if not dist.is_initialized():
         return value
     box = [value]
-    dist.broadcast_object_list(box)
+    dist.broadcast_object_list(box, group=_control)
     return box[0]
 
 
@@ -64,14 +175,76 @@ def gather(value: T) -> list[T]:
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group=_control)
     return values
 
 
-def wrap(net: nn.Module, device: torch.device) -> nn.Module:
-    """Returns the network as DDP trains it: with BN synchronised on GPUs and gradients averaged over the processes."""
+def copy_buffers_from_main(net: nn.Module) -> None:
+    """Gives every process the main one's buffers: without SyncBN each has batch statistics of its own."""
+    if dist.is_initialized():
+        for buffer in net.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def check_same(settings: dict[str, Any]) -> None:
+    """Compares what each process was started with.
+
+    Raises:
+        ValueError: they differ; the message names the flags, the values and the ranks.
+    """
+    every = gather(settings)
+    said = [f"--{name} is {each[name]} on rank {number} and {every[0][name]} on rank 0"
+            for number, each in enumerate(every) for name in every[0] if each[name] != every[0][name]]
+    if said:
+        raise ValueError(f"the processes were started differently: {'; '.join(said)}. Give all of them the same flags.")
+
+
+def wrap(net: nn.Module, device: torch.device, *, syncbn: bool = True, apex: bool = False,
+         accumulate: int = 1) -> nn.Module:
+    """Returns the network as the processes train it together, with gradients averaged over them.
+
+    Args:
+        syncbn: synchronises batch normalisation, on CPUs as on GPUs; changes the network's modules.
+        accumulate: backward passes of a step; the graph is declared static only where there is one, as torch 2.6 misses
+            gradients of a first pass without synchronisation otherwise.
+
+    Raises:
+        ImportError: `apex` is asked for and not installed.
+    """
+    if apex:
+        parallel = _apex_parallel()
+        net = parallel.convert_syncbn_model(net) if syncbn else net
+        return parallel.DistributedDataParallel(net) if dist.is_initialized() else net
     if not dist.is_initialized():
         return net
-    if device.type == "cuda":
-        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
-    return nn.parallel.DistributedDataParallel(net, device_ids=[device] if device.type == "cuda" else None)
+    if syncbn:
+        net = convert(net, device)
+    return nn.parallel.DistributedDataParallel(
+        net, device_ids=[device] if device.type == "cuda" else None, gradient_as_bucket_view=True,
+        static_graph=accumulate == 1)
+
+
+def without_sync(model: nn.Module) -> AbstractContextManager[object]:
+    """Returns the context of a backward pass whose gradients stay in this process, to be averaged with later ones."""
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return model.no_sync()
+    return _ApexWithoutSync(model) if hasattr(model, "disable_allreduce") else nullcontext()
+
+
+class _ApexWithoutSync:
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __enter__(self) -> None:
+        self.model.disable_allreduce()
+
+    def __exit__(self, *error: object) -> None:
+        self.model.enable_allreduce()
+
+
+def _apex_parallel() -> Any:
+    try:
+        return import_module("apex.parallel")
+    except ImportError as error:
+        raise ImportError("--apex needs NVIDIA Apex, which is not installed: leave --apex out for torch's own DDP and "
+                          "SyncBN, which do the same, or build it from https://github.com/NVIDIA/apex") from error

@@ -8,23 +8,27 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, TypeVar
 
+import torch
 from tensorboardX import SummaryWriter
 from torch import Tensor
 from tqdm import tqdm
 
+from utils.cadence import Cadence
 from utils.checkpoint import write_text
-from utils.distributed import is_main
+from utils.distributed import all_reduce_sum_, is_main, rank, world_size
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 def start_logging(folder: Path | None = None) -> None:
     """Sends the log of the main process to the terminal and, with a folder, to `train.log` there; drops the others'."""
     if not is_main():
-        logging.basicConfig(level=logging.ERROR, force=True)
+        logging.basicConfig(level=logging.ERROR, format=f"rank {rank()}: %(message)s", force=True)
         return
     handlers: list[logging.Handler] = [_AboveTheBar()]
     if folder is not None:
@@ -64,10 +68,10 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, tensorboard: Path, step: int, total_steps: int, quiet: bool = False) -> None:
-        self.folder, self.path = tensorboard, folder / "metrics.jsonl"
+        self.folder, self.path, self.quiet = tensorboard, folder / "metrics.jsonl", quiet
         if not quiet:
             self._forget_after(step)
-        self.file = (Path(os.devnull) if quiet else self.path).open("a")
+        self.file = self._file()
         self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None,
                                          write_to_disk=not quiet)
         self.bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True,
@@ -86,6 +90,35 @@ class RunLog:
                         self.tensorboard.add_scalar(f"{kind}/{name}/{part}".replace(" ", "_"), number, step)
         self.tensorboard.flush()
 
+    def train(self, step: int, cadence: Cadence, window: Window, terms: dict[str, float], *, lr: float,
+              norm: Tensor | None, memory: float) -> None:
+        """Tells how the steps of a window went.
+
+        Args:
+            terms: mean of each term of the loss.
+            lr, norm: learning rate and norm of the gradient of the last step.
+            memory: the peak so far, in GB.
+        """
+        seconds, total = window.seconds(), sum(terms.values())
+        speed, waiting = window.images * world_size() / seconds, window.waited / seconds
+        gradient = None if norm is None else float(norm)
+        self.write("train", step, epoch=cadence.epoch(step), loss=total, terms=terms, lr=lr, gradient_norm=gradient,
+                   images_per_second=speed, waiting_for_data=waiting, memory_gb=memory)
+        parts = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
+        left = timedelta(seconds=round((cadence.total_steps - step) * seconds / len(window.steps)))
+        shown = "" if gradient is None else f" gradient {gradient:.2f}"
+        self.progress(f"epoch {cadence.epoch(step):.2f} step {step}/{cadence.total_steps}",
+                      f"loss {total:.3f} ({parts}) lr {lr:.2e}{shown} {speed:.1f} images/s, data {waiting:.0%}, "
+                      f"{memory:.1f} GB", f"{left} left")
+
+    def rewind(self, step: int) -> None:
+        """Forgets what was logged after a step."""
+        self.file.close()
+        if not self.quiet:
+            self._forget_after(step)
+        self.file = self._file()
+        self.bar.update(step - self.bar.n)
+
     def progress(self, where: str, values: str, left: str) -> None:
         """Says how the run goes: the values beside the bar on a terminal, a line elsewhere and in `train.log`."""
         self.bar.set_postfix_str(values)
@@ -95,6 +128,9 @@ class RunLog:
         self.bar.close()
         self.file.close()
         self.tensorboard.close()
+
+    def _file(self) -> TextIO:
+        return (Path(os.devnull) if self.quiet else self.path).open("a")
 
     def _forget_after(self, step: int) -> None:
         """Drops what was logged after a step, and a last line that a crash cut short."""
@@ -111,18 +147,31 @@ class RunLog:
 
 
 class Window:
-    """What happened since the last log line; the losses stay on the device until they are asked for."""
+    """What happened since the last log line. Its numbers stay on the device until they are fetched, all at once."""
 
     def __init__(self) -> None:
         self.start = time.monotonic()
-        self.steps = self.images = 0
-        self.totals: dict[str, Tensor] = {}
+        self.waited = 0.0                                   # seconds in which the step had no batch
+        self.images = 0
+        self.steps: list[tuple[int, list[str]]] = []        # number and images of each step
+        self.terms: list[dict[str, Tensor]] = []
 
-    def add(self, terms: dict[str, Tensor], images: int) -> None:
-        self.steps += 1
-        self.images += images
-        for name, term in terms.items():
-            self.totals[name] = self.totals[name] + term if name in self.totals else term
+    def add(self, step: int, names: list[str], terms: dict[str, Tensor] | None) -> None:
+        """Takes a step, counted from 1, with this process's share of its terms; None where it was left out."""
+        self.images += len(names)
+        if terms is not None:
+            self.steps.append((step, names))
+            self.terms.append(terms)
+
+    def waiting(self, batches: Iterator[T]) -> Iterator[T]:
+        """Yields the batches and counts the time until each is there."""
+        while True:
+            begin = time.monotonic()
+            batch = next(batches, None)
+            self.waited += time.monotonic() - begin
+            if batch is None:
+                return
+            yield batch
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -131,8 +180,21 @@ class Window:
         yield
         self.start += time.monotonic() - begin
 
-    def means(self) -> dict[str, float]:
-        return {name: float(total) / self.steps for name, total in self.totals.items()}
+    def fetch(self) -> list[tuple[int, dict[str, float]]]:
+        """Returns each step's number and its terms over all processes."""
+        if not self.terms:
+            return []
+        values = torch.stack([torch.stack(list(terms.values())) for terms in self.terms]).float()
+        means = (all_reduce_sum_(values) / world_size()).tolist()
+        return [(step, dict(zip(terms, row, strict=True)))
+                for (step, _), terms, row in zip(self.steps, self.terms, means, strict=True)]
+
+    def names(self, step: int) -> list[str]:
+        """Returns the images that this process had in a step."""
+        return next((names for number, names in self.steps if number == step), [])
 
     def seconds(self) -> float:
         return time.monotonic() - self.start
+
+    def restart(self) -> None:
+        self.__init__()  # type: ignore[misc]

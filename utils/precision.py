@@ -1,11 +1,13 @@
 """Devices and the precision of a forward pass."""
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from utils.flags import add_switch
 
@@ -19,6 +21,40 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="of the network; without it bf16 where the device is fast at it, else fp32")
     add_switch(group, "--channels_last", default=True, help="lay images and features out channels last")
     add_switch(group, "--compile", default=False, help="compile the network (torch.compile; needs a C++ compiler)")
+    add_switch(group, "--tf32", default=True, help="let a GPU round float32 factors to TF32 (10 bits) for speed")
+    add_switch(group, "--deterministic", default=False,
+               help="choose GPU kernels that give the same bits again, warning of each that does not exist")
+
+
+def configure(tf32: bool, deterministic: bool) -> None:
+    """Sets what holds for the whole process."""
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def generators(device: torch.device) -> dict[str, Tensor | None]:
+    """Returns the states of the random generators that a network draws from in this process."""
+    return {"cpu": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None}
+
+
+def restore_generators(states: list[dict[str, Tensor | None]], device: torch.device, rank: int,
+                       processes: int) -> bool:
+    """Sets this process's generators to those of its rank; leaves them alone and returns False where the number of
+    processes is another."""
+    if len(states) != processes:
+        return False
+    own = states[rank]
+    assert own["cpu"] is not None
+    torch.set_rng_state(own["cpu"])
+    if device.type == "cuda" and own["cuda"] is not None:
+        torch.cuda.set_rng_state(own["cuda"], device)
+    return True
 
 
 def default_device() -> torch.device:

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import sys
+from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,23 @@ import numpy as np
 import torch
 
 from utils.checkpoint import write_text
+from utils.distributed import world_size
+from utils.flags import add_switch
 
 ROOT = Path(__file__).parent.parent
+
+
+def add_flags(parser: ArgumentParser, recipes: Iterable[str]) -> None:
+    """Declares which run it is and where it lies."""
+    group = parser.add_argument_group("Run")
+    group.add_argument("--recipe", choices=tuple(recipes), help="a family of defaults (docs/training.md)")
+    group.add_argument("--exp", help="name of the run's folder (default: DATASET_ARCH)")
+    group.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
+    group.add_argument("--tb_path", help="folder of the TensorBoard files (default: tb/ in the run's folder)")
+    group.add_argument("--resume", help="folder of a run: go on exactly where it stopped, with its own flags")
+    group.add_argument("--seed", type=int, default=0, help="of the weights, the order and the augmentation")
+    add_switch(group, "--test_mode", default=False, help="run everything for a few steps and images")
+    add_switch(group, "--print_config", default=False, help="print each effective value and its origin, then stop")
 
 
 def create(folder: Path, args: dict[str, Any], environment: dict[str, Any]) -> None:
@@ -23,14 +40,18 @@ def create(folder: Path, args: dict[str, Any], environment: dict[str, Any]) -> N
 
     Raises:
         FileExistsError: a run is there already.
-        PermissionError: the folder cannot be written.
+        OSError: the folder cannot be written.
     """
     if (folder / "args.json").exists():
         raise FileExistsError(f"{folder} already holds a run: go on with it by --resume {folder}, or name another "
                               "with --exp")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "env.json", json.dumps(environment, indent=2) + "\n")
-    write_text(folder / "args.json", json.dumps(args, indent=2) + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / "env.json", json.dumps(environment, indent=2) + "\n")
+        write_text(folder / "args.json", json.dumps(args, indent=2) + "\n")
+    except OSError as error:
+        raise OSError(f"the run's folder {folder} cannot be written ({error}): name another place with --ckpt, or mend "
+                      "the permissions or the disk") from error
 
 
 def read_args(folder: Path) -> dict[str, Any]:
@@ -55,7 +76,8 @@ def environment(device: torch.device, precision: str, data_files: Iterable[Path]
         "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
         "machine": platform.platform(), "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "precision": precision,
+        "precision": precision, "processes": world_size(),
+        "torchrun": os.environ.get("TORCHELASTIC_RUN_ID"),              # whose restarted workers may go on with the run
         "data": _listing_hash(data_files),
     }
 

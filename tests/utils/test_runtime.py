@@ -140,11 +140,13 @@ def test_a_quiet_log_writes_nothing(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_window_averages_its_terms() -> None:
+def test_a_window_keeps_each_steps_terms_and_images() -> None:
     window = Window()
-    for value in (1.0, 3.0):
-        window.add({"main": torch.tensor(value)}, images=4)
-    assert window.means() == {"main": 2.0} and window.images == 8
+    for step, value in ((1, 1.0), (2, 3.0)):
+        window.add(step, ["a", "b"], {"main": torch.tensor(value)})
+    window.add(3, ["c", "d"], None)                         # left out: its images were loaded, but there is no loss
+    assert window.fetch() == [(1, {"main": 1.0}), (2, {"main": 3.0})]
+    assert window.images == 6 and window.names(2) == ["a", "b"]
 
 
 def test_a_pause_is_not_counted() -> None:

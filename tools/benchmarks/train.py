@@ -79,7 +79,9 @@ def stepper(training: train.Training) -> Callable[[int], None]:
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            training.train_step(next(batches))["main"].item()
+            terms = training.stepper.step(next(batches), training.step)
+            assert terms is not None
+            terms["main"].item()
             training.step += 1
 
     return run

@@ -1,0 +1,176 @@
+"""One step of training: forward under precision, criterion, backward, update; alone or with other processes."""
+from __future__ import annotations
+
+import logging
+import math
+from argparse import ArgumentParser
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils import distributed, precision
+from utils.batches import split
+from utils.ema import Ema
+from utils.flags import add_switch
+
+log = logging.getLogger(__name__)
+
+Batch = dict[str, Any]
+Clock = Callable[[str], AbstractContextManager[object]]     # times what is done inside, by name
+SKIPS = 20                                                  # steps left out in a row after which a run is hopeless
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Declares how a step is taken."""
+    group = parser.add_argument_group("Step")
+    group.add_argument("--loss_norm", choices=("global", "rank"), default="global",
+                       help="a mean over the pixels of the whole step, or of each process's forward pass alone")
+    group.add_argument("--on_nan", choices=("stop", "skip", "rewind"), default="stop",
+                       help="at a loss that is not finite: stop; skip the step (looks at every gradient, which makes a "
+                            "GPU wait); or rewind to the last checkpoint and leave the batch out")
+    add_switch(group, "--recompute", default=False,
+               help="compute the backbone's features again in the backward pass instead of keeping them: less memory, "
+                    "about a third more time")
+
+
+class NotFinite(ValueError):
+    """A loss or a gradient is not a finite number. `step` is the one that gave it, counted from 1."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class Stepper:
+    """Takes steps of an optimiser; what it changes is in `state`, the network and the averaged weights.
+
+    Args:
+        model: the network as it is trained (wrapped, compiled).
+        net: the network itself.
+        prepare: a part of a batch -> the same on the device, normalised.
+        accumulate: parts that a batch is cut into; their gradients add up.
+        loss_norm: "global" divides each mean by the number of pixels of the whole step, over all parts and processes,
+            where the criterion says what it divides by (`denominator`); OHEM selects per process, as published, and
+            does not. "rank" leaves the means as they are.
+    """
+
+    def __init__(self, model: nn.Module, net: nn.Module, criterion: Any, optimizer: torch.optim.Optimizer,
+                 schedule: torch.optim.lr_scheduler.LRScheduler, prepare: Callable[[Batch], Batch], *,
+                 device: torch.device, precision: str, accumulate: int = 1, loss_norm: str = "global",
+                 clip_grad: float = 0.0, on_nan: str = "stop", ema: Ema | None = None) -> None:
+        self.model, self.net, self.criterion, self.optimizer, self.schedule = model, net, criterion, optimizer, schedule
+        self.prepare, self.device, self.precision, self.ema = prepare, device, precision, ema
+        self.accumulate, self.loss_norm, self.clip_grad, self.on_nan = accumulate, loss_norm, clip_grad, on_nan
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.clock: Clock = lambda name: nullcontext()
+        self.skipped_in_a_row = 0
+        self.rate = 0.0                 # of the last step
+        self.norm: Tensor | None = None             # of the last step's gradient, where somebody wanted to know it
+
+    def step(self, batch: Batch, number: int, want_norm: bool = False) -> dict[str, Tensor] | None:
+        """Takes one step; returns the weighted terms of the loss, this process's share of the mean, or None when the
+        step was left out.
+
+        Args:
+            number: steps done before.
+            want_norm: sets `norm`, the gradient's.
+
+        Raises:
+            NotFinite: `on_nan` is "skip" and many steps in a row had to be.
+        """
+        self.model.train()
+        with self.clock("prepare"):
+            parts = [self.prepare(part) for part in split(batch, self.accumulate)]
+            shares = self._shares([part["label"] for part in parts])
+        kept = [buffer.clone() for buffer in self.net.buffers()] if self.on_nan == "skip" else []
+        self.optimizer.zero_grad(set_to_none=True)
+        terms: dict[str, Tensor] = {}
+        for i, (part, share) in enumerate(zip(parts, shares, strict=True)):
+            last = i == len(parts) - 1
+            with nullcontext() if last else distributed.without_sync(self.model):
+                for name, term in self._pass(part, share).items():
+                    terms[name] = terms[name] + term if name in terms else term
+        with self.clock("update"):
+            return terms if self._update(batch, number, want_norm, kept) else None
+
+    def pass_over(self) -> None:
+        """Counts a step that is not taken."""
+        self.schedule.step()
+
+    def state(self) -> dict[str, Any]:
+        return {name: getattr(self, name).state_dict() for name in ("optimizer", "schedule", "scaler")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name in ("optimizer", "schedule", "scaler"):
+            getattr(self, name).load_state_dict(state[name])
+
+    def _pass(self, part: Batch, share: Tensor | float) -> dict[str, Tensor]:
+        """Forward and backward of a part; returns its terms."""
+        with self.clock("forward"), precision.autocast(self.device, self.precision):
+            outputs = self.model(part["image"], upsample=False)
+        with self.clock("loss"):
+            terms = {name: term * share for name, term in self.criterion(outputs, part["label"]).items()}
+        with self.clock("backward"):
+            self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _shares(self, labels: list[Tensor]) -> list[Any]:
+        """Returns the factor of each part's means: 1 / parts, times the part's pixels over the mean part's.
+
+        DDP averages the processes' gradients, so a process's factor is relative to the mean process's pixels too.
+        """
+        even = [1 / self.accumulate] * self.accumulate
+        if self.loss_norm == "rank" or self.accumulate * distributed.world_size() == 1:
+            return even
+        counts = [self.criterion.denominator(each) for each in labels]
+        if any(count is None for count in counts):
+            return even
+        own = torch.stack(counts).float()                   # exact up to 2**24 pixels a part, to 1e-7 beyond
+        total = distributed.all_reduce_sum_(own.sum().double() if own.device.type == "cpu" else own.sum())
+        return list(own * (distributed.world_size() / total.clamp(min=1)).to(own.dtype))
+
+    def _update(self, batch: Batch, number: int, want_norm: bool, buffers: list[Tensor]) -> bool:
+        """Moves the weights, unless the gradient is not finite and such steps are skipped; returns whether it did."""
+        skips = self.on_nan == "skip" and not self.scaler.is_enabled()          # loss scaling skips by itself
+        self.norm = None
+        if self.clip_grad or want_norm or skips:
+            self.scaler.unscale_(self.optimizer)
+            self.norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.clip_grad or math.inf)
+        self.rate = self.optimizer.param_groups[0]["lr"]    # what this step uses
+        if skips and self.norm is not None and not math.isfinite(self.norm.item()):
+            self._skip(batch, number, buffers)
+            return False
+        self.skipped_in_a_row = 0
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        if self.ema:
+            self.ema.update(self.net, number)
+        return True
+
+    def _skip(self, batch: Batch, number: int, buffers: list[Tensor]) -> None:
+        self.skipped_in_a_row += 1
+        said = f"step {number + 1} left out: its gradient is not finite (images {', '.join(batch['name'])})"
+        if self.skipped_in_a_row >= SKIPS:
+            raise NotFinite(f"{said}, and so were the {SKIPS - 1} steps before: lower --lr (the rate is "
+                            f"{self.rate:.3g}) or clip with --clip_grad 10", number + 1)
+        log.warning(said)
+        for buffer, before in zip(self.net.buffers(), buffers, strict=True):
+            buffer.copy_(before)                            # an overflow spoils the batch statistics too
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+
+
+def first_not_finite(steps: list[tuple[int, dict[str, float]]], net: nn.Module) -> int | None:
+    """Returns the first step, of those given with their terms, after which the numbers are nonsense; None if none is.
+
+    Weights that are not finite, though every loss was, are the last step's doing.
+    """
+    for step, terms in steps:
+        if not all(map(math.isfinite, terms.values())):
+            return step
+    norms = torch._foreach_norm([parameter.detach() for parameter in net.parameters()])
+    return steps[-1][0] if steps and not torch.stack(norms).sum().isfinite() else None
