@@ -68,6 +68,8 @@ def build_parser() -> FlagParser:
     for room in (loss, optimizer, precision, stepping, distributed, cadence):
         room.add_flags(parser)
     runs.add_flags(parser, RECIPES)
+    add_switch(parser, "--dump_augmentation_images", default=False, help="write what the network sees in the first "
+               f"{DUMPED_STEPS} steps as pictures into augmented/ of the run's folder")
     return parser
 
 

@@ -88,7 +88,7 @@ def test_different_flags_are_named_with_their_ranks(found: list[dict[str, Any]])
 
 @pytest.mark.parametrize(("exp", "double", "more", "loss", "weight"), [
     ("two", False, ["--lr", "1e-5"], 1e-5, 1e-5),   # at a larger rate float32's rounding grows tenfold in some steps
-    ("two_wide", True, WIDE, 1e-6, 1e-12),          # the criterion stays in float32
+    ("two_wide", True, WIDE, 1e-6, 1e-8),           # the criterion stays in float32
 ], ids=["float32", "float64"])
 def test_two_processes_take_the_steps_of_one(found: list[dict[str, Any]], folder: Path, flags: list[str], exp: str,
                                              double: bool, more: list[str], loss: float, weight: float) -> None:
