@@ -29,8 +29,8 @@ from utils.flags import fraction, positive_int, suggest, whole_numbers
 
 __all__ = ["IGNORED", "ClassUniformPlan", "DatasetError", "DatasetSpec", "Draw", "EpochPlan", "JoinedDataset", "Label",
            "Layout", "PlanSampler", "Sample", "SegmentationDataset", "add_flags", "build", "check_sampling",
-           "default_workers", "eval_loader", "fold", "names", "plan_training", "read_image", "read_label", "same", "spec",
-           "train_loader"]
+           "default_workers", "eval_loader", "fold", "names", "plan_training", "read_image", "read_label", "same",
+           "spec", "train_loader"]
 
 SPECS = {table.name: table for table in (
     STREETS, CITYSCAPES, CAMVID, CAMVID_FULL, BDD100K, IDD, IDD26, MAPILLARY, KITTI, UDS, ADE20K, PASCAL_CONTEXT,

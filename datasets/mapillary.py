@@ -73,7 +73,8 @@ MAPILLARY = DatasetSpec(
         Label("Car Mount", rgb=(32, 32, 32), category="void"),
         Label("Ego Vehicle", rgb=(120, 10, 10), category="void"),
     ),
-    layouts=(Layout("{split}/images/*{suffix}", "{split}/labels/*.png"),),
+    layouts=(Layout("{split}/images/*{suffix}", "{split}/labels/*.png"),
+             Layout("{split}/images/*{suffix}", "{split}/v1.2/labels/*.png")),          # as in the package of v2.0
     splits={"train": ("training",), "val": ("validation",), "test": ("testing",),
             "trainval": ("training", "validation")},
     unlabelled=("test",),

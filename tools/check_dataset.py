@@ -239,6 +239,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         log.error("tools.check_dataset: error: %s", error)
         return 2
+    except RuntimeError as error:                           # of a loader whose worker was killed
+        log.error("tools.check_dataset: error: %s. Was the memory too small? Try --workers 0.", error)
+        return 2
     except KeyboardInterrupt:
         log.error("tools.check_dataset: interrupted; nothing was written")
         return 130

@@ -55,6 +55,7 @@ LAYOUTS = [
     ("idd26", "val", "leftImg8bit/val/201/frame0029_leftImg8bit.jpg",
      "gtFine/val/201/frame0029_gtFine_labellevel3Ids.png", 23, 23),
     ("mapillary", "val", "validation/images/x.jpg", "validation/labels/x.png", 65, 255),
+    ("mapillary", "train", "training/images/x.jpg", "training/v1.2/labels/x.png", 13, 13),
     ("ade20k", "train", "images/training/ADE_train_00000001.jpg", "annotations/training/ADE_train_00000001.png",
      150, 149),
     ("ade20k", "val", "images/validation/ADE_val_00000001.jpg", "annotations/validation/ADE_val_00000001.png", 0, 255),

@@ -126,6 +126,14 @@ def test_what_cannot_be_looked_at_is_status_2(run: Run, flags: list[str], messag
     assert re.search(message, capsys.readouterr().err)
 
 
+def test_a_worker_that_was_killed_is_no_stack_trace(run: Run, monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    monkeypatch.setattr("datasets.inspection.inspect", lambda sample: exec(killed))
+    assert run("--workers", "1")[0] == 2
+    assert re.search(r"worker .* Try --workers 0", capsys.readouterr().err, re.DOTALL)
+
+
 def test_the_sheet_shows_sound_images_of_every_split(run: Run, root: Path, tmp_path: Path) -> None:
     write(root / "val/7.png", np.full((9, 3, 3), 90, np.uint8))                 # higher than wide
     write(root / "valannot/7.png", np.ones((9, 3), np.uint8))
