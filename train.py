@@ -178,7 +178,8 @@ class Training:
         self.train_set, self.plan = datasets.plan_training(
             data, args.seed, class_uniform_pct=args.class_uniform_pct,
             class_uniform_tile=args.class_uniform_tile, max_cu_epoch=args.max_cu_epoch,
-            coarse_boost_classes=args.coarse_boost_classes, cache_dir=args.cache_dir, num_workers=args.num_workers)
+            coarse_boost_classes=args.coarse_boost_classes, cache_dir=args.cache_dir, num_workers=args.num_workers,
+            skip_bad=args.on_bad_sample == "skip")
         self.sampler = datasets.PlanSampler(self.plan, args.bs_mult * args.accumulate, distributed.rank(),
                                             distributed.world_size())
         self.loader = datasets.train_loader(self.train_set, self.sampler, args.num_workers,

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from datasets.centroid_cache import CentroidCache
 from datasets.loader import label_loader
 from datasets.reader import SegmentationDataset
+from datasets.spec import BadSample
 from utils import distributed
 from utils.progress import track
 from utils.scoring import share
@@ -20,7 +21,8 @@ EQUAL = 1e-6                                                # square pixels: rou
 log = logging.getLogger(__name__)
 
 
-def find_centroids(data: SegmentationDataset, tile: int, num_workers: int, cache_dir: Path) -> np.ndarray:
+def find_centroids(data: SegmentationDataset, tile: int, num_workers: int, cache_dir: Path,
+                   skip_bad: bool = False) -> np.ndarray:
     """Returns the class centroids of all the labels, from the cache or by one pass over the labels.
 
     The processes share the pass; the main one reads and writes the cache while the others wait.
@@ -28,6 +30,8 @@ def find_centroids(data: SegmentationDataset, tile: int, num_workers: int, cache
     Args:
         tile: side of a tile in pixels.
         num_workers: processes that read labels, for each process here; 0 reads in that process itself.
+        skip_bad: a label that cannot be read has no centroids; it is logged, and nothing is kept. Otherwise it is an
+            error.
 
     Returns:
         (n, 4) int32, rows of (image, train id, x, y) in the order of the images; the same on every process.
@@ -41,12 +45,18 @@ def find_centroids(data: SegmentationDataset, tile: int, num_workers: int, cache
     if rows is not None:
         return rows
     mine = share(len(data))
-    loader = label_loader(_LabelCentroids(data, tile), num_workers, mine)
-    found = [_numbered(image, centroids) for image, centroids in zip(
-        mine, track(loader, len(mine), f"class centroids of {data.split}", quiet=cache is None), strict=True)]
-    rows = np.concatenate([part for parts in distributed.gather(found) for part in parts])
+    loader = label_loader(_LabelCentroids(data, tile, skip_bad), num_workers, mine)
+    found = []
+    for image, centroids in zip(mine, track(loader, len(mine), f"class centroids of {data.split}", quiet=cache is None),
+                                strict=True):
+        if isinstance(centroids, str):
+            log.error("skipped, no crop is drawn around its classes: %s", centroids)
+        else:
+            found.append(np.insert(centroids, 0, image, axis=1))
+    parts = [part for parts in distributed.gather(found) for part in parts]
+    rows = np.concatenate([np.empty((0, 4), np.int32), *parts])
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    if cache:
+    if cache and len(parts) == len(data):
         cache.write(rows)
     distributed.barrier()
     return rows
@@ -115,18 +125,20 @@ def _nearest(inside: np.ndarray, x: float, y: float) -> np.ndarray:
         reach *= 2
 
 
-def _numbered(image: int, centroids: np.ndarray) -> np.ndarray:
-    return np.insert(centroids, 0, image, axis=1)
+class _LabelCentroids(Dataset["np.ndarray | str"]):
+    """The centroids (n, 3) of each label, or what is wrong with the label, for a loader's workers."""
 
-
-class _LabelCentroids(Dataset[np.ndarray]):
-    """The centroids (n, 3) of each label, for a loader's workers."""
-
-    def __init__(self, data: SegmentationDataset, tile: int) -> None:
-        self.data, self.tile = data, tile
+    def __init__(self, data: SegmentationDataset, tile: int, skip_bad: bool) -> None:
+        self.data, self.tile, self.skip_bad = data, tile, skip_bad
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return class_centroids(self.data.label(index), self.tile, self.data.spec.num_classes)
+    def __getitem__(self, index: int) -> np.ndarray | str:
+        try:
+            label = self.data.label(index)
+        except BadSample as error:
+            if not self.skip_bad:
+                raise
+            return str(error)
+        return class_centroids(label, self.tile, self.data.spec.num_classes)

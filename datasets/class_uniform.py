@@ -97,8 +97,8 @@ class ClassUniformPlan(EpochPlan):
 
 def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: float = 0, class_uniform_tile: int = 1024,
                   max_cu_epoch: int | None = None, coarse_boost_classes: Sequence[int] = (),
-                  cache_dir: str | Path | None = None,
-                  num_workers: int = 0) -> tuple[SegmentationDataset | JoinedDataset, EpochPlan]:
+                  cache_dir: str | Path | None = None, num_workers: int = 0,
+                  skip_bad: bool = False) -> tuple[SegmentationDataset | JoinedDataset, EpochPlan]:
     """Returns what is trained on, with the coarse images where they join, and the plan of its epochs.
 
     Raises:
@@ -109,11 +109,11 @@ def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: fl
     if not class_uniform_pct:
         return data, EpochPlan(len(data), seed)
     folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
-    centroids = find_centroids(data, class_uniform_tile, num_workers, folder)
+    centroids = find_centroids(data, class_uniform_tile, num_workers, folder, skip_bad)
     images: SegmentationDataset | JoinedDataset = data
     if coarse_boost_classes:
         coarse = SegmentationDataset(data.spec, data.root, data.spec.coarse_split, data.transform, data.extras)
-        rows = find_centroids(coarse, class_uniform_tile, num_workers, folder)
+        rows = find_centroids(coarse, class_uniform_tile, num_workers, folder, skip_bad)
         chosen = rows[np.isin(rows[:, 1], list(coarse_boost_classes))]
         centroids = np.concatenate([centroids, chosen + np.array([len(data), 0, 0, 0], np.int32)])
         images = JoinedDataset(data, coarse)

@@ -155,6 +155,18 @@ def test_a_damaged_label_is_named(write_camvid: WriteCamvid, tmp_path: Path) -> 
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_damaged_label_may_be_skipped_but_the_rest_is_not_kept(write_camvid: WriteCamvid, tmp_path: Path,
+                                                                 num_workers: int,
+                                                                 caplog: pytest.LogCaptureFixture) -> None:
+    root = write_camvid()
+    (root / "trainannot/train_1.png").write_bytes(b"")
+    rows = find_centroids(build(root), 8, num_workers, tmp_path / "cache", skip_bad=True)
+    assert {*rows[:, 0].tolist()} == {0, 2, 3}
+    assert "skipped, no crop is drawn around its classes" in caplog.text and "train_1.png is truncated" in caplog.text
+    assert not (tmp_path / "cache").exists()
+
+
 def test_the_users_cache_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert default_folder() == Path("/somewhere/sfsegnets")

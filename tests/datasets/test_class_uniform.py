@@ -207,6 +207,33 @@ def test_coarse_images_join_where_the_chosen_classes_are(tmp_path: Path, monkeyp
     assert {*classes.values()} == {18}                      # 12 epochs of 6 class-uniform draws, four classes
 
 
+def test_coarse_cityscapes_joins_for_its_large_vehicles(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    truck, bus, person = 27, 28, 24                         # raw ids; train ids 14, 15, 11
+
+    def write(split: str, city: str, kind: str, number: int, raw_id: int) -> None:
+        name = f"{city}_{number:06d}_000019"
+        label = np.full((32, 64), 7, np.uint8)
+        label[10:14, 30:34] = raw_id
+        for folder, suffix, pixels in (("leftImg8bit", "leftImg8bit", rng.integers(0, 255, (32, 64, 3), np.uint8)),
+                                       (kind, f"{kind}_labelIds", label)):
+            path = tmp_path / folder / split / city / f"{name}_{suffix}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), pixels)
+
+    for number in range(6):
+        write("train", "ulm", "gtFine", number, person)
+        write("train_extra", "mannheim", "gtCoarse", number, (truck, bus, person)[number % 3])
+    fine = datasets.build("cityscapes", tmp_path, "train", transforms.train_transform((16, 16), 1, 2))
+    data, plan = plan_training(fine, 0, class_uniform_pct=0.5, coarse_boost_classes=(14, 15, 16),
+                               cache_dir=tmp_path / "cache")
+    assert plan.class_draws(0) == {0: 1, 11: 1, 14: 1, 15: 0}               # three of six draws; bus has its turn in the next epoch
+    seen = [data[draw] for epoch in range(4) for draw in plan.draws(epoch)]
+    of_coarse = [sample for sample in seen if sample["name"].startswith("mannheim")]
+    assert len(of_coarse) == 6
+    assert all({14, 15} & {*sample["label"].unique().tolist()} for sample in of_coarse)
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"coarse_boost_classes": (9,)}, r"--coarse_boost_classes adds .*--class_uniform_pct 0 makes none"),
     ({"class_uniform_pct": 0.5, "coarse_boost_classes": (3, 11, 19)}, r"classes 11,19: CamVid .* train ids 0 to 10"),
