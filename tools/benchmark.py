@@ -4,13 +4,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tools.benchmarks import evaluation, losses, models, sampling, train
+from tools.benchmarks import evaluation, loader, losses, models, pack_formats, sampling, train
 from utils.flags import Command, FlagParser
 
 BENCHMARKS = {
     "eval": Command("where the seconds of scoring an image go", evaluation.add_flags, evaluation.run),
     "models": Command("parameters, multiply-accumulates and activations of networks", models.add_flags, models.run),
     "losses": Command("time and memory of the criteria, beside torch's cross entropy", losses.add_flags, losses.run),
+    "loader": Command("what a training sample costs, stage by stage, and whether loading keeps up with the steps",
+                      loader.add_flags, loader.run),
+    "pack_formats": Command("ways to hold a pack's pixels: disk space against time", pack_formats.add_flags,
+                            pack_formats.run),
     "sampling": Command("finding the points of class-uniform sampling, and what its crops show",
                         sampling.add_flags, sampling.run),
     "train": Command("images a second of training, against a plain loop", train.add_flags, train.run),

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
+import datasets
 import network
-from tools import benchmark, make_streets
-from tools.benchmarks import models
+from tools import benchmark, make_streets, pack_dataset
+from tools.benchmarks import models, pack_formats, pair
 
 ROOT = Path(benchmark.__file__).parents[1]
 
@@ -130,3 +133,55 @@ def test_sampling_measures_and_draws_the_shares_of_real_crops(tmp_path: Path,
 def test_sampling_of_an_absent_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["sampling", "--dataset", "camvid", "--data_root", str(tmp_path / "absent")]) == 2
     assert "absent is missing. Point --data_root at" in capsys.readouterr().err
+
+
+def test_loading_is_measured_stage_by_stage_in_each_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, pack, out = tmp_path / "streets", tmp_path / "pack", tmp_path / "a.json"
+    make_streets.main(["--out", str(root), "--train", "4", "--val", "1", "--size", "64x128", "--workers", "1"])
+    data = ["--dataset", "streets", "--data_root", str(root)]
+    assert pack_dataset.main([*data, "--out", str(pack), "--num_workers", "0"]) == 0
+    flags = [*data, "--packed", str(pack), "--crop_size", "64", "--samples", "4", "--bs_mult", "2", "--batches", "2",
+             "--num_workers", "0", "--step_ms", "3"]
+    assert benchmark.main(["loader", *flags, "--json", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert [*found["ms"]] == ["files", "files, colour on the device", "pack", "pack, colour on the device"]
+    assert {"read and decode the image", "read and map the label", "ColorJitter", "collate", "whole sample"} <= {
+        *found["ms"]["files"]}
+    assert not {"ColorJitter", "GaussianBlur", "read and map the label"} & {*found["ms"]["pack, colour on the device"]}
+    assert all(time > 0 for way in found["ms"].values() for time in way.values())
+    assert all(speed["0"] > 0 for speed in found["images_per_second"].values())
+    assert all(0 < wait["0"]["3.0"] < 1 for wait in found["waits"].values())
+    assert "waits, steps of 3 ms" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what memory is a process's own")
+def test_a_workers_memory_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_streets.main(["--out", str(tmp_path), "--train", "4", "--val", "1", "--size", "64x128", "--workers", "1"])
+    flags = ["--dataset", "streets", "--data_root", str(tmp_path), "--crop_size", "64", "--samples", "2",
+             "--num_workers", "0", "--batches", "1", "--memory", "400", "--json", str(tmp_path / "a.json")]
+    assert benchmark.main(["loader", *flags]) == 0
+    for amounts in json.loads((tmp_path / "a.json").read_text())["memory_mb"].values():
+        assert [*amounts] == ["100 samples", "400 samples"]
+        assert amounts["100 samples"] > 1 and amounts["400 samples"] - amounts["100 samples"] < 50
+
+
+def test_the_pair_that_is_measured_has_as_many_bytes_as_a_frame_of_cityscapes(tmp_path: Path) -> None:
+    image, label = pair.cityscapes_sized(None)
+    pair.write_cityscapes(tmp_path, image, label, 1)
+    data = datasets.build("cityscapes", tmp_path, "train")
+    assert 2.0e6 <= data.samples[0].image.stat().st_size <= 2.6e6
+    assert (data.read(0)[0] == image).all()
+    noise = tmp_path / "noise.png"
+    cv2.imwrite(str(noise), np.random.default_rng(0).integers(0, 256, (1024, 2048, 3), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"noise\.png: with noise of sigma 0\.00 its PNG has 6,.*another --picture"):
+        pair.cityscapes_sized(noise)
+
+
+@pytest.mark.parametrize("codec", pack_formats.CODECS)
+def test_a_tiled_array_is_sliced_like_the_array(codec: str) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((50, 70, 3), (50, 70)):
+        pixels = rng.integers(0, 256, shape, dtype=np.uint8)
+        tiled = pack_formats.Tiled(pixels, 16, pack_formats.CODECS[codec])
+        for window in ((slice(0, 50), slice(0, 70)), (slice(17, 31), slice(5, 69)), (slice(49, 50), slice(64, 70))):
+            assert (tiled[window] == pixels[window]).all()
