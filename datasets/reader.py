@@ -95,6 +95,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
     def label(self, index: int) -> np.ndarray:
         """Returns the train ids (H, W) of one image, 255 where ignored, without reading the image."""
+        if self.pack is not None:
+            return self.pack.read(index)[1]
         sample = self.samples[index]
         assert sample.label is not None
         return read_train_ids(sample.label, sample.table)

@@ -227,7 +227,8 @@ def test_coarse_cityscapes_joins_for_its_large_vehicles(tmp_path: Path) -> None:
     fine = datasets.build("cityscapes", tmp_path, "train", transforms.train_transform((16, 16), 1, 2))
     data, plan = plan_training(fine, 0, class_uniform_pct=0.5, coarse_boost_classes=(14, 15, 16),
                                cache_dir=tmp_path / "cache")
-    assert plan.class_draws(0) == {0: 1, 11: 1, 14: 1, 15: 0}               # three of six draws; bus has its turn in the next epoch
+    # Three of six draws in an epoch: the bus has its turn in the next.
+    assert plan.class_draws(0) == {0: 1, 11: 1, 14: 1, 15: 0}
     seen = [data[draw] for epoch in range(4) for draw in plan.draws(epoch)]
     of_coarse = [sample for sample in seen if sample["name"].startswith("mannheim")]
     assert len(of_coarse) == 6

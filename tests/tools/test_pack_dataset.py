@@ -55,6 +55,18 @@ def batches(root: Path, packed: Path | None, workers: int = 0, start_method: str
     return list(datasets.train_loader(data, sampler, workers, start_method))
 
 
+def test_class_uniform_crops_from_the_pack_are_those_from_the_files(camvid: Path, out: Path, tmp_path: Path) -> None:
+    def samples(packed: Path | None) -> list[dict]:
+        data = datasets.build("camvid", camvid, "train", transforms.train_transform((16, 24)), packed=packed)
+        # A cache each, so that the points are looked for in the pack, too.
+        images, plan = datasets.plan_training(data, 5, class_uniform_pct=0.5, class_uniform_tile=8,
+                                              cache_dir=tmp_path / f"cache_{packed is None}")
+        return [images[draw] for epoch in (0, 1) for draw in plan.draws(epoch)]
+
+    for ours, theirs in zip(samples(out), samples(None), strict=True):
+        assert torch.equal(ours["image"], theirs["image"]) and torch.equal(ours["label"], theirs["label"])
+
+
 @pytest.mark.parametrize(("workers", "start_method"), [(0, None), (2, None), (1, "spawn"), (1, "forkserver")])
 def test_batches_from_the_pack_are_those_from_the_files(camvid: Path, out: Path, workers: int,
                                                         start_method: str | None) -> None:
