@@ -1,6 +1,7 @@
-# Sourced by every launcher. Sets ROOT (the checkout) and NPROC, and gives two functions:
+# Sourced by every launcher. Sets ROOT (the checkout) and NPROC, and gives three functions:
 #
 #   launch FLAGS...    runs train.py with them, one process per GPU, or a single one without GPU
+#   evaluate FLAGS...  runs eval.py so
 #   share N            a process's share of a global batch of N images, at least 1
 #
 # NPROC=2 in the environment forces the number of processes, PYTHON=/path/to/python3 the interpreter
@@ -28,8 +29,18 @@ share() {
 }
 
 launch() {
+    run train.py "$@"
+}
+
+evaluate() {
+    run eval.py "$@"
+}
+
+run() {
+    program=$ROOT/$1
+    shift
     if [ "$NPROC" -gt 1 ]; then
-        exec "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$NPROC" "$ROOT/train.py" "$@"
+        exec "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$NPROC" "$program" "$@"
     fi
-    exec "$PYTHON" "$ROOT/train.py" "$@"
+    exec "$PYTHON" "$program" "$@"
 }

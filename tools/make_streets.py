@@ -25,7 +25,8 @@ from utils.flags import FlagParser, positive_int, size
 
 MANIFEST = "streets.json"
 CITY = "streets"
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test")
+FIRST_TEST = 1 << 31                                        # index of the first test scene
 BYTES_PER_PIXEL = 2.5                                        # of both files together; noise compresses badly
 
 
@@ -35,7 +36,10 @@ class StreetsError(Exception):
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene and its two files. Splits share no index: train scenes are the even ones, val scenes the odd ones."""
+    """One scene and its files; a test scene's label is nowhere, as on a benchmark's server.
+
+    Splits share no index: train scenes are the even ones, val scenes the odd ones, test scenes lie beyond.
+    """
 
     root: Path
     seed: int
@@ -45,6 +49,8 @@ class Scene:
 
     @property
     def index(self) -> int:
+        if self.split == "test":
+            return FIRST_TEST + self.number
         return 2 * self.number + SPLITS.index(self.split)
 
     @property
@@ -52,14 +58,18 @@ class Scene:
         return self._path("leftImg8bit", "leftImg8bit")
 
     @property
-    def label(self) -> Path:
-        return self._path("gtFine", "gtFine_labelIds")
+    def label(self) -> Path | None:
+        return None if self.split == "test" else self._path("gtFine", "gtFine_labelIds")
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in (self.label, self.image) if path]
 
     def _path(self, folder: str, kind: str) -> Path:
         return self.root / folder / self.split / CITY / f"{CITY}_{self.number:06d}_000000_{kind}.png"
 
     def finished(self) -> bool:
-        return self.image.is_file() and self.label.is_file()
+        return all(path.is_file() for path in self.files)
 
 
 def write_scene(scene: Scene) -> None:
@@ -69,7 +79,8 @@ def write_scene(scene: Scene) -> None:
         OSError: a file cannot be written.
     """
     image, label_ids = draw(scene.seed, scene.index, scene.size)
-    _write_png(scene.label, label_ids)
+    if scene.label:
+        _write_png(scene.label, label_ids)
     _write_png(scene.image, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
 
@@ -85,7 +96,7 @@ def make_streets(out: Path, counts: dict[str, int], size: tuple[int, int], seed:
     """Writes the scenes that are not there yet.
 
     Args:
-        counts: scenes by split.
+        counts: scenes by split; a split that is not named is left as it is.
         size: (height, width) in pixels.
 
     Returns:
@@ -95,8 +106,8 @@ def make_streets(out: Path, counts: dict[str, int], size: tuple[int, int], seed:
         StreetsError: the folder holds something else, cannot be written, or the disk is full.
     """
     _claim(out, size, seed, counts)
-    scenes = [Scene(out, seed, size, split, number) for split in SPLITS for number in range(counts[split])]
-    for folder in {path.parent for scene in scenes for path in (scene.image, scene.label)}:
+    scenes = [Scene(out, seed, size, split, number) for split in counts for number in range(counts[split])]
+    for folder in {path.parent for scene in scenes for path in scene.files}:
         _make_folder(folder)
     missing = [scene for scene in scenes if not scene.finished()]
     _check_space(out, len(missing), size)
@@ -142,7 +153,7 @@ def _claim(out: Path, size: tuple[int, int], seed: int, counts: dict[str, int]) 
         if other:
             raise StreetsError(f"{out} holds scenes drawn with other settings ({', '.join(other)}): "
                                "give the same settings, another --out, or delete that folder.")
-        for split in SPLITS:
+        for split in counts:
             extra = len(list((out / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))) - counts[split]
             if extra > 0:
                 raise StreetsError(f"{out} holds {extra} {split} scenes more than --{split} {counts[split]}, and all "
@@ -195,6 +206,7 @@ def parse(words: Iterable[str] | None = None) -> Namespace:
     group.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted run goes on in it")
     group.add_argument("--train", type=positive_int, default=1000, help="scenes to train on")
     group.add_argument("--val", type=positive_int, default=100, help="scenes to score; none is a training scene")
+    group.add_argument("--test", type=positive_int, help="scenes without labels, to practise a submission")
     group.add_argument("--size", type=_scene_size, default=(256, 512), metavar="HxW", help="height and width in pixels")
     group.add_argument("--seed", type=_seed, default=0, help="another seed draws other scenes")
     group.add_argument("--workers", type=positive_int, default=os.cpu_count() or 1, help="processes that draw")
@@ -219,7 +231,8 @@ def main(words: Iterable[str] | None = None) -> None:
     cv2.setNumThreads(0)                                     # before any fork; one process draws on one core
     started = time.monotonic()
     try:
-        drawn = make_streets(args.out, {"train": args.train, "val": args.val}, args.size, args.seed, args.workers)
+        counts = {split: vars(args)[split] for split in SPLITS if vars(args)[split]}
+        drawn = make_streets(args.out, counts, args.size, args.seed, args.workers)
     except StreetsError as error:
         sys.exit(f"make_streets: {error}")
     except KeyboardInterrupt:

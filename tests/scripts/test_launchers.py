@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import datasets
+import eval as evaluation
+import network
 import train
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHERS = sorted((ROOT / "scripts/train").glob("*.sh"))
+EVAL_LAUNCHERS = sorted((ROOT / "scripts/eval").glob("*.sh"))
 RECORDER = "#!/bin/sh\nfor word; do echo \"$word\"; done\n"
 
 
@@ -82,6 +86,50 @@ class TestLauncher:
         given = words(launcher, recorder, processes=4)
         assert given[:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4"]
         assert parsed(launcher, recorder, processes=4).bs_mult * 4 == parsed(launcher, recorder).bs_mult
+
+
+@pytest.mark.parametrize("launcher", EVAL_LAUNCHERS, ids=lambda path: path.stem)
+class TestEvalLauncher:
+    def parsed(self, launcher: Path, recorder: str, *flags: str) -> argparse.Namespace:
+        given = words(launcher, recorder, "--snapshot", "file.pth", *flags)
+        return evaluation.build_parser().parse_args(given[given.index(str(ROOT / "eval.py")) + 1:])
+
+    def test_is_valid_posix_shell_that_ends_in_the_callers_flags(self, launcher: Path) -> None:
+        subprocess.run(["sh", "-n", str(launcher)], check=True)
+        assert launcher.read_text().rstrip().endswith('"$@"')
+
+    def test_real_parser_takes_its_flags(self, launcher: Path, recorder: str) -> None:
+        args = self.parsed(launcher, recorder, "--data_root", "elsewhere")
+        assert launcher.stem.startswith(f"eval_{args.dataset}_sfnet_")
+        assert args.arch in network.names()
+        assert args.split in datasets.spec(args.dataset).splits
+        assert (str(args.snapshot), str(args.data_root)) == ("file.pth", "elsewhere")
+
+    def test_first_comment_tells_score_tolerance_and_protocol(self, launcher: Path, recorder: str) -> None:
+        args, comment = self.parsed(launcher, recorder), launcher.read_text().splitlines()[1]
+        match = re.match(r"# Expected mIoU: (\d+\.\d) % on \w+ (\w+)(?:, give or take (\d\.\d))? (?:by its server )?"
+                         r"\((.*); (whole images|windows), scale ([\d.,]+), (no flip|flip)\)\.$", comment)
+        assert match, comment
+        if match[3]:
+            assert (args.expect, args.tolerance) == pytest.approx((float(match[1]) / 100, float(match[3]) / 100))
+        else:
+            assert args.expect is None and args.dump_images and args.split == "test"
+        assert args.split == match[2]
+        assert args.inference_mode == {"whole images": "whole", "windows": "sliding"}[match[5]]
+        assert args.scales == tuple(float(scale) for scale in match[6].split(","))
+        assert args.flip == (match[7] == "flip")
+
+    def test_several_processes_share_the_images(self, launcher: Path, recorder: str) -> None:
+        given = words(launcher, recorder, processes=4)
+        assert given[:6] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4",
+                             str(ROOT / "eval.py")]
+
+
+def test_there_is_an_eval_launcher_for_each_published_score() -> None:
+    expected = {f"eval_cityscapes_sfnet_{model}.sh" for model in
+                ("res18", "res50", "res101", "dfv1", "dfv2", "lite_res18", "lite_stdc1", "lite_stdc2")}
+    expected |= {f"eval_bdd100k_sfnet_{model}.sh" for model in ("res18", "dfv1", "dfv2")}
+    assert expected <= {launcher.name for launcher in EVAL_LAUNCHERS}
 
 
 @pytest.mark.parametrize("launcher", [path for path in LAUNCHERS if "camvid" in path.name], ids=lambda path: path.stem)

@@ -50,10 +50,21 @@ def test_the_reader_reads_what_was_drawn(drawn, dataset):
     assert np.array_equal(data[1]["label"].numpy(), datasets.spec("cityscapes").lookup[label])
 
 
+def test_test_scenes_have_no_labels(drawn):
+    before = files(drawn)
+    run(drawn, "--test", "2")
+    assert set(files(drawn)) - set(before) == {f"leftImg8bit/test/streets/streets_00000{number}_000000_leftImg8bit.png"
+                                               for number in range(2)}
+    data = datasets.build("streets", drawn, "test")
+    assert not data.labelled and "label" not in data[0]
+    run(drawn)                                               # leaves the test scenes alone
+    assert len(datasets.build("streets", drawn, "test")) == 2
+
+
 def test_splits_never_share_a_scene():
     indices = {split: {Scene(Path(), 0, SIZE, split, number).index for number in range(1000)}
-               for split in ("train", "val")}
-    assert not indices["train"] & indices["val"]
+               for split in ("train", "val", "test")}
+    assert len(set.union(*indices.values())) == 3000
     assert {len(found) for found in indices.values()} == {1000}
 
 
