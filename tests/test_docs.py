@@ -50,8 +50,8 @@ def test_commands_parse_with_the_real_parsers(line: str) -> None:
         name = match["file"] or match["tool"] or match["run"]
         position = next(i for i, word in enumerate(given) if word in (f"{name}.py", name))
         flags = given[position + 1:]
-    elif "scripts/train/" in line:
-        name, flags = "train", given[given.index(next(word for word in given if "scripts/train/" in word)) + 1:]
+    elif launcher := re.search(r"scripts/(train|eval)/\S+", line):
+        name, flags = launcher[1], given[given.index(launcher[0]) + 1:]
     else:
         pytest.skip("not a command with flags of ours")
     if "--help" not in flags:
