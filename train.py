@@ -60,6 +60,8 @@ def build_parser() -> FlagParser:
     network.add_option_flags(model)
     model.add_argument("--pretrained", default="auto", help="ImageNet weights of the backbone: auto (its file in "
                        "pretrained_models/; timm fetches its own), none (random weights) or a path")
+    model.add_argument("--init", choices=network.INITIALISATIONS, default="uniform",
+                       help="how weights that no file gives are drawn: torch's way, or He's as for ResNet")
     model.add_argument("--snapshot", help="start from this checkpoint's weights (fine-tuning; to go on, use --resume)")
     add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
@@ -139,6 +141,7 @@ class Training:
         torch.manual_seed(args.seed)
         self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss or args.aux,
                                  **network.chosen_options(vars(args)))
+        network.initialise(self.net, args.init)
         said = self._load_weights() if state is None else f"going on from step {state['step']}"
         self.net.freeze(backbone=args.freeze_backbone, norms=args.fix_bn)
         torch.manual_seed(args.seed + distributed.rank())   # one network for all processes, but dropout of their own

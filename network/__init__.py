@@ -20,6 +20,7 @@ from network.deeplab import DeepLabV3PlusHead
 from network.deploy import deployed
 from network.dfnet import DFNetV1, DFNetV2
 from network.dfsegnet import DFSegHead
+from network.initialisation import INITIALISATIONS, initialise
 from network.options import OPTIONS, add_option_flags, chosen_options
 from network.pspnet import PSPHead
 from network.resnet import resnet18, resnet50, resnet101
@@ -29,8 +30,8 @@ from network.stdc import stdc1, stdc2
 from network.timm_backbone import TimmBackbone
 from network.wide_resnet import WideResNet38
 
-__all__ = ["add_option_flags", "build", "canonical", "chosen_options", "deployed", "gives_body_and_edge", "names",
-           "weights"]
+__all__ = ["INITIALISATIONS", "add_option_flags", "build", "canonical", "chosen_options", "deployed",
+           "gives_body_and_edge", "initialise", "names", "weights"]
 
 
 @dataclass(frozen=True)
