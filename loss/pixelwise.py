@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,8 +62,15 @@ def mean_over(values: Tensor, weights: Tensor, dim: tuple[int, ...] | None = Non
 
 def largest(values: Tensor, count: int) -> Tensor:
     """Returns the count-th largest value, by selection: nothing is sorted. The smallest one where there are fewer."""
-    flat = values.flatten()
-    return flat.kthvalue(max(1, flat.numel() - count + 1)).values
+    flat = values.detach().flatten()
+    rank = max(0, flat.numel() - count)
+    return _selected(flat, rank) if flat.device.type == "cpu" else flat.kthvalue(rank + 1).values
+
+
+@torch.compiler.disable
+def _selected(flat: Tensor, rank: int) -> Tensor:
+    """By numpy, which stays linear in the worst case: torch's own on a CPU is quadratic where values fall steadily."""
+    return flat.new_tensor(np.partition(flat.numpy(), rank)[rank])
 
 
 def check(logits: Tensor, labels: Tensor, ignore_label: int) -> None:
@@ -78,11 +86,12 @@ def check(logits: Tensor, labels: Tensor, ignore_label: int) -> None:
         raise ValueError(f"logits {tuple(logits.shape)} are larger than the labels {tuple(labels.shape)}: "
                          "a criterion raises logits to the labels, never the other way")
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():    # a GPU would have to stop for it
-        low, high = labels.masked_fill(labels == ignore_label, 0).aminmax()
-        if low < 0 or high >= logits.shape[1]:
-            raise ValueError(f"labels go from {int(low)} to {int(high)} where they are not ignored ({ignore_label}), "
-                             f"but the logits have classes 0 to {logits.shape[1] - 1}: raw ids that were not mapped to "
-                             "train ids, or a network built for another number of classes")
+        stray = ((labels < 0) | (labels >= logits.shape[1])) & (labels != ignore_label)
+        if stray.any():
+            found = ", ".join(str(each) for each in labels[stray].unique().tolist()[:5])
+            raise ValueError(f"labels hold {found}, neither a class of the logits (0 to {logits.shape[1] - 1}) nor the "
+                             f"ignored value ({ignore_label}): raw ids that were not mapped to train ids, or a network "
+                             "built for another number of classes")
 
 
 class _InBands(torch.autograd.Function):
