@@ -193,7 +193,8 @@ def report(records: Records, data: datasets.SegmentationDataset, args: Namespace
             log.info("%s: %d files of label ids, their names, sizes and ids checked", archive, count)
         return True
     settings = {name: value for name, value in vars(args).items() if name not in ("json", "ckpt_path")}
-    settings |= {"snapshot": str(args.snapshot), "dataset": data.spec.name, "device": str(device),
+    settings |= {"snapshot": str(args.snapshot), "dataset": data.spec.name, "description": data.spec.description,
+                 "data_root": str(data.root), "split": data.split, "device": str(device),
                  "torch": torch.__version__, "precision": chosen,
                  **{name: records.run[name] for name in ("arch", "weights")}}
     scores = {**scoreboard.summarise([*found.values()], records.run), "arch": records.run["arch"],

@@ -11,6 +11,8 @@ import yaml
 import eval as evaluation
 import train
 from tools import demo
+from tools.reports.evaluation import load_data
+from utils.report import results
 
 DESCRIPTION = {
     "name": "own", "root": "data", "images": "{split}/*.png", "labels": "{split}annot/*.png", "label_format": "rgb",
@@ -50,6 +52,8 @@ def test_a_snapshot_of_ones_own_data_needs_its_description_no_more(own: Path) ->
     scores = own.parent / "scores.json"
     assert evaluation.main(["--snapshot", last, "--num_workers", "0", "--json", str(scores), "--dump_images"]) == 0
     assert [*yaml.safe_load(scores.read_text())["per_class_IoU"]] == ["dark", "bright"]
+    data = load_data(results.read(folder / "eval_own_val"), None)       # what a report shows
+    assert ([*data.spec.names], len(data)) == (["dark", "bright"], 2)
     written = cv2.imread(str(next((folder / "eval_own_val").rglob("label_ids/0.png"))))[..., ::-1]
     assert {*map(tuple, written.reshape(-1, 3).tolist())} <= {(10, 20, 200), (250, 240, 10)}    # as its own labels are
     assert demo.main(["--snapshot", last, "--input", str(own.parent / "data/val/0.png"), "--out",

@@ -49,7 +49,8 @@ def load_data(found: Results, root: str | None) -> datasets.SegmentationDataset:
     """
     root = root or found.settings.get("data_root")
     try:
-        data = datasets.build(found.settings["dataset"], root, found.settings["split"])
+        described = found.settings.get("description")        # of a dataset that a YAML file described
+        data = datasets.build(described or found.settings["dataset"], root, found.settings["split"])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"the images that {found.folder} scored are gone, and the page shows some of them: "
                                 f"name their folder with --data_root. {error}") from error
