@@ -1,11 +1,12 @@
 """One's own data, from its YAML file to a picture: train, resume, score and demo; and a file that gets lost."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import torch
 import yaml
 
 import eval as evaluation
@@ -75,13 +76,14 @@ def test_a_run_goes_on_only_with_the_description_it_began_with(own: Path, capsys
 
 def test_an_image_that_is_lost_stops_a_run_or_is_replaced(own: Path, monkeypatch: pytest.MonkeyPatch,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
-    step = train.Training.train_step
+    batches = train.Training.batches
 
-    def losing(self: train.Training, batch: dict[str, object]) -> dict[str, torch.Tensor]:
-        (own.parent / "data/train/2.png").unlink(missing_ok=True)
-        return step(self, batch)
+    def losing(self: train.Training) -> Iterator[dict[str, Any]]:
+        for batch in batches(self):
+            (own.parent / "data/train/2.png").unlink(missing_ok=True)
+            yield batch
 
-    monkeypatch.setattr(train.Training, "train_step", losing)
+    monkeypatch.setattr(train.Training, "batches", losing)
     command = flags(own, "--max_epoch", "3", "--val_split", "none", "--checkpoint_every", "1")
     image = own.parent / "data/train/2.png"
     kept = image.read_bytes()
