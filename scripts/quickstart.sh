@@ -8,7 +8,7 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
 
 started=$(date +%s)
 cd "$ROOT" || exit 1
-setup_env
+setup_env report
 DATA=data/streets
 RUN=logs/quickstart
 
@@ -29,14 +29,15 @@ fi
 
 step "Scoring the held-out scenes"
 "$PYTHON" eval.py --snapshot $RUN/last.pth --data_root $DATA --split val \
-    --json $RUN/score.json --dump_images --ckpt_path $RUN/pictures || exit
+    --json $RUN/score.json --dump_images --report || exit
 
 miou=$("$PYTHON" -c 'import json, sys; print("%.1f" % (100 * json.load(open(sys.argv[1]))["mIoU"]))' $RUN/score.json) || exit
 step Done
 cat <<END
 mIoU $miou % over the 19 classes of the held-out street scenes ($RUN/score.json)
 
-Look at   $ROOT/$RUN/pictures/panels    image, truth, prediction, errors
+Look at   $ROOT/$RUN/report/index.html    the report: open it in a browser
+          $ROOT/$RUN/eval_streets_val/panels    image, truth, prediction, errors
 Curves    .venv/bin/pip install tensorboard && .venv/bin/tensorboard --logdir logs
 Next      .venv/bin/python -m tools.demo --snapshot $RUN/last.pth --input FOLDER --out FOLDER    your own pictures
           sh scripts/train/train_camvid_sfnet_dfv1.sh    real frames (see DATASETs.md)

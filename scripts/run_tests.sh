@@ -46,10 +46,10 @@ end_to_end() {
         NPROC=1 sh scripts/train/train_streets_sfnet_dfv1.sh --data_root "$SCRATCH/streets" --ckpt "$SCRATCH/logs" \
             --exp tiny --crop_size 64x128 --bs_mult 4 --max_epoch 2 --num_workers 0 &&
         "$PYTHON" eval.py --snapshot "$SCRATCH/logs/tiny/last.pth" --data_root "$SCRATCH/streets" --split val \
-            --json "$SCRATCH/score.json" --dump_images --ckpt_path "$SCRATCH/score" &&
+            --json "$SCRATCH/score.json" --dump_images --report --ckpt_path "$SCRATCH/score" &&
         "$PYTHON" -m tools.demo --snapshot "$SCRATCH/logs/tiny/last.pth" --out "$SCRATCH/demo" \
             --input "$SCRATCH"/streets/leftImg8bit/val/* &&
-        test -s "$SCRATCH/score.json" &&
+        test -s "$SCRATCH/score.json" && test -s "$SCRATCH/score/report/index.html" &&
         test -n "$(find "$SCRATCH/demo" -name '*.png')"
 }
 

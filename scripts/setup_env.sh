@@ -1,4 +1,4 @@
-# Sourced by quickstart.sh and run_tests.sh, which set ROOT. `setup_env` or `setup_env test` makes
+# Sourced by quickstart.sh and run_tests.sh, which set ROOT. `setup_env` or `setup_env EXTRA` makes
 # $ROOT/.venv with what setup.cfg asks for, or reuses it, and sets PYTHON to its interpreter.
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made from.
@@ -100,7 +100,7 @@ setup_env() {
     fi
     PYTHON=$VENV/bin/python
     export PYTHON
-    if is_installed ${1:-base test}; then
+    if is_installed "${1:-base}" test; then
         echo "Using $VENV (Python $(version_of "$PYTHON"))"
         return
     fi

@@ -182,7 +182,8 @@ def test_the_quick_start_draws_trains_and_scores(machine: Machine) -> None:
     assert train.endswith("--exp quickstart --max_epoch 1")
     assert score.startswith("eval.py --snapshot logs/quickstart/last.pth --data_root data/streets --split val")
     assert "mIoU" in done.stdout
-    assert f"{machine.checkout}/logs/quickstart/pictures" in done.stdout
+    assert "--report" in score
+    assert f"{machine.checkout}/logs/quickstart/report/index.html" in done.stdout
 
 
 def test_the_second_quick_start_goes_on_with_the_same_run(machine: Machine) -> None:
@@ -190,7 +191,7 @@ def test_the_second_quick_start_goes_on_with_the_same_run(machine: Machine) -> N
     first = len(machine.programs())
     assert machine.run("quickstart").returncode == 0
     assert machine.programs()[first + 1] == "train.py --resume logs/quickstart"
-    assert machine.installed() == [""]
+    assert machine.installed() == ["[report]"]
 
 
 def test_the_quick_start_stops_at_the_first_failure_with_its_status(machine: Machine) -> None:

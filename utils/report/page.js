@@ -169,7 +169,10 @@ function open(index) {
   }));
   maps = {};
   choose(Math.min(view, shownViews.length - 1));
-  if (!viewer.open) viewer.showModal();
+  if (!viewer.open) {
+    viewer.showModal();
+    viewer.focus();                                         // not its first button: the arrows browse at once
+  }
 }
 function choose(index) {
   view = index;

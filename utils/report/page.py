@@ -217,15 +217,17 @@ def _verdict(test: Comparison, found: Results, data: Any) -> str:
 
 def _figure(title: str, value: float | None, bounds: tuple[float, float] | None, note: str = "") -> dict[str, Any]:
     low, high = bounds if bounds and value is not None else (None, None)
-    return {"title": title, "value": _percent(value, 2), "unit": "" if value is None else "%", "note": note,
+    return {"title": title, "value": _percent(value, 2), "unit": "" if value is None else "%", "note": note, "meter": "range",
             "low": None if low is None else _percent(low, 1), "high": _percent(high, 1),
             **_places(value or 0, low or 0, high or 0)}
 
 
 def _difference_figure(test: Comparison) -> dict[str, Any]:
+    reach = 2.4 * max(0.001, abs(test.low), abs(test.high))
     return {"title": "A − B", "value": _signed(test.difference, 2), "unit": "points",
+            "meter": f"diverging {'plus' if test.difference >= 0 else 'minus'}",
             "note": f"p = {test.p_value:.2g} (permutation)", "low": _signed(test.low, 2), "high": _signed(test.high, 2),
-            **_places(*(0.5 + value / 2 for value in (test.difference, test.low, test.high)))}
+            **_places(*(value / reach for value in (test.difference, test.low, test.high)))}
 
 
 def _category_figures(found: Results, data: Any) -> list[dict[str, Any]]:
@@ -301,7 +303,7 @@ def _model_facts(found: Results) -> list[tuple[str, str]]:
     environment = found.run / "env.json" if found.run else None
     trained = json.loads(environment.read_text()) if environment and environment.is_file() else {}
     facts = [("Network", found.scores["arch"]), ("Snapshot", found.settings.get("snapshot", "")),
-             ("SHA-256", found.scores.get("snapshot_sha256", "")), ("Weights", found.settings.get("weights", "")),
+             ("SHA-256", found.scores["snapshot_sha256"][:16] + "…"), ("Weights", found.settings.get("weights", "")),
              ("Trained at commit", (trained.get("commit") or "")[:12]), ("Trained on", trained.get("device", ""))]
     return [(term, str(value)) for term, value in facts if value]
 
