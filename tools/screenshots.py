@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.flags import FlagParser, size
+from utils.flags import FlagParser, positive_int, size
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -25,7 +25,8 @@ def build_parser() -> FlagParser:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
                         help="where light.png, dark.png, matrix.png and image.png go")
     parser.add_argument("--size", type=size, default="860x1280", help="of the window, HEIGHTxWIDTH in pixels")
-    parser.add_argument("--view", type=int, default=1, help="which view of the image is open, from 1 on")
+    parser.add_argument("--image", type=positive_int, default=1, help="which image of the gallery is opened, from 1 on")
+    parser.add_argument("--view", type=positive_int, default=1, help="which view of it is shown, from 1 on")
     return parser
 
 
@@ -36,7 +37,7 @@ def find_browser() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Gives a headless Chromium. Raises FileNotFoundError where none is installed."""
+    """Gives a headless Chromium. Raises FileNotFoundError where none is installed, ImportError without playwright."""
     from playwright.sync_api import sync_playwright
     path = find_browser()
     if path is None:
@@ -49,20 +50,19 @@ def browser() -> Iterator[Browser]:
             opened.close()
 
 
-def take(page: Path, out: Path, window: tuple[int, int], view: int) -> None:
-    """Takes the pictures: the first screen in light and dark, the confusion matrix, and the first image opened."""
+def take(opened: Browser, page: Path, out: Path, window: tuple[int, int], image: int, view: int) -> None:
+    """Takes the pictures: the first screen in light and dark, the confusion matrix, and an image opened."""
     out.mkdir(parents=True, exist_ok=True)
-    with browser() as opened:
-        for scheme in ("light", "dark"):
-            tab = opened.new_page(viewport={"width": window[1], "height": window[0]}, color_scheme=scheme)
-            tab.goto(page.resolve().as_uri())
-            tab.screenshot(path=out / f"{scheme}.png")
-            if scheme == "light" and tab.locator("#confusion").count():
-                tab.locator("#confusion").screenshot(path=out / "matrix.png")
-        tab.locator(".card").first.click()
-        tab.keyboard.press(str(view))
-        tab.evaluate(DECODED)
-        tab.screenshot(path=out / "image.png")
+    for scheme in ("light", "dark"):
+        tab = opened.new_page(viewport={"width": window[1], "height": window[0]}, color_scheme=scheme)
+        tab.goto(page.resolve().as_uri())
+        tab.screenshot(path=out / f"{scheme}.png")
+        if scheme == "light" and tab.locator("#confusion").count():
+            tab.locator("#confusion").screenshot(path=out / "matrix.png")
+    tab.locator(".card").nth(image - 1).click()
+    tab.keyboard.press(str(view))
+    tab.evaluate(DECODED)
+    tab.screenshot(path=out / "image.png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not args.page.is_file():
             raise FileNotFoundError(f"{args.page} is missing: python -m tools.report makes it")
-        take(args.page, args.out, args.size, args.view)
+        with browser() as opened:
+            take(opened, args.page, args.out, args.size, args.image, args.view)
     except ImportError as error:
         print(f"tools.screenshots: error: {error}: it comes with pip install '.[test]'", file=sys.stderr)
         return 2

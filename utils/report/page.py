@@ -207,18 +207,18 @@ def _lede(found: Results, draws: dict[str, np.ndarray]) -> str:
 
 
 def _verdict(test: Comparison, found: Results, data: Any) -> str:
-    ahead = "The two are apart" if not test.difference else ("A is ahead" if test.difference > 0 else "B is ahead")
+    points = f"{_percent(abs(test.difference), 2)} points of mean IoU"
+    seen = f"{'A' if test.difference > 0 else 'B'} is ahead by {points}" if test.difference else "A and B are level"
     sure = ("more than the choice of images explains" if test.p_value < 0.05 else
             "no more than the choice of images can explain")
-    return (f"{ahead} by {_percent(abs(test.difference), 2)} points of mean IoU on {_images(len(found.names))} of "
-            f"{data.spec.title}, {sure} (95 % interval of A − B {_signed(test.low, 2)} to {_signed(test.high, 2)}, "
-            f"permutation test p = {test.p_value:.2g}).")
+    return (f"{seen} on {_images(len(found.names))} of {data.spec.title}, {sure} (95 % interval of A − B "
+            f"{_signed(test.low, 2)} to {_signed(test.high, 2)}, permutation test p = {test.p_value:.2g}).")
 
 
 def _figure(title: str, value: float | None, bounds: tuple[float, float] | None, note: str = "") -> dict[str, Any]:
     low, high = bounds if bounds and value is not None else (None, None)
-    return {"title": title, "value": _percent(value, 2), "unit": "" if value is None else "%", "note": note, "meter": "range",
-            "low": None if low is None else _percent(low, 1), "high": _percent(high, 1),
+    return {"title": title, "value": _percent(value, 2), "unit": "" if value is None else "%", "note": note,
+            "meter": "range", "low": None if low is None else _percent(low, 1), "high": _percent(high, 1),
             **_places(value or 0, low or 0, high or 0)}
 
 
