@@ -72,7 +72,7 @@ def load(found: Results, data: datasets.SegmentationDataset) -> Model:
     chosen = precision.resolve_precision(settings.get("precision", "auto"), device)
     how = Inference(settings["inference_mode"], tuple(settings.get("crop_size", Inference.crop)),
                     settings.get("sliding_overlap", Inference.overlap), scales=tuple(settings["scales"]),
-                    flip=settings["flip"])
+                    flip=settings["flip"], average=settings.get("average", Inference.average))
     net = trained.network(data.spec.name, data.spec.names)
     predictor = Predictor(net, device, chosen, data.spec.mean, data.spec.std, bool(settings.get("channels_last")), how)
     return Model(found, predictor, recorded_flows)

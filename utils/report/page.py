@@ -311,8 +311,8 @@ def _model_facts(found: Results) -> list[tuple[str, str]]:
 def _evaluation_facts(found: Results, data: Any) -> list[tuple[str, str]]:
     settings = found.settings
     names = {"data_root": "Data", "inference_mode": "Windows", "crop_size": "Crop", "sliding_overlap": "Overlap",
-             "scales": "Scales", "flip": "Mirrored", "precision": "Precision", "device": "Device", "torch": "torch",
-             "commit": "At commit"}
+             "scales": "Scales", "flip": "Mirrored", "average": "Average of", "precision": "Precision",
+             "device": "Device", "torch": "torch", "commit": "At commit"}
     facts = [("Images", f"{len(found.names):,} of {data.spec.title} {settings['split']}"),
              ("Pixels", f"{int(found.matrices.sum()):,} counted")]
     return facts + [(title, _plain(settings[name])) for name, title in names.items() if settings.get(name) is not None]
