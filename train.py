@@ -83,8 +83,12 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         if "arch" in given:
             given["arch"] = network.canonical(given["arch"])
 
+    def usual_name(values: dict[str, Any]) -> str:
+        return f"{datasets.spec(values['dataset']).name}_{values['arch']}".replace(":", "_")
+
     try:
-        args, origins = settings.settle(parser, argv, recipes=RECIPES, may_change=MAY_CHANGE, tidy=tidy)
+        args, origins = settings.settle(parser, argv, recipes=RECIPES, may_change=MAY_CHANGE, tidy=tidy,
+                                        usual_name=usual_name)
         if args.joint_edgeseg_loss is None:
             args.joint_edgeseg_loss = network.gives_body_and_edge(args.arch)
         elif args.joint_edgeseg_loss and not network.gives_body_and_edge(args.arch):
@@ -104,7 +108,6 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     vars(args).update(vars(shared))
-    args.exp = args.exp or f"{spec.name}_{args.arch}".replace(":", "_")
     if args.print_config:
         print(settings.table(args, origins))
     return args

@@ -52,7 +52,11 @@ def found(folder: Path, flags: list[str]) -> list[dict[str, Any]]:
     command = [sys.executable, str(ROOT / "tests/two_processes.py"), str(folder), "--", *flags]
     started = [subprocess.Popen(command, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in started]
+    try:
+        said = [process.communicate(timeout=240)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
     assert [process.returncode for process in started] == [0, 0], "\n".join(said)
     return [torch.load(folder / f"found_{rank}.pt", weights_only=True) for rank in range(2)]
 

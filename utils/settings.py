@@ -15,7 +15,8 @@ Recipe = Mapping[str, Any]                                  # flag -> value, or 
 
 
 def settle(parser: FlagParser, argv: Sequence[str] | None, *, recipes: Mapping[str, Recipe],
-           may_change: Collection[str], tidy: Callable[[dict[str, Any]], None]) -> tuple[Namespace, dict[str, str]]:
+           may_change: Collection[str], tidy: Callable[[dict[str, Any]], None],
+           usual_name: Callable[[dict[str, Any]], str]) -> tuple[Namespace, dict[str, str]]:
     """Reads a command line; returns the effective flags and the origin of each.
 
     A worker that torchrun starts again, after one died, finds its run begun and goes on with it.
@@ -24,6 +25,7 @@ def settle(parser: FlagParser, argv: Sequence[str] | None, *, recipes: Mapping[s
         recipes: rows of `--recipe`; what the command line gives wins over them.
         may_change: flags that a run may be resumed with another value of.
         tidy: brings the given flags, by destination, into their usual form.
+        usual_name: of a run with the flags so far, when `--exp` gives none.
 
     Raises:
         ValueError, OSError: the run to go on with is absent, or the command line would make it another one.
@@ -37,7 +39,8 @@ def settle(parser: FlagParser, argv: Sequence[str] | None, *, recipes: Mapping[s
         for name, value in recipes[args.recipe].items():
             values[name], origins[name] = value(values) if callable(value) else value, f"recipe {args.recipe}"
     values |= given
-    folder = args.resume or _begun_before(Path(values["ckpt"]) / str(values["exp"]))
+    values["exp"] = values["exp"] or usual_name(values)
+    folder = args.resume or _begun_before(Path(values["ckpt"]) / values["exp"])
     if folder:
         values |= _resumed(Path(folder), given, may_change) | {"resume": str(folder)}
         origins = dict.fromkeys(values, "run")

@@ -13,7 +13,7 @@ launch \
     --val_split none \
     --ckpt "$ROOT/logs" \
     --exp train_camvid_sfnet_res18 \
-    --bs_mult "$(share 4)" \
+    --global_batch 4 \
     --max_epoch 40 \
     --adamw --lr 0.001 --weight_decay 0.01 \
     --warmup_steps 100 \

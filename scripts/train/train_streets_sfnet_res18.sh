@@ -14,7 +14,7 @@ launch \
     --crop_size 128x256 \
     --scale_min 0.75 --scale_max 1.5 \
     --no_gblur \
-    --bs_mult "$(share 8)" \
+    --global_batch 8 \
     --max_epoch 4 \
     --adamw --lr 0.002 --weight_decay 0.01 \
     --warmup_steps 50 \

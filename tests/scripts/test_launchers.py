@@ -72,7 +72,7 @@ class TestLauncher:
         defaults = {action.option_strings[0]: action.default for action in parser._actions if action.option_strings}
         args = vars(parsed(launcher, recorder))
         # what a launcher is about is said even where it happens to be the default
-        spoken = {"--arch", "--dataset", "--data_root", "--ckpt", "--exp", "--bs_mult"}
+        spoken = {"--recipe", "--arch", "--dataset", "--data_root", "--ckpt", "--exp", "--bs_mult"}
         for flag in set(given) - spoken:
             action = parser._option_string_actions[flag]
             assert args[action.dest] != defaults[action.option_strings[0]], f"{flag} repeats the default"
@@ -85,7 +85,8 @@ class TestLauncher:
     def test_several_processes_share_the_global_batch(self, launcher: Path, recorder: str) -> None:
         given = words(launcher, recorder, processes=4)
         assert given[:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4"]
-        assert parsed(launcher, recorder, processes=4).bs_mult * 4 == parsed(launcher, recorder).bs_mult
+        args = train.build_parser().parse_args(given[given.index(str(ROOT / "train.py")) + 1:])
+        assert args.recipe or args.global_batch % 4 == 0
 
 
 @pytest.mark.parametrize("launcher", EVAL_LAUNCHERS, ids=lambda path: path.stem)
@@ -141,6 +142,35 @@ def test_camvid_chooses_nothing_on_test(launcher: Path, recorder: str) -> None:
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.stem)
 def test_script_is_valid_posix_shell(script: Path) -> None:
     subprocess.run(["sh", "-n", str(script)], check=True)
+
+
+def arguments(recorder: str, script: str, *flags: str, **environment: str) -> list[str]:
+    """What a script hands to Python in an environment of ours."""
+    env = {"PATH": f"{Path(recorder).parent}:{os.environ['PATH']}", "PYTHON": recorder, "NPROC": "4", **environment}
+    done = subprocess.run(["sh", str(ROOT / "scripts" / script), *flags], env=env, capture_output=True, text=True,
+                          check=False)
+    return done.stdout.splitlines() or done.stderr.splitlines()
+
+
+def test_two_hosts_meet_where_they_are_told_to(recorder: str) -> None:
+    found = arguments(recorder, "two_hosts_example.sh", "10.0.0.1", "--seed", "3", MAX_RESTARTS="2")
+    assert found[:14] == ["-m", "torch.distributed.run", "--nnodes", "2", "--rdzv_backend", "c10d", "--rdzv_endpoint",
+                          "10.0.0.1:29400", "--rdzv_id", "two_hosts", "--nproc_per_node", "4", "--max_restarts", "2"]
+    args = train.build_parser().parse_args(found[15:])
+    assert (args.exp, args.seed, args.timeout) == ("two_hosts", 3, 5.0)
+
+
+def test_under_srun_the_hosts_of_the_step_meet_at_its_first(recorder: str, tmp_path: Path) -> None:
+    (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'node7\\nnode8\\n'\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    found = arguments(recorder, f"train/{LAUNCHERS[0].name}", SLURM_STEP_NUM_NODES="2", SLURM_JOB_ID="123456",
+                      SLURM_STEP_NODELIST="node[7-8]")
+    assert found[2:10] == ["--nnodes", "2", "--rdzv_backend", "c10d", "--rdzv_endpoint", "node7:23456", "--rdzv_id",
+                           "123456"]
+
+
+def test_several_hosts_without_a_meeting_point_are_refused(recorder: str) -> None:
+    assert "Set RDZV_ENDPOINT=HOST:PORT" in arguments(recorder, f"train/{LAUNCHERS[0].name}", NNODES="2")[0]
 
 
 def test_an_unknown_argument_of_run_tests_is_refused() -> None:

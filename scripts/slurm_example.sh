@@ -1,0 +1,30 @@
+#!/bin/sh
+# Slurm: 2 hosts of 4 GPUs, requeued before the time limit. Submit it (or a changed copy) from the checkout:
+# sbatch scripts/slurm_example.sh
+#SBATCH --job-name=sfnet
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=16
+#SBATCH --time=12:00:00
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@180
+
+# Three minutes before the end Slurm signals this shell: the run saves and stops, and the job goes back into the queue.
+again() {
+    kill -TERM "$RUN"
+    wait "$RUN"
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 0
+}
+trap again USR1
+
+# The run's folder must lie on a disk that the hosts share. A job that comes out of the queue again goes on with its run.
+NAME=cityscapes_sfnet_res18
+set -- --data_root /datasets/cityscapes --ckpt logs --exp "$NAME"
+[ ! -e "logs/$NAME/args.json" ] || set -- "$@" --resume "logs/$NAME"
+
+export MAX_RESTARTS=3                                       # processes that die in between start again by themselves
+srun sh scripts/train/train_cityscapes_sfnet_res18.sh "$@" &
+RUN=$!
+wait "$RUN"
