@@ -122,8 +122,8 @@ class TestEvalLauncher:
 
     def test_several_processes_share_the_images(self, launcher: Path, recorder: str) -> None:
         given = words(launcher, recorder, processes=4)
-        assert given[:6] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4",
-                             str(ROOT / "eval.py")]
+        assert given[:8] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4",
+                             "--max_restarts", "0", str(ROOT / "eval.py")]
 
 
 def test_there_is_an_eval_launcher_for_each_published_score() -> None:
