@@ -238,6 +238,13 @@ def test_shares_merge_into_what_one_run_finds(snapshot: Path, root: Path, tmp_pa
         assert np.array_equal(array, np.load(shared / "per_image.npz")[key], equal_nan=array.dtype.kind == "f"), key
 
 
+def test_the_last_share_in_a_common_folder_finds_the_whole(snapshot: Path, root: Path, tmp_path: Path) -> None:
+    for index in (1, 0):
+        assert run(snapshot, root, "--ckpt_path", tmp_path, "--split_count", 2, "--split_index", index) == 0
+    assert json.loads((tmp_path / "scores.json").read_text())["images"] == 5
+    assert merge.main([str(tmp_path)]) == 0                                     # only tells it again
+
+
 def test_an_interrupted_run_keeps_what_was_done_and_goes_on(snapshot: Path, root: Path, tmp_path: Path,
                                                             monkeypatch: pytest.MonkeyPatch,
                                                             capsys: pytest.CaptureFixture[str]) -> None:

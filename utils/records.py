@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,8 +106,8 @@ class Records:
             ValueError: a part is damaged.
         """
         found: dict[int, Record] = {}
-        for path in [self.folder / RESULT, *sorted((self.folder / PARTS).glob("*.npz"))]:
-            if path.is_file():
+        for path in [*sorted((self.folder / PARTS).glob("*.npz")), self.folder / RESULT]:
+            with suppress(FileNotFoundError):               # another share may be finishing at this moment
                 found.update((record.index, record) for record in _read(path))
         return dict(sorted(found.items()))
 
@@ -113,9 +115,7 @@ class Records:
         """Writes all images' records as `per_image.npz` and drops the parts."""
         extra = {"thresholds": self.run["thresholds"]} if self.run.get("thresholds") else {}
         _write(self.folder / RESULT, list(records), classes=self.run["classes"], **extra)
-        for old in (self.folder / PARTS).glob("*.npz"):
-            old.unlink()
-        (self.folder / PARTS).rmdir()
+        shutil.rmtree(self.folder / PARTS, ignore_errors=True)
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -143,6 +143,8 @@ def _read(path: Path) -> list[Record]:
         with np.load(path) as file:
             arrays = dict(file)
         names, matrices = arrays["names"], arrays["matrices"]
+    except FileNotFoundError:
+        raise
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged ({error}): remove it and go on with --resume.") from error
     indices = arrays.get("index", np.arange(len(names)))
