@@ -35,7 +35,7 @@ class DeviceColour:
 
         Args:
             images: (N, 3, H, W) uint8, on the device.
-            colour, blur: (N, 3, 4) and (N,), as the loader stacked them, on the CPU.
+            colour, blur: (N, 3, 4) and (N,), as the loader stacked them.
 
         Returns:
             (N, 3, H, W) float32 in [0, 255], channels last in memory.
@@ -43,11 +43,8 @@ class DeviceColour:
         images = images.float().contiguous(memory_format=torch.channels_last)
         if self.jitter:
             images = jittered(images, colour.to(images.device, non_blocking=True))
-        chosen = blur.nonzero()[:, 0]                       # on the CPU: the device is not waited for
-        if len(chosen):
-            sigmas = blur[chosen].to(images.device, non_blocking=True)
-            chosen = chosen.to(images.device, non_blocking=True)
-            images[chosen] = blurred(images[chosen], sigmas, self.radius)
+        if self.blur:                                       # all of them: to choose, the host would wait for the device
+            images = blurred(images, blur.to(images.device, non_blocking=True), self.radius)
         return images
 
     @property
@@ -82,10 +79,11 @@ def blurred(images: Tensor, sigmas: Tensor, radius: int) -> Tensor:
     """Blurs each of (N, 3, H, W) by its own Gaussian, mirrored at the border as OpenCV does.
 
     Args:
-        sigmas: (N,) in pixels.
+        sigmas: (N,) in pixels; 0 changes nothing.
         radius: no kernel reaches further.
     """
     distance = torch.arange(-radius, radius + 1, device=images.device).abs()
+    sigmas = sigmas.clamp(min=1e-3)                         # whose neighbours weigh exactly nothing
     reach = (6 * sigmas + 1).round().div(2, rounding_mode="floor")                      # (N,): 3 sigma, as for uint8
     kernels = torch.exp(-0.5 * (distance / sigmas[:, None]) ** 2).where(distance <= reach[:, None], 0)
     kernels = kernels / kernels.sum(1, keepdim=True)                                    # (N, 2 * radius + 1)

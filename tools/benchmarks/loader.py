@@ -155,20 +155,27 @@ class Clock:
         self.restart()
 
 
-def endless(data: datasets.SegmentationDataset, args: Namespace, workers: int) -> Iterator[dict[str, Any]]:
-    """Yields batches of epoch after epoch, as training loads them."""
-    sampler = datasets.PlanSampler(datasets.EpochPlan(len(data), SEED), min(args.bs_mult, len(data)))
-    loader = datasets.train_loader(data, sampler, workers)
-    epoch = 0
-    while True:
-        sampler.set_position(epoch)
-        yield from loader
-        epoch += 1
+class LongPlan(datasets.EpochPlan):
+    """One long epoch, however few the images are: at the end of an epoch no batch is made ahead."""
+
+    def __init__(self, images: int, draws: int) -> None:
+        super().__init__(draws, SEED)
+        self.images = images
+
+    def draws(self, epoch: int) -> list[datasets.Draw]:
+        return [replace(draw, index=draw.index % self.images) for draw in super().draws(epoch)]
+
+
+def loading(data: datasets.SegmentationDataset, args: Namespace, workers: int,
+            samples: int) -> Iterator[dict[str, Any]]:
+    """Yields batches as training loads them, for at least so many samples and some more."""
+    plan = LongPlan(len(data), samples + 8 * args.bs_mult)
+    yield from datasets.train_loader(data, datasets.PlanSampler(plan, args.bs_mult), workers)
 
 
 def speed(data: datasets.SegmentationDataset, args: Namespace, workers: int) -> float:
     """Returns images a second that the loader gives when nothing else is done."""
-    batches = endless(data, args, workers)
+    batches = loading(data, args, workers, (WARM_UP + args.batches) * args.bs_mult)
     for _ in range(WARM_UP):
         next(batches)
     start, images = time.perf_counter(), 0
@@ -179,7 +186,7 @@ def speed(data: datasets.SegmentationDataset, args: Namespace, workers: int) -> 
 
 def wait(data: datasets.SegmentationDataset, args: Namespace, workers: int, step_ms: float) -> float:
     """Returns the share of the time that steps of a given length would wait for their batches."""
-    batches = endless(data, args, workers)
+    batches = loading(data, args, workers, (WARM_UP + args.batches) * args.bs_mult)
     for _ in range(WARM_UP):
         next(batches)
         time.sleep(step_ms / 1e3)
@@ -199,7 +206,7 @@ def memory(data: datasets.SegmentationDataset, args: Namespace) -> dict[str, flo
         OSError: the system does not tell (it is not Linux).
     """
     before = {child.pid for child in multiprocessing.active_children()}
-    batches, samples = endless(data, args, 1), 0
+    batches, samples = loading(data, args, 1, max(args.memory, SETTLED)), 0
     found: dict[str, float] = {}
     while samples < max(args.memory, SETTLED):
         samples += len(next(batches)["name"])
