@@ -5,6 +5,7 @@ import base64
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ import torch
 
 from utils import statistics
 from utils.metrics import ConfusionMatrix
-from utils.report import charts, gallery, page, pictures, results
+from utils.report import charts, figures, gallery, page, pictures, results
 
 CLASSES = ("road", "tree", "sky")
 
@@ -192,3 +193,34 @@ def test_a_text_in_the_data_cannot_end_the_script_element() -> None:
     embedded = page._embedded({"name": "</script><b>"})
     assert "<" not in embedded
     assert json.loads(embedded) == {"name": "</script><b>"}
+
+
+def test_classes_stand_best_first_and_an_absent_one_last() -> None:
+    matrices = np.array([[[6, 2, 0, 0], [0, 9, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]] * 2)
+    rows = figures.class_rows(matrices.sum(0), results.resampled(matrices)["per_class_IoU"], "abcd", [""] * 4)
+    assert [row["name"] for row in rows] == ["a", "b", "c", "d"]            # 6/8, 9/12, predicted only, nowhere
+    assert [row["iou"] for row in rows] == ["75.0", "75.0", "0.0", None]
+    assert (rows[0]["recall"], rows[0]["precision"], rows[1]["share"]) == ("75.0", "100.0", "55.6")
+    assert (rows[2]["recall"], rows[2]["precision"]) == ("–", "0.0")
+
+
+def test_the_matrix_is_normalised_by_row_and_the_costliest_confusion_comes_first() -> None:
+    total = np.array([[90, 10, 0], [30, 30, 0], [0, 0, 0]])
+    rows = figures.matrix(total, CLASSES)
+    assert [[cell["text"] for cell in row["cells"]] for row in rows] == [
+        ["90", "10", ""], ["50", "50", ""], ["", "", ""]]
+    assert 'data-n="30"' in rows[1]["cells"][0]["attributes"] and "--v:71" in rows[1]["cells"][0]["attributes"]
+    lost = figures.lost(total, CLASSES, ["x", "y", "z"])
+    assert [(one["truth"], one["predicted"], one["share"]) for one in lost] == [
+        ("tree", "road", "18.75"), ("road", "tree", "6.25")]
+
+
+@pytest.mark.parametrize(("test", "words"), [
+    (statistics.Comparison(0.02, 0.01, 0.03, 0.001), ("A is ahead by 2.00 points", "more than", "+1.00 to +3.00")),
+    (statistics.Comparison(-0.02, -0.05, 0.01, 0.2), ("B is ahead by 2.00 points", "no more than", "−5.00 to +1.00")),
+    (statistics.Comparison(0.0, 0.0, 0.0, 1.0), ("A and B are level", "no more than", "0.00 to 0.00"))])
+def test_a_comparison_is_a_sentence(tmp_path: Path, test: statistics.Comparison, words: tuple[str, ...]) -> None:
+    found = results.read(write(tmp_path / "eval", counts()))
+    said = figures.verdict(test, found, SimpleNamespace(spec=SimpleNamespace(title="CamVid")))
+    for part in (*words, "6 images of CamVid"):
+        assert part in said
