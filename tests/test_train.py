@@ -17,6 +17,7 @@ import torch
 import network
 import train
 from tools import make_streets
+from utils.recipes import RECIPES
 from utils.stepping import Stepper
 
 ROOT = Path(train.__file__).parent
@@ -255,3 +256,56 @@ def test_blur_that_the_device_cannot_do_is_refused_at_once(capsys: pytest.Captur
     with pytest.raises(SystemExit, match="2"):
         train.parse(["--augment_on", "device", "--bblur"])
     assert "--bblur blurs in the loader only" in capsys.readouterr().err
+
+
+def test_a_rewound_run_leaves_the_bad_batch_out(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    whole_step = Stepper.step
+
+    def spoilt(self: Stepper, batch: dict[str, Any], number: int, **how: bool) -> Any:
+        terms = whole_step(self, batch, number, **how)
+        return {"main": terms["main"] * float("nan")} if number == 4 else terms
+
+    monkeypatch.setattr(Stepper, "step", spoilt)
+    flags = [*command, "--checkpoint_every", "3", "--val_split", "none"]
+    said = refusal([*flags, "--exp", "stopped"], capsys)
+    assert "in step 5" in said and "on images streets_" in said and "step_3.pth" in said
+    assert train.main([*flags, "--on_nan", "rewind"]) == 0
+    assert "Going back to step 3; step 5 will be left out" in capsys.readouterr().err
+    assert [line["step"] for line in metrics(tmp_path / "run", "train")] == [1, 2, 3, 4, 6]
+    assert checkpoint(tmp_path / "run" / "last.pth")["left_out"] == [5]
+
+
+def test_a_recipe_sets_defaults_and_the_command_line_wins(command: list[str],
+                                                          capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*command[:command.index("--bs_mult")], "--recipe", "sfsegnets", "--weight_decay", "0.5", "--print_config"]
+    assert train.main(words) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert rows["poly_exp"] == ["1.0", "recipe", "sfsegnets"] and rows["fpn_dsn_loss"][0] == "True"
+    assert rows["ohem_min_kept"][0] == "100000" and rows["bs_mult"][0] == "16"
+    assert rows["weight_decay"] == ["0.5", "command", "line"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_names_flags_that_exist(recipe: str) -> None:
+    args = train.parse(["--recipe", recipe, "--arch", "sfnet_resnet18", "--dataset", "cityscapes"])
+    assert set(RECIPES[recipe]) <= set(vars(args)) and args.global_batch == 16 and args.crop_size == (1024, 1024)
+
+
+def test_a_worker_that_torchrun_starts_again_goes_on(command: list[str], tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
+    assert "going on from step 1" in capsys.readouterr().out
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")          # another torchrun, whose run this is not
+    assert "already holds a run" in refusal([*command, "--max_iters", "1", "--val_split", "none"], capsys)
+
+
+def test_a_folder_that_cannot_be_written_is_told(command: list[str], tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    said = refusal([*command, "--ckpt", str(tmp_path / "file")], capsys)
+    assert "cannot be written" in said and "--ckpt" in said

@@ -117,3 +117,27 @@ def test_a_run_of_two_that_is_stopped_and_resumed_ends_with_the_same_bits(found:
     assert len(states[0]["rng"]) == 2                       # a generator of each process
     assert lines(whole, "train")[-1]["loss"] == lines(stopped, "train")[-1]["loss"]
     assert [line["step"] for line in lines(stopped, "train")] == list(range(1, STEPS + 1))
+
+
+def test_one_process_goes_on_with_a_run_of_two_and_says_that_bits_differ(
+        found: list[dict[str, Any]], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(["--resume", str(folder / "logs/two"), "--val_split", "none"]) == 0
+    said = capsys.readouterr()
+    assert "is from 2 process(es), and 1 go on" in said.err and "(1 process(es) x 1 x 2" not in said.out
+    assert "steps of 4 images (1 process(es) x 2 x 2)" in said.out         # the global batch stays
+
+
+@pytest.mark.slow
+def test_scores_are_the_same_for_one_two_and_three_processes(found: list[dict[str, Any]], folder: Path,
+                                                             flags: list[str]) -> None:
+    matrices = []
+    for count in (1, 2, 3):
+        out = folder / f"score_{count}.json"
+        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
+                               str(count), str(ROOT / "eval.py"), "--snapshot", str(folder / "logs/two/last.pth"),
+                               "--data_root", str(folder / "data"), "--json", str(out)],
+                              env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        matrices.append(json.loads(out.read_text())["confusion_matrix"])
+    assert sum(map(sum, matrices[0])) > 0
+    assert matrices[0] == matrices[1] == matrices[2]

@@ -75,3 +75,24 @@ def test_pointing_replaces_what_was_there(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name)
         checkpoint.point(tmp_path / "best.pth", tmp_path / name)
     assert (tmp_path / "best.pth").read_text() == "b"
+
+
+def test_a_crash_while_a_step_is_saved_again_leaves_the_file_of_before(tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path, 1, keep=1)
+
+    whole = Path.replace
+
+    def crash(self: Path, target: Path) -> Path:
+        if target == path:
+            raise KeyboardInterrupt
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(tmp_path, {"step": 1, "weights": torch.zeros(3)}, 1, 1)
+    monkeypatch.undo()
+    newest = checkpoint.newest(tmp_path, read)
+    assert newest is not None and len(newest["weights"]) == 5
+    save(tmp_path, 2, keep=1)
+    assert not list(tmp_path.rglob("*.tmp"))                # what the crash left is gone

@@ -15,6 +15,7 @@ import network
 from network.context import AdaptiveAveragePooling
 from network.published import published_parameters
 from utils.checkpoint import write_text
+from utils.documents import renewed
 from utils.flags import FlagParser, size
 
 BEGIN, END = "<!-- models: python -m tools.benchmark models --readme README.md -->", "<!-- end of models -->"
@@ -100,14 +101,11 @@ def with_table(document: str, costs: Iterable[Cost]) -> str:
     Raises:
         ValueError: the marks are not there.
     """
-    if not (0 <= document.find(BEGIN) < document.find(END)):
-        raise ValueError(f"the document has no place for the table: put {BEGIN} and {END} on two lines of it")
     rows = ["| `--arch` | parameters | multiply-accumulates at 1024x2048 | Cityscapes val mIoU, **published** |",
             "|---|---|---|---|"]
     rows += [f"| `{each.arch}` | {_millions(each)} | {each.macs / 1e9:.1f} G "
              f"| {PUBLISHED.get(each.arch, '-')} |" for each in costs]
-    head, tail = document.split(BEGIN)[0], document.split(END, 1)[1]
-    return "\n".join([head + BEGIN, *rows, END]) + tail
+    return renewed(document, BEGIN, END, "\n".join(rows))
 
 
 def _millions(cost: Cost) -> str:
