@@ -133,7 +133,7 @@ def foretell(dataset: datasets.SegmentationDataset, missing: Sequence[int], out:
     files = sum(size for index in missing for _, size, _ in origin(dataset, index)[0])
     print(f"{len(missing)} of {len(dataset)} pairs to pack: about {amount(needed)} in {out} (their files have "
           f"{amount(files)}). Reading a pair takes {1e3 * statistics.median(from_files):.1f} ms from the files; "
-          f"from the pack, in memory, at most {1e3 * statistics.median(copied):.1f} ms, and less for a crop.",
+          f"from the pack, in memory, at most {1e3 * statistics.median(copied):.2f} ms, and less for a crop.",
           flush=True)
     return needed
 
