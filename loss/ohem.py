@@ -51,7 +51,7 @@ class OhemCrossEntropy(WeighedPixels):
 
     def _least_kept_loss(self, losses: Tensor, valid: Tensor) -> Tensor:
         """p <= thresh is loss >= -log(thresh), lowered to the min_kept-th largest loss where that is less."""
-        threshold = losses.new_tensor(-math.log(self.thresh))
+        threshold = losses.new_full((), -math.log(self.thresh))        # a tensor made of a number would wait for a GPU
         count = max(1, int(self.min_kept * losses.numel()) if self.min_kept < 1 else int(self.min_kept))
         # On a CPU looking at a value is free and mostly spares the selection; a GPU would have to stop for it.
         may_look = losses.device.type == "cpu" and not torch.compiler.is_compiling()

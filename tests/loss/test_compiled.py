@@ -1,6 +1,7 @@
-"""Compiled criteria give what eager ones give; so do logits of half precision under autocast."""
+"""Compiled criteria give what eager ones give; so do logits of half precision under autocast, and GPUs."""
 from __future__ import annotations
 
+import copy
 import shutil
 
 import pytest
@@ -54,3 +55,21 @@ def test_half_logits_are_summed_up_in_float32(criterion: nn.Module, dtype: torch
     assert found[0].dtype == torch.float32
     torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found[1].float(), expected[1], rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [16, 4], ids=["at label size", "raised"])
+@all_criteria
+def test_a_gpu_gives_the_same_and_never_waits_for_a_value(criterion: nn.Module, size: int) -> None:
+    outputs, labels = case(size)
+    expected = passed(criterion, outputs, labels)
+    there = {name: each.detach().cuda().requires_grad_() for name, each in outputs.items()}, labels.cuda()
+    criterion = copy.deepcopy(criterion).cuda()
+    passed(criterion, *there)                               # what is set up once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = passed(criterion, *there)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for own, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(own.cpu(), wanted, rtol=1e-4, atol=1e-6)
