@@ -18,7 +18,20 @@ import loss
 import network
 import optimizer
 import transforms
-from utils import batches, cadence, checkpoint, distributed, faults, precision, runs, settings, stepping, visualize
+from network.alignment import recorded_flows
+from utils import (
+    batches,
+    cadence,
+    checkpoint,
+    distributed,
+    faults,
+    precision,
+    runs,
+    settings,
+    stepping,
+    validation,
+    visualize,
+)
 from utils.cadence import Cadence
 from utils.ema import Ema
 from utils.flags import FlagParser, add_switch
@@ -28,7 +41,6 @@ from utils.memory import peak_memory
 from utils.predictor import Predictor
 from utils.recipes import RECIPES
 from utils.recompute import recompute
-from utils.scoring import score, share
 from utils.stepping import NotFinite, Stepper
 
 log = logging.getLogger("train")
@@ -43,7 +55,8 @@ RETIRED = {
 # on --resume; anything else would be another run
 MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "eval_late",
               "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
-              "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute"}
+              "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute", "eval_weights",
+              "eval_images"}
 HOSTS_OWN = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}  # may differ among the processes
 DUMPED_STEPS = 4
 REWINDS = 3                                                 # of --on_nan rewind, before the run gives up
@@ -67,7 +80,7 @@ def build_parser() -> FlagParser:
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
     add_switch(model, "--fix_bn", default=False, help="batch norms keep their statistics, scale and shift")
     add_switch(model, "--freeze_backbone", default=False, help="train the head alone, on the backbone as it was loaded")
-    for room in (loss, optimizer, precision, stepping, distributed, cadence):
+    for room in (loss, optimizer, precision, stepping, distributed, cadence, validation):
         room.add_flags(parser)
     runs.add_flags(parser, RECIPES)
     add_switch(parser, "--dump_augmentation_images", default=False, help="write what the network sees in the first "
@@ -196,6 +209,8 @@ class Training:
         layout = torch.channels_last if args.channels_last else torch.contiguous_format
         self.net.to(self.device).to(memory_format=layout)
         self.ema = Ema(self.net, args.ema_decay) if args.ema_decay else None
+        self.scored = validation.wanted(
+            args.eval_weights, {"raw": self.net, **({"ema": self.ema.net} if self.ema else {})})
         if args.recompute:
             recompute(self.net.backbone)
         model = distributed.wrap(self.net, self.device, syncbn=args.syncbn, apex=args.apex, accumulate=args.accumulate)
@@ -251,23 +266,29 @@ class Training:
             self.save_wished = self.interrupts.ask(wish=distributed.is_main() and self.cadence.saves_by_now())
 
     def validate(self) -> None:
-        """Scores every image of the validation split once, with the averaged weights where there are any."""
+        """Scores the validation split, every image once, with the raw or the averaged weights, or with both."""
         assert self.val_set is not None
-        net = self.ema.net if self.ema else self.net
-        if not self.args.syncbn:
-            distributed.copy_buffers_from_main(net)
-        predictor = Predictor(net, self.device, self.precision, self.spec.mean, self.spec.std, self.args.channels_last)
-        count = 2 if self.args.test_mode else len(self.val_set)
-        mine = share(count)
-        loaded = datasets.eval_loader(self.val_set, self.args.num_workers, mine)
-        rounds = -(-count // distributed.world_size())
-        matrix = score(predictor, self.interrupts.during(loaded, rounds), self.spec.num_classes, total=len(mine),
-                       what=f"validation on {self.val_set.split}")
-        self.mean_iu, self.validated = matrix.mean_iou(), self.step
-        scores = matrix.summary(self.spec.names)
-        self.log.write("validation", self.step, epoch=self.cadence.epoch(self.step),
-                       **{name: scores[name] for name in ("mIoU", "pixel_accuracy", "per_class_IoU")})
-        log.info("validation after step %d: mIoU %.2f %% on %s", self.step, 100 * self.mean_iu, self.args.val_split)
+        indices = validation.spread(len(self.val_set), 2 if self.args.test_mode else self.args.eval_images)
+        verdicts = []
+        for weights, net in self.scored.items():
+            if not self.args.syncbn:
+                distributed.copy_buffers_from_main(net)
+            predictor = Predictor(net, self.device, self.precision, self.spec.mean, self.spec.std,
+                                  self.args.channels_last)
+            verdicts.append(validation.judge(
+                weights, predictor, partial(datasets.eval_loader, self.val_set, self.args.num_workers), indices,
+                num_classes=self.spec.num_classes, palette=self.spec.palette, record_flows=recorded_flows,
+                interrupts=self.interrupts, what=f"validation on {self.val_set.split}, {weights} weights"))
+        best = max(verdicts, key=lambda verdict: verdict.matrix.mean_iou())
+        self.mean_iu, self.validated = best.matrix.mean_iou(), self.step
+        scores = best.matrix.summary(self.spec.names)
+        self.log.write("validation", self.step, epoch=self.cadence.epoch(self.step), weights=best.weights,
+                       **{name: scores[name] for name in ("mIoU", "pixel_accuracy", "per_class_IoU")},
+                       mIoU_of={each.weights: each.matrix.mean_iou() for each in verdicts})
+        self.log.show({f"validation/{name}": each for name, each in best.pictures.items()}, self.step)
+        log.info("validation after step %d: mIoU %s on %d of %d images of %s", self.step,
+                 ", ".join(f"{100 * each.matrix.mean_iou():.2f} % ({each.weights} weights)" for each in verdicts),
+                 len(indices), len(self.val_set), self.args.val_split)
 
     def save(self) -> None:
         """Writes the checkpoint of this step, and points `best.pth` at it when its score is the best so far."""

@@ -72,6 +72,7 @@ def test_a_run_leaves_its_folder_as_documented(command: list[str], tmp_path: Pat
     assert [line["step"] for line in metrics(run, "train")] == [1, 2, 3, 4, 5, 6]
     assert set(metrics(run, "train")[0]["terms"]) == {"main", "aux0", "aux1"}
     assert [line["step"] for line in metrics(run, "validation")] == [6]
+    assert metrics(run, "validation")[0]["weights"] == "ema"
     assert checkpoint(run / "best.pth")["mean_iu"] == metrics(run, "validation")[0]["mIoU"]
     said = capsys.readouterr().out
     assert f"python eval.py --snapshot {run / 'last.pth'}" in said and "lr 1.00e-02" in said
@@ -309,3 +310,23 @@ def test_a_folder_that_cannot_be_written_is_told(command: list[str], tmp_path: P
     (tmp_path / "file").write_text("in the way")
     said = refusal([*command, "--ckpt", str(tmp_path / "file")], capsys)
     assert "cannot be written" in said and "--ckpt" in said
+
+
+def test_raw_and_averaged_weights_are_scored_on_a_few_images_and_shown(command: list[str], tmp_path: Path,
+                                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    flags = [*command, "--ema_decay", "0.9", "--eval_weights", "both", "--eval_images", "1", "--max_iters", "2"]
+    assert train.main(flags) == 0
+    run = tmp_path / "run"
+    line = metrics(run, "validation")[0]
+    assert set(line["mIoU_of"]) == {"raw", "ema"} and line["mIoU"] == max(line["mIoU_of"].values())
+    assert "on 1 of 2 images of val" in capsys.readouterr().out
+    board = EventAccumulator(str(run / "tb")).Reload()
+    tags = board.Tags()
+    assert {"train/loss", "train/lr", "train/gradient_norm", "train/waiting_for_data", "train/memory_gb",
+            "train/images_per_second", "train/terms/main", "validation/mIoU"} <= set(tags["scalars"])
+    assert "validation/per_class_IoU/road" in tags["scalars"]
+    shown = [tag for tag in tags["images"] if tag.startswith("validation/streets_")]
+    assert len(shown) == 1 and board.Images(shown[0])[0].width > 3 * 128
+    assert "needs averaged weights" in refusal([*command, "--exp", "other", "--eval_weights", "ema"], capsys)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+import numpy as np
 import torch
 from tensorboardX import SummaryWriter
 from torch import Tensor
@@ -110,6 +111,12 @@ class RunLog:
         self.progress(f"epoch {cadence.epoch(step):.2f} step {step}/{cadence.total_steps}",
                       f"loss {total:.3f} ({parts}) lr {lr:.2e}{shown} {speed:.1f} images/s, data {waiting:.0%}, "
                       f"{memory:.1f} GB", f"{left} left")
+
+    def show(self, pictures: dict[str, np.ndarray], step: int) -> None:
+        """Sends pictures (H, W, 3) uint8 RGB, by title, to TensorBoard."""
+        for title, picture in pictures.items():
+            self.tensorboard.add_image(title, picture, step, dataformats="HWC")
+        self.tensorboard.flush()
 
     def rewind(self, step: int) -> None:
         """Forgets what was logged after a step."""

@@ -1,0 +1,93 @@
+"""Scoring a run on its way: which weights, which images, and pictures of what the network sees."""
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from torch import Tensor, nn
+
+from utils import distributed, visualize
+from utils.flags import positive_int
+from utils.interrupts import Interrupts
+from utils.metrics import ConfusionMatrix
+from utils.predictor import Predictor
+from utils.report.gallery import RecordFlows, flow_fields
+from utils.scoring import Parsed, parse, share
+
+PICTURES = 2                                                # images that are shown at each validation
+WEIGHTS = ("auto", "raw", "ema", "both")
+Loader = Callable[[Sequence[int]], Iterable[dict[str, Any]]]            # indices -> batches of one image
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("Validation")
+    group.add_argument("--eval_weights", choices=WEIGHTS, default="auto",
+                       help="what is scored during training: raw or averaged (ema) weights, or both, of which the "
+                            "better score counts; auto is averaged where there are any")
+    group.add_argument("--eval_images", type=positive_int,
+                       help="a quick look: score only so many images, spread evenly over the split")
+
+
+def wanted(choice: str, nets: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Returns those of the networks, by "raw" and perhaps "ema", that `--eval_weights` asks for.
+
+    Raises:
+        ValueError: averaged weights are asked for, and there are none.
+    """
+    names = {"auto": ["ema" if "ema" in nets else "raw"], "both": ["raw", "ema"]}.get(choice, [choice])
+    if "ema" in names and "ema" not in nets:
+        raise ValueError(f"--eval_weights {choice} needs averaged weights: give --ema_decay 0.999, or leave it out")
+    return {name: nets[name] for name in names}
+
+
+def spread(count: int, at_most: int | None) -> list[int]:
+    """Returns `at_most` of `count` indices, evenly spread; all when None."""
+    chosen = min(count, at_most or count)
+    return [i * count // chosen for i in range(chosen)]
+
+
+@dataclass
+class Verdict:
+    """What a validation found, over all processes; the pictures are the main one's."""
+
+    weights: str
+    matrix: ConfusionMatrix
+    pictures: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def judge(weights: str, predictor: Predictor, load: Loader, indices: Sequence[int], *, num_classes: int,
+          palette: np.ndarray, record_flows: RecordFlows, interrupts: Interrupts, what: str) -> Verdict:
+    """Scores each image once, shared among the processes.
+
+    Raises:
+        Interrupted: a signal came to any process.
+    """
+    found = Verdict(weights, ConfusionMatrix(num_classes, device=predictor.device))
+    mine = [indices[i] for i in share(len(indices))]
+    rounds = len(range(0, len(indices), distributed.world_size()))
+    with record_flows(predictor.net) as flows:
+        for number, parsed in enumerate(parse(predictor, interrupts.during(load(mine), rounds), num_classes,
+                                              total=len(mine), what=what)):
+            if parsed.counts is not None:
+                found.matrix.matrix += parsed.counts
+            if number < PICTURES and distributed.is_main():
+                found.pictures[parsed.name] = picture(parsed, flows, palette)
+    distributed.all_reduce_sum_(found.matrix.matrix)
+    return found
+
+
+def picture(parsed: Parsed, flows: dict[str, Tensor], palette: np.ndarray) -> np.ndarray:
+    """Returns image, truth, prediction and the flow of each alignment as one picture."""
+    image, labels = parsed.image.permute(1, 2, 0).cpu().numpy(), parsed.labels.cpu().numpy()
+    height, width = labels.shape
+    titled = [("image", image)]
+    if parsed.truth is not None:
+        titled.append(("truth", visualize.overlay(image, parsed.truth.cpu().numpy(), palette)))
+    titled.append(("prediction", visualize.overlay(image, labels, palette)))
+    for flow in flow_fields({name: each[0].cpu().numpy() for name, each in flows.items()}, width):
+        titled.append((flow.title, cv2.resize(flow.colours, (width, height), interpolation=cv2.INTER_LINEAR)))
+    return visualize.panels(titled, columns=3)
