@@ -17,6 +17,7 @@ import numpy as np
 from utils.checkpoint import write_bytes, write_text
 
 RUN, RESULT, PARTS = "run.json", "per_image.npz", "parts"
+DERIVED = ("scores.json", "submission.zip")                 # written from the result; they go when it goes
 SECONDS = 20.0                                              # at most so much work is lost in a crash
 
 
@@ -80,7 +81,8 @@ class Records:
                              "or remove that folder.")
         if not resume:
             own = "*" if other else f"{self.share[0]}of{self.share[1]}_*"       # other shares may be at work beside
-            for old in [*(self.folder / PARTS).glob(f"{own}.npz"), self.folder / RESULT]:
+            made = [self.folder / name for name in (RESULT, *DERIVED)]
+            for old in [*(self.folder / PARTS).glob(f"{own}.npz"), *made]:
                 old.unlink(missing_ok=True)
         (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(self.run, indent=2) + "\n")

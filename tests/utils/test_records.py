@@ -54,6 +54,14 @@ def test_a_new_start_drops_its_own_share_only(tmp_path: Path) -> None:
     assert list(shares[0].read()) == [0]
 
 
+def test_a_new_start_leaves_no_scores_of_the_run_before(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text("{}")
+    Records(tmp_path, RUN).claim(resume=True, replace=False)
+    assert (tmp_path / "scores.json").exists()
+    Records(tmp_path, RUN).claim(resume=False, replace=False)
+    assert not (tmp_path / "scores.json").exists()
+
+
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     kept = Records(tmp_path, RUN)
     kept.claim(resume=False, replace=False)
