@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -37,7 +36,7 @@ from utils.ema import Ema
 from utils.flags import FlagParser, add_switch
 from utils.interrupts import Interrupted, Interrupts
 from utils.logs import RunLog, Window, start_logging
-from utils.memory import peak_memory
+from utils.memory import estimate, peak_memory
 from utils.predictor import Predictor
 from utils.recipes import RECIPES
 from utils.recompute import recompute
@@ -56,7 +55,7 @@ RETIRED = {
 MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "eval_late",
               "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
               "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute", "eval_weights",
-              "eval_images"}
+              "eval_images", "memory_estimate"}
 HOSTS_OWN = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}  # may differ among the processes
 DUMPED_STEPS = 4
 REWINDS = 3                                                 # of --on_nan rewind, before the run gives up
@@ -175,6 +174,7 @@ class Training:
         self.best: float | None = None
         self.left_out: list[int] = []   # steps passed over, by --on_nan rewind
         self.save_wished = False        # by the main process's clock
+        self.rehearses = args.memory_estimate
         if state is not None:
             self._restore(state)
         self.dumps = DUMPED_STEPS if args.dump_augmentation_images and distributed.is_main() else 0
@@ -249,6 +249,9 @@ class Training:
         window = Window()
         for batch in window.waiting(self.batches()):
             logs = self.cadence.logs(self.step + 1)
+            if self.rehearses:
+                self.rehearses = False
+                log.info(estimate(partial(self.stepper.rehearse, batch), self.stepper.optimizer, self.device))
             if self.dumps:
                 self._dump(batch)
             window.add(self.step + 1, batch["name"], self.stepper.step(batch, self.step, want_norm=logs))
@@ -257,7 +260,7 @@ class Training:
                 self._log(window)
                 window.restart()
             if self._validation_due() or self.cadence.saves(self.step) or self.save_wished:
-                self._refuse_nonsense(window)
+                stepping.finite_means(window, self.net, self.stepper.rate, self.folder)
                 with window.paused():
                     if self._validation_due():
                         self.validate()
@@ -318,19 +321,15 @@ class Training:
 
     def summarise(self) -> None:
         """Says where everything is and how to go on."""
-        last = self.folder / "last.pth"
         skipped = int(distributed.all_reduce_sum_(torch.tensor(self.loader.skipped.total(), device=self.device)))
         if skipped:
             log.warning("An image could not be used, and another took its place, %d times (--on_bad_sample skip).",
                         skipped)
-        best = f", best mIoU {100 * self.best:.2f} % in {self.folder / 'best.pth'}" if self.best is not None else ""
-        log.info("Done: %d steps%s.", self.step, best)
-        log.info("  weights      %s", last)
-        log.info("  metrics      %s; curves: tensorboard --logdir %s", self.log.path, self.log.folder)
-        log.info("  score        python eval.py --snapshot %s --dataset %s%s --split %s", last, self.args.dataset,
-                 f" --data_root {self.args.data_root}" if self.args.data_root else "",
-                 self.val_set.split if self.val_set else "test")
-        log.info("  your images  python -m tools.demo --snapshot %s --input FOLDER --out FOLDER", last)
+        data = f" --data_root {self.args.data_root}" if self.args.data_root else ""
+        for line in runs.farewell(self.folder, self.step, self.best, self.log.path, self.log.folder,
+                                  f"--dataset {self.args.dataset}{data} "
+                                  f"--split {self.val_set.split if self.val_set else 'test'}"):
+            log.info(line)
 
     def close(self) -> None:
         self.log.close()
@@ -417,26 +416,10 @@ class Training:
         return self.val_set is not None and self.validated != self.step and self.cadence.scores(self.step)
 
     def _log(self, window: Window) -> None:
-        terms = self._refuse_nonsense(window)
+        terms = stepping.finite_means(window, self.net, self.stepper.rate, self.folder)
         if terms:                                           # else every step was left out
             self.log.train(self.step, self.cadence, window, terms, lr=self.stepper.rate, norm=self.stepper.norm,
                            memory=peak_memory(self.device))
-
-    def _refuse_nonsense(self, window: Window) -> dict[str, float]:
-        """Returns the means; stops before a loss that is not finite is logged, or weights that it spoilt are saved."""
-        steps = window.fetch()
-        bad = stepping.first_not_finite(steps, self.net)
-        if bad is None:
-            names = steps[0][1] if steps else ()
-            return {name: sum(terms[name] for _, terms in steps) / len(steps) for name in names}
-        terms = dict(steps).get(bad, {})
-        images = [name for each in distributed.gather(window.names(bad)) for name in each]
-        last = next(iter(checkpoint.saved(self.folder)), None)
-        spoilt = " and leaves weights that are not finite" if all(map(math.isfinite, terms.values())) else ""
-        raise NotFinite(
-            f"the loss is {terms} in step {bad}{spoilt}, at learning rate {self.stepper.rate:.3g}, on images "
-            f"{', '.join(images)}: lower --lr, clip with --clip_grad 10, or try --precision fp32. "
-            + (f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."), bad)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

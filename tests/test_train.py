@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -330,3 +331,14 @@ def test_raw_and_averaged_weights_are_scored_on_a_few_images_and_shown(command: 
     shown = [tag for tag in tags["images"] if tag.startswith("validation/streets_")]
     assert len(shown) == 1 and board.Images(shown[0])[0].width > 3 * 128
     assert "needs averaged weights" in refusal([*command, "--exp", "other", "--eval_weights", "ema"], capsys)
+
+
+def test_an_estimate_of_memory_changes_nothing(command: list[str], tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    flags = [*command, "--max_iters", "2", "--val_split", "none", "--log_every", "100"]
+    assert train.main(flags) == 0
+    assert train.main([*flags, "--exp", "estimated", "--memory_estimate"]) == 0
+    found = re.search(r"a step brings this process to about (\d+\.\d+) GB", capsys.readouterr().out)
+    assert found and 0.1 < float(found[1]) < 10
+    plain, estimated = (checkpoint(tmp_path / name / "last.pth")["state_dict"] for name in ("run", "estimated"))
+    assert all(torch.equal(plain[key], estimated[key]) for key in plain)

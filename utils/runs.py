@@ -67,6 +67,23 @@ def read_args(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+def farewell(folder: Path, step: int, best: float | None, metrics: Path, board: Path, data: str) -> list[str]:
+    """Returns the lines that tell, at the end of a run, where everything is and how to go on.
+
+    Args:
+        best: the best mIoU in [0, 1], None where nothing was scored.
+        metrics, board: the metrics' file and the folder of TensorBoard's.
+        data: the flags of eval.py that name the data.
+    """
+    last = folder / "last.pth"
+    score = "" if best is None else f", best mIoU {100 * best:.2f} % in {folder / 'best.pth'}"
+    return [f"Done: {step} steps{score}.",
+            f"  weights      {last}",
+            f"  metrics      {metrics}; curves: tensorboard --logdir {board}",
+            f"  score        python eval.py --snapshot {last} {data}",
+            f"  your images  python -m tools.demo --snapshot {last} --input FOLDER --out FOLDER"]
+
+
 def environment(device: torch.device, precision: str, data_files: Iterable[Path]) -> dict[str, Any]:
     """Returns what a number depends on besides the flags: code, versions, machine, and which data files there were."""
     return {

@@ -6,15 +6,17 @@ import math
 from argparse import ArgumentParser
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from utils import distributed, precision
+from utils import checkpoint, distributed, precision
 from utils.batches import split
 from utils.ema import Ema
 from utils.flags import add_switch
+from utils.logs import Window
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ def add_flags(parser: ArgumentParser) -> None:
     add_switch(group, "--recompute", default=False,
                help="compute the backbone's features again in the backward pass instead of keeping them: less memory, "
                     "about a third more time")
+    add_switch(group, "--memory_estimate", default=False, help="rehearse the first step and say what memory it needs")
 
 
 class NotFinite(ValueError):
@@ -95,6 +98,14 @@ class Stepper:
                     terms[name] = terms[name] + term if name in terms else term
         with self.clock("update"):
             return terms if self._update(batch, number, want_norm, kept) else None
+
+    def rehearse(self, batch: Batch) -> None:
+        """Goes forward and backward through one part of a batch, and leaves no trace of it."""
+        self.model.train()
+        kept = [buffer.clone() for buffer in self.net.buffers()]
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            self._pass(self.prepare(split(batch, self.accumulate)[0]), 1.0)
+        self._put_back(kept)
 
     def pass_over(self) -> None:
         """Counts a step that is not taken."""
@@ -158,10 +169,15 @@ class Stepper:
             raise NotFinite(f"{said}, and so were the {SKIPS - 1} steps before: lower --lr (the rate is "
                             f"{self.rate:.3g}) or clip with --clip_grad 10", number + 1)
         log.warning(said)
-        for buffer, before in zip(self.net.buffers(), buffers, strict=True):
-            buffer.copy_(before)                            # an overflow spoils the batch statistics too
-        self.optimizer.zero_grad(set_to_none=True)
+        self._put_back(buffers)                             # an overflow spoils the batch statistics too
         self.schedule.step()
+
+    @torch.no_grad()
+    def _put_back(self, buffers: list[Tensor]) -> None:
+        """Forgets the gradient, and gives the network its batch statistics of before."""
+        for buffer, before in zip(self.net.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        self.optimizer.zero_grad(set_to_none=True)
 
 
 def first_not_finite(steps: list[tuple[int, dict[str, float]]], net: nn.Module) -> int | None:
@@ -174,3 +190,24 @@ def first_not_finite(steps: list[tuple[int, dict[str, float]]], net: nn.Module) 
             return step
     norms = torch._foreach_norm([parameter.detach() for parameter in net.parameters()])
     return steps[-1][0] if steps and not torch.stack(norms).sum().isfinite() else None
+
+
+def finite_means(window: Window, net: nn.Module, rate: float, folder: Path) -> dict[str, float]:
+    """Returns the means of a window's terms over all processes.
+
+    Raises:
+        NotFinite: a loss, or the weights that the steps left, are not finite, so that they must be neither logged nor
+            saved. The message names the step, its images, the rate and the run's last checkpoint.
+    """
+    steps = window.fetch()
+    bad = first_not_finite(steps, net)
+    if bad is None:
+        return {name: sum(terms[name] for _, terms in steps) / len(steps) for name in (steps[0][1] if steps else ())}
+    terms = dict(steps)[bad]
+    images = [name for each in distributed.gather(window.names(bad)) for name in each]
+    last = next(iter(checkpoint.saved(folder)), None)
+    spoilt = " and leaves weights that are not finite" if all(map(math.isfinite, terms.values())) else ""
+    raise NotFinite(
+        f"the loss is {terms} in step {bad}{spoilt}, at learning rate {rate:.3g}, on images {', '.join(images)}: "
+        "lower --lr, clip with --clip_grad 10, or try --precision fp32. "
+        + (f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."), bad)

@@ -85,6 +85,7 @@ def test_a_step_that_is_not_finite_can_be_left_out(caplog: pytest.LogCaptureFixt
 def test_a_run_that_only_leaves_steps_out_stops() -> None:
     steps, bad = stepper(Net(), on_nan="skip"), batch()
     bad["image"][:] = float("inf")
+    steps.step(batch(), 0)
     for number in range(SKIPS - 1):
         assert steps.step(bad, number) is None
     with pytest.raises(NotFinite, match=r"lower --lr"):
