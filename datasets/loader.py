@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 from datasets.reader import SegmentationDataset
 from datasets.sampling import Draw, PlanSampler
 from datasets.spec import BadSample, DatasetError
+from utils import interrupts
 
 Batch = dict[str, Any]
 T = TypeVar("T")
@@ -135,7 +135,9 @@ class BatchLoader(DataLoader[Any]):
         self.skipped: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        with interrupts.held():
+            batches = super().__iter__()                    # starts the workers
+        for batch in batches:
             if isinstance(batch, DatasetError):
                 raise batch
             if isinstance(batch, dict):
@@ -150,5 +152,5 @@ class BatchLoader(DataLoader[Any]):
 
 
 def _start_worker(worker_id: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)            # Ctrl-C is the main process's to handle
+    interrupts.ignore()
     cv2.setNumThreads(0)                                    # the workers are the parallelism; torch sets its own to 1

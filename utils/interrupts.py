@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TypeVar
 
@@ -13,6 +14,28 @@ from utils import distributed
 
 T = TypeVar("T")
 WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+MAIN_ONLY = (signal.SIGINT, signal.SIGUSR1)     # a terminal and a scheduler send these to every process of a job
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keeps SIGINT and SIGUSR1 waiting, also for the processes that are started meanwhile: until they `ignore` them,
+    they would die of them. SIGTERM goes through, since Python ends such processes with it.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, MAIN_ONLY)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore() -> None:
+    """Leaves SIGINT and SIGUSR1 to the process that started this one, and that ends it."""
+    for number in MAIN_ONLY:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Interrupted(Exception):

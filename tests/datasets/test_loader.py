@@ -172,6 +172,28 @@ def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> Non
         os.killpg(process.pid, 0)
 
 
+def test_signals_while_workers_start_reach_the_main_process_alone(write_camvid: WriteCamvid) -> None:
+    program = textwrap.dedent("""
+        import os, signal, sys
+        import datasets
+        came = []
+        for number in (signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, lambda number, frame: came.append(number))
+        data = datasets.build("camvid", sys.argv[1], "train")
+        sampler = datasets.PlanSampler(datasets.EpochPlan(len(data)), 2)
+        loader = datasets.train_loader(data, sampler, num_workers=2, start_method="fork")
+        def signal_all():
+            for number in (signal.SIGINT, signal.SIGUSR1):
+                os.killpg(0, number)
+        os.register_at_fork(after_in_parent=signal_all)
+        batches = list(loader)
+        sys.exit(0 if len(batches) == len(sampler) and len(set(came)) == 2 else 1)
+    """)
+    process = subprocess.run([sys.executable, "-c", program, str(write_camvid())], cwd=ROOT, text=True,
+                             capture_output=True, start_new_session=True, timeout=60)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
 # images that go away or are damaged during a run
 
 def skipping(root: Path, num_workers: int = 0) -> tuple[datasets.PlanSampler, datasets.loader.BatchLoader]:
