@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 def add_flags(parser: ArgumentParser, recipes: Iterable[str]) -> None:
     """Declares which run it is and where it lies."""
     group = parser.add_argument_group("Run")
-    group.add_argument("--recipe", choices=tuple(recipes), help="a family of defaults")
+    group.add_argument("--recipe", choices=tuple(recipes), help="a family of defaults (docs/training.md)")
     group.add_argument("--exp", help="name of the run's folder (default: DATASET_ARCH)")
     group.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
     group.add_argument("--tb_path", help="folder of the TensorBoard files (default: tb/ in the run's folder)")
