@@ -27,11 +27,27 @@ ALL_COMMANDS = [pytest.param(line, id=f"{document.name}: {line[:60]}") for docum
                 for line in commands(document)]
 
 
+def anchors(document: Path) -> set[str]:
+    """What a link can lead to in a document: its headings as GitHub spells them, `#own-data` for `## Own data!`."""
+    headings = re.findall(r"^#+ +(.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_local_links_lead_somewhere(document: Path) -> None:
-    text = document.read_text(encoding="utf-8")
-    targets = [link.split("#")[0] for link in LINK.findall(text) if "://" not in link and not link.startswith("#")]
-    assert [target for target in targets if not (document.parent / target).exists()] == []
+    dead = []
+    for link in LINK.findall(document.read_text(encoding="utf-8")):
+        if "://" not in link:
+            path, _, heading = link.partition("#")
+            target = document.parent / path if path else document
+            if not target.exists() or (heading and heading not in anchors(target)):
+                dead.append(link)
+    assert dead == []
+
+
+def test_every_figure_is_shown_in_a_document() -> None:
+    shown = {Path(link).name for document in DOCUMENTS for link in LINK.findall(document.read_text(encoding="utf-8"))}
+    assert sorted(path.name for path in (ROOT / "figs").iterdir() if path.name not in shown) == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
