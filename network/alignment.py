@@ -36,7 +36,9 @@ def warp(features: Tensor, flow: Tensor, align_corners: bool = True) -> Tensor:
 def _make_grid(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Returns (H, W, 2), x then y: the places of a map's pixels in `grid_sample`'s unit."""
     with torch.inference_mode(False):                       # one that is kept may serve a training step later
-        ys, xs = (torch.linspace(-1, 1, side, device=device, dtype=dtype) for side in (height, width))
+        # Not `linspace`, whose count an exporter makes a constant; this is exact at both ends as well.
+        ys, xs = (2 * torch.arange(side, device=device, dtype=dtype) / torch.sym_max(side - 1, 1) - 1
+                  for side in (height, width))
         return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
 
 

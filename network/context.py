@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.layers import conv_bn_relu, resize
@@ -20,7 +21,7 @@ class AdaptiveAveragePooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         rows, columns = (self._averages(side, features) for side in features.shape[-2:])
-        return rows @ features @ columns.T
+        return F.linear(rows @ features, columns)
 
     def _averages(self, side: int, like: Tensor) -> Tensor:
         """Returns (s, side): row i averages positions floor(i side / s) to ceil((i + 1) side / s), the end excluded."""
@@ -114,7 +115,7 @@ def make_context(name: str, in_channels: int, channels: int) -> nn.Module:
 
 def refuse_single_image(features: Tensor, norm: nn.Module) -> None:
     """Raises ValueError when `norm` would take batch statistics over the single value per channel of one image."""
-    if len(features) == 1 and norm.training and type(norm) is nn.BatchNorm2d:
+    if norm.training and type(norm) is nn.BatchNorm2d and len(features) == 1:   # last: an exporter must not see it
         raise ValueError("pyramid pooling cannot train on a batch of one image: batch normalisation of the 1x1 "
                          "cell has a single value per channel. Use at least 2 images a process (--bs_mult 2), "
                          "or several GPUs, over which it is synchronised.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tools.benchmarks import evaluation, loader, losses, models, pack_formats, sampling, train
+from tools.benchmarks import evaluation, infer, loader, losses, models, pack_formats, sampling, train
 from utils.flags import Command, FlagParser
 
 BENCHMARKS = {
     "eval": Command("where the seconds of scoring an image go", evaluation.add_flags, evaluation.run),
     "models": Command("parameters, multiply-accumulates and activations of networks", models.add_flags, models.run),
+    "infer": Command("latency and memory of predictions, against the plain network", infer.add_flags, infer.run),
     "losses": Command("time and memory of the criteria, beside torch's cross entropy", losses.add_flags, losses.run),
     "loader": Command("what a training sample costs, stage by stage, and whether loading keeps up with the steps",
                       loader.add_flags, loader.run),

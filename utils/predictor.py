@@ -55,7 +55,7 @@ class Predictor:
             height, width = images.shape[-2:]
             prepared = self._prepare(images)
             if self._graphs is not None and self.inference.is_one_view(prepared.shape[-2], prepared.shape[-1]):
-                labels = self._graphed(prepared)
+                labels = self._one_view(prepared)
             else:
                 labels = self.inference.labels(self._coarse, prepared)
             return labels[:, :height, :width]
@@ -95,14 +95,15 @@ class Predictor:
         return F.pad(prepared, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else prepared
 
     def _one_view(self, images: Tensor) -> Tensor:
-        return label_map(self._coarse(images), (images.shape[-2], images.shape[-1]))
-
-    def _graphed(self, images: Tensor) -> Tensor:
-        assert self._graphs is not None
+        if self._graphs is None:
+            return self._whole(images)
         graph = self._graphs.get(images.shape)
         if graph is None:
-            graph = self._graphs[images.shape] = _Graph(self._one_view, images)
+            graph = self._graphs[images.shape] = _Graph(self._whole, images)
         return graph(images)
+
+    def _whole(self, images: Tensor) -> Tensor:
+        return label_map(self._coarse(images), (images.shape[-2], images.shape[-1]))
 
     def _coarse(self, images: Tensor) -> Tensor:
         """Returns float32 logits at the head's own stride."""

@@ -87,7 +87,7 @@ def farewell(folder: Path, step: int, best: float | None, metrics: Path, board: 
 def environment(device: torch.device, precision: str, data_files: Iterable[Path]) -> dict[str, Any]:
     """Returns what a number depends on besides the flags: code, versions, machine, and which data files there were."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": commit(),
         "diff": _git("diff", "HEAD"),
         "command": [sys.executable, *sys.argv],
         "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
@@ -97,6 +97,11 @@ def environment(device: torch.device, precision: str, data_files: Iterable[Path]
         "torchrun": os.environ.get("TORCHELASTIC_RUN_ID"),              # whose restarted workers may go on with the run
         "data": _listing_hash(data_files),
     }
+
+
+def commit() -> str | None:
+    """Returns this checkout's commit; None where there is no git or no checkout."""
+    return _git("rev-parse", "HEAD")
 
 
 def _git(*words: str) -> str | None:

@@ -1,0 +1,68 @@
+"""The programs of docs/use_as_a_library.md run as they stand, but for the paths that a reader would put in."""
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import datasets
+import network
+from network.weights import published_state_dict
+from tools import export
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/use_as_a_library.md").read_text(encoding="utf-8"),
+                      re.MULTILINE | re.DOTALL)
+LIBRARY, HUB, STRANGER = PROGRAMS
+SPEC = datasets.spec("camvid")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a snapshot and a picture, and the working directory of the programs."""
+    torch.manual_seed(0)
+    (tmp_path / "logs/NAME").mkdir(parents=True)
+    state = published_state_dict(network.build("sfnet_dfnetv1", SPEC.num_classes))
+    torch.save({"arch": "sfnet_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names), "state_dict": state},
+               tmp_path / "logs/NAME/best.pth")
+    cv2.imwrite(str(tmp_path / "picture.png"), np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def colours(path: Path) -> set[tuple[int, ...]]:
+    return {tuple(colour) for colour in cv2.imread(str(path))[..., ::-1].reshape(-1, 3).tolist()}
+
+
+def test_ten_lines_parse_a_picture(here: Path) -> None:
+    lines = [line for line in LIBRARY.splitlines() if line and not line.startswith(("import", "from"))]
+    assert len(lines) <= 10
+    exec(LIBRARY, {})
+    assert cv2.imread("mask.png").shape == (90, 130, 3)
+    assert colours(here / "mask.png") <= {tuple(colour) for colour in SPEC.palette.tolist()}
+
+
+def test_torch_hub_needs_no_path(here: Path) -> None:
+    program = HUB.replace("path/to/this/checkout", str(ROOT))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "sfnet_lite_stdc2" in done.stdout
+
+
+def test_a_stranger_reads_the_onnx_file(here: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install '.[export]'")
+    assert export.main(["--snapshot", "logs/NAME/best.pth", "--format", "onnx", "--out", "net.onnx", "--dynamic",
+                        "--size", "64x96"]) == 0
+    assert len([line for line in STRANGER.splitlines() if line]) <= 10
+    done = subprocess.run([sys.executable, "-I", "-c", STRANGER], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    exec(LIBRARY.replace('"mask.png"', '"own.png"'), {})
+    same = (cv2.imread("mask.png") == cv2.imread("own.png")).all(axis=2).mean()
+    assert same >= 0.999
+    assert any(name in done.stdout for name in SPEC.names)

@@ -1,0 +1,279 @@
+"""How fast images become label maps: settings of the predictor against the plain eager network, interleaved."""
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import multiprocessing
+import time
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import datasets
+import network
+from network import deployed
+from network.snapshot import Snapshot
+from tools.exports.graph import Difference, Graph, compare
+from utils import precision, runs
+from utils.batches import normalise
+from utils.checkpoint import write_text
+from utils.flags import FlagParser, add_switch, positive_int, size
+from utils.predictor import Predictor
+
+PLAIN = "plain"
+WORDS = ("compile", "graphs")
+RANDOM_SPEC = "cityscapes"                                  # classes and normalisation of networks without a snapshot
+INSIDE = "network, resizing to the image, arg max"
+
+Labels = Callable[[Tensor], Tensor]                         # images (N, 3, H, W) -> label maps (N, H, W)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to run a network: `plain` is the network as it is, eager, float32, NCHW, with full-size logits and
+    arg max; every other folds normalisation, lays out channels last and takes labels straight from the stride."""
+
+    name: str
+
+    @property
+    def precision(self) -> str:
+        return "fp32" if self.name == PLAIN else self.name.split("+")[0]
+
+    def has(self, word: str) -> bool:
+        return word in self.name.split("+")[1:]
+
+    def build(self, subject: Subject, device: torch.device, host_copies: bool) -> Labels:
+        """Returns what is timed. Raises ValueError where the device or the machine cannot run it."""
+        if self.name == PLAIN:
+            net = subject.net.to(device).eval()
+            labels: Labels = lambda images: net(images)["main"].argmax(1)  # noqa: E731
+            prepare = lambda images: normalise(images.to(device), subject.mean, subject.std)  # noqa: E731
+            run = (lambda images: labels(prepare(images)).cpu()) if host_copies else labels
+        else:
+            predictor = Predictor(deployed(subject.net), device, precision.resolve_precision(self.precision, device),
+                                  subject.mean, subject.std, channels_last=True, compiled=self.has("compile"),
+                                  graphs=self.has("graphs"))
+            run = (lambda images: predictor.labels(images).cpu()) if host_copies else predictor.labels_of_normalised
+        return torch.inference_mode()(run)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to measure, with what normalises its images."""
+
+    name: str
+    net: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one setting of one network took; memory in bytes, of a prediction and of the process at its peak.
+
+    `largest_gap` tells ties from errors: by how much, at worst, the plain network prefers its own label over the one
+    that the setting gave, as a share of its largest logit.
+    """
+
+    network: str
+    setting: str
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    images_per_second: float
+    times_plain: float
+    equal_labels: float
+    largest_gap: float
+    memory: int | None
+    process: int | None
+
+
+def setting(text: str) -> Setting:
+    first, *words = text.split("+")
+    if text != PLAIN and (first not in precision.PRECISIONS or any(word not in WORDS for word in words)):
+        raise ArgumentTypeError(f"{text!r} is no setting: give {PLAIN}, or {', '.join(precision.PRECISIONS)} with or "
+                                f"without +{' +'.join(WORDS)}, such as bf16+compile")
+    return Setting(text)
+
+
+def add_flags(parser: FlagParser) -> None:
+    parser.add_argument("--arch", nargs="+", default=["sfnet_resnet18", "sfnet_dfnetv1"], metavar="NAME",
+                        help="networks with random weights")
+    parser.add_argument("--snapshot", nargs="+", type=Path, default=[], metavar="FILE",
+                        help="trained networks, in place of --arch")
+    parser.add_argument("--settings", nargs="+", type=setting, metavar="SETTING",
+                        default=[Setting(name) for name in (PLAIN, "fp32", "bf16", "fp32+compile", "bf16+compile")],
+                        help=f"{PLAIN} (the unit, always measured) and PRECISION[+compile][+graphs]")
+    parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the images")
+    parser.add_argument("--batch", type=positive_int, default=1, help="images at once")
+    parser.add_argument("--rounds", type=positive_int, default=10, help="timed predictions of each setting")
+    parser.add_argument("--warm_up", type=positive_int, default=2, help="predictions of each setting before them")
+    parser.add_argument("--pictures", nargs="+", type=Path, default=[], metavar="FILE",
+                        help="real pictures, resized to --size, on which labels are compared; without, smooth colours")
+    add_switch(parser, "--host_copies", default=False, help="time from bytes in the host's memory to labels there")
+    add_switch(parser, "--memory", default=True, help="measure memory as well, each setting in a process of its own")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and rows to this file")
+
+
+def run(args: Namespace) -> None:
+    """Measures and prints. Raises ValueError or OSError for what cannot be built, run or read."""
+    device = precision.default_device()
+    settings = [Setting(PLAIN), *(each for each in dict.fromkeys(args.settings) if each.name != PLAIN)]
+    protocol = describe(args, device)
+    print("\n".join(f"{name:16} {value}" for name, value in protocol.items()), flush=True)
+    rows: list[Row] = []
+    for position in range(len(args.snapshot or args.arch)):
+        memory = [peak_in_fresh_process(args, position, each) if args.memory else (None, None) for each in settings]
+        rows += measure(args, load(args, position), settings, device, memory)
+    print(table(rows))
+    if args.json:
+        found = {"protocol": protocol, "rows": [asdict(row) for row in rows]}
+        write_text(args.json, json.dumps(found, indent=2) + "\n")
+
+
+def describe(args: Namespace, device: torch.device) -> dict[str, Any]:
+    """Returns the protocol: what a figure of this run depends on."""
+    facts = runs.environment(device, "", [])
+    copies = "inside: bytes from the host, labels to it" if args.host_copies else "outside: float images on the device"
+    return {"device": facts["device"], "clock": f"{clock(device)} MHz at the start", "threads": facts["threads"],
+            "torch": facts["torch"], "commit": facts["commit"], "size": f"{args.size[0]}x{args.size[1]}",
+            "batch": args.batch, "warm-up": args.warm_up, "rounds": f"{args.rounds}, settings interleaved",
+            "synchronised": "before and after each prediction" if device.type == "cuda" else "a CPU needs none",
+            "inside": INSIDE, "host copies": copies,
+            "normalisation": f"folded into convolutions, but for {PLAIN}"}
+
+
+def clock(device: torch.device) -> float | None:
+    """Returns the clock in MHz; None where the machine does not tell."""
+    if device.type == "cuda":
+        try:
+            return torch.cuda.clock_rate(device)
+        except (ImportError, RuntimeError):                 # the driver's library is not there
+            return None
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    return next((float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")), None)
+
+
+def load(args: Namespace, position: int) -> Subject:
+    """Returns the network at a position of `--snapshot` or else `--arch`."""
+    if args.snapshot:
+        trained = Snapshot(args.snapshot[position])
+        spec = datasets.spec(trained.dataset)
+        return Subject(trained.arch, trained.network(spec.name, spec.names), spec.mean, spec.std)
+    torch.manual_seed(0)
+    spec, name = datasets.spec(RANDOM_SPEC), args.arch[position]
+    return Subject(name, network.build(name, spec.num_classes).eval(), spec.mean, spec.std)
+
+
+def pictures(args: Namespace) -> list[Tensor]:
+    """Returns batches (N, 3, H, W) uint8 to parse; one of smooth colours where no picture is named."""
+    if not args.pictures:
+        colours = torch.rand(args.batch, 3, 5, 9, generator=torch.Generator().manual_seed(0))
+        return [(F.interpolate(colours, size=args.size, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)]
+    read = [cv2.resize(datasets.read_image(path), args.size[::-1], interpolation=cv2.INTER_LINEAR)
+            for path in args.pictures]
+    return [torch.from_numpy(image).permute(2, 0, 1)[None].repeat(args.batch, 1, 1, 1) for image in read]
+
+
+def measure(args: Namespace, subject: Subject, settings: Sequence[Setting], device: torch.device,
+            memory: Sequence[tuple[int | None, int | None]]) -> list[Row]:
+    """Times every setting of one network, one prediction of each in turn, and compares its labels with the plain's."""
+    torch.compiler.reset()                                  # a compiled network before must not count as a recompiling
+    batches = [batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
+               for batch in pictures(args)]
+    contenders = [each.build(subject, device, args.host_copies) for each in settings]
+    for contender in contenders:
+        for _ in range(args.warm_up):
+            contender(batches[0])
+    times: list[list[float]] = [[] for _ in settings]
+    for turn in range(args.rounds):
+        for contender, taken in zip(contenders, times, strict=True):
+            synchronise(device)
+            start = time.perf_counter()
+            contender(batches[turn % len(batches)])
+            synchronise(device)
+            taken.append(time.perf_counter() - start)
+    plain = float(np.median(times[0]))
+    takes = "rgb" if args.host_copies else "normalised"
+    reference = Graph(subject.net, subject.mean, subject.std, takes, "logits").to(device)
+    differences: list[list[Difference]] = [[] for _ in settings]
+    for batch in batches:
+        with torch.inference_mode():
+            expected = reference(batch.to(device))
+        for contender, found in zip(contenders, differences, strict=True):
+            found.append(compare(expected, contender(batch)))
+    rows = []
+    for each, found, taken, used in zip(settings, differences, times, memory, strict=True):
+        rows.append(Row(subject.name, each.name, *(1000 * float(np.percentile(taken, share)) for share in (50, 90, 99)),
+                        args.batch / float(np.median(taken)), plain / float(np.median(taken)),
+                        float(np.mean([one.equal for one in found])), max(one.largest for one in found), *used))
+    return rows
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_in_fresh_process(args: Namespace, position: int, chosen: Setting) -> tuple[int | None, int | None]:
+    """Returns the bytes that a prediction takes, and those of its process at the peak, measured in a new process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(peak, (args, position, chosen, torch.get_num_threads()))
+
+
+def peak(args: Namespace, position: int, chosen: Setting, threads: int) -> tuple[int | None, int | None]:
+    """Measures this process: the peak during a prediction, above what lay there before it, and in all."""
+    torch.set_num_threads(threads)
+    device, subject = precision.default_device(), load(args, position)
+    batch = pictures(args)[0]
+    batch = batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
+    contender = chosen.build(subject, device, args.host_copies)
+    for _ in range(args.warm_up):
+        contender(batch)
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        contender(batch)
+        most = torch.cuda.max_memory_allocated(device)
+        return most - before, most
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)             # gives what is free back, so that it is not hidden below
+        Path("/proc/self/clear_refs").write_text("5")       # the peak starts anew
+        before = resident("VmRSS")
+    except (OSError, AttributeError):                       # not Linux with glibc
+        return None, None
+    contender(batch)
+    most = resident("VmHWM")
+    return most - before, most
+
+
+def resident(field: str) -> int:
+    """Returns a memory field of this process, in bytes, as Linux tells it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
+
+
+def table(rows: Sequence[Row]) -> str:
+    lines = [f"{'network':22} {'setting':13} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'images/s':>9} {'x plain':>8} "
+             f"{'equal labels':>13} {'gap':>8} {'memory':>7} {'process':>8}"]
+    lines += [f"{row.network:22} {row.setting:13} {row.p50_ms:8.1f} {row.p90_ms:8.1f} {row.p99_ms:8.1f} "
+              f"{row.images_per_second:9.2f} {row.times_plain:8.2f} {100 * row.equal_labels:11.4f} % "
+              f"{row.largest_gap:8.1e} {_mib(row.memory):>7} {_mib(row.process):>8}" for row in rows]
+    return "\n".join([*lines, "gap: by how much of its largest logit the plain network prefers its labels, at worst",
+                      "memory in MiB: what a prediction adds at its peak, and the process at that peak"])
+
+
+def _mib(count: int | None) -> str:
+    return "-" if count is None else f"{count / 2**20:.0f}"
