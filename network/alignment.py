@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +38,9 @@ def _make_grid(height: int, width: int, device: torch.device, dtype: torch.dtype
     """Returns (H, W, 2), x then y: the places of a map's pixels in `grid_sample`'s unit."""
     with torch.inference_mode(False):                       # one that is kept may serve a training step later
         # Not `linspace`, whose count an exporter makes a constant; this is exact at both ends as well.
-        ys, xs = (2 * torch.arange(side, device=device, dtype=dtype) / torch.sym_max(side - 1, 1) - 1
-                  for side in (height, width))
+        gaps: list[Any] = [torch.sym_max(side - 1, 1) for side in (height, width)]
+        ys, xs = (2 * torch.arange(side, device=device, dtype=dtype) / count - 1
+                  for side, count in zip((height, width), gaps, strict=True))
         return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
 
 

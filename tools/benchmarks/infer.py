@@ -214,9 +214,10 @@ def measure(args: Namespace, subject: Subject, settings: Sequence[Setting], devi
             found.append(compare(expected, contender(batch)))
     rows = []
     for each, found, taken, used in zip(settings, differences, times, memory, strict=True):
-        rows.append(Row(subject.name, each.name, *(1000 * float(np.percentile(taken, share)) for share in (50, 90, 99)),
-                        args.batch / float(np.median(taken)), plain / float(np.median(taken)),
-                        float(np.mean([one.equal for one in found])), max(one.largest for one in found), *used))
+        p50, p90, p99 = (1000 * float(np.percentile(taken, share)) for share in (50, 90, 99))
+        rows.append(Row(subject.name, each.name, p50, p90, p99, images_per_second=1000 * args.batch / p50,
+                        times_plain=1000 * plain / p50, equal_labels=float(np.mean([one.equal for one in found])),
+                        largest_gap=max(one.largest for one in found), memory=used[0], process=used[1]))
     return rows
 
 

@@ -25,6 +25,9 @@ class Graph(nn.Module):
         gives: "labels", (N, H, W) int32, or "logits", (N, K, H, W) float32 at the image's size.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float], takes: str, gives: str) -> None:
         super().__init__()
         self.net = net
