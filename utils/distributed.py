@@ -99,7 +99,13 @@ def start(timeout: float = SILENCE) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     wait = timedelta(minutes=timeout)
     try:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=wait)
+        store, number, processes = next(dist.rendezvous("env://", timeout=wait))
+        store.set_timeout(wait)
+        if os.environ.get("LOCAL_WORLD_SIZE") == str(processes):            # on one host all count the restarts alike
+            # Workers that torchrun starts again meet in the store of before, among the addresses of those that died.
+            store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", store=store, rank=number,
+                                world_size=processes, timeout=wait)
         _control = dist.new_group(backend="gloo", timeout=wait)         # what is said between CPUs, beside the steps
     except (dist.DistError, RuntimeError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"

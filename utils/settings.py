@@ -63,8 +63,13 @@ def _resumed(run: Path, given: Mapping[str, Any], may_change: Collection[str]) -
 
 
 def _begun_before(folder: Path) -> Path | None:
-    """Returns the folder when torchrun restarts this process and the same torchrun began the run in it."""
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not (folder / "args.json").is_file():
+    """Returns the folder when torchrun restarts this process and the same torchrun began the run in it.
+
+    Of several hosts, only the one whose process died counts the restart.
+    """
+    several = os.environ.get("GROUP_WORLD_SIZE", "1") != "1"
+    restarted = several or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if not restarted or not (folder / "args.json").is_file():
         return None
     began = json.loads((folder / "env.json").read_text()).get("torchrun")
     return folder if began == os.environ.get("TORCHELASTIC_RUN_ID") else None
