@@ -254,7 +254,8 @@ def host_cut_off(site: Range) -> str:
             return [site.start([*words, "--timeout", str(SILENCE)], prefix=host.prefix, program=[
                 "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d",
                 "--rdzv_endpoint", f"{hosts[0].address}:{port}", "--rdzv_id", f"drill{port}", "--local_addr",
-                host.address, str(ROOT / "train.py")]) for host in hosts]
+                host.address, "--rdzv_conf", f"is_host={int(host is hosts[0])}",           # names lead elsewhere here
+                str(ROOT / "train.py")]) for host in hosts]
 
         port = 29400
         started = both(site.flags("hosts"))
