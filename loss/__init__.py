@@ -17,7 +17,7 @@ from loss.image_weighted import ImageWeightedCrossEntropy
 from loss.lovasz import LovaszSoftmax
 from loss.ohem import OhemCrossEntropy
 from loss.relaxation import RelaxedCrossEntropy
-from utils.flags import add_switch
+from utils.flags import add_switch, number_from_0, positive_int, whole_numbers
 
 __all__ = ["Combination", "Criterion", "CrossEntropy", "DeepSupervision", "DiceLoss", "FocalLoss",
            "ImageWeightedCrossEntropy", "JointBodyEdgeLoss", "LovaszSoftmax", "OhemCrossEntropy", "RelaxedCrossEntropy",
@@ -53,30 +53,31 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="a pixel is hard when its true class scores at most this, a probability in (0, 1]")
     group.add_argument("--ohem_min_kept", type=float, default=100_000,
                        help="pixels of a process's batch that are kept at least; below 1, a share of them")
-    group.add_argument("--focal", type=float, default=0.0, metavar="GAMMA",
+    group.add_argument("--focal", type=number_from_0, default=0.0, metavar="GAMMA",
                        help="focal loss: easy pixels count less, by (1 - p)^GAMMA; 0 is off")
     add_switch(group, "--img_wt_loss", default=False,
                help="weigh classes by 1 + WT_BOUND (1 - share of the class in the image)")
     add_switch(group, "--jointwtborder", default=False,
                help="boundary label relaxation: near a boundary any class within a pixel counts as right")
-    group.add_argument("--wt_bound", type=float, default=1.0,
+    group.add_argument("--wt_bound", type=number_from_0, default=1.0,
                        help="of --img_wt_loss and --jointwtborder: the most that a class weighs on top of 1; 0 is even")
     add_switch(group, "--batch_weighting", default=False,
                help="with --img_wt_loss or --jointwtborder: weigh by the shares in the process's batch instead")
-    group.add_argument("--strict_bdr_cls", type=_train_ids, default=(), metavar="IDS",
+    group.add_argument("--strict_bdr_cls", type=whole_numbers, default=(), metavar="IDS",
                        help="with --jointwtborder: train ids whose pixels are not relaxed, as 5,6,7")
-    group.add_argument("--rlx_off_epoch", type=int,
+    group.add_argument("--rlx_off_epoch", type=positive_int,
                        help="with --jointwtborder: epochs that relax, before plain labels (default: all); also where "
                             "--lr_schedule scl-poly starts anew")
     group.add_argument("--class_weights", metavar="FILE",
                        help='weigh classes by a JSON file {"class name": weight} (cross entropy, OHEM, focal)')
     group.add_argument("--label_smoothing", type=float, default=0.0,
                        help="share of the truth spread over all classes, in [0, 1) (cross entropy only)")
-    group.add_argument("--lovasz_weight", type=float, default=0.0, help="factor of an added Lovasz-softmax; 0 is off")
-    group.add_argument("--dice_weight", type=float, default=0.0, help="factor of an added Dice loss; 0 is off")
+    group.add_argument("--lovasz_weight", type=number_from_0, default=0.0,
+                       help="factor of an added Lovasz-softmax; 0 is off")
+    group.add_argument("--dice_weight", type=number_from_0, default=0.0, help="factor of an added Dice loss; 0 is off")
     add_switch(group, "--aux", default=False, help="auxiliary classifiers as PSPNet trains them, at a weight of 0.4; "
                                                    "the same ones as --fpn_dsn_loss, which weighs them 1")
-    group.add_argument("--aux_weight", type=float,
+    group.add_argument("--aux_weight", type=number_from_0,
                        help="factor of each auxiliary loss; by default that of --fpn_dsn_loss or --aux")
     add_switch(group, "--joint_edgeseg_loss", default=None,
                help="the joint loss of body, edge and final map; by default where the network gives them (decouple_*)")
@@ -142,7 +143,3 @@ def build(*, base: Row = BASES[0], options: Mapping[str, Any] | None = None, aux
     if added:
         criterion = Combination([criterion, *(ADDED[flag](weight, ignore_label) for flag, weight in added.items())])
     return criterion
-
-
-def _train_ids(text: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in text.split(",")) if text else ()

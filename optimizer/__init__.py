@@ -1,6 +1,7 @@
 """Optimisers, parameter groups and learning-rate schedules."""
 from __future__ import annotations
 
+import logging
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from functools import partial
@@ -12,9 +13,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from optimizer.groups import parameter_groups
 from optimizer.schedules import SCHEDULES, Shape, rate_factor
-from utils.flags import add_switch
+from utils.flags import add_switch, fraction, int_from_0, number_from_0, positive_number
 
 __all__ = ["add_flags", "build", "build_schedule", "chosen_flags", "parameter_groups"]
+
+log = logging.getLogger(__name__)
 
 LR_BATCH = 16                                               # images of a global batch that --lr is for, with --scale_lr
 FLAGS = ("optimizer", "lr", "scale_lr", "momentum", "nesterov", "weight_decay", "decay_norms", "backbone_lr_factor",
@@ -27,29 +30,33 @@ def add_flags(parser: ArgumentParser) -> None:
     for name, help in (("sgd", "SGD with momentum (the default)"), ("adam", "Adam"),
                        ("adamw", "AdamW, whose decay is decoupled from the gradient")):
         group.add_argument(f"--{name}", dest="optimizer", action="store_const", const=name, default="sgd", help=help)
-    group.add_argument("--lr", type=float, default=0.01, help="base learning rate")
+    group.add_argument("--lr", type=number_from_0, default=0.01, help="base learning rate")
     add_switch(group, "--scale_lr", default=False,
                help=f"--lr is for {LR_BATCH} images a step: scale it linearly with the global batch")
-    group.add_argument("--momentum", type=float, default=0.9, help="of SGD")
+    group.add_argument("--momentum", type=fraction, default=0.9, help="of SGD")
     add_switch(group, "--nesterov", default=False, help="SGD with Nesterov's momentum")
-    group.add_argument("--weight_decay", type=float, default=5e-4, help="L2 penalty on the weights")
+    group.add_argument("--weight_decay", type=number_from_0, default=5e-4, help="L2 penalty on the weights")
     add_switch(group, "--decay_norms", default=False,
                help="decay biases and norm layers too, as the published runs did")
-    group.add_argument("--backbone_lr_factor", type=float, default=1.0, help="the backbone's share of the rate")
-    group.add_argument("--head_lr_factor", type=float, default=1.0, help="the head's multiple of the rate")
-    group.add_argument("--layer_decay", type=float, default=1.0,
+    group.add_argument("--backbone_lr_factor", type=positive_number, default=1.0,
+                       help="the backbone's share of the rate (--freeze_backbone keeps it as it is)")
+    group.add_argument("--head_lr_factor", type=positive_number, default=1.0, help="the head's multiple of the rate")
+    group.add_argument("--layer_decay", type=positive_number, default=1.0,
                        help="each layer of the backbone learns at this share of the next one's rate, in (0, 1] "
                             "(transformers: about 0.8)")
     group.add_argument("--lr_schedule", choices=SCHEDULES, default="poly",
                        help="how the rate falls; scl-poly starts anew at --rlx_off_epoch")
     group.add_argument("--lr_step", choices=("iteration", "epoch"), default="iteration",
                        help="when the schedule moves on; the authors' scripts moved it once an epoch")
-    group.add_argument("--poly_exp", type=float, default=0.9, help="exponent of the poly schedule")
-    group.add_argument("--repoly", type=float, default=1.5, help="of scl-poly: the exponent after it starts anew")
-    group.add_argument("--rescale", type=float, default=1.0,
+    group.add_argument("--poly_exp", type=number_from_0, default=0.9, help="exponent of the poly schedule")
+    group.add_argument("--repoly", type=number_from_0, default=1.5,
+                       help="of scl-poly: the exponent after it starts anew")
+    group.add_argument("--rescale", type=positive_number, default=1.0,
                        help="of scl-poly: the multiple of --lr at which it starts anew")
-    group.add_argument("--warmup_steps", type=int, default=0, help="iterations over which the rate rises linearly")
-    group.add_argument("--clip_grad", type=float, default=0.0, help="largest norm of the gradient; 0 does not clip")
+    group.add_argument("--warmup_steps", type=int_from_0, default=0,
+                       help="iterations over which the rate rises linearly")
+    group.add_argument("--clip_grad", type=number_from_0, default=0.0,
+                       help="largest norm of the gradient; 0 does not clip")
     group.add_argument("--ema_decay", type=float, default=0.0,
                        help="decay of an exponential moving average of the weights, in [0, 1); 0 keeps none")
 
@@ -60,10 +67,6 @@ def chosen_flags(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: a value is out of range, or two flags clash.
     """
-    for flag in ("backbone_lr_factor", "head_lr_factor", "layer_decay"):
-        if settings[flag] <= 0:
-            raise ValueError(f"--{flag} is {settings[flag]}, but must be above 0: --freeze_backbone keeps the backbone "
-                             "as it is")
     if settings["layer_decay"] > 1:
         raise ValueError(f"--layer_decay is {settings['layer_decay']}, a share of the next layer's rate: at most 1")
     if settings["nesterov"] and (settings["optimizer"] != "sgd" or not settings["momentum"]):
@@ -108,9 +111,12 @@ def build_schedule(optimizer: torch.optim.Optimizer, *, total_steps: int, lr_sch
     """Returns the schedule; call its `step` after every step of the optimiser, whatever `lr_step` says.
 
     Args:
-        restart_epoch: where scaled poly starts anew, counted from 0.
+        restart_epoch: where scaled poly starts anew, counted from 0. A run that ends before falls as plain poly.
     """
     restart = 1.0 if restart_epoch is None else restart_epoch * steps_per_epoch / total_steps
+    if restart_epoch is not None and restart >= 1:
+        log.warning("the learning rate does not start anew: the run ends before epoch %d (--rlx_off_epoch)",
+                    restart_epoch)
     return LambdaLR(optimizer, partial(
         rate_factor, total_steps=total_steps, schedule=lr_schedule, shape=Shape(poly_exp, restart, repoly, rescale),
         warmup_steps=warmup_steps, held_for=steps_per_epoch if lr_step == "epoch" else 1))

@@ -29,7 +29,7 @@ def scaled_poly(progress: float, shape: Shape) -> float:
     It is the schedule of the code published with Zhu et al. (CVPR 2019, arXiv 1812.01593), which starts anew in the
     epoch in which boundary labels are no longer relaxed.
     """
-    if progress < shape.restart:
+    if progress < shape.restart or shape.restart >= 1:      # a run may end before the restart
         return poly(progress, shape)
     return shape.rescale * (1 - (progress - shape.restart) / (1 - shape.restart)) ** shape.repoly
 

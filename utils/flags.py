@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -118,10 +119,7 @@ def positive_int(text: str) -> int:
 
 def fraction(text: str) -> float:
     """Reads a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
@@ -136,10 +134,30 @@ def whole_numbers(text: str) -> tuple[int, ...]:
 
 def positive_number(text: str) -> float:
     """Reads a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
+    value = _number(text)
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return number
+    return value
+
+
+def number_from_0(text: str) -> float:
+    """Reads a number that is not below 0."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def int_from_0(text: str) -> int:
+    """Reads a whole number that is not below 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Reads a number; NaN where it is none, so that no range holds it."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

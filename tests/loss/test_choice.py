@@ -59,6 +59,11 @@ def test_flags_reach_the_criterion() -> None:
     ("--aux --arch decouple_resnet50", "--aux adds auxiliary classifiers, which no network with body and edge"),
     ("--joint_edgeseg_loss --arch sfnet_resnet18", "sfnet_resnet18 gives no body and edge"),
     ("--freeze_backbone --pretrained none", "would keep random weights"),
+    ("--lovasz_weight -1", "--lovasz_weight: '-1' is not a number of at least 0"),
+    ("--dice_weight -1", "--dice_weight: '-1'"), ("--aux --aux_weight -1", "--aux_weight: '-1'"),
+    ("--focal -1", "--focal: '-1'"), ("--img_wt_loss --wt_bound -1", "--wt_bound: '-1'"),
+    ("--jointwtborder --rlx_off_epoch -1", "--rlx_off_epoch: '-1' is not a whole number of at least 1"),
+    ("--jointwtborder --strict_bdr_cls 5,x", "--strict_bdr_cls: '5,x' is not a list of whole numbers"),
 ])
 def test_flags_that_clash_are_refused_at_once(flags: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -67,7 +72,7 @@ def test_flags_that_clash_are_refused_at_once(flags: str, message: str, capsys: 
 
 
 @pytest.mark.parametrize(("flags", "message"), [
-    ("--label_smoothing 1", "a share in"), ("--focal -1", "at least 0"), ("--img_wt_loss --wt_bound -1", "at least 0"),
+    ("--label_smoothing 1", "a share in"), ("--ohem --ohem_thresh 1.5", "a probability in"),
     ("--jointwtborder --strict_bdr_cls 3", "names 3, but the train ids are 0 to 2"),
 ])
 def test_settings_out_of_range_are_refused(flags: str, message: str) -> None:

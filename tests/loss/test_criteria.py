@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -368,3 +369,9 @@ def test_ohem_is_the_recorded_rule_written_with_a_sort(scale: float, bonus: floa
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     assert gradients[0].norm().item() == pytest.approx(gradients[1].norm().item(), rel=1e-4)
     assert ((gradients[0] != 0).any(1) == kept).all()
+
+
+@pytest.mark.parametrize("make", [lambda: loss.FocalLoss(gamma=-1), lambda: loss.ImageWeightedCrossEntropy(bound=-1)])
+def test_negative_settings_are_refused(make: Callable[[], loss.Criterion]) -> None:
+    with pytest.raises(ValueError, match="at least 0, not -1"):
+        make()

@@ -54,6 +54,19 @@ def test_scaled_poly_starts_anew() -> None:
     assert rate_factor(80, **flags) == pytest.approx(0.5 * 0.5 ** 2)
 
 
+def test_a_run_that_ends_before_the_restart_falls_as_poly_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    stepper = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = optimizer.build_schedule(stepper, total_steps=3, lr_schedule="scl-poly", poly_exp=1.0, restart_epoch=1,
+                                        steps_per_epoch=3)
+    rates = []
+    for _ in range(3):
+        rates.append(stepper.param_groups[0]["lr"])
+        stepper.step()
+        schedule.step()
+    assert rates == pytest.approx([1, 2 / 3, 1 / 3])
+    assert "the run ends before epoch 1 (--rlx_off_epoch)" in caplog.text
+
+
 class Parser(nn.Module):
     """A backbone of a stem and two blocks, and a head, named as networks name them."""
 
@@ -117,12 +130,23 @@ def test_nesterov_reaches_sgd() -> None:
     ("--nesterov --momentum 0", "--nesterov is a form of SGD's momentum"),
     ("--lr_schedule scl-poly", "scl-poly needs --rlx_off_epoch"),
     ("--lr_schedule scl-poly --rlx_off_epoch 9 --max_epoch 9", "would start anew in epoch 9 .* ends after 9"),
-    ("--layer_decay 1.2", "--layer_decay is 1.2"), ("--backbone_lr_factor 0", "--freeze_backbone"),
+    ("--layer_decay 1.2", "--layer_decay is 1.2"),
 ])
 def test_flags_that_clash_are_refused_at_once(flags: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         train.parse(flags.split())
     assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("flag", "value"), [
+    ("lr", "-1"), ("momentum", "1.5"), ("weight_decay", "-1"), ("backbone_lr_factor", "0"), ("head_lr_factor", "0"),
+    ("poly_exp", "-1"), ("repoly", "nan"), ("rescale", "0"), ("warmup_steps", "-3"), ("clip_grad", "-1"),
+])
+def test_a_value_out_of_range_is_refused_by_its_flags_name(flag: str, value: str,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        train.parse([f"--{flag}", value])
+    assert f"--{flag}: '{value}' is not a" in capsys.readouterr().err
 
 
 def test_flags_reach_optimiser_and_schedule() -> None:
