@@ -14,7 +14,8 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "DATASETs.md", ROOT / "pretrained_models
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(
-    r"\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools\.\w+))|\S*torchrun .*?(?P<run>train|eval)\.py")
+    r"(?:.* \| )?(?:\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools\.\w+))"
+    r"|\S*torchrun .*?(?P<run>train|eval)\.py)")
 
 
 def commands(document: Path) -> Iterator[str]:

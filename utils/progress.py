@@ -12,10 +12,12 @@ from utils.logs import has_terminal, log
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], total: int, what: str, *, quiet: bool = False, seconds: float = 20) -> Iterator[T]:
+def track(items: Iterable[T], total: int | None, what: str, *, quiet: bool = False,
+          seconds: float = 20) -> Iterator[T]:
     """Yields the items and shows how many of them are done.
 
     Args:
+        total: how many there are; None where nobody knows.
         what: names the work.
         quiet: shows nothing, as all processes but one should.
         seconds: between two lines where there is no terminal.
@@ -29,4 +31,5 @@ def track(items: Iterable[T], total: int, what: str, *, quiet: bool = False, sec
         now = time.monotonic()
         if now - said >= seconds and not quiet:
             said = now
-            log.info("%s: %d of %d, %.2f images/s", what, done, total, done / (now - start))
+            of = f"{done} of {total}" if total else str(done)
+            log.info("%s: %s, %.2f images/s", what, of, done / (now - start))

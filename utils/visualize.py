@@ -14,6 +14,8 @@ IGNORED = 255
 BACKGROUND, INK, FAINT = (24, 26, 30), (236, 238, 242), (150, 154, 162)
 RIGHT, WRONG = (46, 160, 84), (230, 46, 60)
 REFERENCE_WIDTH = 640                                       # of a picture whose text is drawn at scale 1
+STEADY_CLASSES = 32                                         # at most in the legend of a video
+WIDEST_NOTE = "100.0%"
 SMALLEST_WIDTH = 384                                        # of an overlay: smaller images are enlarged to be looked at
 
 
@@ -75,6 +77,18 @@ def colour_wheel(side: int) -> np.ndarray:
     return flow_colours(np.stack(np.meshgrid(xs, xs)), 1.0)
 
 
+def with_wheel(picture: np.ndarray) -> np.ndarray:
+    """Returns a picture of a flow field with the colour wheel in its lower right corner."""
+    side = max(9, round(0.3 * min(picture.shape[:2])) | 1)
+    ys, xs = np.mgrid[-1:1:side * 1j, -1:1:side * 1j]
+    radius, margin = np.hypot(ys, xs), side // 8
+    wheel = np.where((radius <= 0.94)[..., None], colour_wheel(side), np.array(BACKGROUND, np.uint8))
+    shown = picture.copy()
+    corner = shown[-side - margin:-margin, -side - margin:-margin]
+    np.copyto(corner, wheel, where=(radius <= 1)[..., None])
+    return shown
+
+
 def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None) -> np.ndarray:
     """Returns pictures of one size in a grid, row by row, each under its title.
 
@@ -119,7 +133,8 @@ def legend(entries: Sequence[tuple[str, Sequence[int]]], width: int, notes: Sequ
     scale = _scale(width)
     line, swatch, pad = round(26 * scale), round(14 * scale), round(8 * scale)
     notes = notes or [""] * len(entries)
-    cell = max((swatch + 3 * pad + pad + _text_width(name, scale) + _text_width(note, scale)
+    remark = _text_width(WIDEST_NOTE, scale) if any(notes) else 0               # the same for each frame of a video
+    cell = max((swatch + 4 * pad + _text_width(name, scale) + max(remark, _text_width(note, scale))
                 for (name, _), note in zip(entries, notes, strict=True)), default=width)
     columns = max(1, (width - pad) // cell)
     cell = (width - pad) // columns
@@ -135,13 +150,28 @@ def legend(entries: Sequence[tuple[str, Sequence[int]]], width: int, notes: Sequ
     return strip
 
 
-def with_legend(picture: np.ndarray, labels: np.ndarray, palette: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Returns the picture above a legend of the classes that its label map holds, largest first."""
+def with_legend(picture: np.ndarray, labels: np.ndarray, palette: np.ndarray, names: Sequence[str], *,
+                steady: bool = False) -> np.ndarray:
+    """Returns the picture above a legend of the classes that its label map holds, largest first.
+
+    Args:
+        steady: for the frames of a video: the legend has the same height, whatever the labels are, and where there are
+            at most `STEADY_CLASSES` classes all stand at their own places.
+    """
     counts = np.bincount(labels.ravel(), minlength=256)[:len(names)]
-    present = [class_id for class_id in np.argsort(-counts, kind="stable") if counts[class_id]]
-    notes = [_percent(counts[class_id] / labels.size) for class_id in present]
-    entries = [(names[class_id], palette[class_id]) for class_id in present]
-    return np.concatenate([picture, legend(entries, picture.shape[1], notes)])
+    if steady and len(names) <= STEADY_CLASSES:
+        shown = list(range(len(names)))
+    else:
+        shown = [int(class_id) for class_id in np.argsort(-counts, kind="stable") if counts[class_id]]
+        shown = shown[:STEADY_CLASSES] if steady else shown
+    notes = [_percent(counts[class_id] / labels.size) if counts[class_id] else "" for class_id in shown]
+    entries = [(names[class_id], palette[class_id]) for class_id in shown]
+    strip = legend(entries, picture.shape[1], notes)
+    if steady:
+        longest = sorted(names, key=len)[-STEADY_CLASSES:]
+        height = len(legend([(name, FAINT) for name in longest], picture.shape[1], [WIDEST_NOTE] * len(longest)))
+        strip = np.concatenate([strip, _blank(height, picture.shape[1])])[:height]
+    return np.concatenate([picture, strip])
 
 
 def write(path: Path, picture: np.ndarray) -> None:
@@ -155,6 +185,39 @@ def write(path: Path, picture: np.ndarray) -> None:
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(path.suffix, picture)
     path.write_bytes(data.tobytes())                        # unlike imwrite, this says why when it fails
+
+
+class Look:
+    """What was seen in an image, made to be looked at: small images are enlarged.
+
+    Args:
+        image: (H, W, 3).
+        labels: (H, W) train ids.
+        steady: whether it is a frame of a video: see `with_legend`.
+    """
+
+    def __init__(self, image: np.ndarray, labels: np.ndarray, palette: np.ndarray, names: Sequence[str], *,
+                 steady: bool = False) -> None:
+        self.image, self.labels = _enlarge(image, cv2.INTER_CUBIC), _enlarge(labels, cv2.INTER_NEAREST)
+        self.palette, self.names, self.steady = palette, names, steady
+        self.seen = overlay(self.image, self.labels, palette)
+
+    def overlay(self) -> np.ndarray:
+        """Returns the overlay above its legend."""
+        return with_legend(self.seen, self.labels, self.palette, self.names, steady=self.steady)
+
+    def side_by_side(self) -> np.ndarray:
+        """Returns image and overlay beside each other, above the legend."""
+        pair = panels([("Image", self.image), ("Classes", self.seen)])
+        return with_legend(pair, self.labels, self.palette, self.names, steady=self.steady)
+
+    def against(self, truth: np.ndarray) -> np.ndarray:
+        """Returns image, truth, prediction and errors in a square, none wider than 640 pixels."""
+        truth = _enlarge(truth, cv2.INTER_NEAREST)
+        titled = [("Image", self.image), ("Truth", overlay(self.image, truth, self.palette)),
+                  ("Prediction", self.seen),
+                  ("Errors in red, not counted in dark", error_map(self.image, self.labels, truth))]
+        return panels([(title, _shrink(one)) for title, one in titled], columns=2)
 
 
 def dump(folder: Path, name: str, image: np.ndarray, labels: np.ndarray, palette: np.ndarray, names: Sequence[str],
@@ -171,16 +234,12 @@ def dump(folder: Path, name: str, image: np.ndarray, labels: np.ndarray, palette
     Raises:
         OSError: a file cannot be written.
     """
+    look = Look(image, labels, palette, names)
     write(folder / "colour_masks" / f"{name}.png", colour_mask(labels, palette))
     write(folder / "label_ids" / f"{name}.png", raw_ids[labels])
-    image, labels = _enlarge(image, cv2.INTER_CUBIC), _enlarge(labels, cv2.INTER_NEAREST)
-    seen = overlay(image, labels, palette)
-    write(folder / "overlays" / f"{name}.png", with_legend(seen, labels, palette, names))
+    write(folder / "overlays" / f"{name}.png", look.overlay())
     if truth is not None:
-        truth = _enlarge(truth, cv2.INTER_NEAREST)
-        titled = [("Image", image), ("Truth", overlay(image, truth, palette)), ("Prediction", seen),
-                  ("Errors in red, not counted in dark", error_map(image, labels, truth))]
-        write(folder / "panels" / f"{name}.png", panels([(title, _shrink(one)) for title, one in titled], columns=2))
+        write(folder / "panels" / f"{name}.png", look.against(truth))
 
 
 def _enlarge(picture: np.ndarray, interpolation: int, width: int = SMALLEST_WIDTH) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils import statistics
+from utils import flows, statistics
 from utils.metrics import ConfusionMatrix
 from utils.report import charts, figures, gallery, page, pictures, results
 
@@ -139,12 +139,18 @@ def test_flows_become_fields_with_stride_and_reach() -> None:
     flow = np.zeros((2, 8, 16), np.float32)
     flow[0] = 3.0                                           # 1.5 cells of 8 pixels to the right
     gated = np.concatenate([flow, -flow])
-    single, coarse, fine = gallery.flow_fields({"a": flow, "b": gated}, 128)
+    single, coarse, fine = flows.fields({"a": flow, "b": gated}, 128)
     assert single.title == "Flow 1, stride 8"
     assert "(8 × 16)" in single.note and "12.0 pixels" in single.note
     assert "coarse map" in coarse.note and "fine map" in fine.note
     assert single.colours.shape == (128, 256, 3)
     assert (single.colours == (255, 0, 0)).all() and (fine.colours == (0, 255, 255)).all()
+
+
+def test_the_reach_of_a_video_only_grows() -> None:
+    reaches: list[float] = []
+    pixels = [flows.fields({"a": np.full((2, 4, 8), length, np.float32)}, 8, reaches)[0].pixels for length in (1, 3, 2)]
+    assert pixels == pytest.approx([2 ** 0.5 / 2, 3 * 2 ** 0.5 / 2, 3 * 2 ** 0.5 / 2])
 
 
 def test_layers_shrink_until_they_keep_within_an_images_share() -> None:

@@ -104,3 +104,19 @@ def test_the_wheel_holds_each_direction_where_it_points() -> None:
     assert (wheel[50, 50] == 255).all()
     assert wheel[50, 100].tolist() == [255, 0, 0] and wheel[50, 0].tolist() == [0, 255, 255]
     assert (wheel[100, 50] == visualize.flow_colours(np.array([[[0.0]], [[1.0]]]), 1.0)[0, 0]).all()
+
+
+@pytest.mark.parametrize("count", [3, 60])
+def test_the_legend_of_a_video_is_equally_high_whatever_its_labels_are(count: int) -> None:
+    names = [f"class {i}" for i in range(count)]
+    image = np.zeros((100, 640, 3), np.uint8)
+    heights = {visualize.with_legend(image, np.random.default_rng(0).integers(0, classes, (100, 640), np.uint8),
+                                     PALETTE, names, steady=True).shape for classes in (1, 3, count)}
+    assert len(heights) == 1
+
+
+def test_the_wheel_stands_in_the_corner_of_a_flow() -> None:
+    still = np.full((80, 120, 3), 255, np.uint8)
+    shown = visualize.with_wheel(still)
+    assert (shown[:50, :80] == 255).all() and (still == 255).all()
+    assert shown[50:, 80:].std() > 20

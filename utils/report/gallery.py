@@ -2,17 +2,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from utils import visualize
+from utils import flows, visualize
+from utils.flows import Field, RecordFlows
 from utils.predictor import Predictor
 from utils.progress import track
 from utils.report import pictures, results
@@ -21,11 +20,6 @@ from utils.report.results import Results
 WIDTHS = (1024, 768, 512, 384, 256)                         # tried in turn until an image's layers fit into its share
 BYTES = 340_000                                             # an image's share: 50 of them stay under 20 MB
 THUMBNAIL = 300
-FLOW_WIDTH = 256                                            # smaller flow fields are enlarged, which keeps them smooth
-UNITS_PER_CELL = 2                                          # of `network.alignment.warp`
-
-# net -> context in which each forward pass fills a dict: name -> flow (N, 2 or 4, H, W)
-RecordFlows = Callable[[nn.Module], AbstractContextManager[dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -42,18 +36,7 @@ class Model:
 
     def flows(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the semantic flows (2 or 4, h, w) by which the network parses the whole (H, W, 3) image at once."""
-        with self.record_flows(self.predictor.net) as flows:
-            self.predictor.logits(_batch(image))
-        return {name: flow[0].cpu().numpy() for name, flow in flows.items()}
-
-
-@dataclass(frozen=True)
-class Field:
-    """A flow field to look at: which one it is, its colours (h, w, 3), and what they mean."""
-
-    title: str
-    colours: np.ndarray
-    note: str
+        return flows.observe(self.predictor, self.record_flows, image)
 
 
 @dataclass(frozen=True)
@@ -96,7 +79,7 @@ def single(model: Model, data: Any, choices: Sequence[Choice]) -> Iterator[dict[
     palette = data.spec.palette
     for choice, image, truth in _read(model.results, data, choices):
         labels = model.labels(image)
-        fields = flow_fields(model.flows(image), image.shape[1])
+        fields = flows.fields(model.flows(image), image.shape[1])
         yield {**_described(choice, image, model),
                "layers": _within_share(partial(_single_layers, image, truth, labels, fields, palette)),
                "flows": [{"title": field.title, "note": field.note} for field in fields],
@@ -135,35 +118,6 @@ def _paired_layers(image: np.ndarray, truth: np.ndarray, ours: np.ndarray, their
             "truth": pictures.palette_png(truth, colours),
             "a": pictures.palette_png(ours, colours), "b": pictures.palette_png(theirs, colours),
             "disagreement": pictures.palette_png(apart, pictures.DISAGREEMENT_COLOURS)}
-
-
-def flow_fields(flows: dict[str, np.ndarray], width: int) -> list[Field]:
-    """Returns each flow (2 or 4, h, w) of a network in colours, as far as the longest hundredth of its vectors.
-
-    Args:
-        width: of the image in pixels.
-    """
-    fields: list[Field] = []
-    for flow in flows.values():
-        moved = ("",) if len(flow) == 2 else (" of the coarse map", " of the fine map")
-        for part, of in zip(np.split(flow, len(moved)), moved, strict=True):
-            stride = width / part.shape[2]
-            reach = max(1e-6, float(np.quantile(np.hypot(*part), 0.99)))
-            pixels = reach / UNITS_PER_CELL * stride
-            note = (f"Semantic flow{of} onto the grid of stride {stride:.0f} ({part.shape[1]} × {part.shape[2]}); "
-                    f"the rim of the wheel is {pixels:.1f} pixels of the image.")
-            colours = visualize.flow_colours(_smooth(part), reach)
-            fields.append(Field(f"Flow {len(fields) + 1}, stride {stride:.0f}", colours, note))
-    return fields
-
-
-def _smooth(flow: np.ndarray) -> np.ndarray:
-    """Enlarges a small flow (2, h, w), whose colours would otherwise be few blocks."""
-    factor = FLOW_WIDTH / flow.shape[2]
-    if factor <= 1:
-        return flow
-    enlarged = cv2.resize(flow.transpose(1, 2, 0), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
-    return enlarged.transpose(2, 0, 1)
 
 
 def _read(found: Results, data: Any, choices: Sequence[Choice]) -> Iterator[tuple[Choice, np.ndarray, np.ndarray]]:
