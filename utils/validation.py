@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from utils import distributed, visualize
 from utils.flags import positive_int
+from utils.flows import RecordFlows
+from utils.flows import fields as flow_fields
 from utils.interrupts import Interrupts
 from utils.metrics import ConfusionMatrix
 from utils.predictor import Predictor
-from utils.report.gallery import RecordFlows, flow_fields
 from utils.scoring import Parsed, parse, share
 
 PICTURES = 2                                                # images that are shown at each validation
