@@ -32,7 +32,7 @@ def test_settings_are_timed_against_the_plain_network(tmp_path: Path, capsys: py
         assert row["images_per_second"] == pytest.approx(1000 / row["p50_ms"])
     plain, exact, half = found["rows"][:3]
     assert plain["times_plain"] == 1 and plain["equal_labels"] == 1 and plain["largest_gap"] == 0
-    assert exact["largest_gap"] < 1e-5 < half["largest_gap"]
+    assert exact["largest_gap"] < 1e-5 and half["largest_gap"] < 0.1
     assert exact["times_plain"] == pytest.approx(plain["p50_ms"] / exact["p50_ms"])
     assert exact["equal_labels"] > 0.999 and half["equal_labels"] > 0.8
 
