@@ -74,6 +74,15 @@ def describe(args: Namespace, trained: Snapshot, data: datasets.SegmentationData
     }
 
 
+def settings(args: Namespace, run: dict[str, Any], data: datasets.SegmentationDataset,
+             device: torch.device) -> dict[str, Any]:
+    """Returns how and where the scores were found, for people and for `tools.report`, in JSON types."""
+    passed = {name: value for name, value in vars(args).items() if name not in ("json", "ckpt_path")}
+    return {**passed, "snapshot": str(args.snapshot), "description": data.spec.description,
+            "data_root": str(data.root), "device": str(device), "torch": torch.__version__,
+            **{name: run[name] for name in ("dataset", "split", "precision", "arch", "weights")}}
+
+
 def score(predictor: Predictor, data: datasets.SegmentationDataset, indices: Sequence[int], num_workers: int,
           records: Records, dump: bool, together: int, check: Callable[[], None]) -> None:
     """Parses images of the split, and keeps what is found of each; what was done is kept whatever happens.
@@ -127,7 +136,8 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     if args.compile:
         net.compile()
     folder = args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{data.split}"
-    records = Records(folder, describe(args, trained, data, chosen), (args.split_index, args.split_count))
+    run = describe(args, trained, data, chosen)
+    records = Records(folder, run, (args.split_index, args.split_count), settings(args, run, data, device))
     if distributed.is_main():
         log.info("%s: %s, %s weights", args.snapshot, trained.arch, trained.weights)
         log.info("%s %s: %d images, %s, in %s on %s", spec.title, data.split, records.run["images"], how, chosen,
@@ -148,7 +158,7 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     if not distributed.is_main():
         return True
     log.info("%d images in %.1f s, %.2f images/s", len(missing), seconds, len(missing) / seconds)
-    expected = report(records, data, args, chosen, device)
+    expected = report(records, data, args)
     if args.report and (folder / RESULT).is_file():         # all shares are done
         found = results.read(folder)
         out = found.report_folder / "index.html"
@@ -172,16 +182,15 @@ def refuse_clashes(args: Namespace, data: datasets.SegmentationDataset) -> None:
             raise ValueError(f"--report: {data.spec.title} {data.split} has no labels, so there is nothing to report.")
 
 
-def report(records: Records, data: datasets.SegmentationDataset, args: Namespace, chosen: str,
-           device: torch.device) -> bool:
+def report(records: Records, data: datasets.SegmentationDataset, args: Namespace) -> bool:
     """Puts the parts together if they are all there, prints and writes the scores; returns whether they are expected.
     """
     found, total, folder = records.read(), records.run["images"], records.folder
     if args.dump_images:
         log.info("pictures in %s", folder)
     if len(found) < total:
-        log.info("%d of %d images are done in %s. When the other shares are: python -m tools.merge %s", len(found),
-                 total, folder, folder)
+        log.info("%d of %d images are done in %s. When the other shares are: python -m tools.merge %s%s", len(found),
+                 total, folder, folder, f" && python -m tools.report {folder}" if args.report else "")
         return True
     records.finish(found.values())
     if not data.labelled:
@@ -192,16 +201,7 @@ def report(records: Records, data: datasets.SegmentationDataset, args: Namespace
             count = submission.pack(images, folder / "label_ids", archive, ids, datasets.read_image)
             log.info("%s: %d files of label ids, their names, sizes and ids checked", archive, count)
         return True
-    settings = {name: value for name, value in vars(args).items() if name not in ("json", "ckpt_path")}
-    settings |= {"snapshot": str(args.snapshot), "dataset": data.spec.name, "description": data.spec.description,
-                 "data_root": str(data.root), "split": data.split, "device": str(device),
-                 "torch": torch.__version__, "precision": chosen,
-                 **{name: records.run[name] for name in ("arch", "weights")}}
-    scores = {**scoreboard.summarise([*found.values()], records.run), "arch": records.run["arch"],
-              "snapshot_sha256": records.run["snapshot_sha256"], "settings": settings}
-    scoreboard.say(scores)
-    scoreboard.write(scores, folder / scoreboard.SCORES, args.json)
-    return scoreboard.as_expected(scores, args.expect, args.tolerance)
+    return scoreboard.conclude(records, [*found.values()], args.json, args.expect, args.tolerance)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -138,6 +138,9 @@ def test_a_split_without_labels_is_parsed_and_not_scored(tmp_path: Path, capsys:
         assert archive.namelist() == ["berlin_000000_000019_leftImg8bit.png"]
     assert "1 files of label ids, their names, sizes and ids checked" in said
     assert not (written / "scores.json").exists()
+    for flag in (["--report"], ["--expect", "0.5"]):
+        assert run(snapshot, tmp_path, "--split", "test", *flag) == 2
+        assert_matches(capsys.readouterr().err, f"{flag[0]}: Cityscapes test has no labels, so there is nothing to")
 
 
 def test_two_processes_find_what_one_finds(snapshot: Path, root: Path, tmp_path: Path) -> None:
@@ -160,6 +163,7 @@ def test_two_processes_find_what_one_finds(snapshot: Path, root: Path, tmp_path:
     (["--arch", "sfnet_resnet18"], "holds sfnet_dfnetv1, not sfnet_resnet18"),
     (["--weights", "ema"], "holds no averaged weights"),
     (["--scales", "0.001", "--max_images", "1"], "scale 0.001 leaves nothing of an image of 48x64"),
+    (["--split_count", "2", "--expect", "0.5"], "--expect needs all images: give it to `python -m tools.merge`"),
     (["--sliding_overlap", "1"], "sliding overlap 1.0 must be at least 0 and less than 1"),
 ])
 def test_mistakes_are_refused_with_what_to_do(snapshot: Path, root: Path, flags: list[str], message: str,
@@ -233,7 +237,9 @@ def test_shares_merge_into_what_one_run_finds(snapshot: Path, root: Path, tmp_pa
     expected = json.loads((one / "scores.json").read_text())
     assert merge.main([str(shared), str(far), "--expect", str(expected["mIoU"])]) == 0
     found = json.loads((shared / "scores.json").read_text())
-    assert {**found, "settings": None} == {**expected, "settings": None}
+    shares = found["settings"].pop("split_count"), found["settings"].pop("split_index")
+    assert shares == (3, 2)                                                     # the last that was written there
+    assert found == {**expected, "settings": {k: v for k, v in expected["settings"].items() if "split_" not in k}}
     for key, array in np.load(one / "per_image.npz").items():
         assert np.array_equal(array, np.load(shared / "per_image.npz")[key], equal_nan=array.dtype.kind == "f"), key
 
@@ -288,7 +294,11 @@ def test_the_default_folder_holds_the_latest_run(root: Path, tmp_path: Path,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     snapshot = save(tmp_path / "last.pth")
     assert run(snapshot, root) == 0
+    assert run(snapshot, root) == 0
+    assert "replaces" not in capsys.readouterr().err
     assert run(snapshot, root, "--scales", "0.5") == 0
+    assert_matches(capsys.readouterr().err, r"held another evaluation \(scales: \[1.0\], not \[0.5\]\), which this one "
+                                            "replaces; --ckpt_path FOLDER keeps both")
     assert json.loads((tmp_path / "eval_camvid_val" / "scores.json").read_text())["settings"]["scales"] == [0.5]
     assert run(snapshot, root, "--resume") == 2
     assert_matches(capsys.readouterr().err, "holds another evaluation")

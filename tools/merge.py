@@ -54,11 +54,7 @@ def run(args: Namespace) -> bool:
     if not records.run["labelled"]:
         log.info("%d images in %s; there is no truth to score them by.", len(found), records.folder)
         return True
-    about = {name: records.run[name] for name in ("arch", "snapshot_sha256")}
-    scores = {**scoreboard.summarise(found, records.run), **about, "settings": records.run}
-    scoreboard.say(scores)
-    scoreboard.write(scores, records.folder / scoreboard.SCORES, args.json)
-    return scoreboard.as_expected(scores, args.expect, args.tolerance)
+    return scoreboard.conclude(records, found, args.json, args.expect, args.tolerance)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

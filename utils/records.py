@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import shutil
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from utils.checkpoint import write_bytes, write_text
+
+log = logging.getLogger(__name__)
 
 RUN, RESULT, PARTS = "run.json", "per_image.npz", "parts"
 DERIVED = ("scores.json", "submission.zip")                 # written from the result; they go when it goes
@@ -48,10 +52,13 @@ class Records:
     Args:
         run: what decides the numbers, in JSON types; with `images`, how many there are, and `classes`, their names.
         share: (index, count) of the part of the images that is scored here.
+        settings: further things worth knowing, in which the shares of one evaluation may differ (where the data lies).
     """
 
-    def __init__(self, folder: Path, run: Mapping[str, Any], share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(self, folder: Path, run: Mapping[str, Any], share: tuple[int, int] = (0, 1),
+                 settings: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
+        self.settings = dict(settings or {})
         self.run: dict[str, Any] = json.loads(json.dumps(dict(run)))            # as it will be read again
         self.share = share
         self.pending: list[Record] = []
@@ -59,33 +66,42 @@ class Records:
 
     @classmethod
     def open(cls, folder: Path) -> Records:
-        """Returns the records of a folder that an evaluation began. Raises FileNotFoundError where none did."""
+        """Returns the records of a folder that an evaluation began.
+
+        Raises:
+            FileNotFoundError: none did.
+            ValueError: `run.json` is damaged.
+        """
         path = folder / RUN
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no {RUN}, so eval.py wrote nothing there: give its output folder.")
-        return cls(folder, json.loads(path.read_text()))
+        run, settings = _read_run(path)
+        return cls(folder, run, settings=settings)
 
     def claim(self, resume: bool, replace: bool) -> None:
         """Makes the folder this evaluation's, empty unless it resumes.
 
         Args:
-            replace: whether the folder may be taken from another evaluation.
+            replace: whether the folder may be taken from another evaluation; that is then said.
 
         Raises:
             ValueError: the folder is another evaluation's.
         """
         path = self.folder / RUN
-        other = differences(json.loads(path.read_text()), self.run) if path.is_file() else []
+        other = differences(_read_run(path)[0], self.run) if path.is_file() else []
         if other and (resume or not replace):
             raise ValueError(f"{self.folder} holds another evaluation ({'; '.join(other)}): choose another --ckpt_path "
                              "or remove that folder.")
+        if other:
+            log.warning("%s held another evaluation (%s), which this one replaces; --ckpt_path FOLDER keeps both",
+                        self.folder, "; ".join(other))
         if not resume:
             own = "*" if other else f"{self.share[0]}of{self.share[1]}_*"       # other shares may be at work beside
             made = [self.folder / name for name in (RESULT, *DERIVED)]
             for old in [*(self.folder / PARTS).glob(f"{own}.npz"), *made]:
                 old.unlink(missing_ok=True)
         (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(self.run, indent=2) + "\n")
+        write_text(path, json.dumps({**self.run, "settings": self.settings}, indent=2) + "\n")
 
     def add(self, record: Record) -> None:
         """Takes one more image, and saves those that have waited for long."""
@@ -126,6 +142,15 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
             for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
 
 
+def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what decides the numbers, and the further settings."""
+    try:
+        run = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): remove its folder and score again.") from error
+    return run, run.pop("settings", {})
+
+
 def _short(value: Any, most: int = 60) -> str:
     text = json.dumps(value)
     return text if len(text) <= most else text[:most] + "..."
@@ -140,15 +165,22 @@ def _write(path: Path, records: list[Record], **arrays: Any) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _read(path: Path) -> list[Record]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Returns what a part or `per_image.npz` holds. Raises FileNotFoundError, or ValueError when it is damaged."""
     try:
         with np.load(path) as file:
             arrays = dict(file)
-        names, matrices = arrays["names"], arrays["matrices"]
+        arrays["names"], arrays["matrices"]                 # without these it is another file
+        return arrays
     except FileNotFoundError:
         raise
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged ({error}): remove it and go on with --resume.") from error
+
+
+def _read(path: Path) -> list[Record]:
+    arrays = read_arrays(path)
+    names, matrices = arrays["names"], arrays["matrices"]
     indices = arrays.get("index", np.arange(len(names)))
     boundaries = arrays.get("boundary_f", [None] * len(names))
     return [Record(int(index), str(name), matrix, boundary)

@@ -14,7 +14,7 @@ import torch
 from utils.boundary import mean_scores
 from utils.checkpoint import write_text
 from utils.metrics import ConfusionMatrix
-from utils.records import Record
+from utils.records import Record, Records
 from utils.statistics import bootstrap
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,19 @@ def summarise(records: Sequence[Record], run: Mapping[str, Any]) -> dict[str, An
         boundaries = np.stack([np.asarray(record.boundary) for record in records])
         scores["boundary_F"] = mean_scores(boundaries, run["thresholds"], run["classes"])
     return {**scores, "images": len(records)}
+
+
+def conclude(records: Records, found: Sequence[Record], json_file: Path | None, expect: float | None,
+             tolerance: float) -> bool:
+    """Prints the scores of a finished evaluation, writes them into its folder and to `json_file`; returns whether they
+    are `as_expected`.
+    """
+    run = records.run
+    scores = {**summarise(found, run), "arch": run["arch"], "snapshot_sha256": run["snapshot_sha256"],
+              "settings": records.settings}
+    say(scores)
+    write(scores, records.folder / SCORES, json_file)
+    return as_expected(scores, expect, tolerance)
 
 
 def table(scores: Mapping[str, Any]) -> str:

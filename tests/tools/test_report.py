@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from tools import report
+import eval as evaluation
+from tools import merge, report
 from tools.reports import curves
 from utils.report import page, results
 
@@ -88,6 +89,18 @@ def test_a_moved_run_and_moved_data_are_found(scored: Any, tmp_path: Path,
     torch.save({**torch.load(run / "last.pth"), "step": 7}, run / "last.pth")
     assert report.main([str(run), "--images", "1", "--data_root", str(scored.root)]) == 2
     assert "score the snapshot again" in capsys.readouterr().err
+
+
+def test_shares_that_were_merged_are_reported(scored: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shares = [tmp_path / name for name in "xy"]
+    for index, folder in enumerate(shares):
+        flags = {"--snapshot": scored.a / "last.pth", "--data_root": scored.root, "--precision": "fp32",
+                 "--num_workers": 0, "--ckpt_path": folder, "--split_count": 2, "--split_index": index}
+        assert evaluation.main([*(str(word) for flag in flags.items() for word in flag), "--report"]) == 0
+    assert f"python -m tools.merge {shares[0]} && python -m tools.report {shares[0]}" in capsys.readouterr().out
+    assert merge.main([str(each) for each in shares]) == 0
+    assert report.main([str(shares[0]), "--images", "1"]) == 0
+    assert f"{IMAGES} images" in (shares[0] / "report" / "index.html").read_text()
 
 
 def test_images_that_the_data_does_not_hold_are_named(scored: Any, tmp_path: Path,

@@ -62,6 +62,15 @@ def test_a_new_start_leaves_no_scores_of_the_run_before(tmp_path: Path) -> None:
     assert not (tmp_path / "scores.json").exists()
 
 
+def test_settings_are_kept_and_set_no_two_evaluations_apart(tmp_path: Path) -> None:
+    Records(tmp_path, RUN, (0, 2), {"data_root": "here"}).claim(resume=False, replace=False)
+    assert (Records.open(tmp_path).run, Records.open(tmp_path).settings) == (RUN, {"data_root": "here"})
+    Records(tmp_path, RUN, (1, 2), {"data_root": "there"}).claim(resume=False, replace=False)
+    (tmp_path / records.RUN).write_text('{"images":')
+    with pytest.raises(ValueError, match=r"run\.json is damaged .*: remove its folder and score again"):
+        Records.open(tmp_path)
+
+
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     kept = Records(tmp_path, RUN)
     kept.claim(resume=False, replace=False)

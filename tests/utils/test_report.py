@@ -88,7 +88,8 @@ def test_an_evaluation_is_found_in_its_run_and_the_newest_is_taken(tmp_path: Pat
     (lambda folder: (folder / "per_image.npz").unlink(), "holds no per_image.npz: run eval.py"),
     (lambda folder: (folder / "scores.json").write_text("{"), "damaged or of another version"),
     (lambda folder: (folder / "scores.json").write_text("{}"), "damaged or of another version"),
-    (lambda folder: (folder / "per_image.npz").write_bytes(b""), "damaged or of another version"),
+    (lambda folder: (folder / "per_image.npz").write_bytes(b""), r"per_image\.npz is damaged"),
+    (lambda folder: (folder / "per_image.npz").write_bytes(b"<html>"), r"per_image\.npz is damaged"),
     (lambda folder: np.savez(folder / "per_image.npz", names=["a"], matrices=np.zeros((1, 2, 2), int),
                              classes=["road", "tree"]), "do not fit together"),
 ])

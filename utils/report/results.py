@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.records import RESULT
+from utils.records import RESULT, read_arrays
 from utils.scoreboard import SCORES
 
 HOW = "run eval.py on the snapshot first, which leaves them there"
@@ -84,14 +83,14 @@ def read(folder: Path) -> Results:
     missing = [name for name in (SCORES, RESULT) if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} holds no {' and no '.join(missing)}: {HOW}")
+    kept = read_arrays(folder / RESULT)
     try:
         scores = json.loads((folder / SCORES).read_text())
-        with np.load(folder / RESULT, allow_pickle=False) as kept:
-            names, matrices, classes = kept["names"], kept["matrices"].astype(np.int64), kept["classes"]
+        names, matrices, classes = kept["names"], kept["matrices"].astype(np.int64), kept["classes"]
         per_class = list(scores["per_class_IoU"])
         settings = scores["settings"]
         dataset, split, arch, sha256 = settings["dataset"], settings["split"], scores["arch"], scores["snapshot_sha256"]
-    except (json.JSONDecodeError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{folder}: {SCORES} or {RESULT} is damaged or of another version ({error!r}): "
                          "score the snapshot again with eval.py") from error
     results = Results(folder, scores, tuple(map(str, names)), matrices, tuple(map(str, classes)))
