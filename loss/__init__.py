@@ -43,7 +43,7 @@ BASES = (
 )
 ADDED: dict[str, Callable[..., Criterion]] = {"lovasz_weight": LovaszSoftmax, "dice_weight": DiceLoss}   # on `main`
 OFF_UNLESS_GIVEN = ("class_weights", "label_smoothing", "batch_weighting", "strict_bdr_cls", "rlx_off_epoch")
-AUX_WEIGHTS = {"fpn_dsn_loss": 1.0, "aux": 0.4}     # SFNet's, and PSPNet's (arXiv 1612.01105, section 4)
+AUX_WEIGHTS = {"fpn_dsn_loss": 1.0, "aux": 0.4}     # SFNet's, and PSPNet's (arXiv 1612.01105)
 
 
 def add_flags(parser: ArgumentParser) -> None:

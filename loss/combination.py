@@ -1,7 +1,7 @@
 """Several criteria on the same outputs."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -16,12 +16,16 @@ class Combination(Criterion):
         self.criteria = nn.ModuleList(criteria)
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        return {name: term for criterion in self.criteria for name, term in criterion(outputs, labels).items()}
+        return {name: term for each in self._each() for name, term in each(outputs, labels).items()}
 
-    def denominator(self, labels: Tensor) -> None:
-        """None: the criteria divide by different things."""
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        return {name: own for each in self._each() for name, own in each.denominators(labels).items()}
 
     def set_epoch(self, epoch: int) -> None:
+        for criterion in self._each():
+            criterion.set_epoch(epoch)
+
+    def _each(self) -> Iterator[Criterion]:
         for criterion in self.criteria:
             assert isinstance(criterion, Criterion)
-            criterion.set_epoch(epoch)
+            yield criterion

@@ -13,14 +13,15 @@ class Criterion(nn.Module):
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def denominator(self, labels: Tensor) -> Tensor | None:
-        """Returns what the terms' means divide by for these labels: the number, or the total weight, of what is summed.
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        """Returns what each term's mean divides by for these labels: the number, or total weight, of what is summed.
 
         It is a float32 scalar on the labels' device, from the labels alone and without waiting for that device. With it
         the terms of several processes or accumulated batches add up to those of one big batch. None where a term is
-        no such mean, as when pixels are selected by the logits of the process's own batch.
+        no such mean, as when pixels are selected by the logits of the process's own batch. A term that is not named,
+        such as an auxiliary's, divides as `main` does.
         """
-        return None
+        return {"main": None}
 
     def set_epoch(self, epoch: int) -> None:
         """Tells the epoch, counted from 0, to what depends on it."""

@@ -38,8 +38,8 @@ class WeighedPixels(Criterion):
                              "classes: give one weight for each")
         return pixel_weights(labels, self.class_weights, self.ignore_label)
 
-    def denominator(self, labels: Tensor) -> Tensor | None:
-        return self.weights(labels).sum().float()
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        return {"main": self.weights(labels).sum().float()}
 
 
 class CrossEntropy(WeighedPixels):

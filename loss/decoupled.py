@@ -1,4 +1,4 @@
-"""The joint loss of body, edge and final map (DecoupleSegNets, Li et al., ECCV 2020, arXiv 2007.10035)."""
+"""The joint loss of body, edge and final map (after DecoupleSegNets, Li et al., ECCV 2020, arXiv 2007.10035)."""
 from __future__ import annotations
 
 import torch
@@ -11,19 +11,20 @@ from loss.relaxation import RelaxedCrossEntropy
 
 
 class JointBodyEdgeLoss(Criterion):
-    """L = L_body + 25 L_bce(edge) + L_ce(main at edges) + L_final, the paper's decoupled supervision.
+    """The weighted sum of four terms, each of which supervises a part.
 
     - `main`: the criterion for the final map.
     - `body`: the body's map, with the labels relaxed at the boundaries.
-    - `edge`: binary cross entropy of the edge logits against the edges of the labels.
+    - `edge`: binary cross entropy of the edge logits against the edges of the labels, all pixels alike.
     - `edge_main`: cross entropy of the final map where the edge logits tell an edge with more than `edge_thresh`,
       and the loss is among the largest `hard_share` of the batch's pixels; divided by the number of those.
 
     Args:
         final: the criterion for the final map; it names its terms.
-        body_weight, edge_weight, edge_main_weight: the factors (the paper's lambda 1, 4 and 5).
+        body_weight, edge_weight, edge_main_weight: the factors; 1, 25 and 1 are those that PaddleSeg's port of the
+            network trains with, on an edge term that balances edges and other pixels.
         edge_thresh: probability in (0, 1).
-        hard_share: the paper's K as a share of the batch's pixels, in (0, 1].
+        hard_share: of the batch's pixels, in (0, 1].
         radius: half the width of an edge in pixels, less the middle one.
 
     Called with outputs `main`, `body` (N, K, h, w) and `edge` (N, 1, h, w) logits, each of its own size, and labels.
@@ -62,6 +63,11 @@ class JointBodyEdgeLoss(Criterion):
             "edge": self.edge_weight * mean_over(misses, valid),
             "edge_main": self.edge_main_weight * (losses * hard).sum() / count,
         }
+
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        """None for `edge_main`, whose pixels are selected by the logits of the process's own batch."""
+        return {**self.final.denominators(labels), "body": self.body.denominators(labels)["main"],
+                "edge": (labels != self.ignore_label).sum().float(), "edge_main": None}
 
     def set_epoch(self, epoch: int) -> None:
         self.final.set_epoch(epoch)

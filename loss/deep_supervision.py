@@ -1,4 +1,4 @@
-"""The same criterion on the output and on each auxiliary (SFNet, arXiv 2002.10120, section 3.3)."""
+"""The same criterion on the output and on each auxiliary (SFNet, arXiv 2002.10120)."""
 from __future__ import annotations
 
 from torch import Tensor
@@ -29,8 +29,8 @@ class DeepSupervision(Criterion):
                 terms[name] = self.aux_weight * self.criterion({"main": logits}, labels)["main"]
         return terms
 
-    def denominator(self, labels: Tensor) -> Tensor | None:
-        return self.criterion.denominator(labels)
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        return self.criterion.denominators(labels)
 
     def set_epoch(self, epoch: int) -> None:
         self.criterion.set_epoch(epoch)

@@ -1,4 +1,4 @@
-"""Soft Dice loss (V-Net, Milletari et al., 3DV 2016, arXiv 1606.04797, section 3), averaged over the classes."""
+"""Soft Dice loss (V-Net, Milletari et al., 3DV 2016, arXiv 1606.04797), averaged over the classes."""
 from __future__ import annotations
 
 import torch
@@ -40,3 +40,7 @@ class DiceLoss(Criterion):
         there = true > 0
         losses = 1 - 2 * overlap / (predicted + true).clamp(min=1e-12)
         return {"dice": self.weight * (losses * there).sum() / there.sum().clamp(min=1)}
+
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        """None: it is a ratio of sums over the batch, not a mean."""
+        return {"dice": None}

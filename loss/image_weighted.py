@@ -41,6 +41,6 @@ class ImageWeightedCrossEntropy(Criterion):
         """Returns each pixel's loss, (N, H, W), before it is weighed."""
         return pixel_cross_entropy(logits, labels, self.ignore_label)
 
-    def denominator(self, labels: Tensor) -> Tensor | None:
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
         """The number of images; None for a batch's own histogram, whose weights another batch does not share."""
-        return None if self.per_batch else labels.new_full((), len(labels)).float()
+        return {"main": None if self.per_batch else labels.new_full((), len(labels)).float()}

@@ -43,6 +43,10 @@ class LovaszSoftmax(Criterion):
             present = present + there
         return {"lovasz": self.weight * total / present.clamp(min=1)}
 
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+        """None: it is a ratio of sums over the batch, not a mean."""
+        return {"lovasz": None}
+
 
 def jaccard_gradient(truth: Tensor) -> Tensor:
     """Returns the gradient of the Lovász extension for errors sorted downwards, (P,) (the paper's algorithm 1).

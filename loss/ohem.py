@@ -46,8 +46,9 @@ class OhemCrossEntropy(WeighedPixels):
             return {"main": mean_over(losses, kept)}
         return {"main": mean_over(losses, kept * self.weights(labels, outputs["main"].shape[1]))}
 
-    def denominator(self, labels: Tensor) -> None:
+    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
         """None: which pixels the mean is over depends on the logits of the process's own batch."""
+        return {"main": None}
 
     def _least_kept_loss(self, losses: Tensor, valid: Tensor) -> Tensor:
         """p <= thresh is loss >= -log(thresh), lowered to the min_kept-th largest loss where that is less."""

@@ -1,4 +1,4 @@
-"""Boundary label relaxation (Zhu et al., CVPR 2019, arXiv 1812.01593, section 3.3), from plain labels."""
+"""Boundary label relaxation (Zhu et al., CVPR 2019, arXiv 1812.01593), from plain labels."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class RelaxedCrossEntropy(ImageWeightedCrossEntropy):
     """-log of the summed probability of all classes within a pixel's 3x3 window; inside a region plain cross entropy.
 
     Ignored pixels are neither trained on nor candidates. Pixels are weighed by their own class and images averaged as
-    in `ImageWeightedCrossEntropy`; `bound` 0 weighs all pixels of an image alike, as in the paper's equation.
+    in `ImageWeightedCrossEntropy`; `bound` 0 weighs all pixels of an image alike.
 
     Args:
         bound, per_batch: as there.

@@ -13,7 +13,7 @@ from network.layers import conv_bn_relu, resize
 class SqueezeBodyEdge(nn.Module):
     """Body generation by flow: (N, C, H, W) -> the body, a smoothed map, and the edge, what it lacks, of that shape.
 
-    Source: arXiv 2007.10035, section 3.2.
+    Source: arXiv 2007.10035.
     """
 
     smallest = 7                                            # a side that two unpadded halvings leave something of

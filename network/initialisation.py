@@ -9,7 +9,7 @@ from network.timm_backbone import TimmBackbone
 
 
 def he(convolution: nn.Conv2d) -> None:
-    """Normal with variance 2 / fan-in, bias 0 (He et al., ICCV 2015, arXiv 1502.01852, equation 10), as ResNet has."""
+    """Normal with variance 2 / fan-in, bias 0 (He et al., ICCV 2015, arXiv 1502.01852), as ResNet has."""
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)

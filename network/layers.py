@@ -29,7 +29,7 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, strid
 
 
 def auxiliary_classifier(in_channels: int, channels: int, num_classes: int) -> nn.Sequential:
-    """A deep supervision's classifier (SFNet, section 3.3): (N, in_channels, H, W) -> (N, K, H, W)."""
+    """A deep supervision's classifier (SFNet, arXiv 2002.10120): (N, in_channels, H, W) -> (N, K, H, W)."""
     return nn.Sequential(
         *conv_bn_relu(in_channels, channels, 3, bias=True), nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, 1))
 

@@ -88,7 +88,7 @@ def build(net: nn.Module, *, optimizer: str, lr: float, momentum: float, weight_
     """Returns the optimiser over the network's trained parameters.
 
     Args:
-        scale_lr: multiply the rate by global_batch / 16 (linear scaling, Goyal et al., arXiv 1706.02677, section 2.1).
+        scale_lr: multiply the rate by global_batch / 16 (linear scaling, Goyal et al., arXiv 1706.02677).
         global_batch: images of one step, over all processes and accumulations.
 
     Raises:

@@ -16,7 +16,7 @@ def parameter_groups(net: nn.Module, weight_decay: float, decay_norms: bool, bac
 
     Vectors (biases, norm layers) decay only if asked. The head learns at `head_factor` and the backbone at
     `backbone_factor` of the rate; with a `layer_decay` below 1 each layer of the backbone learns at that share of the
-    layer above it (BEiT, arXiv 2106.08254, appendix: fine-tuning).
+    layer above it (as BEiT, arXiv 2106.08254, is fine-tuned).
     """
     named = [(name, one) for name, one in net.named_parameters() if one.requires_grad]
     depths = layer_depths(name for name, _ in net.named_parameters() if name.startswith(BACKBONE))

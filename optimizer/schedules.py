@@ -19,7 +19,7 @@ class Shape(NamedTuple):
 
 
 def poly(progress: float, shape: Shape) -> float:
-    """(1 - progress)^exponent, the "poly" policy of DeepLab (arXiv 1606.00915, section 4.1.1)."""
+    """(1 - progress)^exponent, the "poly" policy of DeepLab (arXiv 1606.00915)."""
     return (1 - progress) ** shape.poly_exp
 
 
@@ -35,7 +35,7 @@ def scaled_poly(progress: float, shape: Shape) -> float:
 
 
 def cosine(progress: float, shape: Shape) -> float:
-    """Half a cosine from 1 to 0 (SGDR, arXiv 1608.03983, equation 5)."""
+    """Half a cosine from 1 to 0 (SGDR, arXiv 1608.03983, without its restarts)."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 

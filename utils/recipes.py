@@ -18,7 +18,7 @@ def _published_min_kept(flags: Flags) -> int:
 
 # Rows take effect from top to bottom; what a recipe does not name keeps its default.
 RECIPES: Mapping[str, Mapping[str, Value]] = {
-    # the paper's own first implementation (arXiv 2002.10120, section 4.1)
+    # the paper's own first implementation (arXiv 2002.10120)
     "paper": {
         "lr": 0.01, "lr_schedule": "poly", "lr_step": "iteration", "poly_exp": 0.9, "weight_decay": 5e-4,
         "decay_norms": True, "max_iters": 50_000, "global_batch": 16, "class_uniform_pct": 0.0,

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
 Clock = Callable[[str], AbstractContextManager[object]]     # times what is done inside, by name
+Shares = dict[str, Tensor | float]                          # of terms; one that is not named has `main`'s
 SKIPS = 20                                                  # steps left out in a row after which a run is hopeless
 
 
@@ -55,8 +56,8 @@ class Stepper:
         net: the network itself.
         prepare: a part of a batch -> the same on the device, normalised.
         accumulate: parts that a batch is cut into; their gradients add up.
-        loss_norm: "global" divides each mean by the number of pixels of the whole step, over all parts and processes,
-            where the criterion says what it divides by (`denominator`); OHEM selects per process, as published, and
+        loss_norm: "global" divides each term by the number of pixels of the whole step, over all parts and processes,
+            where the criterion says what it divides by (`denominators`); OHEM selects per process, as published, and
             does not. "rank" leaves the means as they are.
     """
 
@@ -70,6 +71,7 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.clock: Clock = lambda name: nullcontext()
         self.skipped_in_a_row = 0
+        self.told = False               # what `loss_norm` does not reach
         self.rate = 0.0                 # of the last step
         self.norm: Tensor | None = None             # of the last step's gradient, where somebody wanted to know it
 
@@ -91,10 +93,10 @@ class Stepper:
         kept = [buffer.clone() for buffer in self.net.buffers()] if self.on_nan == "skip" else []
         self.optimizer.zero_grad(set_to_none=True)
         terms: dict[str, Tensor] = {}
-        for i, (part, share) in enumerate(zip(parts, shares, strict=True)):
+        for i, (part, own) in enumerate(zip(parts, shares, strict=True)):
             last = i == len(parts) - 1
             with nullcontext() if last else distributed.without_sync(self.model):
-                for name, term in self._pass(part, share).items():
+                for name, term in self._pass(part, own).items():
                     terms[name] = terms[name] + term if name in terms else term
         with self.clock("update"):
             return terms if self._update(batch, number, want_norm, kept) else None
@@ -104,7 +106,7 @@ class Stepper:
         self.model.train()
         kept = [buffer.clone() for buffer in self.net.buffers()]
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            self._pass(self.prepare(split(batch, self.accumulate)[0]), 1.0)
+            self._pass(self.prepare(split(batch, self.accumulate)[0]), {"main": 1.0})
         self._put_back(kept)
 
     def pass_over(self) -> None:
@@ -118,30 +120,43 @@ class Stepper:
         for name in ("optimizer", "schedule", "scaler"):
             getattr(self, name).load_state_dict(state[name])
 
-    def _pass(self, part: Batch, share: Tensor | float) -> dict[str, Tensor]:
-        """Forward and backward of a part; returns its terms."""
+    def _pass(self, part: Batch, shares: Shares) -> dict[str, Tensor]:
+        """Forward and backward of a part; returns its terms, each times its share."""
         with self.clock("forward"), precision.autocast(self.device, self.precision):
             outputs = self.model(part["image"], upsample=False)
         with self.clock("loss"):
-            terms = {name: term * share for name, term in self.criterion(outputs, part["label"]).items()}
+            terms = {name: term * shares.get(name, shares["main"])
+                     for name, term in self.criterion(outputs, part["label"]).items()}
         with self.clock("backward"):
             self.scaler.scale(torch.stack(list(terms.values())).sum()).backward()
         return {name: term.detach() for name, term in terms.items()}
 
-    def _shares(self, labels: list[Tensor]) -> list[Any]:
-        """Returns the factor of each part's means: 1 / parts, times the part's pixels over the mean part's.
+    def _shares(self, labels: list[Tensor]) -> list[Shares]:
+        """Returns each part's factor of each term: 1 / parts, times what the part divides by over the mean part's.
 
         DDP averages the processes' gradients, so a process's factor is relative to the mean process's pixels too.
         """
-        even = [1 / self.accumulate] * self.accumulate
+        even = 1 / self.accumulate
         if self.loss_norm == "rank" or self.accumulate * distributed.world_size() == 1:
-            return even
-        counts = [self.criterion.denominator(each) for each in labels]
-        if any(count is None for count in counts):
-            return even
-        own = torch.stack(counts).float()                   # exact up to 2**24 pixels a part, to 1e-7 beyond
-        total = distributed.all_reduce_sum_(own.sum().double() if own.device.type == "cpu" else own.sum())
-        return list(own * (distributed.world_size() / total.clamp(min=1)).to(own.dtype))
+            return [{"main": even}] * self.accumulate
+        counts = [self.criterion.denominators(each) for each in labels]
+        known = [name for name, count in counts[0].items() if count is not None]
+        self._tell(sorted(counts[0].keys() - known))
+        shares: list[Shares] = [dict.fromkeys(each, even) for each in counts]
+        if known:
+            own = torch.stack([torch.stack([each[name] for name in known]) for each in counts])     # (parts, terms)
+            # float32 is exact up to 2**24 pixels a part, to 1e-7 beyond
+            total = distributed.all_reduce_sum_(own.double().sum(0) if own.device.type == "cpu" else own.sum(0))
+            factors = own * (distributed.world_size() / torch.where(total > 0, total, 1)).to(own.dtype)
+            for each, row in zip(shares, factors, strict=True):
+                each.update(zip(known, row, strict=True))
+        return shares
+
+    def _tell(self, apart: list[str]) -> None:
+        """Says once which terms no process can average over the whole step."""
+        if apart and not self.told:
+            log.info("  --loss_norm global: %s stays a mean over each pass's own images", " and ".join(apart))
+        self.told = True
 
     def _update(self, batch: Batch, number: int, want_norm: bool, buffers: list[Tensor]) -> bool:
         """Moves the weights, unless the gradient is not finite and such steps are skipped; returns whether it did."""

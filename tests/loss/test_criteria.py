@@ -190,7 +190,7 @@ def test_a_batchs_loss_is_the_mean_of_its_images_losses(criterion: loss.Criterio
     whole = total(criterion, logits, labels)
     alone = [total(criterion, logits[i:i + 1], labels[i:i + 1]) for i in range(3)]
     torch.testing.assert_close(whole, sum(alone) / 3)
-    assert criterion.denominator(labels) == 3
+    assert criterion.denominators(labels) == {"main": 3}
 
 
 def test_batch_weights_are_the_whole_batchs() -> None:
@@ -201,7 +201,7 @@ def test_batch_weights_are_the_whole_batchs() -> None:
     expected = (losses[valid] * weights).sum() / weights.sum()
     criterion = loss.ImageWeightedCrossEntropy(bound=0.5, per_batch=True)
     torch.testing.assert_close(total(criterion, logits, labels), expected)
-    assert criterion.denominator(labels) is None
+    assert criterion.denominators(labels) == {"main": None}
 
 
 def test_image_weights_favour_the_rare_class() -> None:
@@ -283,13 +283,13 @@ def test_shares_of_a_batch_weighed_by_their_denominators_are_the_whole_batch(bas
     logits, labels = case((4, 5, 12, 16))
     criterion = loss.DeepSupervision(base)
     whole = criterion({"main": logits}, labels)["main"]
-    parts = [criterion({"main": logits[share]}, labels[share])["main"] * criterion.denominator(labels[share])
+    parts = [criterion({"main": logits[share]}, labels[share])["main"] * criterion.denominators(labels[share])["main"]
              for share in (slice(0, 1), slice(1, 4))]
-    torch.testing.assert_close(sum(parts) / criterion.denominator(labels), whole)
+    torch.testing.assert_close(sum(parts) / criterion.denominators(labels)["main"], whole)
 
 
 def test_ohem_selects_within_a_batch_and_so_has_no_denominator() -> None:
-    assert loss.OhemCrossEntropy().denominator(case()[1]) is None
+    assert loss.OhemCrossEntropy().denominators(case()[1]) == {"main": None}
 
 
 @pytest.mark.parametrize(("options", "message"), [({"thresh": 0.0}, "probability"), ({"min_kept": 0}, "at least 1"),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+import loss
 from utils import distributed, faults
 from utils.cadence import Cadence
 from utils.recompute import recompute
@@ -37,8 +38,8 @@ class Mean(nn.Module):
     def forward(self, outputs: dict[str, torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"main": nn.functional.cross_entropy(outputs["main"], labels, ignore_index=255)}
 
-    def denominator(self, labels: torch.Tensor) -> torch.Tensor:
-        return (labels != 255).sum().float()
+    def denominators(self, labels: torch.Tensor) -> dict[str, torch.Tensor | None]:
+        return {"main": (labels != 255).sum().float()}
 
 
 def batch() -> dict[str, Any]:
@@ -66,6 +67,22 @@ def test_accumulated_parts_take_the_step_of_the_whole_batch(norm: str, same: boo
     two = stepper(parts, accumulate=2, loss_norm=norm).step(batch(), 0)
     assert torch.allclose(one["main"], two["main"], rtol=1e-5) is same
     assert torch.allclose(weights(whole), weights(parts), rtol=1e-5, atol=1e-7) is same
+
+
+def test_a_term_that_has_no_mean_over_the_step_is_averaged_over_its_parts_and_named(
+        caplog: pytest.LogCaptureFixture) -> None:
+    net = Net().eval()
+    net.train = lambda mode=True: None                      # batch statistics would differ between parts
+    steps, parts = stepper(net, accumulate=2), [{key: each[i:i + 2] for key, each in batch().items()} for i in (0, 2)]
+    steps.criterion = loss.Combination([loss.CrossEntropy(), loss.DiceLoss()])
+    outputs = net(batch()["image"])
+    alone = [steps.criterion(net(part["image"]), part["label"])["dice"].item() for part in parts]
+    with caplog.at_level(logging.INFO):
+        found = steps.step(batch(), 0)
+        steps.step(batch(), 1)
+    assert found["dice"].item() == pytest.approx(sum(alone) / 2)
+    assert found["main"].item() == pytest.approx(Mean()(outputs, batch()["label"])["main"].item())
+    assert caplog.text.count("--loss_norm global: dice stays a mean over each pass's own images") == 1
 
 
 def test_a_step_that_is_not_finite_can_be_left_out(caplog: pytest.LogCaptureFixture) -> None:

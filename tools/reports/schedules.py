@@ -12,19 +12,20 @@ import optimizer
 from tools.reports.curves import COLOURS, dress
 
 EPOCHS, STEPS_PER_EPOCH = 20, 50
+STYLES = ("solid", (0, (4, 2)), "solid", "dotted")          # so that a line shows beneath one that covers it
 # panel -> label -> keywords of `optimizer.build_schedule`
 PANELS: dict[str, dict[str, Mapping[str, Any]]] = {
-    "--lr_schedule": {
-        "poly, --poly_exp 0.9": {"lr_schedule": "poly"},
-        "poly, --poly_exp 0.9, --warmup_steps 100": {"lr_schedule": "poly", "warmup_steps": 100},
+    "poly, with and without warm-up, cosine and constant": {
+        "poly --poly_exp 0.9": {"lr_schedule": "poly"},
+        "poly --poly_exp 0.9 --warmup_steps 100": {"lr_schedule": "poly", "warmup_steps": 100},
         "cosine": {"lr_schedule": "cosine"},
         "constant": {"lr_schedule": "constant"},
     },
-    "scl-poly, and --lr_step epoch": {
-        "scl-poly, --rlx_off_epoch 10": {"lr_schedule": "scl-poly", "restart_epoch": 10},
-        "scl-poly, --rescale 0.5 --repoly 2": {"lr_schedule": "scl-poly", "restart_epoch": 10, "rescale": 0.5,
-                                               "repoly": 2.0},
-        "poly, --poly_exp 1 --lr_step epoch": {"lr_schedule": "poly", "poly_exp": 1.0, "lr_step": "epoch"},
+    "scl-poly, and poly that moves by the epoch": {
+        "scl-poly --rlx_off_epoch 10": {"lr_schedule": "scl-poly", "restart_epoch": 10},
+        "scl-poly --rlx_off_epoch 10 --rescale 0.5 --repoly 2": {
+            "lr_schedule": "scl-poly", "restart_epoch": 10, "rescale": 0.5, "repoly": 2.0},
+        "poly --poly_exp 1 --lr_step epoch": {"lr_schedule": "poly", "poly_exp": 1.0, "lr_step": "epoch"},
     },
 }
 
@@ -63,9 +64,11 @@ def draw_schedules(out: Path) -> None:
     figure, axes = pyplot.subplots(1, len(PANELS), figsize=(4.6 * len(PANELS), 3.4), sharey=True, dpi=160)
     epochs = [step / STEPS_PER_EPOCH for step in range(EPOCHS * STEPS_PER_EPOCH)]
     for axis, (title, schedules) in zip(axes, PANELS.items(), strict=True):
-        for colour, (label, schedule) in zip(COLOURS, schedules.items(), strict=False):
-            axis.plot(epochs, rates(**schedule), color=colour, linewidth=1.4, label=label)
+        for colour, style, (label, schedule) in zip(COLOURS, STYLES, schedules.items(), strict=False):
+            axis.plot(epochs, rates(**schedule), color=colour, linestyle=style, linewidth=1.5, label=label)
         dress(axis, title)
+        axis.set_xticks(range(0, EPOCHS + 1, 5))
+        axis.set_xlim(0, EPOCHS)
         axis.set_ylim(0, 1.45)
         axis.legend(frameon=False, fontsize=7, loc="upper right")
     axes[0].set_ylabel("learning rate / --lr", fontsize=8)
