@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -325,10 +326,9 @@ class Training:
         if skipped:
             log.warning("An image could not be used, and another took its place, %d times (--on_bad_sample skip).",
                         skipped)
-        data = f" --data_root {self.args.data_root}" if self.args.data_root else ""
-        for line in runs.farewell(self.folder, self.step, self.best, self.log.path, self.log.folder,
-                                  f"--dataset {self.args.dataset}{data} "
-                                  f"--split {self.val_set.split if self.val_set else 'test'}"):
+        data = ["--data_root", self.args.data_root] if self.args.data_root else []
+        flags = ["--dataset", self.args.dataset, *data, "--split", self.val_set.split if self.val_set else "test"]
+        for line in runs.farewell(self.folder, self.step, self.best, self.log.path, self.log.folder, shlex.join(flags)):
             log.info(line)
 
     def close(self) -> None:

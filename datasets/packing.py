@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datasets.reader import SegmentationDataset
 
 FORMAT = "sfsegnets-pack/1"
-MANIFEST, JOURNAL, PAIRS = "pack.json", "journal.jsonl", "pairs"
+MANIFEST, JOURNAL, PAIRS, LOCK = "pack.json", "journal.jsonl", "pairs", "lock"
 MAKE_ANEW = "make it with: python -m tools.pack_dataset"
 
 Source = tuple[str, int, int]                               # path below the root, bytes, time of change in ns

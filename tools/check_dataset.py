@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 import datasets
-from datasets.finding import list_split
+from datasets.finding import IMAGE_SUFFIXES, list_split
 from datasets.inspection import Inspection, Problem, Summary, pairing_problems, repeated_names
 from datasets.loader import default_workers, label_loader
 from datasets.reader import read_train_ids
@@ -59,7 +59,7 @@ def chosen_splits(spec: DatasetSpec, wanted: Sequence[str]) -> list[str]:
 
 
 def check_split(spec: DatasetSpec, root: Path, split: str, workers: int) -> tuple[Summary, list[datasets.Sample]]:
-    """Reads every file of a split; returns what is in them, and the samples in which nothing is wrong.
+    """Reads every file of a split; returns what is in them, and the samples with a label in which nothing is wrong.
 
     Raises:
         FileNotFoundError: there is no image of it.
@@ -74,7 +74,7 @@ def check_split(spec: DatasetSpec, root: Path, split: str, workers: int) -> tupl
     loader = label_loader(Inspection(samples), workers, range(len(samples)))
     for sample, finding in zip(samples, track(loader, len(samples), f"{spec.name} {split}"), strict=True):
         summary.add(sample, finding)
-        if not finding.problems:
+        if sample.label is not None and not finding.problems:
             sound.append(sample)
     return summary, sound
 
@@ -137,8 +137,8 @@ def class_weights(spec: DatasetSpec, summary: Summary) -> dict[str, float]:
 
 
 def draw_sheet(spec: DatasetSpec, sound: dict[str, list[datasets.Sample]], images: int) -> np.ndarray:
-    """Returns one picture of overlays, evenly chosen from the labelled splits, above a legend of all classes."""
-    splits = [split for split, samples in sound.items() if samples and split not in spec.unlabelled]
+    """Returns one picture of overlays, evenly chosen from the splits, above a legend of their classes."""
+    splits = [split for split, samples in sound.items() if samples]
     titled, counts = [], Counter[int]()
     for place, split in enumerate(splits):
         share = images // len(splits) + (place < images % len(splits))
@@ -174,6 +174,8 @@ def check(args: Namespace) -> int:
     Raises:
         ValueError, OSError: it could not be looked at; the message says why.
     """
+    if args.sheet and args.sheet.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"--sheet {args.sheet}: a picture's name ends in one of {', '.join(IMAGE_SUFFIXES)}.")
     spec = datasets.spec(args.dataset)
     root = args.data_root or spec.root
     if root is None:
@@ -212,16 +214,20 @@ def write_reports(args: Namespace, spec: DatasetSpec, root: str, summaries: dict
                  "splits": {split: as_json(spec, split, summary) for split, summary in summaries.items()},
                  "missing_splits": [problem._asdict() for problem in missing]}
         save(args.json, json.dumps(found, indent=1) + "\n", "what was found")
-    if args.weights and labelled:
+    if args.weights and not labelled:
+        log.warning("no class weights: none of the splits has labels")
+    elif args.weights:
         split = "train" if "train" in labelled else labelled[0]
         weights = class_weights(spec, summaries[split])
         save(args.weights, json.dumps(weights, indent=1) + "\n", f"class weights of {split}")
         nowhere = [name for train_id, name in enumerate(spec.names) if not summaries[split].images[train_id]]
         if nowhere:
             log.warning("weight 1 for what %s does not hold: %s", split, ", ".join(nowhere))
-    if args.sheet and any(sound[split] for split in labelled):
+    if args.sheet and any(sound.values()):
         visualize.write(args.sheet, draw_sheet(spec, sound, args.sheet_images))
         log.info("a sheet of overlays in %s", args.sheet)
+    elif args.sheet:
+        log.warning("no sheet of overlays: there is no pair in which nothing is wrong")
 
 
 def save(path: Path, text: str, what: str) -> None:

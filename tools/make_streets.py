@@ -5,6 +5,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -241,7 +242,7 @@ def main(words: Iterable[str] | None = None) -> None:
     seconds = time.monotonic() - started
     pace = f"{drawn} drawn in {seconds:.0f} s, {drawn / seconds:.0f} a second" if drawn else "all were there already"
     print(f"{args.out}: {args.train} scenes to train on, {args.val} to score ({pace}).\n"
-          f"Train on them: sh scripts/train/train_streets_sfnet_dfv1.sh --data_root {args.out}")
+          f"Train on them: sh scripts/train/train_streets_sfnet_dfv1.sh --data_root {shlex.quote(str(args.out))}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import shlex
 import shutil
 import statistics
 import sys
@@ -11,8 +13,10 @@ import time
 import zlib
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -21,6 +25,7 @@ import datasets
 from datasets.loader import label_loader
 from datasets.packing import (
     JOURNAL,
+    LOCK,
     MANIFEST,
     PAIRS,
     Entry,
@@ -77,8 +82,9 @@ def run(args: Namespace) -> int:
                           "free some space or give another --out.")
         pack(dataset, args.out, entries, missing, args.num_workers)
     Pack(args.out, dataset)                                 # as train.py will check it
-    print(f"{args.out} is whole: {len(dataset)} pairs. Train from it with: python train.py --dataset {args.dataset} "
-          f"--data_root {dataset.root} --train_split {args.split} --packed {args.out}")
+    train = shlex.join(["python", "train.py", "--dataset", args.dataset, "--data_root", str(dataset.root),
+                        "--train_split", args.split, "--packed", str(args.out)])
+    print(f"{args.out} is whole: {len(dataset)} pairs. Train from it with: {train}")
     return 0
 
 
@@ -93,7 +99,7 @@ def finished(out: Path, dataset: datasets.SegmentationDataset) -> dict[int, Entr
         settings, lines = manifest["settings"], dict(enumerate(manifest["entries"]))
     elif (out / JOURNAL).is_file():
         settings, lines = read_journal(out / JOURNAL)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or {one.name for one in out.iterdir()} - {LOCK, PAIRS}):
         raise ValueError(f"{out} holds something else than a pack: give --out a new folder.")
     else:
         return {}
@@ -144,30 +150,60 @@ def pack(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, En
 
     Raises:
         OSError: the disk is full or not writable.
-        ValueError: a pair cannot be read.
+        ValueError: a pair cannot be read, or another run is packing into the folder.
     """
-    settings = settings_of(dataset)
     try:
         (out / PAIRS).mkdir(parents=True, exist_ok=True)
-        lines = [settings, *({"index": index, "entry": asdict(entry)} for index, entry in sorted(entries.items()))]
-        write_text(out / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
-        (out / MANIFEST).unlink(missing_ok=True)            # from here on the pack is not finished
-        with (out / JOURNAL).open("a", encoding="utf-8") as journal:
-            for index, entry in track(packed(dataset, out, missing, num_workers), len(missing), "packing"):
-                entries[index] = entry
-                journal.write(json.dumps({"index": index, "entry": asdict(entry)}) + "\n")
-                journal.flush()
-        write_text(out / MANIFEST, write_manifest(settings, [entries[index] for index in range(len(dataset))]))
+        with alone(out):
+            write_pairs(dataset, out, entries, missing, num_workers)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(f"the disk is full at {out}, after {len(entries)} of {len(dataset)} pairs: free some space "
                           "and run the same command again; it goes on where it stopped.") from error
         raise
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keeps other runs out of a folder; the system lets go of the lock however a run ends.
+
+    Raises:
+        ValueError: another run holds the folder.
+    """
+    with (out / LOCK).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise ValueError(f"another tools.pack_dataset is writing {out}: wait until it has ended, or give "
+                                 "another --out.") from error
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):      # some network disks know no locks
+                raise
+        yield
+
+
+def write_pairs(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, Entry], missing: Sequence[int],
+                num_workers: int) -> None:
+    """Adds the missing pairs to `entries` and to the folder, its journal first and its manifest last."""
+    settings = settings_of(dataset)
+    lines = [settings, *(journal_line(index, entry) for index, entry in sorted(entries.items()))]
+    write_text(out / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
+    (out / MANIFEST).unlink(missing_ok=True)                # from here on the pack is not finished
+    with (out / JOURNAL).open("a", encoding="utf-8") as journal:
+        for index, entry in track(packed(dataset, out, missing, num_workers), len(missing), "packing"):
+            entries[index] = entry
+            journal.write(json.dumps(journal_line(index, entry)) + "\n")
+            journal.flush()
+    write_text(out / MANIFEST, write_manifest(settings, [entries[index] for index in range(len(dataset))]))
     (out / JOURNAL).unlink()
     kept = {Path(entry.file).name for entry in entries.values()}
     for path in (out / PAIRS).iterdir():                    # what a crash or an earlier, larger split left
         if path.name not in kept:
             path.unlink()
+
+
+def journal_line(index: int, entry: Entry) -> dict[str, Any]:
+    return {"index": index, "entry": asdict(entry)}
 
 
 def packed(dataset: datasets.SegmentationDataset, out: Path, indices: Sequence[int],

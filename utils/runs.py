@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -75,11 +76,11 @@ def farewell(folder: Path, step: int, best: float | None, metrics: Path, board: 
         metrics, board: the metrics' file and the folder of TensorBoard's.
         data: the flags of eval.py that name the data.
     """
-    last = folder / "last.pth"
+    last, events = shlex.quote(str(folder / "last.pth")), shlex.quote(str(board))
     score = "" if best is None else f", best mIoU {100 * best:.2f} % in {folder / 'best.pth'}"
     return [f"Done: {step} steps{score}.",
-            f"  weights      {last}",
-            f"  metrics      {metrics}; curves: tensorboard --logdir {board}",
+            f"  weights      {folder / 'last.pth'}",
+            f"  metrics      {metrics}; curves: tensorboard --logdir {events}",
             f"  score        python eval.py --snapshot {last} {data}",
             f"  your images  python -m tools.demo --snapshot {last} --input FOLDER --out FOLDER"]
 

@@ -105,7 +105,7 @@ def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None)
     for i, (title, picture) in enumerate(titled):
         row, column = divmod(i, columns)
         top, left = gap + row * (bar + height + gap), gap + column * (width + gap)
-        _write_text(canvas, title, left, top, bar, scale)
+        _write_text(canvas[:, :left + width], title, left, top, bar, scale)        # cut where the next one begins
         canvas[top + bar:top + bar + height, left:left + width] = picture
     return canvas
 

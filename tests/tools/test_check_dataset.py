@@ -144,6 +144,29 @@ def test_the_sheet_shows_sound_images_of_every_split(run: Run, root: Path, tmp_p
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 10
 
 
+def test_the_sheet_leaves_out_images_that_lack_their_label(run: Run, root: Path, tmp_path: Path) -> None:
+    for number in (0, 1):
+        (root / f"trainannot/{number}.png").unlink()
+    write(root / "train/2.png", np.full((2, 4, 3), 90, np.uint8))
+    write(root / "trainannot/2.png", np.zeros((2, 4), np.uint8))
+    status, found = run("--sheet", str(tmp_path / "new/sheet.png"))
+    assert (status, len(found["splits"]["train"]["problems"])) == (1, 2)
+    assert cv2.imread(str(tmp_path / "new/sheet.png")) is not None
+
+
+def test_no_sheet_is_drawn_where_no_pair_is_sound(run: Run, root: Path, tmp_path: Path,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    for path in root.glob("*/*.png"):
+        path.write_bytes(b"")
+    assert run("--sheet", str(tmp_path / "sheet.png"))[0] == 1
+    assert "no sheet of overlays: there is no pair in which nothing is wrong" in "".join(capsys.readouterr())
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_a_sheet_that_is_no_picture_is_refused_before_anything_is_read(run: Run) -> None:
+    assert run("--sheet", "sheet.txt") == (2, {})
+
+
 def test_a_merged_set_tells_the_raw_ids_of_each_part(tmp_path: Path) -> None:
     city = "leftImg8bit/train/aachen/a_leftImg8bit.png"
     for folder, image, label, raw in (

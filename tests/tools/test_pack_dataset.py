@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -132,6 +133,24 @@ def test_a_stopped_pack_is_not_used_and_goes_on(camvid: Path, tmp_path: Path, mo
     assert "3 of 6 pairs to pack" in capfd.readouterr().out
     assert sorted(path.name for path in (out / PAIRS).iterdir()) == [f"{index:06d}.raw" for index in range(6)]
     assert pack_dataset.main(flags(camvid, out, "--verify")) == 0
+
+
+def test_a_folder_that_another_run_packs_into_is_refused(camvid: Path, tmp_path: Path,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "pack"
+    out.mkdir()
+    with pack_dataset.alone(out):
+        assert pack_dataset.main(flags(camvid, out)) == 2
+    assert "another tools.pack_dataset is writing" in capsys.readouterr().err
+    assert not (out / JOURNAL).exists()
+    assert pack_dataset.main(flags(camvid, out)) == 0
+
+
+def test_the_command_that_trains_from_a_pack_can_be_pasted(camvid: Path, tmp_path: Path,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a pack"
+    assert pack_dataset.main(flags(camvid, out)) == 0
+    assert shlex.split(capsys.readouterr().out)[-1] == str(out)
 
 
 def test_a_killed_pack_goes_on(tmp_path: Path, camvid: Path) -> None:
