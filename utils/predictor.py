@@ -26,7 +26,7 @@ class Predictor:
         precision: "fp32", "bf16" or "fp16", of the network; logits and probabilities are float32 in any case.
         mean, std: of RGB in [0, 1], those that the network was trained with.
         inference: windows, scales and mirroring; whole images at their own size when None.
-        compiled: whether torch.compile turns the network into a program; on a CPU with its weights frozen into it, so
+        compiled: whether torch.compile turns the network into a program; on a CPU it may freeze the weights into it, so
             that they must not change any more. The first image of a size then takes seconds: see `warm_up`.
         graphs: whether whole images at one scale replay a CUDA graph, captured at the first image of each shape.
 
