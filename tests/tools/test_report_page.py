@@ -188,6 +188,9 @@ def test_text_stands_out_from_its_ground(chromium: Any, scored: Any, scheme: str
 def test_two_models_are_compared_image_by_image(paired: Any) -> None:
     assert "permutation" in paired.locator("#scores").inner_text()
     assert paired.locator(".diverging").count() >= 4
+    assert paired.locator("#training .chart .key").all_inner_texts() == ["A", "B"] * 3
+    paired.locator(".matrix tbody td").nth(1).hover()
+    assert re.search(r"points\s*Sky seen as Building\s*A [\d.]+ %, B [\d.]+ %", paired.locator("#cell").inner_text())
     paired.locator(".card").first.click()
     titles = paired.locator(".v-tabs button").all_inner_texts()
     assert titles == ["A and B", "Truth and A", "Truth and B", "Disagreement", "Image"]

@@ -4,16 +4,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from utils.report.charts import read_metrics
+from utils.report.charts import COMMON, points, read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2")
-PANELS = (("train", "loss", "training loss, all terms"), ("train", "lr", "learning rate"),
-          ("validation", "mIoU", "validation mIoU, %"))
 
 
 def add_flags(kinds: argparse._ActionsContainer) -> None:
@@ -36,13 +34,14 @@ def draw_curves(runs: Sequence[Path], out: Path) -> None:
     from matplotlib import pyplot
 
     logged = {run: read_metrics(run) for run in runs}
-    panels = [panel for panel in PANELS if any(_points(lines, *panel[:2])[0] for lines in logged.values())]
+    panels = [(title, kind, drawn) for kind, name, title, factor in COMMON
+              if any((drawn := {run: points(lines, kind, name, factor) for run, lines in logged.items()}).values())]
     if not panels:
         raise ValueError(f"{', '.join(map(str, runs))}: nothing is logged yet, so there is nothing to draw")
     figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False, dpi=160)
-    for axis, (kind, name, title) in zip(axes[0], panels, strict=True):
-        for i, (run, lines) in enumerate(logged.items()):
-            epochs, values = _points(lines, kind, name)
+    for axis, (title, kind, drawn) in zip(axes[0], panels, strict=True):
+        for i, (run, found) in enumerate(drawn.items()):
+            epochs, values = zip(*found, strict=True) if found else ((), ())
             axis.plot(epochs, values, color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=run.name,
                       marker="o" if kind == "validation" else None, markersize=3.5)
         dress(axis, title)
@@ -51,12 +50,6 @@ def draw_curves(runs: Sequence[Path], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out)
     pyplot.close(figure)
-
-
-def _points(lines: Sequence[dict[str, Any]], kind: str, name: str) -> tuple[list[float], list[float]]:
-    scale = 100 if name == "mIoU" else 1
-    chosen = [line for line in lines if line["kind"] == kind and line.get(name) is not None]
-    return [line["epoch"] for line in chosen], [scale * line[name] for line in chosen]
 
 
 def dress(axis: Axes, title: str) -> None:

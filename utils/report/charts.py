@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ from typing import Any
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 360, 210, 46, 28, 10, 10         # of a chart, and of its margins
 MOST_POINTS = 400
 METRICS = "metrics.jsonl"
+# what runs are compared by: the kind of a line of METRICS, its entry, a title, and the factor to the title's unit
+COMMON = (("train", "loss", "Training loss, all terms", 1), ("train", "lr", "Learning rate", 1),
+          ("validation", "mIoU", "Validation mIoU, %", 100))
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,33 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return found
 
 
+def points(lines: Sequence[dict[str, Any]], kind: str, name: str, factor: float = 1) -> list[tuple[float, float]]:
+    """Returns (epoch, value) of an entry where the lines of a kind have it."""
+    return [(line["epoch"], factor * line[name])
+            for line in lines if line.get("kind") == kind and line.get(name) is not None]
+
+
 def curves(run: Path | None) -> list[Chart]:
     """Returns the charts of what a run logged in `metrics.jsonl`; none where there is no such file."""
-    lines = read_metrics(run) if run and (run / METRICS).is_file() else []
+    lines = _logged(run)
     training = [line for line in lines if line.get("kind") == "train"]
-    scored = [line for line in lines if line.get("kind") == "validation" and line.get("mIoU") is not None]
     losses = {name: [(line["epoch"], line["terms"][name]) for line in training if name in line.get("terms", {})]
               for name in dict.fromkeys(name for line in training for name in line.get("terms", {}))}
-    charts = [
-        chart("Training loss, each term", losses),
-        chart("Learning rate", {"lr": [(line["epoch"], line["lr"]) for line in training if "lr" in line]}),
-        chart("Validation mIoU, %", {"mIoU": [(line["epoch"], 100 * line["mIoU"]) for line in scored]}),
-    ]
+    charts = [chart("Training loss, each term", losses),
+              *(chart(title, {name: points(lines, kind, name, factor)}) for kind, name, title, factor in COMMON[1:])]
     return [one for one in charts if one is not None]
+
+
+def paired_curves(runs: Mapping[str, Path | None]) -> list[Chart]:
+    """Returns the charts of what runs, each under a short name, logged in common."""
+    logged = {name: _logged(run) for name, run in runs.items()}
+    charts = [chart(title, {name: points(lines, kind, entry, factor) for name, lines in logged.items()})
+              for kind, entry, title, factor in COMMON]
+    return [one for one in charts if one is not None]
+
+
+def _logged(run: Path | None) -> list[dict[str, Any]]:
+    return read_metrics(run) if run and (run / METRICS).is_file() else []
 
 
 def chart(title: str, lines: dict[str, list[tuple[float, float]]]) -> Chart | None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,28 +98,65 @@ def difference_rows(totals: Sequence[np.ndarray], draws: Sequence[np.ndarray], c
 
 
 def matrix(total: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns the rows of the heat map; an empty cell says nothing, so that many classes stay a small file."""
-    from markupsafe import Markup
+    """Returns the rows of the heat map of one model: the share of each true class, the stronger the more."""
     rows = []
-    for truth, counts in enumerate(total.tolist()):
-        whole, cells = sum(counts), []
-        for predicted, count in enumerate(counts):
-            share = count / whole if whole else 0
+    for truth, (counts, shares) in enumerate(zip(total.tolist(), _by_row(total).tolist(), strict=True)):
+        cells = []
+        for predicted, (count, share) in enumerate(zip(counts, shares, strict=True)):
             strength = round(100 * share ** 0.5)
-            kinds = " ".join(["d"] * (truth == predicted) + ["on"] * (strength > 62))
-            attributes = (f' class="{kinds}"' if kinds else "") + (
-                f' data-n="{count}" style="--v:{strength}"' if count else "")
-            cells.append({"attributes": Markup(attributes), "text": f"{100 * share:.0f}" if share >= 0.005 else ""})
+            kinds = ["d"] * (truth == predicted) + ["on"] * (strength > 62)
+            cells.append(_cell(kinds, [count], strength, f"{100 * share:.0f}" if share >= 0.005 else ""))
         rows.append({"name": classes[truth], "cells": cells})
     return rows
 
 
-def lost(total: np.ndarray, classes: Sequence[str], colours: list[str], most: int = 8) -> list[dict[str, Any]]:
+def difference_matrix(ours: np.ndarray, theirs: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the rows of the heat map of two models: A's share of each true class minus B's, in points.
+
+    A cell is of kind `a` where A does better, by more that is found or less that is confused, and else of kind `b`.
+    """
+    rows, apart = [], _by_row(ours) - _by_row(theirs)
+    for truth, differences in enumerate(apart.tolist()):
+        cells = []
+        for predicted, difference in enumerate(differences):
+            kinds = ["d"] * (truth == predicted) + ["a" if (difference > 0) == (truth == predicted) else "b"]
+            counts = [int(each[truth, predicted]) for each in (ours, theirs)]
+            text = signed(difference, 0) if abs(difference) >= 0.005 else ""
+            cells.append(_cell(kinds, counts, min(50, round(100 * abs(difference) ** 0.5)), text))
+        rows.append({"name": classes[truth], "cells": cells})
+    return rows
+
+
+def _by_row(total: np.ndarray) -> np.ndarray:
+    """Returns the counts as shares of their row."""
+    return total / np.maximum(1, total.sum(1, keepdims=True))
+
+
+def _cell(kinds: Sequence[str], counts: Sequence[int], strength: int, text: str) -> dict[str, Any]:
+    """Returns a cell of a heat map; an empty one says nothing, so that many classes stay a small file."""
+    from markupsafe import Markup
+    said = f' data-n="{" ".join(map(str, counts))}" style="--v:{strength}"' if any(counts) else ""
+    return {"attributes": Markup((f' class="{" ".join(kinds)}"' if kinds else "") + said), "text": text}
+
+
+def lost(total: np.ndarray, classes: Sequence[str], colours: list[str]) -> list[dict[str, Any]]:
     """Returns the confusions that cost most pixels."""
-    wrong = total * ~np.eye(len(total), dtype=bool)
-    pairs = [divmod(int(place), len(total)) for place in np.argsort(-wrong, axis=None, kind="stable")[:most]]
+    return _confusions(total / max(1, total.sum()), classes, colours, lambda share: f"{percent(share, 2)} %")
+
+
+def differing(ours: np.ndarray, theirs: np.ndarray, classes: Sequence[str],
+              colours: list[str]) -> list[dict[str, Any]]:
+    """Returns the confusions that cost one model most pixels more than the other."""
+    return _confusions((ours - theirs) / max(1, ours.sum()), classes, colours, lambda share: signed(share, 2))
+
+
+def _confusions(shares: np.ndarray, classes: Sequence[str], colours: list[str], write: Callable[[float], str],
+                most: int = 8) -> list[dict[str, Any]]:
+    """Returns the greatest of (K, K) shares of all pixels that are off the diagonal."""
+    wrong = shares * ~np.eye(len(shares), dtype=bool)
+    pairs = [divmod(int(place), len(wrong)) for place in np.argsort(-np.abs(wrong), axis=None, kind="stable")[:most]]
     return [{"truth": classes[truth], "from_colour": colours[truth], "predicted": classes[predicted],
-             "to_colour": colours[predicted], "share": _share(wrong[truth, predicted], total.sum(), 2)}
+             "to_colour": colours[predicted], "share": write(wrong[truth, predicted])}
             for truth, predicted in pairs if wrong[truth, predicted]]
 
 

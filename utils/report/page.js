@@ -27,19 +27,24 @@ showTheme();
 const matrix = $(".matrix");
 if (matrix) {
   const rows = $$("tbody tr", matrix).map((row) => $$("td", row));
-  const totals = rows.map((row) => row.reduce((sum, cell) => sum + Number(cell.dataset.n || 0), 0));
+  const counted = (cell) => page.models.map((_, model) => Number((cell.dataset.n || "").split(" ")[model] || 0));
+  const totals = rows.map((row) => row.reduce((sum, cell) => sum + counted(cell)[0], 0));     // the same for two models
   const place = (cell) => [cell.parentNode.rowIndex - 1, cell.cellIndex - 1];
   const show = (cell) => {
     const [truth, predicted] = place(cell);
-    const count = Number(cell.dataset.n || 0), total = totals[truth];
-    const share = total ? `${(100 * count / total).toFixed(2)} %` : "–";
+    const counts = counted(cell), total = totals[truth];
+    const shares = counts.map((count) => total ? `${(100 * count / total).toFixed(2)} %` : "–");
     const [name, other] = [page.classes[truth], page.classes[predicted]];
-    const what = truth === predicted ? `of ${name} is found` : `of ${name} is seen as ${other}`;
-    const counts = `${count.toLocaleString("en")} of ${total.toLocaleString("en")} pixels`;
+    const [of, is] = counts.length > 1 ? ["", ""] : ["of ", "is "];
+    const what = of + name + " " + is + (truth === predicted ? "found" : `seen as ${other}`);
+    const between = total ? (100 * (counts[0] - counts[1]) / total).toFixed(2) : "–";
+    const [share, more] = counts.length > 1
+      ? [`${between > 0 ? "+" : ""}${between.replace("-", "−")} points`, `A ${shares[0]}, B ${shares[1]}`]
+      : [shares[0], `${counts[0].toLocaleString("en")} of ${total.toLocaleString("en")} pixels`];
     const box = $("#cell");
     box.replaceChildren(Object.assign(document.createElement("strong"), {textContent: share}), what,
-                        document.createElement("br"), counts);
-    cell.setAttribute("aria-label", `${share} ${what}, ${counts}`);
+                        document.createElement("br"), more);
+    cell.setAttribute("aria-label", `${share} ${what}, ${more}`);
   };
   rows.flat().forEach((cell) => { cell.tabIndex = -1; });
   rows[0][0].tabIndex = 0;

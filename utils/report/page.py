@@ -44,7 +44,6 @@ def write(path: Path, model: Model, data: Any, images: int = 50) -> None:
     colours = figures.class_colours(data)
     views = [_slide("Truth and prediction", ("truth", "Truth"), ("prediction", "Prediction")),
              _over("Errors", "errors", [(WRONG, "wrong"), (pictures.DARK, "not counted")])]
-    training = charts.curves(found.run)
     _render(path, template, items, views, [("truth", "truth"), ("prediction", "predicted")], ("IoU",), found, colours, {
         "comparison": False,
         "kicker": "Evaluation",
@@ -53,8 +52,7 @@ def write(path: Path, model: Model, data: Any, images: int = 50) -> None:
         "figures": figures.headlines(found, draws, data),
         "classes": figures.class_rows(total, draws["per_class_IoU"], found.classes, colours),
         "matrix": figures.matrix(total, found.classes), "lost": figures.lost(total, found.classes, colours),
-        "charts": [{**asdict(one), "series_json": json.dumps([asdict(line) for line in one.series])}
-                   for one in training],
+        "charts": _drawn(charts.curves(found.run)),
         "gallery_note": "The images with the lowest and the highest mean IoU, and others at random, under what the "
                         "network predicts. Open one for its truth, errors and semantic flow; with a class chosen, the "
                         "images that hold it stand in the order of its IoU.",
@@ -97,7 +95,9 @@ def compare(path: Path, a: Model, b: Model, data: Any, images: int = 50) -> None
                       for letter, name, total, draw in zip("AB", names, totals, draws, strict=True)),
                     figures.difference_figure(test)],
         "classes": figures.difference_rows(totals, [draw["per_class_IoU"] for draw in draws], found.classes, colours),
-        "matrix": [], "lost": [], "charts": [],
+        "matrix": figures.difference_matrix(*totals, found.classes),
+        "lost": figures.differing(*totals, found.classes, colours),
+        "charts": _drawn(charts.paired_curves({"A": a.results.run, "B": b.results.run})),
         "gallery_note": "The images on which the two differ most in mean IoU, either way, and others at random; the "
                         "number is A minus B in points. Teal: only A is right, orange: only B, violet: both are wrong.",
         "facts": [("A", [*figures.model_facts(a.results), *figures.evaluation_facts(a.results, data)]),
@@ -131,6 +131,10 @@ def _render(path: Path, template: Any, items: list[dict[str, Any]], views: list[
         made=f"Made by python -m tools.report, {time.strftime('%Y-%m-%d')}. Everything is in this file.")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
+
+
+def _drawn(made: Sequence[charts.Chart]) -> list[dict[str, Any]]:
+    return [{**asdict(one), "series_json": json.dumps([asdict(line) for line in one.series])} for one in made]
 
 
 def _slide(title: str, left: tuple[str, str], right: tuple[str, str]) -> dict[str, Any]:
