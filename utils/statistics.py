@@ -34,7 +34,7 @@ def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95, se
         ValueError: no images, another shape, or a level outside (0, 1).
     """
     counts = _counts(matrices)
-    return _interval(_mean_iou(_draws(len(counts), repeats, seed), counts), level)
+    return _interval(_mean_iou(draws(len(counts), repeats, seed), counts), level)
 
 
 def paired_test(a: np.ndarray, b: np.ndarray, repeats: int = 2000, level: float = 0.95, seed: int = 0) -> Comparison:
@@ -53,8 +53,8 @@ def paired_test(a: np.ndarray, b: np.ndarray, repeats: int = 2000, level: float 
     rng = np.random.default_rng(seed)
     all_images = np.ones((1, len(ours)))
     difference = float(_mean_iou(all_images, ours)[0] - _mean_iou(all_images, theirs)[0])
-    draws = _draws(len(ours), repeats, seed)
-    low, high = _interval(_mean_iou(draws, ours) - _mean_iou(draws, theirs), level)
+    drawn = draws(len(ours), repeats, seed)
+    low, high = _interval(_mean_iou(drawn, ours) - _mean_iou(drawn, theirs), level)
     swapped = rng.integers(0, 2, (repeats, len(ours)))
     chance = (_mean_iou(1 - swapped, ours, swapped, theirs) - _mean_iou(swapped, ours, 1 - swapped, theirs))
     extreme = int((np.abs(chance) >= abs(difference) - 1e-12).sum())
@@ -71,7 +71,7 @@ def _counts(matrices: np.ndarray) -> np.ndarray:
     return np.stack([hits, union], axis=1).astype(np.float64)
 
 
-def _draws(images: int, repeats: int, seed: int) -> np.ndarray:
+def draws(images: int, repeats: int, seed: int) -> np.ndarray:
     """Returns (repeats, images): how often each image is in each draw with replacement."""
     return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), repeats)
 

@@ -95,8 +95,8 @@ def compare(path: Path, a: Model, b: Model, data: Any, images: int = 50) -> None
                       for letter, name, total, draw in zip("AB", names, totals, draws, strict=True)),
                     figures.difference_figure(test)],
         "classes": figures.difference_rows(totals, [draw["per_class_IoU"] for draw in draws], found.classes, colours),
-        "matrix": figures.difference_matrix(*totals, found.classes),
-        "lost": figures.differing(*totals, found.classes, colours),
+        "matrix": figures.difference_matrix(totals[0], totals[1], found.classes),
+        "lost": figures.differing(totals[0], totals[1], found.classes, colours),
         "charts": _drawn(charts.paired_curves({"A": a.results.run, "B": b.results.run})),
         "gallery_note": "The images on which the two differ most in mean IoU, either way, and others at random; the "
                         "number is A minus B in points. Teal: only A is right, orange: only B, violet: both are wrong.",

@@ -11,6 +11,7 @@ import numpy as np
 
 from utils.records import RESULT, read_arrays
 from utils.scoreboard import SCORES
+from utils.statistics import draws
 
 HOW = "run eval.py on the snapshot first, which leaves them there"
 
@@ -139,12 +140,12 @@ def grouped(matrices: np.ndarray, groups: Sequence[str]) -> np.ndarray:
 
 
 def resampled(matrices: np.ndarray, repeats: int = 2000, seed: int = 0) -> dict[str, np.ndarray]:
-    """Returns every score on `repeats` draws of the images with replacement, those of `utils.statistics.bootstrap`.
+    """Returns every score on `repeats` draws of the images, those of `utils.statistics.bootstrap`.
 
     Returns:
         score -> (repeats,); "per_class_IoU" -> (repeats, K).
     """
-    drawn = np.random.default_rng(seed).multinomial(len(matrices), np.full(len(matrices), 1 / len(matrices)), repeats)
+    drawn = draws(len(matrices), repeats, seed)
     hits = drawn @ np.diagonal(matrices, axis1=1, axis2=2).astype(float)         # (repeats, K)
     truth, predicted = (drawn @ matrices.sum(axis).astype(float) for axis in (2, 1))
     per_class = _ratio(hits, truth + predicted - hits)
@@ -158,10 +159,10 @@ def resampled(matrices: np.ndarray, repeats: int = 2000, seed: int = 0) -> dict[
     }
 
 
-def interval(draws: np.ndarray) -> tuple[float, float] | None:
-    """Returns the bounds of the middle 95 % of the draws (repeats,); None when not one draw has the score."""
-    draws = draws[~np.isnan(draws)]
-    if not len(draws):
+def interval(scores: np.ndarray) -> tuple[float, float] | None:
+    """Returns the bounds of the middle 95 % of the draws' scores (repeats,); None when not one draw has the score."""
+    scores = scores[~np.isnan(scores)]
+    if not len(scores):
         return None
-    low, high = np.quantile(draws, [0.025, 0.975])
+    low, high = np.quantile(scores, [0.025, 0.975])
     return float(low), float(high)
