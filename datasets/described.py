@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +32,7 @@ def from_yaml(path: str | Path) -> DatasetSpec:
     """
     path = Path(path).expanduser()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe one
     except OSError as error:
         raise DatasetError(f"--dataset {path} cannot be read ({error.strerror}): name a YAML file that describes a "
                            "dataset, or one of the datasets by its name (see DATASETs.md).") from error
@@ -61,6 +61,17 @@ def from_description(content: Any, source: str) -> DatasetSpec:
 def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     """Whether two descriptions, None for a dataset of the code, describe the same data, wherever they lie."""
     return {**(one or {}), "root": None} == {**(other or {}), "root": None}
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        first: dict[str, yaml.Node] = {}
+        for key, _ in node.value:
+            if first.setdefault(str(key.value), key) is not key:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 class _Description:
@@ -112,7 +123,8 @@ class _Description:
     def text(self, content: Mapping[str, Any], key: str, default: str | None = None, where: str = "") -> str:
         value = content.get(key, default)
         if not isinstance(value, str) or not value:
-            self.refuse(where + key, f"must be text, not {value!r}")
+            quoted = ": write it in quotes" if isinstance(value, bool | int | float) else ""
+            self.refuse(where + key, f"must be text, not {value!r}{quoted}")
         return value
 
     def choice(self, content: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
@@ -186,9 +198,10 @@ class _Description:
             self.refuse(f"{key}.label_rgbs", "needs label_format: rgb")
         elif "id" in value and "ids" in value:
             self.refuse(f"{key}.ids", "give either id or ids")
-        elif "id" in value or "ids" in value:
-            ids = [value["id"]] if "id" in value else value["ids"]
-            raw_ids = self.ids(ids, f"{key}.{'id' if 'id' in value else 'ids'}")
+        elif "id" in value:
+            raw_ids = (self.id(value["id"], f"{key}.id"),)
+        elif "ids" in value:
+            raw_ids = self.ids(value["ids"], f"{key}.ids")
             if not raw_ids:
                 self.refuse(f"{key}.ids", "is empty: a class needs at least one id in the label files")
         return Label(name, rgb, raw_ids, self.text(value, "category", where=f"{key}.") if "category" in value else "")
@@ -200,11 +213,15 @@ class _Description:
             self.refuse(key, f"must be three numbers [red, green, blue], not {value!r}")
         return fits[0], fits[1], fits[2]
 
-    def ids(self, value: Any, key: str) -> tuple[int, ...]:
-        return tuple(self.numbers(value, key, "whole numbers from 0 to 65535",
-                                  lambda one: isinstance(one, int) and 0 <= one <= 0xFFFF))
+    def id(self, value: Any, key: str) -> int:
+        if not _is_id(value):
+            self.refuse(key, f"must be a whole number from 0 to 65535, not {value!r}")
+        return value
 
-    def ignored(self, content: Mapping[str, Any], classes: Iterable[Label], colours: bool) -> tuple[int, ...]:
+    def ids(self, value: Any, key: str) -> tuple[int, ...]:
+        return tuple(self.numbers(value, key, "whole numbers from 0 to 65535", _is_id))
+
+    def ignored(self, content: Mapping[str, Any], classes: Collection[Label], colours: bool) -> tuple[int, ...]:
         if not colours:
             used = {raw_id for label in classes for raw_id in label.raw_ids or ()}
             default = [IGNORED] if IGNORED not in used else []
@@ -214,6 +231,10 @@ class _Description:
             if not isinstance(shades, list):
                 self.refuse("ignored_rgbs", f"must be a list of colours, not {shades!r}")
             ignored = tuple(pack(self.rgb(one, "ignored_rgbs")) for one in shades)
+        for label in classes:
+            for one in {*ignored}.intersection(label.raw_ids or ()):
+                self.refuse("ignored_rgbs" if colours else "ignored_ids",
+                            f"{unpack(one) if colours else one} belongs to {label.name}: take it from one of the two")
         return tuple(dict.fromkeys(ignored))
 
     def channels(self, content: Mapping[str, Any], key: str, default: tuple[float, ...]) -> tuple[float, float, float]:
@@ -279,3 +300,7 @@ class _Description:
                 near = suggest(one, splits) or "."
                 self.refuse("unlabelled", f"there is no split {one!r}{near}")
         return tuple(value)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFFFF

@@ -129,10 +129,13 @@ def test_a_description_that_was_kept_makes_the_same_table(describe: Describe) ->
     ({"classes": [{"name": "road", "rgb": [1, 2, 256]}]}, r"my\.yaml: classes\[0\]\.rgb: must be a list of three"),
     ({"classes": [{"name": "road"}]}, r"my\.yaml: classes\[0\]\.rgb: must be"),
     ({"classes": [{"rgb": [1, 2, 3]}]}, r"my\.yaml: classes\[0\]\.name: must be text"),
-    ({"classes": [{"name": "road", "rgb": [1, 2, 3], "id": "4"}]}, r"classes\[0\]\.id: must be a list of whole"),
+    ({"classes": [{"name": "road", "rgb": [1, 2, 3], "id": "4"}]},
+     r"classes\[0\]\.id: must be a whole number from 0 to 65535, not '4'"),
     ({"classes": [{"name": "road", "rgb": [1, 2, 3], "ids": []}]}, r"classes\[0\]\.ids: is empty"),
     ({"classes": ["road"]}, r"classes\[0\]: must be a class such as"),
-    ({"ignored_ids": [0]}, r"my\.yaml: classes: my: raw ids \[0\] stand twice"),
+    ({"ignored_ids": [0]}, r"my\.yaml: ignored_ids: 0 belongs to road: take it from one of the two"),
+    ({"label_format": "rgb", "ignored_rgbs": [[0, 0, 142]]}, r"ignored_rgbs: \(0, 0, 142\) belongs to car"),
+    ({"classes": [{"name": False, "rgb": [1, 2, 3]}]}, r"classes\[0\]\.name: must be text, not False: .* quotes"),
     ({"ignored_ids": 0}, r"my\.yaml: ignored_ids: must be a list of whole numbers"),
     ({"ignored_ids": [70000]}, r"my\.yaml: ignored_ids: must be a list of whole numbers from 0 to 65535"),
     ({"ignored_rgbs": []}, r"my\.yaml: ignored_rgbs: does not go with label_format ids: use ignored_ids"),
@@ -165,6 +168,7 @@ def test_what_cannot_be_is_refused_with_file_and_key(describe: Describe, changes
 @pytest.mark.parametrize(("text", "message"), [
     ("", r"empty\.yaml holds no keys"), ("- a", r"empty\.yaml holds no keys"),
     ("a: [", r"empty\.yaml is not YAML: .*line 1"),
+    ("splits: {train: a, train: b}", r"empty\.yaml is not YAML: the key 'train' stands twice .*line 1, column 20"),
 ])
 def test_a_file_that_is_no_description_says_so(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "empty.yaml"
