@@ -1,7 +1,9 @@
 """Fixtures for data that a checkout does not carry: they skip, with a reason, where it is absent."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +29,14 @@ def parity() -> Path:
 def camvid_root() -> Path:
     """CamVid at 360x480 in the SegNet layout."""
     return _shared("data", "camvid")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium whose camera shows a test picture."""
+    pytest.importorskip("playwright", reason="the extra `test` brings it")
+    from tools import screenshots
+    if screenshots.find_browser() is None:
+        pytest.skip(f"no Chromium ({', '.join(screenshots.BROWSERS)}) is installed")
+    with screenshots.browser("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as opened:
+        yield opened

@@ -1,4 +1,4 @@
-"""Pictures of a report's page, for documents: `python -m tools.screenshots PAGE --out FOLDER`. Needs Chromium."""
+"""Pictures of a report, or of the app, for documents: `python -m tools.screenshots PAGE --out FOLDER`."""
 from __future__ import annotations
 
 import shutil
@@ -13,6 +13,7 @@ from utils.flags import FlagParser, positive_int, size
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+UPLOAD = "#picture input[type=file]"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # resolves when the pictures of the image that is open can be seen
@@ -20,10 +21,12 @@ DECODED = "Promise.all([...document.querySelectorAll('#v-stage img[src]')].map((
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="python -m tools.screenshots", description="Take pictures of a report.")
-    parser.add_argument("page", type=Path, help="the .html file of a report")
+    parser = FlagParser(prog="python -m tools.screenshots", description="Take pictures of a report, or of the app.")
+    parser.add_argument("page", help="the .html file of a report, or the address at which python -m tools.app runs")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
-                        help="where light.png, dark.png, matrix.png and image.png go")
+                        help="where light.png, dark.png, matrix.png and image.png go; of the app classes.png, "
+                             "flow_fields.png and comparison.png")
+    parser.add_argument("--picture", type=Path, help="what the app is given to parse")
     parser.add_argument("--size", type=size, default="860x1280", help="of the window, HEIGHTxWIDTH in pixels")
     parser.add_argument("--image", type=positive_int, default=1, help="which image of the gallery is opened, from 1 on")
     parser.add_argument("--view", type=positive_int, default=1, help="which view of it is shown, from 1 on")
@@ -36,14 +39,19 @@ def find_browser() -> str | None:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
-    """Gives a headless Chromium. Raises FileNotFoundError where none is installed, ImportError without playwright."""
+def browser(*flags: str) -> Iterator[Browser]:
+    """Gives a headless Chromium. Raises FileNotFoundError where none is installed, ImportError without playwright.
+
+    Args:
+        flags: of Chromium's own.
+    """
     from playwright.sync_api import sync_playwright
     path = find_browser()
     if path is None:
         raise FileNotFoundError(f"none of {', '.join(BROWSERS)} is installed (Debian and Ubuntu: apt install chromium)")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])     # root has no sandbox
+        arguments = ["--no-sandbox", *flags]                                    # root has no sandbox
+        opened = playwright.chromium.launch(executable_path=path, args=arguments)
         try:
             yield opened
         finally:
@@ -65,13 +73,36 @@ def take(opened: Browser, page: Path, out: Path, window: tuple[int, int], image:
     tab.screenshot(path=out / "image.png")
 
 
+def take_app(opened: Browser, address: str, out: Path, window: tuple[int, int], picture: Path) -> None:
+    """Takes a picture of each tab of the app, with the pointer on the road of what is compared."""
+    out.mkdir(parents=True, exist_ok=True)
+    tab = opened.new_page(viewport={"width": window[1], "height": window[0]}, color_scheme="light")
+    tab.goto(address)
+    tab.set_input_files(UPLOAD, picture)
+    tab.wait_for_selector(".viewer .legend li")
+    for button in tab.get_by_role("tab").all():
+        button.click()
+        shown = tab.locator(".viewer:visible")
+        shown.locator("img").first.evaluate("one => one.decode()")
+        for stage in shown.locator(".comparison .stage").all()[:1]:
+            stage.hover(position={"x": 180, "y": 150})
+        tab.screenshot(path=out / f"{button.inner_text().lower().replace(' ', '_')}.png")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     try:
-        if not args.page.is_file():
+        served = args.page.startswith("http:")
+        if not served and not Path(args.page).is_file():
             raise FileNotFoundError(f"{args.page} is missing: python -m tools.report makes it")
+        if served and not (args.picture and args.picture.is_file()):
+            raise FileNotFoundError("the app needs a --picture to parse, and "
+                                    + (f"{args.picture} is missing" if args.picture else "none is given"))
         with browser() as opened:
-            take(opened, args.page, args.out, args.size, args.image, args.view)
+            if served:
+                take_app(opened, args.page, args.out, args.size, args.picture)
+            else:
+                take(opened, Path(args.page), args.out, args.size, args.image, args.view)
     except ImportError as error:
         print(f"tools.screenshots: error: {error}: it comes with pip install '.[test]'", file=sys.stderr)
         return 2

@@ -50,6 +50,13 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     return Scored(*runs, folder / "data", runs[0] / "report/index.html", runs[0] / "report/against_b.html")
 
 
+@pytest.fixture(scope="session")
+def two_snapshots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Checkpoints of two networks for CamVid's classes."""
+    folder = tmp_path_factory.mktemp("two")
+    return save(folder / "a", 0) / "last.pth", save(folder / "b", 1) / "last.pth"
+
+
 def save(run: Path, seed: int) -> Path:
     """A run with random weights whose classifier is loud enough to predict several classes."""
     torch.manual_seed(seed)

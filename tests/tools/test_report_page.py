@@ -17,14 +17,6 @@ pytest.importorskip("playwright", reason="the extra `test` brings it")
 from playwright.sync_api import expect
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if screenshots.find_browser() is None:
-        pytest.skip(f"no Chromium ({', '.join(screenshots.BROWSERS)}) is installed")
-    with screenshots.browser() as opened:
-        yield opened
-
-
 @contextmanager
 def shown(chromium: Any, path: Any, **options: Any) -> Iterator[Any]:
     """Gives the page, opened from disk without a network; fails on whatever it prints and on every request it makes."""

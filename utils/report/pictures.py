@@ -22,6 +22,11 @@ def jpeg(picture: np.ndarray, quality: int = 82) -> str:
     return _uri("image/jpeg", data.tobytes())
 
 
+def grey_png(ids: np.ndarray) -> str:
+    """Returns an (H, W) uint8 map as the data URI of a grey PNG, whose pixels a page can read back."""
+    return _uri("image/png", cv2.imencode(".png", ids)[1].tobytes())
+
+
 def palette_png(indices: np.ndarray, colours: np.ndarray) -> str:
     """Returns an (H, W) uint8 map of indices as the data URI of a PNG with a palette, which OpenCV cannot write.
 
