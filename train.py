@@ -159,7 +159,8 @@ class Training:
                                  **network.chosen_options(vars(args)))
         network.initialise(self.net, args.init)
         said = self._load_weights() if state is None else f"going on from step {state['step']}"
-        self.net.freeze(backbone=args.freeze_backbone, norms=args.fix_bn)
+        self.net.freeze(backbone=args.freeze_backbone, norms=args.fix_bn, training_only=not args.joint_edgeseg_loss
+                        and network.gives_body_and_edge(args.arch))
         torch.manual_seed(args.seed + distributed.rank())   # one network for all processes, but dropout of their own
 
         self._build_data(args)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loss.criterion import Criterion
-from loss.pixelwise import largest, mean_over, pixel_cross_entropy
+from loss.pixelwise import largest, mean_over, pixel_cross_entropy, raised
 from loss.relaxation import RelaxedCrossEntropy
 
 
@@ -47,8 +47,7 @@ class JointBodyEdgeLoss(Criterion):
             raise ValueError("the joint loss needs a network that gives body and edge in training, such as "
                              f"decouple_resnet50, not only {', '.join(outputs)}: leave out --joint_edgeseg_loss")
         valid = labels != self.ignore_label
-        edge = outputs["edge"].float()
-        edge = F.interpolate(edge, size=labels.shape[-2:], mode="bilinear", align_corners=True)[:, 0]
+        edge = raised(outputs["edge"], labels.shape[-2:])[:, 0]
         truth = edges(labels, self.radius, self.ignore_label).to(edge.dtype)
         misses = F.binary_cross_entropy_with_logits(edge, truth, reduction="none")
 

@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from loss.criterion import Criterion
-from loss.pixelwise import check
+from loss.pixelwise import check, raised
 
 
 class LovaszSoftmax(Criterion):
@@ -28,9 +27,7 @@ class LovaszSoftmax(Criterion):
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         logits = outputs["main"]
         check(logits, labels, self.ignore_label)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        full = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=True)
-        scores = full.softmax(1).transpose(0, 1).flatten(1)                 # (K, N H W)
+        scores = raised(logits, labels.shape[-2:]).softmax(1).transpose(0, 1).flatten(1)        # (K, N H W)
         labels = labels.flatten()
         valid = labels != self.ignore_label
         total, present = scores.new_zeros(()), scores.new_zeros(())

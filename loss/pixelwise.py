@@ -46,12 +46,17 @@ def over_bands(logits: Tensor, size: Sequence[int], per_band: PerBand, *, summed
             again in the backward pass.
         summed: add the bands' results up instead of joining them to (N, H, W).
     """
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = _wide(logits)
     height, width = size
     if logits.shape[-2:] == (height, width):
         return per_band(logits, slice(0, height))
     # Bilinear resizing is separable: rows first at the logits' own width, which is small, then each band's width.
     return _InBands.apply(_resize(logits, (height, logits.shape[-1])), width, per_band, summed)
+
+
+def raised(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Returns the logits, (N, K, h, w), at (H, W) with aligned corners, in float32 or, where they come so, float64."""
+    return _resize(_wide(logits), (size[0], size[1]))
 
 
 def mean_over(values: Tensor, weights: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
@@ -140,6 +145,10 @@ def _widening(rows: Tensor, width: int) -> Callable[[Tensor], Tensor]:
     identity = torch.eye(narrow, dtype=rows.dtype, device=rows.device)[None]
     matrix = F.interpolate(identity, size=width, mode="linear", align_corners=True)[0]           # (w, W)
     return lambda band: band @ matrix
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _resize(features: Tensor, size: tuple[int, int]) -> Tensor:

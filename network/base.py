@@ -6,6 +6,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from network.layers import resize
 
+TRAINING_ONLY = ("dsn", "dsn_seg_body", "edge_out")         # what heads call the parts that no prediction runs
+
 
 class Backbone(nn.Module):
     """The contract of a backbone: images (N, 3, H, W) -> list of maps (N, C_i, H_i, W_i), fine to coarse.
@@ -30,16 +32,18 @@ class SceneParser(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.frozen_backbone = self.frozen_norms = False
+        self.frozen_backbone = self.frozen_norms = self.frozen_training_only = False
 
-    def freeze(self, *, backbone: bool = False, norms: bool = False) -> None:
+    def freeze(self, *, backbone: bool = False, norms: bool = False, training_only: bool = False) -> None:
         """Takes parts out of training: no gradient reaches their parameters, and they stay in evaluation mode.
 
         Args:
             backbone: the whole backbone, its dropout and batch statistics included.
             norms: every batch norm: running statistics instead of the batch's, scale and shift as they are.
+            training_only: the head's parts that no prediction runs, where no loss reads them either: processes that
+                train together wait for the gradient of each parameter.
         """
-        self.frozen_backbone, self.frozen_norms = backbone, norms
+        self.frozen_backbone, self.frozen_norms, self.frozen_training_only = backbone, norms, training_only
         for module in self._frozen():
             module.requires_grad_(False)
         self.train(self.training)
@@ -53,6 +57,8 @@ class SceneParser(nn.Module):
     def _frozen(self) -> list[nn.Module]:
         """Looked up anew each time: synchronised norms replace plain ones when a network is distributed."""
         frozen: list[nn.Module] = [self.backbone] if self.frozen_backbone else []
+        if self.frozen_training_only:
+            frozen += [part for name, part in self.head.named_children() if name in TRAINING_ONLY]
         return frozen + [each for each in self.modules() if self.frozen_norms and isinstance(each, _BatchNorm)]
 
     def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:

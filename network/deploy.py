@@ -10,7 +10,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-TRAINING_ONLY = ("dsn", "dsn_seg_body", "edge_out")         # what heads call the parts that no prediction runs
+from network.base import TRAINING_ONLY
+
 PROBE = (2, 3, 64, 64)                                      # images that every network here accepts
 
 

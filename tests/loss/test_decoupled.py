@@ -57,6 +57,16 @@ def test_the_final_map_is_trained_at_the_hardest_pixels_that_are_told_to_be_edge
     assert loss.JointBodyEdgeLoss(loss.CrossEntropy())(outputs(edge=1.0), labels())["edge_main"] == 0    # 0.73 < 0.8
 
 
+def test_the_gradient_is_the_finite_difference() -> None:
+    given = {name: each.detach().double().requires_grad_() for name, each in outputs((4, 6), edge=1.0).items()}
+    criterion = loss.JointBodyEdgeLoss(loss.CrossEntropy(), edge_thresh=0.5)
+
+    def total(*values: torch.Tensor) -> torch.Tensor:
+        return sum(criterion(dict(zip(given, values, strict=True)), labels((8, 12))).values())
+
+    assert torch.autograd.gradcheck(total, tuple(given.values()))
+
+
 def test_all_ignored_costs_nothing_and_teaches_nothing() -> None:
     given = outputs()
     total = sum(loss.JointBodyEdgeLoss(loss.OhemCrossEntropy())(given, torch.full((2, 8, 8), 255)).values())

@@ -44,6 +44,16 @@ def test_a_frozen_backbone_stays_while_the_head_learns(images: torch.Tensor) -> 
     assert moved and all(key.startswith("head.") for key in moved)
 
 
+def test_what_no_loss_reads_is_out_of_training(images: torch.Tensor) -> None:
+    net = network.build("decouple_resnet50", 3)
+    net.freeze(training_only=True)
+    net.train()
+    net(images)["main"].square().mean().backward()
+    without = {name for name, each in net.named_parameters() if each.grad is None}
+    assert without == {name for name, each in net.named_parameters() if not each.requires_grad}
+    assert {name.split(".")[1] for name in without} == {"edge_out", "dsn_seg_body"}
+
+
 def test_synchronised_norms_stay_frozen() -> None:
     net = network.build("sfnet_dfnetv1", 3)
     net.freeze(norms=True)
