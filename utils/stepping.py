@@ -155,7 +155,7 @@ class Stepper:
     def _tell(self, apart: list[str]) -> None:
         """Says once which terms no process can average over the whole step."""
         if apart and not self.told:
-            log.info("  --loss_norm global: %s stays a mean over each pass's own images", " and ".join(apart))
+            log.info("  --loss_norm global does not reach %s: averaged over passes and processes", " and ".join(apart))
         self.told = True
 
     def _update(self, batch: Batch, number: int, want_norm: bool, buffers: list[Tensor]) -> bool:
