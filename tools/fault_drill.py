@@ -72,8 +72,9 @@ class Range:
         program = program or [*(torchrun if processes > 1 else ()), str(ROOT / "train.py")]
         # A shell in the background starts its children with SIGINT ignored; a run must not inherit that.
         return subprocess.Popen(
-            [*prefix, sys.executable, *program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, **{"preexec_fn": _heed_interrupts, **options})
+            [*prefix, sys.executable, *program, *words], stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            **{"stdout": subprocess.PIPE, "preexec_fn": _heed_interrupts, **options})
 
     def run(self, words: Sequence[str], code: int | None = 0, **how: Any) -> str:
         """Runs train.py to its end; returns what it said."""
@@ -248,30 +249,37 @@ def process_raises(site: Range) -> str:
 
 
 def host_cut_off(site: Range) -> str:
+    """While the cable is cut each host must give up with an error; mended, both must end and the run must go on."""
     site.whole(2)
+    logs = [site.folder / f"host_{name}.log" for name in "ab"]
     with two_hosts() as (hosts, cut):
         def both(words: Sequence[str]) -> list[subprocess.Popen[str]]:
-            return [site.start([*words, "--timeout", str(SILENCE)], prefix=host.prefix, program=[
+            return [site.start([*words, "--timeout", str(SILENCE)], prefix=host.prefix, stdout=log.open("w"), program=[
                 "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d",
                 "--rdzv_endpoint", f"{hosts[0].address}:{port}", "--rdzv_id", f"drill{port}", "--local_addr",
                 host.address, "--rdzv_conf", f"is_host={int(host is hosts[0])}",           # names lead elsewhere here
-                str(ROOT / "train.py")]) for host in hosts]
+                str(ROOT / "train.py")]) for host, log in zip(hosts, logs, strict=True)]
 
         port = 29400
         started = both(site.flags("hosts"))
         site.wait_for(started[0], "hosts", 4)
         cut(True)
         since = time.monotonic()
-        said = [site.end(process, None) for process in started]
+        while not all("another process ended or is silent" in log.read_text() for log in logs):
+            if time.monotonic() - since > PATIENCE:
+                raise Broken("a host says nothing of the other's silence:\n" + "\n".join(map(Path.read_text, logs)))
+            time.sleep(0.1)
         took = time.monotonic() - since
-        if not any("another process ended or is silent" in each for each in said):
-            raise Broken("no host said that the other is silent:\n" + "\n".join(said))
         cut(False)
+        mended = time.monotonic()
+        for process in started:
+            site.end(process, None)
+        ended = time.monotonic() - mended
         port += 1
         for process in both(site.resume("hosts")):
             site.end(process, 0)
-    return (f"an error within {took:.0f} s (--timeout {60 * SILENCE:.0f} s); resumed on both, "
-            f"{site.same_as_whole('hosts', 2)}")
+    return (f"an error on both within {took:.0f} s (--timeout {60 * SILENCE:.0f} s), all ended {ended:.0f} s after the "
+            f"cable was mended; resumed on both, {site.same_as_whole('hosts', 2)}")
 
 
 class Host(NamedTuple):
