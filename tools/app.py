@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -83,9 +84,14 @@ def served(models: list[Model], max_pixels: int, max_bytes: int, port: int) -> I
 
 
 def wait() -> None:
-    """Waits for Ctrl-C."""
-    with suppress(KeyboardInterrupt):
-        threading.Event().wait()
+    """Waits for SIGINT (Ctrl-C) or SIGTERM."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import threading
 from argparse import Namespace
@@ -20,7 +21,7 @@ import torch
 import datasets
 import network
 from network.weights import published_state_dict
-from tools import app
+from tools import app, screenshots
 
 pytest.importorskip("gradio", reason="the extra `app` brings it")
 
@@ -247,18 +248,31 @@ def test_a_second_app_on_the_same_port_is_told_to_take_another(two_snapshots: tu
     assert f"port {port} is taken, perhaps by another app: choose another with --port" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_the_app_and_deletes_what_was_uploaded(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            raise KeyboardInterrupt
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_waiting(stop: signal.Signals) -> None:
+    before = signal.getsignal(stop)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), stop))
+    timer.start()
+    app.wait()
+    timer.join()
+    assert signal.getsignal(stop) == before
 
+
+def test_what_was_uploaded_is_deleted_at_the_end(models: Any) -> None:
     with app.served(models, MAX_PIXELS, MAX_BYTES, free_port()):
         uploads = Path(os.environ["GRADIO_TEMP_DIR"])
         (uploads / "picture.png").write_bytes(b"")
-        monkeypatch.setattr(threading, "Event", Interrupted)
-        app.wait()
-        monkeypatch.undo()
     assert not uploads.exists()
+
+
+def test_each_tab_is_pictured_for_documents(chromium: Any, address: str, street: Path, tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    screenshots.take_app(chromium, address, tmp_path, (700, 1000), street)
+    shown = {path.stem: cv2.imread(str(path)).std() for path in tmp_path.iterdir()}
+    assert set(shown) == {"classes", "flow_fields", "comparison"}
+    assert min(shown.values()) > 10
+    assert screenshots.main([address, "--out", str(tmp_path)]) == 2
+    assert "the app needs a --picture to parse, and none is given" in capsys.readouterr().err
 
 
 def test_networks_of_other_classes_are_not_compared(two_snapshots: tuple[Path, Path], tmp_path: Path,
