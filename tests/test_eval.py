@@ -293,13 +293,15 @@ def test_a_folder_of_another_run_is_refused(snapshot: Path, root: Path, tmp_path
 def test_the_default_folder_holds_the_latest_run(root: Path, tmp_path: Path,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     snapshot = save(tmp_path / "last.pth")
+    assert run(snapshot, root, "--dump_images") == 0
     assert run(snapshot, root) == 0
-    assert run(snapshot, root) == 0
+    assert (tmp_path / "eval_camvid_val" / "label_ids").exists()
     assert "replaces" not in capsys.readouterr().err
     assert run(snapshot, root, "--scales", "0.5") == 0
     assert_matches(capsys.readouterr().err, r"held another evaluation \(scales: \[1.0\], not \[0.5\]\), which this one "
                                             "replaces; --ckpt_path FOLDER keeps both")
     assert json.loads((tmp_path / "eval_camvid_val" / "scores.json").read_text())["settings"]["scales"] == [0.5]
+    assert not (tmp_path / "eval_camvid_val" / "label_ids").exists()            # they were the other one's
     assert run(snapshot, root, "--resume") == 2
     assert_matches(capsys.readouterr().err, "holds another evaluation")
 

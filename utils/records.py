@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from utils.checkpoint import write_bytes, write_text
+from utils.visualize import SUBFOLDERS
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,8 @@ class Records:
         if other:
             log.warning("%s held another evaluation (%s), which this one replaces; --ckpt_path FOLDER keeps both",
                         self.folder, "; ".join(other))
+            for pictures in SUBFOLDERS:
+                shutil.rmtree(self.folder / pictures, ignore_errors=True)
         if not resume:
             own = "*" if other else f"{self.share[0]}of{self.share[1]}_*"       # other shares may be at work beside
             made = [self.folder / name for name in (RESULT, *DERIVED)]

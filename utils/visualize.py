@@ -16,6 +16,7 @@ RIGHT, WRONG = (46, 160, 84), (230, 46, 60)
 REFERENCE_WIDTH = 640                                       # of a picture whose text is drawn at scale 1
 STEADY_CLASSES = 32                                         # at most in the legend of a video
 WIDEST_NOTE = "100.0%"
+SUBFOLDERS = ("colour_masks", "overlays", "label_ids", "panels")              # of `dump`
 SMALLEST_WIDTH = 384                                        # of an overlay: smaller images are enlarged to be looked at
 
 
@@ -235,11 +236,10 @@ def dump(folder: Path, name: str, image: np.ndarray, labels: np.ndarray, palette
         OSError: a file cannot be written.
     """
     look = Look(image, labels, palette, names)
-    write(folder / "colour_masks" / f"{name}.png", colour_mask(labels, palette))
-    write(folder / "label_ids" / f"{name}.png", raw_ids[labels])
-    write(folder / "overlays" / f"{name}.png", look.overlay())
-    if truth is not None:
-        write(folder / "panels" / f"{name}.png", look.against(truth))
+    pictures = [colour_mask(labels, palette), look.overlay(), raw_ids[labels]]
+    pictures += [look.against(truth)] if truth is not None else []
+    for subfolder, picture in zip(SUBFOLDERS, pictures, strict=False):
+        write(folder / subfolder / f"{name}.png", picture)
 
 
 def _enlarge(picture: np.ndarray, interpolation: int, width: int = SMALLEST_WIDTH) -> np.ndarray:
