@@ -325,8 +325,7 @@ class Training:
         """Says where everything is and how to go on."""
         skipped = int(distributed.all_reduce_sum_(torch.tensor(self.loader.skipped.total(), device=self.device)))
         if skipped:
-            log.warning("An image could not be used, and another took its place, %d times (--on_bad_sample skip).",
-                        skipped)
+            log.warning("Images that could not be used, each replaced by another: %d (--on_bad_sample skip).", skipped)
         data = ["--data_root", self.args.data_root] if self.args.data_root else []
         flags = ["--dataset", self.args.dataset, *data, "--split", self.val_set.split if self.val_set else "test"]
         for line in runs.farewell(self.folder, self.step, self.best, self.log.path, self.log.folder, shlex.join(flags)):

@@ -45,9 +45,9 @@ def train_loader(dataset: Dataset[Batch], sampler: PlanSampler, num_workers: int
     """
     guarded = _Guarded(dataset, sampler.plan.dataset_size if skip_bad else 0)
     return BatchLoader(guarded, batch_sampler=sampler, num_workers=num_workers, collate_fn=collate,
-                        worker_init_fn=_start_worker, persistent_workers=num_workers > 0,
-                        multiprocessing_context=start_method if num_workers else None,
-                        pin_memory=torch.cuda.is_available())
+                       worker_init_fn=_start_worker, persistent_workers=num_workers > 0,
+                       multiprocessing_context=start_method if num_workers else None,
+                       pin_memory=torch.cuda.is_available())
 
 
 def eval_loader(dataset: SegmentationDataset, num_workers: int,
@@ -55,13 +55,13 @@ def eval_loader(dataset: SegmentationDataset, num_workers: int,
     """Returns a loader of single images, whose sizes may differ: each of `indices` (all when None) once, in order."""
     subset: Dataset[Batch] = dataset if indices is None else Subset(dataset, indices)
     return BatchLoader(_Guarded(subset), batch_size=1, num_workers=num_workers, collate_fn=collate,
-                        worker_init_fn=_start_worker, pin_memory=torch.cuda.is_available())
+                       worker_init_fn=_start_worker, pin_memory=torch.cuda.is_available())
 
 
 def label_loader(dataset: Dataset[T], num_workers: int, indices: Sequence[int]) -> DataLoader[T]:
     """Returns a loader of `dataset[index]`, whatever that is, for each of the indices, once and in order."""
     return BatchLoader(_Guarded(Subset(dataset, indices)), batch_size=None, num_workers=num_workers,
-                        collate_fn=_as_it_is, worker_init_fn=_start_worker)
+                       collate_fn=_as_it_is, worker_init_fn=_start_worker)
 
 
 def _as_it_is(sample: T) -> T:

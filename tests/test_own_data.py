@@ -93,4 +93,4 @@ def test_an_image_that_is_lost_stops_a_run_or_is_replaced(own: Path, monkeypatch
     assert train.main(["--resume", str(own.parent / "logs/stops"), "--on_bad_sample", "skip"]) == 0
     said = capsys.readouterr().err
     assert said.count("skipped, another image takes its place") == 1
-    assert "An image could not be used, and another took its place" in said
+    assert "Images that could not be used, each replaced by another: " in said
