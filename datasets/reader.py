@@ -126,7 +126,7 @@ def describe_sizes(sample: Sample, image: tuple[int, ...], label: tuple[int, ...
 def describe_unknown(path: Path, counts: Counter[int], spec: DatasetSpec) -> str:
     """Returns what to say of a file with raw ids that the table does not name, and how many pixels have each."""
     most = counts.most_common(5)
-    found = ", ".join(f"{spec.describe(raw_id)} ({count} pixels)" for raw_id, count in most)
+    found = ", ".join(f"{spec.describe(raw_id)} ({count:,} pixel{'s' * (count != 1)})" for raw_id, count in most)
     more = f" and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
     line = spec.ignoring(tuple(sorted(counts)[:20]))
     where = f"in {spec.source}" if spec.source else f"in a YAML file that describes the dataset {SEE_DATASETS}"

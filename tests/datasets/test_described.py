@@ -185,7 +185,7 @@ def test_a_file_that_is_missing_says_so() -> None:
 def test_an_id_outside_the_file_gives_the_line_to_write(describe: Describe, tmp_path: Path) -> None:
     write_pair(tmp_path, "train/a.png", "trainannot/a.png", ids(0, 1, 9, 9, 3))
     data = datasets.build(str(describe()), tmp_path, "train")
-    with pytest.raises(DatasetError, match=r"a\.png holds ids that my does not name: 9 \(2 pixels\), 3 \(1 pixels\)\. "
+    with pytest.raises(DatasetError, match=r"a\.png holds ids that my does not name: 9 \(2 pixels\), 3 \(1 pixel\)\. "
                                            r".*my\.yaml: ignored_ids: \[255, 3, 9\]$") as refused:
         data[0]
     line = str(refused.value)[str(refused.value).index("ignored_ids"):]
