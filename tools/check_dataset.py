@@ -41,7 +41,7 @@ def build_parser() -> FlagParser:
     data.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
     data.add_argument("--split", nargs="+", default=[ALL], metavar="SPLIT",
                       help="splits to look at; all takes those that are there, without sums and cross-validation")
-    data.add_argument("--workers", type=int, default=default_workers(), help="processes that read files")
+    data.add_argument("--num_workers", type=int, default=default_workers(), help="processes that read files")
     output = parser.add_argument_group("Output")
     output.add_argument("--json", type=Path, metavar="FILE", help="write all that was found, every problem included")
     output.add_argument("--weights", type=Path, metavar="FILE", help="write median-frequency weights of the classes, "
@@ -188,7 +188,7 @@ def check(args: Namespace) -> int:
     absent: dict[str, str] = {}
     for split in chosen_splits(spec, args.split):
         try:
-            summaries[split], sound[split] = check_split(spec, Path(root).expanduser(), split, args.workers)
+            summaries[split], sound[split] = check_split(spec, Path(root).expanduser(), split, args.num_workers)
         except (FileNotFoundError, DatasetError) as error:
             absent[split] = str(error)
             continue
@@ -246,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.error("tools.check_dataset: error: %s", error)
         return 2
     except RuntimeError as error:                           # of a loader whose worker was killed
-        log.error("tools.check_dataset: error: %s. Was the memory too small? Try --workers 0.", error)
+        log.error("tools.check_dataset: error: %s. Was the memory too small? Try --num_workers 0.", error)
         return 2
     except KeyboardInterrupt:
         log.error("tools.check_dataset: interrupted; nothing was written")

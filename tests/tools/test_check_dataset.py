@@ -46,8 +46,8 @@ def run(root: Path, tmp_path: Path) -> Run:
     """Returns a function that checks the data and returns the exit status and what --json says."""
     def check(*flags: str) -> tuple[int, dict[str, Any]]:
         file = tmp_path / "found.json"
-        status = check_dataset.main(["--dataset", str(tmp_path / "my.yaml"), "--data_root", str(root), "--workers", "0",
-                                     "--json", str(file), *flags])
+        status = check_dataset.main(["--dataset", str(tmp_path / "my.yaml"), "--data_root", str(root), "--num_workers",
+                                     "0", "--json", str(file), *flags])
         return status, json.loads(file.read_text()) if file.exists() else {}
     return check
 
@@ -66,7 +66,7 @@ def test_counts_are_those_of_a_hand(run: Run) -> None:
 
 
 def test_workers_find_the_same(run: Run) -> None:
-    assert run("--workers", "2") == run()
+    assert run("--num_workers", "2") == run()
 
 
 def test_the_weights_are_those_that_training_reads(run: Run, tmp_path: Path,
@@ -130,8 +130,8 @@ def test_a_worker_that_was_killed_is_no_stack_trace(run: Run, monkeypatch: pytes
                                                     capsys: pytest.CaptureFixture[str]) -> None:
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     monkeypatch.setattr("datasets.inspection.inspect", lambda sample: exec(killed))
-    assert run("--workers", "1")[0] == 2
-    assert re.search(r"worker .* Try --workers 0", capsys.readouterr().err, re.DOTALL)
+    assert run("--num_workers", "1")[0] == 2
+    assert re.search(r"worker .* Try --num_workers 0", capsys.readouterr().err, re.DOTALL)
 
 
 def test_the_sheet_shows_sound_images_of_every_split(run: Run, root: Path, tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_a_merged_set_tells_the_raw_ids_of_each_part(tmp_path: Path) -> None:
             ("mapillary", "training/images/a.jpg", "training/labels/a.png", 55)):
         write(tmp_path / folder / image, np.full((2, 4, 3), 90, np.uint8))
         write(tmp_path / folder / label, np.full((2, 4), raw, np.uint8))
-    assert check_dataset.main(["--dataset", "uds", "--data_root", str(tmp_path), "--workers", "0", "--split", "train",
-                               "--json", str(tmp_path / "found.json")]) == 0
+    assert check_dataset.main(["--dataset", "uds", "--data_root", str(tmp_path), "--num_workers", "0", "--split",
+                               "train", "--json", str(tmp_path / "found.json")]) == 0
     train = json.loads((tmp_path / "found.json").read_text())["splits"]["train"]
     assert [(row["table"], row["raw"], row["class"]) for row in train["raw_ids"]] == [
         ("UDS, IDD", "12", "car"), ("UDS, bdd", "13", "car"), ("UDS, cityscapes", "26", "car"),
