@@ -61,12 +61,6 @@ class ConfusionMatrix:
         self.matrix += own
         return own
 
-    def merge(self, other: ConfusionMatrix) -> None:
-        """Adds the counts of another part of the images. Raises ValueError when it counts other classes."""
-        if other.num_classes != self.num_classes:
-            raise ValueError(f"cannot merge a matrix of {other.num_classes} classes into one of {self.num_classes}.")
-        self.matrix += other.matrix.to(self.matrix.device)
-
     def iou(self) -> Tensor:
         """Returns (num_classes,) float64: true positives over the union, NaN for a class that occurs nowhere."""
         counts = self.matrix.cpu()                          # not every device has float64

@@ -75,12 +75,6 @@ def test_every_integer_type_counts_alike(kind: torch.dtype) -> None:
     assert matrix.matrix.tolist() == expected
 
 
-def test_parts_merge_into_the_whole() -> None:
-    first, second, both = scored([[0, 1]], [[0, 0]]), scored([[2, 1]], [[2, 2]]), scored([[0, 1, 2, 1]], [[0, 0, 2, 2]])
-    first.merge(second)
-    assert torch.equal(first.matrix, both.matrix)
-
-
 def test_equals_the_official_cityscapes_scorer() -> None:
     official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling",
                                    reason="cityscapesscripts is in the test extra")
@@ -143,8 +137,6 @@ def test_impossible_classes_and_names_are_refused() -> None:
         ConfusionMatrix(300)
     with pytest.raises(ValueError, match="2 class names for 3 classes"):
         ConfusionMatrix(3).summary(["a", "b"])
-    with pytest.raises(ValueError, match="cannot merge a matrix of 2 classes into one of 3"):
-        ConfusionMatrix(3).merge(ConfusionMatrix(2))
 
 
 @pytest.mark.slow
