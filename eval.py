@@ -39,7 +39,7 @@ def build_parser() -> FlagParser:
     datasets.add_flags(parser, training=False)
     snapshot.add_flags(parser)
     inference.add_flags(parser)
-    precision.add_flags(parser)
+    precision.add_flags(parser, training=False)
     boundary.add_flags(parser)
     add_share_flags(parser)
     output = parser.add_argument_group("Output")
@@ -126,7 +126,7 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
         Interrupted: a signal came; what was done is kept.
     """
     device = precision.default_device()
-    chosen = precision.resolve_precision(args.precision, device)
+    chosen = precision.start(args, device)
     how = inference.from_args(args)
     trained = Snapshot(args.snapshot, args.arch, args.weights)
     spec = datasets.spec(args.dataset or trained.dataset)

@@ -134,7 +134,7 @@ def describe_unknown(path: Path, counts: Counter[int], spec: DatasetSpec) -> str
             f"Check that --dataset {spec.name} fits these files. To ignore them, write this line {where}: {line}")
 
 
-def read_image(path: Path, upright: bool = False) -> np.ndarray:
+def read_image(path: Path | str, upright: bool = False) -> np.ndarray:
     """Reads a PNG, JPEG or WebP file as (H, W, 3) uint8 RGB; grey becomes three channels and alpha is dropped.
 
     Args:
@@ -145,6 +145,7 @@ def read_image(path: Path, upright: bool = False) -> np.ndarray:
         DatasetError: the file cannot be read, is truncated or damaged.
     """
     turned = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+    path = Path(path)
     image = _decode(path, _read_bytes(path), cv2.IMREAD_COLOR | turned)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 

@@ -38,7 +38,7 @@ def build_parser() -> FlagParser:
     group.add_argument("--max_mb", type=positive_number, default=20, help="larger files are refused, in 10^6 bytes")
     snapshot.add_flags(parser)
     inference.add_flags(parser)
-    precision.add_flags(parser)
+    precision.add_flags(parser, training=False)
     return parser
 
 
@@ -50,7 +50,7 @@ def load(args: Namespace) -> list[Model]:
     """
     from tools.apps.views import Model
     device = precision.default_device()
-    chosen = precision.resolve_precision(args.precision, device)
+    chosen = precision.start(args, device)
     models: list[Model] = []
     for path, arch in ((args.snapshot, args.arch), (args.compare, None)):
         if path is None:

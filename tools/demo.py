@@ -59,7 +59,7 @@ def build_parser() -> FlagParser:
                                          f"{', '.join(datasets.names())}")
     snapshot.add_flags(parser)
     inference.add_flags(parser)
-    precision.add_flags(parser)
+    precision.add_flags(parser, training=False)
     return parser
 
 
@@ -229,7 +229,7 @@ def demonstrate(args: Namespace) -> int:
         Interrupted: a signal came; what was written is whole.
     """
     device = precision.default_device()
-    chosen = precision.resolve_precision(args.precision, device)
+    chosen = precision.start(args, device)
     how = inference.from_args(args)
     inputs = find_inputs(args.input)
     trained = Snapshot(args.snapshot, args.arch, args.weights)

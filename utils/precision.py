@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from utils.flags import add_switch
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def add_flags(parser: ArgumentParser) -> None:
+def add_flags(parser: ArgumentParser, *, training: bool = True) -> None:
     """Declares how a network runs, for every program that runs one."""
     group = parser.add_argument_group("Precision")
     group.add_argument("--precision", choices=PRECISIONS,
                        help="of the network; without it bf16 where the device is fast at it, else fp32")
+    if not training:
+        add_switch(group, "--exact", default=False, help="keep the network's own float32: as --precision fp32 --no_tf32")
     add_switch(group, "--channels_last", default=True, help="lay images and features out channels last")
     add_switch(group, "--compile", default=False, help="compile the network (torch.compile; needs a C++ compiler)")
     add_switch(group, "--tf32", default=True, help="let a GPU round float32 factors to TF32 (10 bits) for speed")
@@ -26,15 +28,27 @@ def add_flags(parser: ArgumentParser) -> None:
                help="choose GPU kernels that give the same bits again, warning of each that does not exist")
 
 
-def configure(tf32: bool, deterministic: bool) -> None:
-    """Sets what holds for the whole process."""
+def configure(tf32: bool, deterministic: bool, one_size: bool = True) -> None:
+    """Sets what holds for the whole process; `one_size`: images are of few sizes, each worth a search for kernels."""
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
-        torch.backends.cudnn.benchmark = not deterministic
+        torch.backends.cudnn.benchmark = one_size and not deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def start(args: Namespace, device: torch.device) -> str:
+    """Sets what the flags of a program that only predicts say for the whole process; returns its precision.
+
+    Raises:
+        ValueError: `--exact` beside another precision, or the device cannot run the precision.
+    """
+    if args.exact and args.precision not in (None, "fp32"):
+        raise ValueError(f"--exact is float32, and clashes with --precision {args.precision}: give one of them")
+    configure(args.tf32 and not args.exact, args.deterministic, one_size=False)
+    return resolve_precision("fp32" if args.exact else args.precision, device)
 
 
 def generators(device: torch.device) -> dict[str, Tensor | None]:

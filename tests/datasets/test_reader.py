@@ -109,6 +109,7 @@ def test_images_become_rgb_whatever_they_are_stored_as(tmp_path: Path, suffix: s
         image[..., 2] = 160                                 # red
     assert cv2.imwrite(str(path), image)
     read = read_image(path)
+    assert np.array_equal(read_image(str(path)), read)
     assert (read.shape, read.dtype) == ((16, 16, 3), np.uint8)
     assert np.abs(read[8, 8].astype(int) - [160 if channels > 1 else 90, 90, 90]).max() <= 4
 

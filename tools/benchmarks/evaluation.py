@@ -56,7 +56,7 @@ def add_flags(parser: FlagParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the seconds to this file")
     add_switch(parser, "--evaluateF", default=False, help="score outlines at four thresholds as well")
     inference.add_flags(parser)
-    precision.add_flags(parser)
+    precision.add_flags(parser, training=False)
 
 
 def run(args: Namespace) -> None:
@@ -82,7 +82,7 @@ def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, An
     this process's memory.
     """
     device = precision.default_device()
-    chosen = precision.resolve_precision(args.precision, device)
+    chosen = precision.start(args, device)
     watch, spec = Stopwatch(device), data.spec
     net = network.build(args.arch, spec.num_classes)
     if args.compile:
