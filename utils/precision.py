@@ -20,7 +20,7 @@ def add_flags(parser: ArgumentParser, *, training: bool = True) -> None:
     group.add_argument("--precision", choices=PRECISIONS,
                        help="of the network; without it bf16 where the device is fast at it, else fp32")
     if not training:
-        add_switch(group, "--exact", default=False, help="keep the network's own float32: as --precision fp32 --no_tf32")
+        add_switch(group, "--exact", default=False, help="keep the network's float32: as --precision fp32 --no_tf32")
     add_switch(group, "--channels_last", default=True, help="lay images and features out channels last")
     add_switch(group, "--compile", default=False, help="compile the network (torch.compile; needs a C++ compiler)")
     add_switch(group, "--tf32", default=True, help="let a GPU round float32 factors to TF32 (10 bits) for speed")

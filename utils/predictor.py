@@ -15,6 +15,7 @@ from utils.label_map import label_map
 from utils.precision import autocast
 
 SMALLEST = 32                                               # a side below it is padded: the coarsest stride
+OWN_PROGRAM = 2                                             # sizes worth a minute of compiling and a copy of the weights
 
 
 class Predictor:
@@ -26,8 +27,8 @@ class Predictor:
         precision: "fp32", "bf16" or "fp16", of the network; logits and probabilities are float32 in any case.
         mean, std: of RGB in [0, 1], those that the network was trained with.
         inference: windows, scales and mirroring; whole images at their own size when None.
-        compiled: whether torch.compile turns the network into a program; on a CPU it may freeze the weights into it, so
-            that they must not change any more. The first image of a size then takes seconds: see `warm_up`.
+        compiled: whether torch.compile turns the network into a program; on a CPU with the weights in it, so that they
+            must not change any more. The first image of a size then takes a minute: see `warm_up`.
         graphs: whether whole images at one scale replay a CUDA graph, captured at the first image of each shape.
 
     Raises:
@@ -44,7 +45,9 @@ class Predictor:
         self.mean, self.std = tuple(mean), tuple(std)
         self.channels_last = channels_last
         self.inference = inference or Inference("whole")
-        self._network = _compile(self._forward, device) if compiled else self._forward
+        self._network: Callable[[Tensor], Tensor] = self._forward
+        if compiled:
+            self._network = _Frozen(self._forward) if device.type == "cpu" else torch.compile(self._forward)
         if graphs and device.type != "cuda":
             raise ValueError(f"CUDA graphs need a CUDA device, but this runs on {device.type}: leave them out.")
         self._graphs: dict[torch.Size, _Graph] | None = {} if graphs else None
@@ -139,11 +142,25 @@ class _Graph:
         return self.output.clone()                          # the next replay writes over the output
 
 
-def _compile(forward: Callable[[Tensor], Tensor], device: torch.device) -> Callable[[Tensor], Tensor]:
-    if device.type == "cpu":
+class _Frozen:
+    """A function of one tensor as programs for a CPU, each with the weights in it, in the layout and type it wants.
+
+    A program of one size has them laid out beforehand; that for any size does it again with each image. The first
+    `OWN_PROGRAM` sizes have one of their own, later ones share one.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         require_compiler("--compile")
-        return torch.compile(forward, options={"freezing": True})
-    return torch.compile(forward)
+        self._of_one_size, self._of_any_size = (torch.compile(function, dynamic=any_size) for any_size in (False, True))
+        self._sizes: set[torch.Size] = set()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if len(self._sizes) < OWN_PROGRAM:
+            self._sizes.add(images.shape)
+        program = self._of_one_size if images.shape in self._sizes else self._of_any_size
+        # Patched around the call: as an option of torch.compile it comes too late, after the weights became inputs.
+        with torch._inductor.config.patch(freezing=True):
+            return program(images)
 
 
 def require_compiler(asker: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,11 +89,38 @@ def test_normalised_images_are_taken_too(net: nn.Module) -> None:
                        predictor.labels(pictures(64, 96)))
 
 
+class Tiny(nn.Module):
+    """Two convolutions in a network's manners: a program of it is compiled in seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, stride=4, padding=1), nn.ReLU(), nn.Conv2d(16, 5, 3, padding=1))
+
+    def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:
+        assert not upsample
+        return {"main": self.layers(images)}
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++")
+def test_a_compiled_network_holds_its_weights_in_its_own_type() -> None:
+    torch.manual_seed(0)
+    net = Tiny().requires_grad_(False)
+    fast = Predictor(net, CPU, "bf16", MEAN, STD, True, compiled=True)
+    images = [pictures(64, 96), pictures(96, 64)]
+    before = [fast.logits(each) for each in images]
+    for weight in net.parameters():
+        weight.zero_()
+    assert all(torch.equal(fast.logits(each), logits) for each, logits in zip(images, before, strict=True))
+    plain = Predictor(net, CPU, "bf16", MEAN, STD, True)
+    assert not torch.allclose(plain.logits(images[0]), before[0], atol=0.01)
+
+
 @pytest.mark.slow
 def test_a_compiled_predictor_parses_alike_at_several_sizes(net: nn.Module) -> None:
+    torch.compiler.reset()
     fast = Predictor(network.deployed(net), CPU, "fp32", MEAN, STD, True, compiled=True)
     fast.warm_up((64, 96))
-    for size in ((64, 96), (96, 64), (70, 33)):
+    for size in ((64, 96), (96, 64), (70, 33), (64, 96), (40, 50)):      # the third and later share a program
         images = pictures(*size)
         expected = Predictor(net, CPU, "fp32", MEAN, STD).logits(images)
         torch.testing.assert_close(fast.logits(images), expected, atol=1e-4, rtol=1e-4)
