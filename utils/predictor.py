@@ -15,7 +15,7 @@ from utils.label_map import label_map
 from utils.precision import autocast
 
 SMALLEST = 32                                               # a side below it is padded: the coarsest stride
-OWN_PROGRAM = 2                                             # sizes worth a minute of compiling and a copy of the weights
+OWN_PROGRAM = 2                                             # sizes worth a minute of compiling and their own weights
 
 
 class Predictor:
