@@ -131,7 +131,8 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     trained = Snapshot(args.snapshot, args.arch, args.weights)
     spec = datasets.spec(args.dataset or trained.dataset)
     net = trained.network(spec.name, spec.names)
-    data = datasets.build(spec, args.data_root, datasets.fold(spec, args.split, args.cv_split))
+    split = datasets.annotated(spec, datasets.fold(spec, args.split, args.cv_split), args.mode)
+    data = datasets.build(spec, args.data_root, split)
     refuse_clashes(args, data)
     if args.compile:
         net.compile()

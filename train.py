@@ -21,6 +21,7 @@ import transforms
 from network.alignment import recorded_flows
 from utils import (
     batches,
+    boundary,
     cadence,
     checkpoint,
     distributed,
@@ -56,7 +57,7 @@ RETIRED = {
 MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "eval_late",
               "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
               "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute", "eval_weights",
-              "eval_images", "memory_estimate"}
+              "eval_images", "memory_estimate", "bs_mult_val", "evaluateF", "eval_thresholds"}
 HOSTS_OWN = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}  # may differ among the processes
 DUMPED_STEPS = 4
 REWINDS = 3                                                 # of --on_nan rewind, before the run gives up
@@ -78,9 +79,11 @@ def build_parser() -> FlagParser:
     model.add_argument("--snapshot", help="start from this checkpoint's weights (fine-tuning; to go on, use --resume)")
     add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
+    add_switch(model, "--restore_optimizer", default=False,
+               help="with --snapshot: take its optimiser's momentum too; rates and steps start anew")
     add_switch(model, "--fix_bn", default=False, help="batch norms keep their statistics, scale and shift")
     add_switch(model, "--freeze_backbone", default=False, help="train the head alone, on the backbone as it was loaded")
-    for room in (loss, optimizer, precision, stepping, distributed, cadence, validation):
+    for room in (loss, optimizer, precision, stepping, distributed, cadence, validation, boundary):
         room.add_flags(parser)
     runs.add_flags(parser, RECIPES)
     add_switch(parser, "--dump_augmentation_images", default=False, help="write what the network sees in the first "
@@ -109,6 +112,9 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
                              "--arch decouple_resnet50")
         loss.chosen_flags(vars(args))                       # both refuse what clashes
         optimizer.chosen_flags(vars(args))
+        if args.restore_optimizer and not args.snapshot:
+            raise ValueError("--restore_optimizer takes the optimiser of --snapshot, and there is none. To go on with "
+                             "a run, --resume restores everything.")
         if args.freeze_backbone and args.pretrained == "none" and not (args.snapshot or args.resume):
             raise ValueError("--freeze_backbone would keep random weights (--pretrained none): give --pretrained or "
                              "--snapshot, or leave it out")
@@ -179,6 +185,8 @@ class Training:
         self.rehearses = args.memory_estimate
         if state is not None:
             self._restore(state)
+        elif args.restore_optimizer:
+            self.stepper.take_optimizer(network.weights.read(args.snapshot))
         self.dumps = DUMPED_STEPS if args.dump_augmentation_images and distributed.is_main() else 0
         self._open()
         for line in (*self.plan.describe(self.spec.names), said):
@@ -283,13 +291,16 @@ class Training:
             verdicts.append(validation.judge(
                 weights, predictor, partial(datasets.eval_loader, self.val_set, self.args.num_workers), indices,
                 num_classes=self.spec.num_classes, palette=self.spec.palette, record_flows=recorded_flows,
-                interrupts=self.interrupts, what=f"validation on {self.val_set.split}, {weights} weights"))
+                interrupts=self.interrupts, what=f"validation on {self.val_set.split}, {weights} weights",
+                together=self.args.bs_mult_val,
+                thresholds=self.args.eval_thresholds if self.args.evaluateF else ()))
         best = max(verdicts, key=lambda verdict: verdict.matrix.mean_iou())
         self.mean_iu, self.validated = best.matrix.mean_iou(), self.step
         scores = best.matrix.summary(self.spec.names)
         self.log.write("validation", self.step, epoch=self.cadence.epoch(self.step), weights=best.weights,
                        **{name: scores[name] for name in ("mIoU", "pixel_accuracy", "per_class_IoU")},
-                       mIoU_of={each.weights: each.matrix.mean_iou() for each in verdicts})
+                       mIoU_of={each.weights: each.matrix.mean_iou() for each in verdicts},
+                       boundary_F=best.boundary_f(self.args.eval_thresholds, self.spec.names))
         self.log.show({f"validation/{name}": each for name, each in best.pictures.items()}, self.step)
         log.info("validation after step %d: mIoU %s on %d of %d images of %s", self.step,
                  ", ".join(f"{100 * each.matrix.mean_iou():.2f} % ({each.weights} weights)" for each in verdicts),

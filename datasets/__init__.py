@@ -28,9 +28,9 @@ from datasets.uds import UDS
 from utils.flags import fraction, positive_int, suggest, whole_numbers
 
 __all__ = ["IGNORED", "ClassUniformPlan", "DatasetError", "DatasetSpec", "Draw", "EpochPlan", "JoinedDataset", "Label",
-           "Layout", "PlanSampler", "Sample", "SegmentationDataset", "add_flags", "build", "check_sampling",
-           "default_workers", "eval_loader", "fold", "names", "plan_training", "read_image", "read_label", "same",
-           "spec", "train_loader"]
+           "Layout", "PlanSampler", "Sample", "SegmentationDataset", "add_flags", "annotated", "build",
+           "check_sampling", "default_workers", "eval_loader", "fold", "names", "plan_training", "read_image",
+           "read_label", "same", "spec", "train_loader"]
 
 SPECS = {table.name: table for table in (
     STREETS, CITYSCAPES, CAMVID, CAMVID_FULL, BDD100K, IDD, IDD26, MAPILLARY, KITTI, UDS, ADE20K, PASCAL_CONTEXT,
@@ -87,6 +87,19 @@ def build(dataset: str | Mapping[str, Any] | DatasetSpec, root: str | Path | Non
     return data
 
 
+def annotated(dataset: DatasetSpec, split: str, mode: str) -> str:
+    """Returns the name of a split with "fine" or "coarse" annotations.
+
+    Raises:
+        DatasetError: the dataset has no coarse annotations of this split.
+    """
+    if mode == "fine" or split == dataset.coarse_split:
+        return split
+    if f"{split}_{mode}" not in dataset.splits:
+        raise DatasetError(f"{dataset.title} has no {mode} annotations of {split}: leave --mode out.")
+    return f"{split}_{mode}"
+
+
 def fold(dataset: DatasetSpec, split: str, number: int) -> str:
     """Returns the name of a split in one of the dataset's cross-validation splits; number 0 is the usual one.
 
@@ -120,6 +133,8 @@ def add_flags(parser: ArgumentParser, training: bool = True) -> None:
     else:
         group.add_argument("--dataset", help=f"default: the snapshot's; {KNOWN}")
         group.add_argument("--split", default="val", help="images that are scored; without labels they are only parsed")
+        group.add_argument("--mode", choices=("fine", "coarse"), default="fine", help="annotations that are scored "
+                           "against, of datasets that have both (Cityscapes)")
         group.add_argument("--cv_split", type=int, default=0, help="cross-validation split that --split belongs to")
         group.add_argument("--max_images", type=positive_int, help="take only so many images, from the first on")
     group.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +344,50 @@ def test_an_estimate_of_memory_changes_nothing(command: list[str], tmp_path: Pat
     assert found and 0.1 < float(found[1]) < 10
     plain, estimated = (checkpoint(tmp_path / name / "last.pth")["state_dict"] for name in ("run", "estimated"))
     assert all(torch.equal(plain[key], estimated[key]) for key in plain)
+
+
+def test_fine_tuning_may_take_the_momentum_along_but_no_rate(command: list[str], tmp_path: Path) -> None:
+    assert train.main([*command, "--max_iters", "2"]) == 0
+    before = checkpoint(tmp_path / "run" / "last.pth")["optimizer"]
+    args = train.parse([*command, "--exp", "again", "--snapshot", str(tmp_path / "run" / "last.pth"),
+                        "--restore_optimizer", "--lr", "0.5"])
+    with closing(train.Training(args)) as run:
+        after = run.stepper.optimizer.state_dict()
+    assert after["param_groups"][0]["lr"] == 0.5
+    assert torch.equal(after["state"][0]["momentum_buffer"], before["state"][0]["momentum_buffer"])
+
+
+@pytest.mark.parametrize(("spoil", "message"), [
+    (lambda state: state.pop("optimizer"), "holds no optimiser"),
+    (lambda state: state["optimizer"]["param_groups"].pop(), "of another kind"),
+])
+def test_an_optimiser_that_does_not_fit_is_refused(command: list[str], tmp_path: Path, message: str,
+                                                   spoil: Callable[[dict[str, Any]], Any],
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main([*command, "--max_iters", "1"]) == 0
+    state = checkpoint(tmp_path / "run" / "last.pth")
+    spoil(state)
+    torch.save(state, tmp_path / "spoilt.pth")
+    again = [*command, "--exp", "again", "--snapshot", str(tmp_path / "spoilt.pth"), "--restore_optimizer"]
+    assert train.main(again) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_optimiser_to_restore_needs_a_snapshot(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train.parse([*command, "--restore_optimizer"])
+    assert "takes the optimiser of --snapshot" in capsys.readouterr().err
+
+
+def test_validation_scores_outlines_and_parses_images_together(command: list[str], tmp_path: Path) -> None:
+    flags = ["--max_iters", "1", "--evaluateF", "--eval_thresholds", "0.02,0.05"]
+    assert train.main([*command, *flags]) == 0
+    assert train.main([*command, *flags, "--exp", "two", "--bs_mult_val", "2"]) == 0
+    one, two = (metrics(tmp_path / name, "validation")[0] for name in ("run", "two"))
+    assert list(one["boundary_F"]) == ["0.02", "0.05"]
+    assert 0 < one["boundary_F"]["0.02"] <= one["boundary_F"]["0.05"] <= 1
+    assert (one["boundary_F"], one["mIoU"]) == (two["boundary_F"], two["mIoU"])
+
+
+def test_fp16_is_a_precision() -> None:
+    assert train.build_parser().parse_args(["--fp16"]).precision == "fp16"

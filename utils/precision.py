@@ -19,6 +19,7 @@ def add_flags(parser: ArgumentParser, *, training: bool = True) -> None:
     group = parser.add_argument_group("Precision")
     group.add_argument("--precision", choices=PRECISIONS,
                        help="of the network; without it bf16 where the device is fast at it, else fp32")
+    group.add_argument("--fp16", dest="precision", action="store_const", const="fp16", help="as --precision fp16")
     if not training:
         add_switch(group, "--exact", default=False, help="keep the network's float32: as --precision fp32 --no_tf32")
     add_switch(group, "--channels_last", default=True, help="lay images and features out channels last")

@@ -120,6 +120,21 @@ class Stepper:
         for name in ("optimizer", "schedule", "scaler"):
             getattr(self, name).load_state_dict(state[name])
 
+    def take_optimizer(self, state: dict[str, Any]) -> None:
+        """Takes what a checkpoint's optimiser has gathered of each weight (momentum), but not its rates.
+
+        Raises:
+            ValueError: the checkpoint holds no optimiser, or one of another kind or of other weights.
+        """
+        own, theirs = self.optimizer.state_dict(), state.get("optimizer")
+        if theirs is None:
+            raise ValueError("--restore_optimizer: the file of --snapshot holds no optimiser. Leave the flag out.")
+        if [(len(group["params"]), set(group)) for group in own["param_groups"]] != [
+                (len(group["params"]), set(group)) for group in theirs["param_groups"]]:
+            raise ValueError("--restore_optimizer: the optimiser of --snapshot is of another kind, or has other "
+                             "weights or groups of them. Leave the flag out, or give the flags of its run.")
+        self.optimizer.load_state_dict({"state": theirs["state"], "param_groups": own["param_groups"]})
+
     def _pass(self, part: Batch, shares: Shares) -> dict[str, Tensor]:
         """Forward and backward of a part; returns its terms, each times its share."""
         with self.clock("forward"), precision.autocast(self.device, self.precision):

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from utils import distributed, visualize
+from utils.boundary import boundary_f, mean_scores
 from utils.flags import positive_int
 from utils.flows import RecordFlows
 from utils.flows import fields as flow_fields
@@ -31,6 +32,8 @@ def add_flags(parser: ArgumentParser) -> None:
                             "better score counts; auto is averaged where there are any")
     group.add_argument("--eval_images", type=positive_int,
                        help="a quick look: score only so many images, spread evenly over the split")
+    group.add_argument("--bs_mult_val", type=positive_int, default=1,
+                       help="images of one size that are parsed together, per process")
 
 
 def wanted(choice: str, nets: dict[str, nn.Module]) -> dict[str, nn.Module]:
@@ -57,12 +60,24 @@ class Verdict:
 
     weights: str
     matrix: ConfusionMatrix
+    outlines: list[np.ndarray] = field(default_factory=list)        # of each image (T, K) boundary F, where asked for
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def boundary_f(self, thresholds: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+        """Returns the mean boundary F by threshold; nothing where outlines were not scored."""
+        if not self.outlines:
+            return {}
+        return {at: scores["mean"] for at, scores in mean_scores(np.stack(self.outlines), thresholds, names).items()}
 
 
 def judge(weights: str, predictor: Predictor, load: Loader, indices: Sequence[int], *, num_classes: int,
-          palette: np.ndarray, record_flows: RecordFlows, interrupts: Interrupts, what: str) -> Verdict:
+          palette: np.ndarray, record_flows: RecordFlows, interrupts: Interrupts, what: str, together: int = 1,
+          thresholds: Sequence[float] = ()) -> Verdict:
     """Scores each image once, shared among the processes.
+
+    Args:
+        together: images of one size that are parsed in one batch.
+        thresholds: of the boundary F-score; outlines are not scored without.
 
     Raises:
         Interrupted: a signal came to any process.
@@ -72,12 +87,16 @@ def judge(weights: str, predictor: Predictor, load: Loader, indices: Sequence[in
     rounds = len(range(0, len(indices), distributed.world_size()))
     with record_flows(predictor.net) as flows:
         for number, parsed in enumerate(parse(predictor, interrupts.during(load(mine), rounds), num_classes,
-                                              total=len(mine), what=what)):
+                                              total=len(mine), what=what, together=together)):
             if parsed.counts is not None:
                 found.matrix.matrix += parsed.counts
+            if thresholds and parsed.truth is not None:
+                found.outlines.append(boundary_f(parsed.labels.cpu().numpy(), parsed.truth.numpy(), num_classes,
+                                                 thresholds))
             if number < PICTURES and distributed.is_main():
                 found.pictures[parsed.name] = picture(parsed, flows, palette)
     distributed.all_reduce_sum_(found.matrix.matrix)
+    found.outlines = [each for shares in distributed.gather(found.outlines) for each in shares]
     return found
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import datasets
 from datasets.cityscapes import CITYSCAPES
 from datasets.spec import IGNORED, UNKNOWN
 
@@ -27,3 +28,15 @@ def test_ids_that_are_not_official_are_unknown() -> None:
 
 def test_ignored_pixels_are_written_as_unlabeled() -> None:
     assert CITYSCAPES.to_raw_ids[IGNORED] == 0
+
+
+@pytest.mark.parametrize(("split", "mode", "expected"), [
+    ("val", "fine", "val"), ("val", "coarse", "val_coarse"), ("train", "coarse", "train_coarse"),
+    ("train_extra", "coarse", "train_extra")])
+def test_a_mode_chooses_the_annotations(split: str, mode: str, expected: str) -> None:
+    assert datasets.annotated(CITYSCAPES, split, mode) == expected
+
+
+def test_coarse_annotations_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(datasets.DatasetError, match="has no coarse annotations of test: leave --mode out"):
+        datasets.annotated(CITYSCAPES, "test", "coarse")
