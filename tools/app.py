@@ -65,6 +65,18 @@ def load(args: Namespace) -> list[Model]:
 
 
 @contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Sets variables of this process's environment meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
 def served(models: list[Model], max_pixels: int, max_bytes: int, port: int) -> Iterator[str]:
     """Serves the page meanwhile and gives its address; what was uploaded is deleted at the end.
 
@@ -72,9 +84,9 @@ def served(models: list[Model], max_pixels: int, max_bytes: int, port: int) -> I
         ImportError: gradio is not installed.
         OSError: the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix="sfsegnets_app_") as uploads:
-        # Read by gradio, which then asks no other machine for anything.
-        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", GRADIO_TEMP_DIR=uploads)
+    with tempfile.TemporaryDirectory(prefix="sfsegnets_app_") as uploads, \
+            environment(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", GRADIO_TEMP_DIR=uploads):
+        # The variables are read by gradio, which then asks no other machine for anything.
         from tools.apps import page
         blocks = page.build(models, max_pixels)
         try:

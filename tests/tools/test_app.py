@@ -263,6 +263,7 @@ def test_what_was_uploaded_is_deleted_at_the_end(models: Any) -> None:
         uploads = Path(os.environ["GRADIO_TEMP_DIR"])
         (uploads / "picture.png").write_bytes(b"")
     assert not uploads.exists()
+    assert os.environ.get("GRADIO_TEMP_DIR") != str(uploads)
 
 
 def test_each_tab_is_pictured_for_documents(chromium: Any, address: str, street: Path, tmp_path: Path,
