@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -379,7 +380,10 @@ def test_an_optimiser_to_restore_needs_a_snapshot(command: list[str], capsys: py
     assert "takes the optimiser of --snapshot" in capsys.readouterr().err
 
 
-def test_validation_scores_outlines_and_parses_images_together(command: list[str], tmp_path: Path) -> None:
+def test_validation_scores_outlines_and_parses_images_together(command: list[str], tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, np.ndarray]] = []
+    monkeypatch.setattr(train.RunLog, "show", lambda log, pictures, step: shown.append(pictures))
     flags = ["--max_iters", "1", "--evaluateF", "--eval_thresholds", "0.02,0.05"]
     assert train.main([*command, *flags]) == 0
     assert train.main([*command, *flags, "--exp", "two", "--bs_mult_val", "2"]) == 0
@@ -387,6 +391,10 @@ def test_validation_scores_outlines_and_parses_images_together(command: list[str
     assert list(one["boundary_F"]) == ["0.02", "0.05"]
     assert 0 < one["boundary_F"]["0.02"] <= one["boundary_F"]["0.05"] <= 1
     assert (one["boundary_F"], one["mIoU"]) == (two["boundary_F"], two["mIoU"])
+    alone, together = shown
+    assert len(alone) == 2 and alone.keys() == together.keys()
+    for name, picture in alone.items():                     # each image has its own flow fields
+        assert np.abs(picture.astype(int) - together[name]).mean() < 0.5
 
 
 def test_fp16_is_a_precision() -> None:

@@ -1,7 +1,7 @@
 """Scoring a network over images that may be shared among processes."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -18,7 +18,8 @@ Batch = dict[str, Any]
 class Parsed(NamedTuple):
     """An image (3, H, W) uint8 and its predicted train ids (H, W) uint8.
 
-    Where there is a `truth` (H, W) uint8, `counts` holds (K, K) int64 of it; else both are None.
+    Where there is a `truth` (H, W) uint8, `counts` holds (K, K) int64 of it; else both are None. `place` is the image's
+    index in the batch that it was parsed in.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Parsed(NamedTuple):
     labels: Tensor
     truth: Tensor | None
     counts: Tensor | None
+    place: int
 
 
 def parse(predictor: Predictor, batches: Iterable[Batch], num_classes: int, *, total: int,
@@ -50,24 +52,7 @@ def parse(predictor: Predictor, batches: Iterable[Batch], num_classes: int, *, t
                 counts = None if truth is None else matrix.update(labels, truth)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
-            yield Parsed(name, image, labels, truth, counts)
-
-
-def score(predictor: Predictor, batches: Iterable[Batch], num_classes: int, *, total: int, what: str,
-          each: Callable[[], None] | None = None) -> ConfusionMatrix:
-    """Parses this process's images as `parse` does, and adds up what all processes counted.
-
-    Args:
-        each: called after each image.
-    """
-    matrix = ConfusionMatrix(num_classes, device=predictor.device)
-    for parsed in parse(predictor, batches, num_classes, total=total, what=what):
-        if parsed.counts is not None:
-            matrix.matrix += parsed.counts
-        if each:
-            each()
-    distributed.all_reduce_sum_(matrix.matrix)
-    return matrix
+            yield Parsed(name, image, labels, truth, counts, i)
 
 
 def share(count: int) -> range:
