@@ -117,6 +117,13 @@ class Range:
                 raise Broken(f"the run never came to step {step}:\n{self.end(process, process.poll())}")
             time.sleep(0.01)
 
+    def kill_at(self, exp: str, step: int) -> None:
+        """Starts a run, and kills it when it has logged a step."""
+        process = self.start(self.flags(exp))
+        self.wait_for(process, exp, step)
+        process.kill()
+        self.end(process, -signal.SIGKILL)
+
     def same_as_whole(self, exp: str, processes: int = 1) -> str:
         """Returns words for it when weights, averages and momenta equal the undisturbed run's bit by bit."""
         whole, own = self.whole(processes), network.weights.read(self.folder / exp / "last.pth")
@@ -191,10 +198,7 @@ def stopped_by_signals(site: Range) -> str:
 
 
 def truncated_checkpoint(site: Range) -> str:
-    process = site.start(site.flags("truncated"))
-    site.wait_for(process, "truncated", 7)
-    process.kill()
-    site.end(process, -signal.SIGKILL)
+    site.kill_at("truncated", 7)
     newest, *older = checkpoint.saved(site.folder / "truncated")
     if not older:
         raise Broken("there is one checkpoint only")
@@ -206,10 +210,7 @@ def truncated_checkpoint(site: Range) -> str:
 
 
 def disk_without_room(site: Range) -> str:
-    process = site.start(site.flags("full"))
-    site.wait_for(process, "full", 4)
-    process.kill()
-    site.end(process, -signal.SIGKILL)
+    site.kill_at("full", 4)
     before = checkpoint.saved(site.folder / "full")[0]
 
     def little_room() -> None:
