@@ -1,17 +1,20 @@
 """What every criterion here is."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 
-class Criterion(nn.Module):
+class Criterion(nn.Module, ABC):
     """The contract of a criterion: (outputs, labels) -> dict of weighted scalar terms, which the loop sums and logs.
 
     Called with outputs (dict of logits (N, K, h, w), `main` always) and labels (N, H, W) int64.
     """
 
+    @abstractmethod
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """Returns the terms by name."""
 
     def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
         """Returns what each term's mean divides by for these labels: the number, or total weight, of what is summed.

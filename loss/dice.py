@@ -4,28 +4,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from loss.criterion import Criterion
-from loss.pixelwise import check, over_bands
+from loss.overlap import OverlapLoss
+from loss.pixelwise import over_bands
 
 
-class DiceLoss(Criterion):
+class DiceLoss(OverlapLoss):
     """1 - 2 sum(p y) / (sum p + sum y) over the batch's labelled pixels, averaged over the classes that are there.
 
     The paper squares p and y in the denominator; without, it is the soft form of the F-measure.
-
-    Args:
-        weight: factor of the term.
-
-    Called as `CrossEntropy`; returns {"dice": scalar}, 0 with zero gradient where every pixel is ignored.
     """
 
-    def __init__(self, weight: float = 1.0, ignore_label: int = 255) -> None:
-        super().__init__()
-        self.weight, self.ignore_label = weight, ignore_label
+    term = "dice"
 
-    def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        logits = outputs["main"]
-        check(logits, labels, self.ignore_label)
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         valid = labels != self.ignore_label
         classes = torch.where(valid, labels, 0)
 
@@ -39,8 +30,4 @@ class DiceLoss(Criterion):
         overlap, predicted, true = over_bands(logits, labels.shape[-2:], sums, summed=True)
         there = true > 0
         losses = 1 - 2 * overlap / (predicted + true).clamp(min=1e-12)
-        return {"dice": self.weight * (losses * there).sum() / there.sum().clamp(min=1)}
-
-    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """None: it is a ratio of sums over the batch, not a mean."""
-        return {"dice": None}
+        return (losses * there).sum() / there.sum().clamp(min=1)

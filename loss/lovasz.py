@@ -4,29 +4,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from loss.criterion import Criterion
-from loss.pixelwise import check, raised
+from loss.overlap import OverlapLoss
+from loss.pixelwise import raised
 
 
-class LovaszSoftmax(Criterion):
+class LovaszSoftmax(OverlapLoss):
     """The Lovász extension of each class's Jaccard loss, over the batch, averaged over the classes that are there.
 
     It sorts every pixel once a class, and holds the probabilities at the labels' size: several times a cross entropy's
     time and memory.
-
-    Args:
-        weight: factor of the term.
-
-    Called as `CrossEntropy`; returns {"lovasz": scalar}, 0 with zero gradient where every pixel is ignored.
     """
 
-    def __init__(self, weight: float = 1.0, ignore_label: int = 255) -> None:
-        super().__init__()
-        self.weight, self.ignore_label = weight, ignore_label
+    term = "lovasz"
 
-    def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        logits = outputs["main"]
-        check(logits, labels, self.ignore_label)
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         scores = raised(logits, labels.shape[-2:]).softmax(1).transpose(0, 1).flatten(1)        # (K, N H W)
         labels = labels.flatten()
         valid = labels != self.ignore_label
@@ -38,11 +29,7 @@ class LovaszSoftmax(Criterion):
             errors, order = ((truth.to(score.dtype) - score).abs() * valid).sort(descending=True)
             total = total + there * (errors * jaccard_gradient(truth[order].to(score.dtype))).sum()
             present = present + there
-        return {"lovasz": self.weight * total / present.clamp(min=1)}
-
-    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """None: it is a ratio of sums over the batch, not a mean."""
-        return {"lovasz": None}
+        return total / present.clamp(min=1)
 
 
 def jaccard_gradient(truth: Tensor) -> Tensor:
