@@ -57,6 +57,12 @@ def two_snapshots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     return save(folder / "a", 0) / "last.pth", save(folder / "b", 1) / "last.pth"
 
 
+@pytest.fixture(scope="session")
+def snapshot(two_snapshots: tuple[Path, Path]) -> Path:
+    """The checkpoint of one of them."""
+    return two_snapshots[0]
+
+
 def save(run: Path, seed: int) -> Path:
     """A run with random weights whose classifier is loud enough to predict several classes."""
     torch.manual_seed(seed)

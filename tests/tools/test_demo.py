@@ -22,16 +22,6 @@ from utils.frames import Clip, VideoFile
 SPEC = datasets.spec("camvid")
 
 
-@pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("run") / "last.pth"
-    torch.manual_seed(0)
-    net = network.build("sfnet_dfnetv1", SPEC.num_classes)
-    torch.save({"arch": "sfnet_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names),
-                "state_dict": published_state_dict(net), "ema": None}, path)
-    return path
-
-
 def picture(path: Path, height: int = 40, width: int = 60) -> Path:
     rng = np.random.default_rng(0)
     cv2.imwrite(str(path), rng.integers(0, 256, (height, width, 3), np.uint8))

@@ -23,16 +23,6 @@ SFNETS = [name for name in network.names() if name.startswith("sfnet_")]
 Export = Callable[..., int]
 
 
-@pytest.fixture(scope="module")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("run") / "last.pth"
-    torch.manual_seed(0)
-    net = network.build("sfnet_dfnetv1", SPEC.num_classes)
-    torch.save({"arch": "sfnet_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names),
-                "state_dict": published_state_dict(net)}, path)
-    return path
-
-
 @pytest.fixture
 def run(snapshot: Path) -> Export:
     return lambda *flags: export.main(["--snapshot", str(snapshot), "--size", "64x96", *map(str, flags)])
