@@ -57,6 +57,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "sfnet_stdc1": Architecture(stdc1, partial(SFNetHead, channels=64)),
     "sfnet_stdc2": Architecture(stdc2, partial(SFNetHead, channels=64)),
     "sfnet_lite_resnet18": Architecture(resnet18, partial(SFNetLiteHead, channels=128)),
+    # no paper has it: SFNet-Lite's decoder on the three maps of DFNet, to compare with the other two
+    "sfnet_lite_dfnetv1": Architecture(DFNetV1, partial(SFNetLiteHead, channels=64)),
     "sfnet_lite_stdc1": Architecture(stdc1, partial(SFNetLiteHead, channels=128)),
     "sfnet_lite_stdc2": Architecture(stdc2, partial(SFNetLiteHead, channels=128)),
     "fpn_resnet18": Architecture(resnet18, partial(FPNHead, channels=128)),

@@ -129,7 +129,7 @@ def published_shapes(net: nn.Module) -> dict[str, torch.Size]:
             position = int(key.split(".")[2])
             stride = 2 ** (1 + position) if position < 2 else 2 ** (2 + sum(position >= end for end in backbone.ends))
             shapes[f"backbone.x{stride}.0.{key.removeprefix('backbone.features.')}"] = shapes[key]
-    if isinstance(head, SFNetLiteHead):
+    if isinstance(head, SFNetLiteHead) and isinstance(backbone, DeepStemResNet | STDC):
         num_classes, channels = shapes["head.conv_last.1.weight"][:2]
         unused = {"dsn": auxiliary_classifier(channels, channels, num_classes)}
         if isinstance(backbone, DeepStemResNet):

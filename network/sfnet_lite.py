@@ -13,7 +13,7 @@ class SFNetLiteHead(nn.Module):
     """One gated dual flow alignment from the coarsest map to the finest, in place of a pyramid of them.
 
     Args:
-        in_channels: channels of four maps, fine to coarse; the second is not used.
+        in_channels: channels of three or four maps, fine to coarse. Used are the finest and the two coarsest.
         channels: width of the decoder.
         num_classes: K.
         deep_supervision: adds an auxiliary classifier on the context, used in training only.
@@ -28,17 +28,18 @@ class SFNetLiteHead(nn.Module):
         super().__init__()
         # The attribute names are the published checkpoints' keys.
         self.ppm = make_context(context, in_channels[-1], channels)
-        self.fpn_in = nn.ModuleList(conv_bn_relu(width, channels, 1, bias=True) for width in in_channels[:3:2])
+        laterals = in_channels[0], in_channels[-2]
+        self.fpn_in = nn.ModuleList(conv_bn_relu(width, channels, 1, bias=True) for width in laterals)
         self.flow_align_module = GatedDualFlowAlignment(channels, channels // 2)
         self.dsn = auxiliary_classifier(channels, channels, num_classes) if deep_supervision else None
         self.conv_last = nn.Sequential(
             conv_bn_relu(2 * channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        """Four maps, fine to coarse -> logits `main` at the finest map's size; in training mode with deep supervision
-        also `aux0` at the coarsest map's size."""
-        pyramid = self.ppm(maps[3])
-        fine, middle = self.fpn_in[0](maps[0]), self.fpn_in[1](maps[2])
+        """Three or four maps, fine to coarse -> logits `main` at the finest map's size; in training mode with deep
+        supervision also `aux0` at the coarsest map's size."""
+        pyramid = self.ppm(maps[-1])
+        fine, middle = self.fpn_in[0](maps[0]), self.fpn_in[1](maps[-2])
         aligned = self.flow_align_module(pyramid, fine)
         logits = self.conv_last(torch.cat([aligned, resize(middle, fine.shape[-2:])], dim=1))
         return {"main": logits, "aux0": self.dsn(pyramid)} if self.training and self.dsn else {"main": logits}
