@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ import eval as evaluation
 import network
 from network.weights import published_state_dict
 from tools import report
+from utils.metrics import ConfusionMatrix
 
 IMAGES = 12
 
@@ -76,3 +77,69 @@ def save(run: Path, seed: int) -> Path:
     lines.append({"kind": "validation", "step": 29, "epoch": 2.9, "mIoU": 0.4})
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run
+
+
+STUDY = """\
+title: Does it help?
+place: 1
+question: Whether `b` is better than `a`.
+rows:
+  a: without
+  b: with
+  c: not run yet
+compare:
+  - [b, a]
+  - [c, a]
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A study of two rows, of two and three seeds, with a row that has no run yet."""
+    folder = tmp_path / "runs" / "helps"
+    folder.mkdir(parents=True)
+    (folder / "study.yaml").write_text(STUDY)
+    for label, seeds, share in (("a", 2, 0.6), ("b", 3, 0.7)):
+        for seed in range(seeds):
+            keep_run(folder, label, seed, share + 0.01 * seed)
+    return folder
+
+
+def keep_run(study: Path, label: str, seed: int, share: float, **args: Any) -> Path:
+    """Writes a kept run that got about a share of the pixels of 6 images right.
+
+    Args:
+        args: flags that its args.json says besides, or in place of, those of every run.
+    """
+    folder = study / f"{label}_s{seed}"
+    folder.mkdir()
+    words = ["python", "train.py", "--arch", f"fpn_{label}", "--dataset", "camvid", "--data_root", "data/camvid",
+             "--adamw", "--seed", str(seed), "--exp", folder.name]
+    flags = {"arch": f"fpn_{label}", "dataset": "camvid", "data_root": "data/camvid", "train_split": "trainval",
+             "val_split": "none", "seed": seed, "exp": folder.name, "ckpt": "logs", "global_batch": 4, "max_epoch": 2,
+             "max_iters": None, "ema_decay": 0.9, "test_mode": False, **args}
+    environment = {"commit": "0123456789abcdef" * 2, "diff": "", "command": words, "started": "2026-11-23T07:00:00Z",
+                   "python": "3.11.7", "torch": "2.6.0", "device": "AMD EPYC", "threads": 1, "processes": 1,
+                   "precision": "bf16", "data": {"files": 20, "sha256_of_names_and_sizes": "ab"}}
+    lines = [{"kind": "train", "step": step, "epoch": step / 5, "loss": 4 / step, "terms": {"main": 4 / step},
+              "lr": 0.001, "images_per_second": 8.0} for step in (4, 8, 10)]
+    rng = np.random.default_rng(seed)
+    right = np.clip(rng.normal(share, 0.05, (6, 2)), 0, 1)
+    hits = (100 * right).astype(np.int32)
+    matrices = np.zeros((6, 2, 2), np.int32)
+    matrices[:, [0, 1], [0, 1]], matrices[:, [0, 1], [1, 0]] = hits, 100 - hits
+    names = ["dark", "bright"]
+    matrix = ConfusionMatrix(2)
+    matrix.matrix += torch.from_numpy(matrices.sum(0, dtype=np.int64))
+    settings = {"dataset": "camvid", "split": "test", "data_root": "data/camvid", "weights": "ema", "precision": "bf16",
+                "snapshot": f"logs/{folder.name}/last.pth", "inference_mode": "sliding", "crop_size": [1024, 1024],
+                "scales": [1.0], "flip": False}
+    scores = {**matrix.summary(names), "images": 6, "arch": flags["arch"], "snapshot_sha256": "cd" * 32,
+              "settings": settings}
+    (folder / "args.json").write_text(json.dumps(flags))
+    (folder / "env.json").write_text(json.dumps(environment))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "scores.json").write_text(json.dumps(scores))
+    np.savez_compressed(folder / "per_image.npz", names=np.array([f"frame{i}" for i in range(6)]), matrices=matrices,
+                        classes=np.array(names))
+    return folder
