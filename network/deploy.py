@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from network.base import TRAINING_ONLY
+from network.layers import Fusion
 
 PROBE = (2, 3, 64, 64)                                      # images that every network here accepts
 
@@ -34,6 +35,9 @@ def deployed(net: nn.Module) -> nn.Module:
             conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
         parent, _, name = norm.rpartition(".")
         setattr(net.get_submodule(parent), name, _remainder(bn))
+    for module in net.modules():
+        if isinstance(module, Fusion):
+            module.in_bands = True
     return net.requires_grad_(False)
 
 

@@ -3,8 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+BAND_ROWS = 32                                              # few beside a whole map, many beside the two around them
 
 
 def resize(features: Tensor, size: Sequence[int]) -> Tensor:
@@ -26,6 +29,38 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, strid
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+class Fusion(nn.Sequential):
+    """Maps of one size, concatenated and classified: list of (N, C_i, H, W) -> logits (N, K, H, W).
+
+    Args:
+        in_channels: sum of C_i.
+        channels: width of the 3x3 convolution.
+        num_classes: K.
+
+    Attributes:
+        in_bands: whether a CPU takes some rows at a time, and never holds the whole concatenation. The logits are the
+            same; `deployed` says so.
+    """
+
+    in_bands = False
+
+    def __init__(self, in_channels: int, channels: int, num_classes: int) -> None:
+        super().__init__(conv_bn_relu(in_channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        # A compiler plans memory itself, and a GPU is faster with whole maps.
+        if not self.in_bands or torch.compiler.is_compiling() or maps[0].device.type != "cpu":
+            return super().forward(torch.cat(maps, dim=1))
+        height = maps[0].shape[2]
+        bands = []
+        for first in range(0, height, BAND_ROWS):
+            last = min(first + BAND_ROWS, height)
+            above, below = max(0, first - 1), min(height, last + 1)             # what the 3x3 convolution sees besides
+            band = super().forward(torch.cat([each[:, :, above:below] for each in maps], dim=1))
+            bands.append(band[:, :, first - above:last - above])
+        return torch.cat(bands, dim=2)
 
 
 def auxiliary_classifier(in_channels: int, channels: int, num_classes: int) -> nn.Sequential:

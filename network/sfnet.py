@@ -3,12 +3,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from network.alignment import FlowAlignment, Resizing
 from network.context import make_context
-from network.layers import auxiliary_classifier, conv_bn_relu
+from network.layers import Fusion, auxiliary_classifier, conv_bn_relu
 
 
 class SFNetHead(nn.Module):
@@ -46,25 +45,31 @@ class SFNetHead(nn.Module):
         self.fuse_align = nn.ModuleList(_align(channels, final_fams) for _ in finer)
         self.dsn = nn.ModuleList(
             auxiliary_classifier(channels, channels, num_classes) for _ in finer if deep_supervision)
-        self.conv_last = nn.Sequential(
-            conv_bn_relu(len(in_channels) * channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
+        self.conv_last = Fusion(len(in_channels) * channels, channels, num_classes)
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
         """Maps (N, C_i, H_i, W_i), fine to coarse -> logits `main` at the finest map's size; in training mode with
         deep supervision also `aux0`, `aux1`, ... at their levels' sizes, coarse first."""
+        levels, aux = self._top_down(maps)
+        finest, *coarser = levels
+        raised = [align(level, finest) for align, level in zip(self.fuse_align, coarser, strict=True)]
+        return {"main": self.conv_last([finest, *raised])} | {f"aux{i}": each for i, each in enumerate(aux)}
+
+    def _top_down(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Returns the pyramid's levels (N, C, H_i, W_i), fine to coarse, and in training the auxiliary logits.
+
+        What it needs on its way is freed at its end: memory peaks after it, in the last fusion.
+        """
         pyramid = self.ppm(maps[-1])
-        outputs = [pyramid]
+        levels = [pyramid]
         aux: list[Tensor] = []
         for level in reversed(range(len(self.fpn_in))):
             lateral = self.fpn_in[level](maps[level])
             pyramid = lateral + self.fpn_out_align[level](pyramid, lateral)
-            outputs.insert(0, self.fpn_out[level](pyramid))
+            levels.insert(0, self.fpn_out[level](pyramid))
             if self.training and self.dsn:
                 aux.append(self.dsn[level](pyramid))
-        finest, *coarser = outputs
-        raised = [align(output, finest) for align, output in zip(self.fuse_align, coarser, strict=True)]
-        logits = self.conv_last(torch.cat([finest, *raised], dim=1))
-        return {"main": logits} | {f"aux{i}": each for i, each in enumerate(aux)}
+        return levels, aux
 
 
 class FPNHead(SFNetHead):

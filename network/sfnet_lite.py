@@ -1,12 +1,11 @@
 """SFNet-Lite's decoder (arXiv 2207.04415)."""
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from network.alignment import GatedDualFlowAlignment
 from network.context import make_context
-from network.layers import auxiliary_classifier, conv_bn_relu, resize
+from network.layers import Fusion, auxiliary_classifier, conv_bn_relu, resize
 
 
 class SFNetLiteHead(nn.Module):
@@ -32,8 +31,7 @@ class SFNetLiteHead(nn.Module):
         self.fpn_in = nn.ModuleList(conv_bn_relu(width, channels, 1, bias=True) for width in laterals)
         self.flow_align_module = GatedDualFlowAlignment(channels, channels // 2)
         self.dsn = auxiliary_classifier(channels, channels, num_classes) if deep_supervision else None
-        self.conv_last = nn.Sequential(
-            conv_bn_relu(2 * channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
+        self.conv_last = Fusion(2 * channels, channels, num_classes)
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
         """Three or four maps, fine to coarse -> logits `main` at the finest map's size; in training mode with deep
@@ -41,5 +39,5 @@ class SFNetLiteHead(nn.Module):
         pyramid = self.ppm(maps[-1])
         fine, middle = self.fpn_in[0](maps[0]), self.fpn_in[1](maps[-2])
         aligned = self.flow_align_module(pyramid, fine)
-        logits = self.conv_last(torch.cat([aligned, resize(middle, fine.shape[-2:])], dim=1))
+        logits = self.conv_last([aligned, resize(middle, fine.shape[-2:])])
         return {"main": logits, "aux0": self.dsn(pyramid)} if self.training and self.dsn else {"main": logits}
