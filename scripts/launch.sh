@@ -1,6 +1,7 @@
 # Sourced by every launcher. Sets ROOT (the checkout) and gives two functions:
 #
-#   launch FLAGS...    runs train.py with them, one process per GPU, or a single one without GPU
+#   launch FLAGS...    runs train.py with them, one process per GPU, or a single one without GPU; the run's folder is
+#                      logs/NAME of the checkout, NAME being the launcher's, unless the flags say otherwise
 #   evaluate FLAGS...  runs eval.py so
 #
 # From the environment, or found:
@@ -38,7 +39,7 @@ if [ "$NNODES" != 1 ] && [ -z "${RDZV_ENDPOINT:-}" ]; then
 fi
 
 launch() {
-    run train.py "$@"
+    run train.py --ckpt "$ROOT/logs" --exp "$(basename -- "$0" .sh)" "$@"
 }
 
 evaluate() {

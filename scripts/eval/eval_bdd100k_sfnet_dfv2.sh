@@ -1,12 +1,13 @@
 #!/bin/sh
-# Expected mIoU: 60.2 % on BDD100K val, give or take 0.2 (published; whole images, scale 1.0, no flip).
-# Scores a file of the authors: sh scripts/eval/eval_bdd100k_sfnet_dfv2.sh --snapshot FILE
+# Expected mIoU: 60.2 % on BDD100K val, give or take 0.2 (published, as a leaderboard quotes it; whole images, scale 1.0, no flip).
+# Scores the file of scripts/train/train_bdd100k_sfnet_dfv2.sh;
+# another, perhaps the authors', with --snapshot FILE.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \
     --arch sfnet_dfnetv2 \
-    --dataset bdd100k \
-    --data_root "$ROOT/data/bdd100k" \
+    --dataset bdd100k --data_root "$ROOT/data/bdd100k" \
+    --snapshot "$ROOT/logs/train_bdd100k_sfnet_dfv2/best.pth" \
     --inference_mode whole \
     --expect 0.602 \
     "$@"

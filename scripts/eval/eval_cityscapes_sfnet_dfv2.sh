@@ -1,12 +1,13 @@
 #!/bin/sh
 # Expected mIoU: 75.8 % on Cityscapes val, give or take 0.2 (published; whole images, scale 1.0, no flip).
-# Scores a file of the authors: sh scripts/eval/eval_cityscapes_sfnet_dfv2.sh --snapshot FILE
+# Scores the file of scripts/train/train_cityscapes_sfnet_dfv2.sh;
+# another, perhaps the authors', with --snapshot FILE.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \
     --arch sfnet_dfnetv2 \
-    --dataset cityscapes \
-    --data_root "$ROOT/data/cityscapes" \
+    --dataset cityscapes --data_root "$ROOT/data/cityscapes" \
+    --snapshot "$ROOT/logs/train_cityscapes_sfnet_dfv2/best.pth" \
     --inference_mode whole \
     --expect 0.758 \
     "$@"

@@ -1,14 +1,12 @@
 #!/bin/sh
-# Expected mIoU: 78.8 % on Cityscapes test by its server (published; whole images, scale 1.0, no flip).
-# No value on val is published, so this writes a submission.zip for the server, of a file of the authors:
-# sh scripts/eval/eval_cityscapes_sfnet_lite_stdc1.sh --snapshot FILE
+# Expected mIoU: not known on Cityscapes val (no value is at hand; whole images, scale 1.0, no flip).
+# Scores the file of scripts/train/train_cityscapes_sfnet_lite_stdc1.sh;
+# another, perhaps the authors', with --snapshot FILE.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \
     --arch sfnet_lite_stdc1 \
-    --dataset cityscapes \
-    --data_root "$ROOT/data/cityscapes" \
-    --split test \
+    --dataset cityscapes --data_root "$ROOT/data/cityscapes" \
+    --snapshot "$ROOT/logs/train_cityscapes_sfnet_lite_stdc1/best.pth" \
     --inference_mode whole \
-    --dump_images \
     "$@"

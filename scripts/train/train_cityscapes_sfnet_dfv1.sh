@@ -5,8 +5,5 @@
 launch \
     --recipe sfsegnets \
     --arch sfnet_dfnetv1 \
-    --dataset cityscapes \
-    --data_root "$ROOT/data/cityscapes" \
-    --ckpt "$ROOT/logs" \
-    --exp train_cityscapes_sfnet_dfv1 \
+    --dataset cityscapes --data_root "$ROOT/data/cityscapes" \
     "$@"

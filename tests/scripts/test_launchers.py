@@ -3,29 +3,30 @@
 import argparse
 import os
 import re
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import datasets
 import eval as evaluation
-import network
 import train
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHERS = sorted((ROOT / "scripts/train").glob("*.sh"))
 EVAL_LAUNCHERS = sorted((ROOT / "scripts/eval").glob("*.sh"))
-RECORDER = "#!/bin/sh\nfor word; do echo \"$word\"; done\n"
+Handed = Callable[[Path], list[str]]
+NAME = re.compile(rf"(?:train|eval)_(?P<dataset>{'|'.join(sorted(datasets.names(), key=len, reverse=True))})"
+                  r"_(?P<model>sfnet(?:_lite)?_(?:res|dfv|stdc)\d+)(?P<variant>_\w+)?")
 
 
-@pytest.fixture
-def recorder(tmp_path: Path) -> str:
-    """A stand-in for Python that prints its arguments, one a line."""
-    path = tmp_path / "python"
-    path.write_text(RECORDER)
-    path.chmod(0o755)
-    return str(path)
+def named(launcher: Path) -> tuple[str, str]:
+    """The dataset and the architecture that a launcher's name tells."""
+    match = NAME.fullmatch(launcher.stem)
+    assert match, f"{launcher.name} is no train_DATASET_MODEL[_VARIANT].sh"
+    return match["dataset"], match["model"].replace("_res", "_resnet").replace("_dfv", "_dfnetv")
 
 
 def words(launcher: Path, recorder: str, *flags: str, processes: int = 1) -> list[str]:
@@ -35,108 +36,172 @@ def words(launcher: Path, recorder: str, *flags: str, processes: int = 1) -> lis
     return done.stdout.splitlines()
 
 
-def parsed(launcher: Path, recorder: str, *flags: str, processes: int = 1) -> argparse.Namespace:
-    given = words(launcher, recorder, *flags, processes=processes)
-    return train.build_parser().parse_args(given[given.index(str(ROOT / "train.py")) + 1:])
+def test_there_is_an_eval_launcher_for_each_run() -> None:
+    assert [path.stem.removeprefix("eval_") for path in EVAL_LAUNCHERS] == [
+        path.stem.removeprefix("train_") for path in LAUNCHERS]
 
 
-def test_there_is_a_launcher_for_each_dataset_and_network() -> None:
-    expected = {f"train_{dataset}_sfnet_{network}.sh" for dataset in ("cityscapes", "camvid", "streets")
-                for network in ("res18", "dfv1")}
-    assert expected <= {launcher.name for launcher in LAUNCHERS}
+def test_there_is_a_launcher_for_each_network_of_the_papers_on_cityscapes() -> None:
+    models = {f"sfnet_{backbone}" for backbone in ("res18", "res50", "res101", "dfv1", "dfv2", "stdc1", "stdc2")}
+    models |= {f"sfnet_lite_{backbone}" for backbone in ("res18", "stdc1", "stdc2")}
+    assert {f"train_cityscapes_{model}" for model in models} <= {path.stem for path in LAUNCHERS}
+
+
+def test_there_is_a_launcher_for_each_dataset() -> None:
+    assert {named(launcher)[0] for launcher in LAUNCHERS} == set(datasets.names()) - {"idd26"}
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=lambda path: path.stem)
 class TestLauncher:
-    def test_is_valid_posix_shell(self, launcher: Path) -> None:
-        subprocess.run(["sh", "-n", str(launcher)], check=True)
-
-    def test_first_comment_tells_the_expected_score(self, launcher: Path) -> None:
-        comment = launcher.read_text().splitlines()[1]
-        assert re.match(r"# Expected mIoU: .*\d+(\.\d+)? %", comment), comment
+    def test_first_comment_tells_the_expected_score(self, launcher: Path, handed: Handed) -> None:
+        args, comment = train.build_parser().parse_args(handed(launcher)), launcher.read_text().splitlines()[1]
+        match = re.match(r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)(?: by its server)? \(.+\)\.$",
+                         comment)
+        assert match, comment
+        # what is reported of test is trained on train and val, and chooses no checkpoint by it
+        assert (args.train_split, args.val_split) == {"val": ("train", "val"), "test": ("trainval", "none")}[match[2]]
 
     def test_ends_in_the_callers_flags(self, launcher: Path) -> None:
-        assert launcher.read_text().rstrip().endswith('"$@"')
+        assert launcher.read_text().endswith('"$@"\n')
 
-    def test_real_parser_takes_its_flags(self, launcher: Path, recorder: str) -> None:
-        args = parsed(launcher, recorder)
-        _, dataset, rest = launcher.stem.split("_", 2)
-        assert args.dataset == dataset
-        assert args.exp == launcher.stem
-        assert args.arch == {"sfnet_res18": "sfnet_resnet18", "sfnet_dfv1": "sfnet_dfnetv1"}[rest]
+    def test_real_parser_takes_its_flags(self, launcher: Path, handed: Handed) -> None:
+        args = train.build_parser().parse_args(handed(launcher))
+        assert (args.dataset, args.arch) == named(launcher)
+        assert (args.ckpt, args.exp) == (str(ROOT / "logs"), launcher.stem)
+        assert Path(args.data_root).parent == ROOT / "data"
 
-    def test_names_no_flag_twice_and_no_default(self, launcher: Path, recorder: str) -> None:
-        parser = train.build_parser()
-        given = [word.split("=")[0] for word in words(launcher, recorder) if word.startswith("--")]
+    def test_names_no_flag_twice_and_only_departures(self, launcher: Path, handed: Handed) -> None:
+        parser, words = train.build_parser(), handed(launcher)
+        given = [word for word in words if word.startswith("--")]
         assert len(given) == len(set(given))
-        defaults = {action.option_strings[0]: action.default for action in parser._actions if action.option_strings}
-        args = vars(parsed(launcher, recorder))
         # what a launcher is about is said even where it happens to be the default
-        spoken = {"--recipe", "--arch", "--dataset", "--data_root", "--ckpt", "--exp", "--bs_mult"}
+        spoken = {"--recipe", "--arch", "--dataset", "--data_root", "--ckpt", "--exp"}
+        args = parser.parse_args(words)
+        base = train.parse([f"--{name}={vars(args)[name]}" for name in ("recipe", "arch", "dataset")
+                            if vars(args)[name]])
         for flag in set(given) - spoken:
-            action = parser._option_string_actions[flag]
-            assert args[action.dest] != defaults[action.option_strings[0]], f"{flag} repeats the default"
+            name = parser._option_string_actions[flag].dest
+            assert vars(args)[name] != vars(base)[name], f"{flag} repeats what it would be without it"
 
-    def test_callers_flags_win(self, launcher: Path, recorder: str) -> None:
-        flags = ("--lr", "0.5", "--data_root", "elsewhere", "--exp", "mine", "--crop_size", "64x96")
-        args = parsed(launcher, recorder, *flags)
-        assert (args.lr, str(args.data_root), args.exp, tuple(args.crop_size)) == (0.5, "elsewhere", "mine", (64, 96))
-
-    def test_several_processes_share_the_global_batch(self, launcher: Path, recorder: str) -> None:
-        given = words(launcher, recorder, processes=4)
-        assert given[:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4"]
-        args = train.build_parser().parse_args(given[given.index(str(ROOT / "train.py")) + 1:])
-        assert args.recipe or args.global_batch % 4 == 0
+    def test_several_processes_can_share_its_batch(self, launcher: Path, handed: Handed) -> None:
+        assert train.parse(handed(launcher)).global_batch % 4 == 0
 
 
 @pytest.mark.parametrize("launcher", EVAL_LAUNCHERS, ids=lambda path: path.stem)
 class TestEvalLauncher:
-    def parsed(self, launcher: Path, recorder: str, *flags: str) -> argparse.Namespace:
-        given = words(launcher, recorder, "--snapshot", "file.pth", *flags)
-        return evaluation.build_parser().parse_args(given[given.index(str(ROOT / "eval.py")) + 1:])
+    def test_ends_in_the_callers_flags(self, launcher: Path) -> None:
+        assert launcher.read_text().endswith('"$@"\n')
 
-    def test_is_valid_posix_shell_that_ends_in_the_callers_flags(self, launcher: Path) -> None:
-        subprocess.run(["sh", "-n", str(launcher)], check=True)
-        assert launcher.read_text().rstrip().endswith('"$@"')
-
-    def test_real_parser_takes_its_flags(self, launcher: Path, recorder: str) -> None:
-        args = self.parsed(launcher, recorder, "--data_root", "elsewhere")
-        assert launcher.stem.startswith(f"eval_{args.dataset}_sfnet_")
-        assert args.arch in network.names()
+    def test_real_parser_takes_its_flags(self, launcher: Path, handed: Handed) -> None:
+        args = evaluation.build_parser().parse_args(handed(launcher))
+        assert (args.dataset, args.arch) == named(launcher)
         assert args.split in datasets.spec(args.dataset).splits
-        assert (str(args.snapshot), str(args.data_root)) == ("file.pth", "elsewhere")
 
-    def test_first_comment_tells_score_tolerance_and_protocol(self, launcher: Path, recorder: str) -> None:
-        args, comment = self.parsed(launcher, recorder), launcher.read_text().splitlines()[1]
-        match = re.match(r"# Expected mIoU: (\d+\.\d) % on \w+ (\w+)(?:, give or take (\d\.\d))? (?:by its server )?"
-                         r"\((.*); (whole images|windows), scale ([\d.,]+), (no flip|flip)\)\.$", comment)
+    def test_scores_what_its_run_writes(self, launcher: Path, handed: Handed) -> None:
+        args = evaluation.build_parser().parse_args(handed(launcher))
+        run = launcher.stem.replace("eval_", "train_", 1)
+        trained = train.build_parser().parse_args(handed(ROOT / f"scripts/train/{run}.sh"))
+        assert args.data_root == trained.data_root
+        if trained.dataset == "streets":                    # the scenes of the quick start, whose folder it names
+            assert args.snapshot.name == "last.pth"
+        else:
+            file = "last.pth" if trained.val_split == "none" else "best.pth"
+            assert args.snapshot == ROOT / "logs" / run / file
+
+    def test_first_comment_tells_score_tolerance_and_protocol(self, launcher: Path, handed: Handed) -> None:
+        args = evaluation.build_parser().parse_args(handed(launcher))
+        comment = launcher.read_text().splitlines()[1]
+        match = re.match(r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)(?:, give or take (\d\.\d))?"
+                         r"( by its server)? \((.*); (whole images|windows), scale ([\d.,]+), (no flip|flip)\)\.$",
+                         comment)
         assert match, comment
         if match[3]:
-            assert (args.expect, args.tolerance) == pytest.approx((float(match[1]) / 100, float(match[3]) / 100))
+            score = float(match[1].removesuffix(" %"))
+            assert (args.expect, args.tolerance) == pytest.approx((score / 100, float(match[3]) / 100))
         else:
-            assert args.expect is None and args.dump_images and args.split == "test"
+            assert args.expect is None
+        unlabelled = args.split in datasets.spec(args.dataset).unlabelled
+        assert args.dump_images == unlabelled == bool(match[4])
         assert args.split == match[2]
-        assert args.inference_mode == {"whole images": "whole", "windows": "sliding"}[match[5]]
-        assert args.scales == tuple(float(scale) for scale in match[6].split(","))
-        assert args.flip == (match[7] == "flip")
-
-    def test_several_processes_share_the_images(self, launcher: Path, recorder: str) -> None:
-        given = words(launcher, recorder, processes=4)
-        assert given[:8] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4",
-                             "--max_restarts", "0", str(ROOT / "eval.py")]
+        assert args.inference_mode == {"whole images": "whole", "windows": "sliding"}[match[6]]
+        assert args.scales == tuple(float(scale) for scale in match[7].split(","))
+        assert args.flip == (match[8] == "flip")
 
 
-def test_there_is_an_eval_launcher_for_each_published_score() -> None:
-    expected = {f"eval_cityscapes_sfnet_{model}.sh" for model in
-                ("res18", "res50", "res101", "dfv1", "dfv2", "lite_res18", "lite_stdc1", "lite_stdc2")}
-    expected |= {f"eval_bdd100k_sfnet_{model}.sh" for model in ("res18", "dfv1", "dfv2")}
-    assert expected <= {launcher.name for launcher in EVAL_LAUNCHERS}
+@pytest.mark.parametrize("program", ["train", "eval"])
+def test_several_processes_are_started_by_torchrun(program: str, recorder: str) -> None:
+    given = words(ROOT / f"scripts/{program}/{program}_cityscapes_sfnet_res18.sh", recorder, processes=4)
+    assert given[:8] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4",
+                         "--max_restarts", "0", str(ROOT / f"{program}.py")]
 
 
-@pytest.mark.parametrize("launcher", [path for path in LAUNCHERS if "camvid" in path.name], ids=lambda path: path.stem)
-def test_camvid_chooses_nothing_on_test(launcher: Path, recorder: str) -> None:
-    args = parsed(launcher, recorder)
-    assert (args.train_split, args.val_split) == ("trainval", "none")
+@pytest.mark.parametrize("launcher", [path for path in LAUNCHERS if "_mapillary" in path.stem.split("sfnet")[1]],
+                         ids=lambda path: path.stem)
+def test_a_second_stage_starts_from_what_the_first_writes(launcher: Path, handed: Handed) -> None:
+    second = train.build_parser().parse_args(handed(launcher))
+    folder = Path(second.snapshot).parent
+    stage = ROOT / f"scripts/train/{folder.name}.sh"
+    first = train.build_parser().parse_args(handed(stage))
+    assert folder == Path(first.ckpt) / first.exp and Path(second.snapshot).name == "best.pth"
+    assert first.val_split != "none"                        # else there is no best.pth
+    assert (first.arch, first.fpn_dsn_loss) == (second.arch, second.fpn_dsn_loss) and second.reset_classifier
+    assert stage.name in launcher.read_text() and "train_cityscapes_sfnet_res18_mapillary.sh" in stage.read_text()
+
+
+class Stages:
+    """A checkout of scripts alone, in which scripts/in_stages.sh runs with a stand-in for Python."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "a checkout"
+        shutil.copytree(ROOT / "scripts", self.root / "scripts")
+        self.python, self.calls = folder / "python", folder / "calls"
+        self.python.write_text(f'#!/bin/sh\necho "$*" >>"{self.calls}"\ncase "$*" in *"$FAILS"*) exit 75;; esac\n')
+        self.python.chmod(0o755)
+
+    def run(self, *words: str, fails: str = "nothing") -> subprocess.CompletedProcess[str]:
+        env = {"PATH": os.environ["PATH"], "PYTHON": str(self.python), "NPROC": "1", "FAILS": fails}
+        return subprocess.run(["sh", str(self.root / "scripts/in_stages.sh"), *words], env=env, cwd="/",
+                              capture_output=True, text=True, check=False)
+
+    def trained(self) -> list[argparse.Namespace]:
+        """The flags of each training, oldest first."""
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        heads = [line.replace(str(self.root), "ROOT").split() for line in lines]
+        return [train.build_parser().parse_args(head[1:]) for head in heads]
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> Stages:
+    return Stages(tmp_path)
+
+
+BOTH = ("mapillary_sfnet_res18", "cityscapes_sfnet_res18_mapillary")
+
+
+def test_stages_run_in_turn_with_the_callers_flags(stages: Stages) -> None:
+    assert stages.run(*BOTH, "--", "--bs_mult", "2").returncode == 0
+    assert [(args.exp, args.bs_mult, args.resume) for args in stages.trained()] == [
+        (f"train_{stage}", 2, None) for stage in BOTH]
+
+
+def test_a_stage_that_stops_ends_the_chain_with_its_status(stages: Stages) -> None:
+    assert stages.run(*BOTH, fails="mapillary").returncode == 75
+    assert [args.exp for args in stages.trained()] == ["train_mapillary_sfnet_res18"]
+
+
+def test_the_same_command_goes_on_with_the_stage_that_was_begun(stages: Stages) -> None:
+    begun = stages.root / f"logs/train_{BOTH[0]}"
+    begun.mkdir(parents=True)
+    (begun / "args.json").touch()
+    assert stages.run(*BOTH).returncode == 0
+    assert [args.resume for args in stages.trained()] == [f"ROOT/logs/train_{BOTH[0]}", None]
+
+
+@pytest.mark.parametrize("wrong", [("mapillary_sfnet_res17",), (BOTH[0], "--bs_mult", "2"), (), ("--", "--lr", "1")])
+def test_stages_without_a_launcher_are_refused_before_any_work(stages: Stages, wrong: tuple[str, ...]) -> None:
+    done = stages.run(*wrong)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert stages.trained() == []
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.stem)
@@ -146,7 +211,7 @@ def test_script_is_valid_posix_shell(script: Path) -> None:
 
 def arguments(recorder: str, script: str, *flags: str, **environment: str) -> list[str]:
     """What a script hands to Python in an environment of ours."""
-    env = {"PATH": f"{Path(recorder).parent}:{os.environ['PATH']}", "PYTHON": recorder, "NPROC": "4", **environment}
+    env = {"PATH": os.environ["PATH"], "PYTHON": recorder, "NPROC": "4", **environment}
     done = subprocess.run(["sh", str(ROOT / "scripts" / script), *flags], env=env, capture_output=True, text=True,
                           check=False)
     return done.stdout.splitlines() or done.stderr.splitlines()
@@ -164,7 +229,7 @@ def test_under_srun_the_hosts_of_the_step_meet_at_its_first(recorder: str, tmp_p
     (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'node7\\nnode8\\n'\n")
     (tmp_path / "scontrol").chmod(0o755)
     found = arguments(recorder, f"train/{LAUNCHERS[0].name}", SLURM_STEP_NUM_NODES="2", SLURM_JOB_ID="123456",
-                      SLURM_STEP_NODELIST="node[7-8]")
+                      SLURM_STEP_NODELIST="node[7-8]", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert found[2:10] == ["--nnodes", "2", "--rdzv_backend", "c10d", "--rdzv_endpoint", "node7:23456", "--rdzv_id",
                            "123456"]
 

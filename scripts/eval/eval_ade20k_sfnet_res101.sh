@@ -1,0 +1,12 @@
+#!/bin/sh
+# Expected mIoU: 44.7 % on ADE20K val (published, as a survey quotes it, without its scales; whole images, scale 1.0, no flip).
+# Scores the file of scripts/train/train_ade20k_sfnet_res101.sh;
+# another with --snapshot FILE.
+. "$(dirname -- "$0")/../launch.sh"
+
+evaluate \
+    --arch sfnet_resnet101 \
+    --dataset ade20k --data_root "$ROOT/data/ade20k" \
+    --snapshot "$ROOT/logs/train_ade20k_sfnet_res101/best.pth" \
+    --inference_mode whole \
+    "$@"

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Expected mIoU: not known on CamVid test (not measured yet; whole images, scale 1.0, no flip).
+# Scores the file of scripts/train/train_camvid_sfnet_lite_dfv1.sh;
+# another with --snapshot FILE.
+. "$(dirname -- "$0")/../launch.sh"
+
+evaluate \
+    --arch sfnet_lite_dfnetv1 \
+    --dataset camvid --data_root "$ROOT/data/camvid" \
+    --snapshot "$ROOT/logs/train_camvid_sfnet_lite_dfv1/last.pth" \
+    --split test \
+    --inference_mode whole \
+    "$@"

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Expected mIoU: 74.5 % on Cityscapes test by its server (published, as the paper of STDC quotes it; whole images, scale 1.0, no flip).
+# Makes submission.zip with the file of scripts/train/train_cityscapes_sfnet_dfv1_trainval.sh;
+# another, perhaps the authors', with --snapshot FILE.
+. "$(dirname -- "$0")/../launch.sh"
+
+evaluate \
+    --arch sfnet_dfnetv1 \
+    --dataset cityscapes --data_root "$ROOT/data/cityscapes" \
+    --snapshot "$ROOT/logs/train_cityscapes_sfnet_dfv1_trainval/last.pth" \
+    --split test \
+    --inference_mode whole \
+    --dump_images \
+    "$@"

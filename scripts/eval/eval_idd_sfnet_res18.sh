@@ -1,0 +1,12 @@
+#!/bin/sh
+# Expected mIoU: not known on IDD val (see the tables of arXiv 2207.04415; whole images, scale 1.0, no flip).
+# Scores the file of scripts/train/train_idd_sfnet_res18.sh;
+# another, perhaps the authors', with --snapshot FILE.
+. "$(dirname -- "$0")/../launch.sh"
+
+evaluate \
+    --arch sfnet_resnet18 \
+    --dataset idd --data_root "$ROOT/data/idd" \
+    --snapshot "$ROOT/logs/train_idd_sfnet_res18/best.pth" \
+    --inference_mode whole \
+    "$@"

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Expected mIoU: not known on KITTI val (no value is at hand; whole images, scale 1.0, no flip).
+# Scores the file of scripts/train/train_kitti_sfnet_res18.sh;
+# another with --snapshot FILE.
+. "$(dirname -- "$0")/../launch.sh"
+
+evaluate \
+    --arch sfnet_resnet18 \
+    --dataset kitti --data_root "$ROOT/data/kitti" \
+    --snapshot "$ROOT/logs/train_kitti_sfnet_res18/best.pth" \
+    --inference_mode whole \
+    "$@"

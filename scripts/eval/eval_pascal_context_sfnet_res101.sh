@@ -1,0 +1,12 @@
+#!/bin/sh
+# Expected mIoU: not known on PASCAL Context val (no value is at hand for 59 classes; whole images, scale 1.0, no flip).
+# Scores the file of scripts/train/train_pascal_context_sfnet_res101.sh;
+# another with --snapshot FILE.
+. "$(dirname -- "$0")/../launch.sh"
+
+evaluate \
+    --arch sfnet_resnet101 \
+    --dataset pascal_context --data_root "$ROOT/data/pascal_context" \
+    --snapshot "$ROOT/logs/train_pascal_context_sfnet_res101/best.pth" \
+    --inference_mode whole \
+    "$@"

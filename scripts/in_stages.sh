@@ -1,0 +1,31 @@
+#!/bin/sh
+# Trains one launcher's run after another, each to its end. Stopped at any moment, the same command goes on where it was.
+#
+#   sh scripts/in_stages.sh RUN [RUN ...] [-- FLAGS]
+#
+# RUN is the launcher scripts/train/train_RUN.sh; FLAGS go to every stage. Mapillary, then Cityscapes, then Cityscapes
+# once more with val for the test server:
+#
+#   sh scripts/in_stages.sh mapillary_sfnet_res18 cityscapes_sfnet_res18_mapillary cityscapes_sfnet_res18_mapillary_trainval
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+
+stages=
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    [ -f "$ROOT/scripts/train/train_$1.sh" ] || {
+        echo "error: there is no launcher scripts/train/train_$1.sh (flags for every stage stand behind --)" >&2
+        exit 1
+    }
+    stages="$stages train_$1"
+    shift
+done
+[ -n "$stages" ] || { echo "usage: sh scripts/in_stages.sh RUN [RUN ...] [-- FLAGS]" >&2; exit 1; }
+[ $# -eq 0 ] || shift                                       # --
+
+for stage in $stages; do
+    folder=$ROOT/logs/$stage
+    if [ -e "$folder/args.json" ]; then
+        sh "$ROOT/scripts/train/$stage.sh" "$@" --resume "$folder" || exit
+    else
+        sh "$ROOT/scripts/train/$stage.sh" "$@" || exit
+    fi
+done

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Expected mIoU: not known on BDD100K val (no value is at hand).
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --recipe sfsegnets \
+    --arch sfnet_lite_stdc1 \
+    --dataset bdd100k --data_root "$ROOT/data/bdd100k" \
+    --class_uniform_pct 0 \
+    "$@"

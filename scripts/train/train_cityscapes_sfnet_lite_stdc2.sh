@@ -1,0 +1,10 @@
+#!/bin/sh
+# Expected mIoU: not known on Cityscapes val (no value is at hand).
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --recipe sfsegnets \
+    --arch sfnet_lite_stdc2 \
+    --dataset cityscapes --data_root "$ROOT/data/cityscapes" \
+    --max_epoch 1000 \
+    "$@"

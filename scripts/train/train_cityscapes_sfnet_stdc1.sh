@@ -1,0 +1,9 @@
+#!/bin/sh
+# Expected mIoU: not known on Cityscapes val (no value is at hand).
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --recipe sfsegnets \
+    --arch sfnet_stdc1 \
+    --dataset cityscapes --data_root "$ROOT/data/cityscapes" \
+    "$@"

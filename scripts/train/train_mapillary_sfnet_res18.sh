@@ -1,0 +1,11 @@
+#!/bin/sh
+# Expected mIoU: not known on Mapillary val (see the tables of arXiv 2207.04415).
+# The first of two stages: scripts/train/train_cityscapes_sfnet_res18_mapillary.sh goes on from it.
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --recipe sfsegnets \
+    --arch sfnet_resnet18 \
+    --dataset mapillary --data_root "$ROOT/data/mapillary" \
+    --global_batch 32 \
+    "$@"

@@ -1,0 +1,124 @@
+"""docs/recipes.md says of every launcher what it trains with, and what score is expected of it: both are held here."""
+
+import re
+import shlex
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import loss
+import train
+from network.weights import IMAGENET_FILES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/recipes.md"
+RUNS = sorted(path.stem.removeprefix("train_") for path in (ROOT / "scripts/train").glob("*.sh"))
+HEADER = re.compile(r"# Expected mIoU: (?P<miou>\d+\.\d|not known)(?: %)? on .+? (?P<split>val|test)\b.*?"
+                    r"\((?P<kind>\w+)")
+Row = dict[str, str]
+
+
+def length(args: Namespace) -> str:
+    return f"{args.max_iters:,} steps" if args.max_iters else f"{args.max_epoch} epochs"
+
+
+def rate(args: Namespace) -> str:
+    lr = args.lr * args.global_batch / 16 if args.scale_lr else args.lr
+    parts = [f"{'' if args.optimizer == 'sgd' else 'AdamW '}{lr:g}", f"{args.lr_schedule} {args.poly_exp}"]
+    return ", ".join(parts + [f"warm-up {args.warmup_steps}"] * bool(args.warmup_steps)) + (
+        " each epoch" if args.lr_step == "epoch" else "")
+
+
+def ohem(args: Namespace) -> str:
+    kept = args.ohem_min_kept
+    return f"{args.ohem_thresh}, {f'1/{round(1 / kept)}' if kept < 1 else f'{kept:,.0f}'}" if args.ohem else "-"
+
+
+def auxiliaries(args: Namespace) -> str:
+    weight = loss.chosen_flags(vars(args))["aux_weight"]
+    return "-" if weight is None else f"{weight:g}"
+
+
+def start(args: Namespace) -> str:
+    if args.snapshot:
+        return "`" + "/".join(Path(args.snapshot).parts[-2:]) + "`" + ", new classifier" * args.reset_classifier
+    return f"`{IMAGENET_FILES[args.arch.rsplit('_', 1)[-1]]}`" if args.pretrained == "auto" else "random weights"
+
+
+COLUMNS: dict[str, Callable[[Namespace], str]] = {
+    "trains on": lambda args: {"trainval": "train, val"}.get(args.train_split, args.train_split),
+    "rate": rate,
+    "decay": lambda args: f"{args.weight_decay:g} on {'all' if args.decay_norms else 'convolutions'}",
+    "crop": lambda args: "{}x{}".format(*args.crop_size),
+    "scale": lambda args: f"{args.scale_min} to {args.scale_max}",
+    "jitter, blur": lambda args: f"{args.color_aug:g}, {args.gblur_prob * args.gblur:g}",
+    "batch": lambda args: str(args.global_batch),
+    "length": length,
+    "class-uniform": lambda args: f"{args.class_uniform_pct:g} of {args.class_uniform_tile}"
+                                  if args.class_uniform_pct else "-",
+    "OHEM": ohem,
+    "aux": auxiliaries,
+    "EMA": lambda args: f"{args.ema_decay:g}" if args.ema_decay else "-",
+    "start": start,
+}
+
+
+def tables() -> Iterator[list[Row]]:
+    """The page's tables: of each its rows, as column -> cell."""
+    for block in re.findall(r"(?:^\|.*\|\n)+", PAGE.read_text(encoding="utf-8"), re.MULTILINE):
+        head, _, *body = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines()]
+        yield [dict(zip(head, cells, strict=True)) for cells in body]
+
+
+def rows(column: str) -> list[Row]:
+    return [row for table in tables() for row in table if column in row]
+
+
+def run_of(row: Row) -> str:
+    return row["run"].strip("`")
+
+
+FLAGS, SCORES = rows("rate"), rows("mIoU, %")
+
+
+@pytest.mark.parametrize("row", FLAGS, ids=run_of)
+def test_a_run_trains_with_what_the_page_says(row: Row, handed: Callable[[Path], list[str]]) -> None:
+    run = run_of(row)
+    given = shlex.split(run) if run.startswith("--") else handed(ROOT / f"scripts/train/train_{run}.sh")
+    args = train.parse(["--dataset", "cityscapes", *given])
+    assert {name: COLUMNS[name](args) for name in row if name != "run"} == {
+        name: cell for name, cell in row.items() if name != "run"}
+
+
+def test_the_page_tells_the_flags_and_the_score_of_every_launcher_once() -> None:
+    assert sorted(run_of(row) for row in FLAGS if not run_of(row).startswith("--")) == RUNS
+    assert sorted(run_of(row) for row in SCORES) == RUNS
+    required = set(COLUMNS) - {"jitter, blur"}
+    assert all(required <= set(row) for row in FLAGS)
+
+
+def test_every_recipe_stands_beside_the_others() -> None:
+    shown = {run_of(row).split()[1] for row in FLAGS if run_of(row).startswith("--recipe")}
+    assert shown == set(train.RECIPES)
+
+
+@pytest.mark.parametrize("row", SCORES, ids=run_of)
+def test_the_page_and_both_launchers_expect_the_same_score(row: Row) -> None:
+    for program in ("train", "eval"):
+        launcher = ROOT / f"scripts/{program}/{program}_{run_of(row)}.sh"
+        assert f"(../{launcher.relative_to(ROOT)})" in row["launchers"]
+        expected = HEADER.match(launcher.read_text().splitlines()[1])
+        assert expected is not None, launcher
+        assert row["mIoU, %"] == expected["miou"].replace("not known", "-"), launcher
+        assert row["of"] == expected["split"], launcher
+        if row["mIoU, %"] != "-":                           # measured, published or reported: in the same words
+            assert row["source"].startswith(expected["kind"]), launcher
+
+
+def test_every_command_of_the_page_is_taken_with_its_launchers_flags(handed: Callable[[Path], list[str]]) -> None:
+    commands = re.findall(r"^sh (scripts/train/\w+\.sh) ([^#\n]+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(commands) >= 3
+    for launcher, flags in commands:
+        train.parse([*handed(ROOT / launcher), *shlex.split(flags)])
