@@ -17,6 +17,7 @@ PAGE = ROOT / "docs/recipes.md"
 RUNS = sorted(path.stem.removeprefix("train_") for path in (ROOT / "scripts/train").glob("*.sh"))
 HEADER = re.compile(r"# Expected mIoU: (?P<miou>\d+\.\d|not known)(?: %)? on .+? (?P<split>val|test)\b.*?"
                     r"\((?P<kind>\w+)")
+SHARED = "*unless said below*"                             # the run of a table's first row
 Row = dict[str, str]
 
 
@@ -66,10 +67,12 @@ COLUMNS: dict[str, Callable[[Namespace], str]] = {
 
 
 def tables() -> Iterator[list[Row]]:
-    """The page's tables: of each its rows, as column -> cell."""
+    """The page's tables: of each its rows, as column -> cell. An empty cell takes what the first row shares."""
     for block in re.findall(r"(?:^\|.*\|\n)+", PAGE.read_text(encoding="utf-8"), re.MULTILINE):
         head, _, *body = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines()]
-        yield [dict(zip(head, cells, strict=True)) for cells in body]
+        shared = body.pop(0) if body[0][0] == SHARED else [""] * len(head)
+        yield [dict(zip(head, [cell or usual for cell, usual in zip(cells, shared, strict=True)], strict=True))
+               for cells in body]
 
 
 def rows(column: str) -> list[Row]:
