@@ -34,17 +34,8 @@ NESTINGS = ("state_dict", "model_state_dict", "model", "net")
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained_models"         # of the checkout, wherever one stands
 
-# backbone, the last part of an architecture's name -> its file under pretrained_models/
-IMAGENET_FILES = {
-    "resnet18": "resnet18-deep-stem-pytorch.pth",
-    "resnet50": "resnet50-deep-stem-pytorch.pth",
-    "resnet101": "resnet101-deep-stem-pytorch.pth",
-    "dfnetv1": "dfnetv1.pth",
-    "dfnetv2": "dfnetv2.pth",
-    "stdc1": "stdc1.pth",
-    "stdc2": "stdc2.pth",
-    "wideresnet38": "wideresnet38.pth",
-}
+# backbone -> its file under pretrained_models/, where that is not simply `<backbone>.pth`
+IMAGENET_FILES = {f"resnet{depth}": f"resnet{depth}-deep-stem-pytorch.pth" for depth in (18, 50, 101)}
 
 
 class WeightsError(ValueError):
@@ -154,6 +145,16 @@ def published_state_dict(net: nn.Module) -> dict[str, Tensor]:
     return {published_key(net, key): value for key, value in net.state_dict().items()}
 
 
+def backbone_of(arch: str) -> str:
+    """Returns the name of an architecture's backbone, the last part of its own."""
+    return arch.rsplit("_", 1)[-1]
+
+
+def imagenet_file(backbone: str) -> str:
+    """Returns the name of a backbone's ImageNet file under pretrained_models/."""
+    return IMAGENET_FILES.get(backbone, f"{backbone}.pth")
+
+
 def load_imagenet(net: nn.Module, arch: str, pretrained: str,
                   folder: str | Path = PRETRAINED) -> Report | None:
     """Fills the network's backbone from an ImageNet file.
@@ -173,9 +174,8 @@ def load_imagenet(net: nn.Module, arch: str, pretrained: str,
     backbone = net.get_submodule("backbone")
     if isinstance(backbone, TimmBackbone) and pretrained == "auto":
         return _load_from_timm(backbone)
-    family, _, model = arch.partition(":")
-    backbone_name = model or family.rsplit("_", 1)[-1]
-    path = Path(folder) / IMAGENET_FILES[backbone_name] if pretrained == "auto" else Path(pretrained)
+    backbone_name = arch.partition(":")[2] or backbone_of(arch)
+    path = Path(folder) / imagenet_file(backbone_name) if pretrained == "auto" else Path(pretrained)
     if not path.is_file():
         raise FileNotFoundError(
             f"no ImageNet weights for {arch} at {path}: the file must hold the state dict of {backbone_name} "

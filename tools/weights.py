@@ -14,9 +14,10 @@ import network
 from network.published import class_count, looks_like, published_shapes
 from network.snapshot import WEIGHTS, Snapshot
 from network.weights import (
-    IMAGENET_FILES,
     PRETRAINED,
     WeightsError,
+    backbone_of,
+    imagenet_file,
     published_state_dict,
     read,
     state_dict,
@@ -37,10 +38,11 @@ def add_list_flags(parser: FlagParser) -> None:
 def list_files(args: Namespace) -> bool:
     """Prints which ImageNet file each backbone takes, and whether it is there."""
     print(f"{'backbone':14} {'file':36} {'size':>12}  used by")
-    for backbone, name in IMAGENET_FILES.items():
+    for backbone in dict.fromkeys(map(backbone_of, network.names())):
+        name = imagenet_file(backbone)
         path = args.folder / name
         there = f"{path.stat().st_size:,}" if path.is_file() else "not there"
-        users = [arch for arch in network.names() if arch.endswith(f"_{backbone}")]
+        users = [arch for arch in network.names() if backbone_of(arch) == backbone]
         print(f"{backbone:14} {name:36} {there:>12}  {', '.join(users)}")
     print(f"in {args.folder}; the backbones of sfnet_timm:MODEL are fetched by timm")
     return True

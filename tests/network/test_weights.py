@@ -216,7 +216,7 @@ def test_a_deep_stem_file_loads_under_its_own_names(tmp_path: Path) -> None:
     source = network.build("sfnet_resnet18", 3).backbone.state_dict()
     renamed = {key.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1."): value for key, value in source.items()}
     torch.save({**renamed, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)},
-               tmp_path / weights.IMAGENET_FILES["resnet18"])
+               tmp_path / weights.imagenet_file("resnet18"))
     net = network.build("sfnet_resnet18", 3)
     report = load_imagenet(net, "sfnet_resnet18", "auto", tmp_path)
     assert report is not None

@@ -1,0 +1,129 @@
+"""What the documents hold: their shell blocks, and a way to run those that are marked `runnable` on tiny data.
+
+A block is marked behind its language, ```bash runnable, or ```bash runnable slow where it takes a minute or more. It is run
+in a copy of the checkout, each command as it stands but for the flags of SMALL, which come last and so win.
+"""
+from __future__ import annotations
+
+import glob
+import importlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "pretrained_models/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv*", "data", "logs", "runs", "*.pth", "*_cache", ".hypothesis")
+
+FENCE = re.compile(r"^```(\w*) *([^\n`]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PROGRAM = re.compile(
+    r"(?:.* \| )?(?:\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools\.\w+))"
+    r"|\S*torchrun .*?(?P<run>train|eval)\.py)")
+COMMENT = re.compile(r"\s+#\s.*$")
+LAUNCHER = re.compile(r"\bscripts/(train|eval)/\S+")
+
+SMALL = {
+    "train": "--max_iters 2 --global_batch 2 --bs_mult 2 --crop_size 64x96 --num_workers 0",
+    "train resumed": "--num_workers 0",
+    "eval": "--num_workers 0",
+    "tools.make_streets": "--train 6 --val 2 --size 64x128 --workers 1",
+    "tools.check_dataset": "--num_workers 0",
+    "tools.pack_dataset": "--num_workers 1",
+    "tools.export": "--size 64x96",
+    "tools.benchmark infer": "--size 64x96 --rounds 1 --warm_up 1",
+    "tools.benchmark models": "--size 64x96",
+}
+
+
+class Block(NamedTuple):
+    """A fenced block: the words behind its language say how it is tested."""
+
+    document: Path
+    number: int
+    language: str
+    words: tuple[str, ...]
+    text: str
+
+    @property
+    def is_shell(self) -> bool:
+        return self.language in ("bash", "sh")
+
+    @property
+    def name(self) -> str:
+        return f"{self.document.relative_to(ROOT)}:{self.number}"
+
+    def commands(self) -> list[str]:
+        """The command lines, continuation lines joined; without those that are comments alone."""
+        lines = (line.strip() for line in self.text.replace("\\\n", " ").splitlines())
+        return [line for line in lines if line and not line.startswith("#")]
+
+
+class Call(NamedTuple):
+    """A command that runs a program of ours: its module, and the flags that it is given."""
+
+    module: str
+    flags: list[str]
+
+    @property
+    def small(self) -> list[str]:
+        """The flags of SMALL for it."""
+        kind = self.module
+        if kind == "tools.benchmark":
+            kind += f" {self.flags[0]}"
+        elif kind == "train" and "--resume" in self.flags:
+            kind = "train resumed"
+        return SMALL.get(kind, "").split()
+
+
+def blocks(document: Path) -> Iterator[Block]:
+    text = document.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        yield Block(document, text.count("\n", 0, match.start()) + 1, match[1], tuple(match[2].split()), match[3])
+
+
+def prose(document: Path) -> str:
+    """The document without its fenced blocks."""
+    return FENCE.sub("", document.read_text(encoding="utf-8"))
+
+
+def call(line: str) -> Call | None:
+    """What a command line asks of train.py, eval.py, a launcher or a tool; None where it is another command."""
+    words = shlex.split(line, comments=True)
+    if match := PROGRAM.match(line):
+        name = match["file"] or match["tool"] or match["run"]
+        start = next(i for i, word in enumerate(words) if word in (f"{name}.py", name))
+    elif match := LAUNCHER.search(line):
+        name, start = match[1], words.index(match[0])
+    else:
+        return None
+    return Call(name, words[start + 1:])
+
+
+def copy_checkout(folder: Path) -> Path:
+    """Copies the checkout without data, runs and weights."""
+    return shutil.copytree(ROOT, folder, ignore=LEFT_BEHIND)
+
+
+def run(line: str) -> int:
+    """Runs a command of a document in the working folder, a copy of the checkout, and returns its exit status.
+
+    Programs of ours run in this process, which spares their start of several seconds; all else runs in a shell.
+    """
+    asked = call(line)
+    small = asked.small if asked else []
+    if asked is None or not re.match(r"\S*python", line):
+        env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHON": sys.executable,
+               "NPROC": "1"}
+        return subprocess.run(["bash", "-c", f"{COMMENT.sub('', line)} {shlex.join(small)}"], env=env,
+                              check=False).returncode
+    flags = [one for word in asked.flags for one in (sorted(glob.glob(word)) or [word])]
+    try:
+        return importlib.import_module(asked.module).main([*flags, *small]) or 0
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
