@@ -1,80 +1,106 @@
-"""What the documents say exists and works: local links and paths, commands and their flags."""
+"""What the documents say exists and works: links, paths, names of code, commands and their flags."""
 
 import importlib
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "DATASETs.md", ROOT / "pretrained_models/README.md",
-             *sorted((ROOT / "docs").glob("*.md"))]
-LINK = re.compile(r"\]\(([^)\s]+)\)")
-BLOCK = re.compile(r"^```(?:bash|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PROGRAM = re.compile(
-    r"(?:.* \| )?(?:\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools\.\w+))"
-    r"|\S*torchrun .*?(?P<run>train|eval)\.py)")
+from tests.documents import DOCUMENTS, ROOT, blocks, call, prose
+
+LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"\s]+)\"")
+CODE = re.compile(r"`([^`\n]+)`")
+ROOMS = ("network", "datasets", "loss", "optimizer", "transforms", "utils", "tools")
+PATH = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*/[\w.\-]*")       # `docs/x.md` or `scripts/`, without stars and braces
+MADE_ELSEWHERE = (".pth", ".plan")                          # files that no checkout carries
+ADDED_BY_THE_PAGE = ROOT / "docs/extend.md"                 # whose commands and paths test_extend.py makes true
+
+ids = {"ids": lambda path: str(path.relative_to(ROOT))}
+ALL_COMMANDS = [pytest.param(line, id=f"{block.name}: {line[:60]}")
+                for document in DOCUMENTS if document != ADDED_BY_THE_PAGE
+                for block in blocks(document) if block.is_shell for line in block.commands()]
 
 
-def commands(document: Path) -> Iterator[str]:
-    """Every command line of the document's shell blocks, continuation lines joined."""
-    for block in BLOCK.findall(document.read_text(encoding="utf-8")):
-        yield from filter(None, (line.strip() for line in block.replace("\\\n", " ").splitlines()))
-
-
-ALL_COMMANDS = [pytest.param(line, id=f"{document.name}: {line[:60]}") for document in DOCUMENTS if document.exists()
-                for line in commands(document)]
+def links(document: Path) -> list[str]:
+    """Every link and picture of a document that leads to this checkout, Markdown's and HTML's."""
+    found = [first or second for first, second in LINK.findall(prose(document))]
+    return [link for link in found if "://" not in link and not link.startswith("mailto:")]
 
 
 def anchors(document: Path) -> set[str]:
     """What a link can lead to in a document: its headings as GitHub spells them, `#own-data` for `## Own data!`."""
-    headings = re.findall(r"^#+ +(.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^#+ +(.+)$", prose(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", DOCUMENTS, **ids)
 def test_local_links_lead_somewhere(document: Path) -> None:
     dead = []
-    for link in LINK.findall(document.read_text(encoding="utf-8")):
-        if "://" not in link:
-            path, _, heading = link.partition("#")
-            target = document.parent / path if path else document
-            if not target.exists() or (heading and heading not in anchors(target)):
-                dead.append(link)
+    for link in links(document):
+        path, _, heading = link.partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (heading and heading not in anchors(target)):
+            dead.append(link)
     assert dead == []
 
 
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        document = ahead.pop()
+        if document not in reached:
+            reached.add(document)
+            targets = ((document.parent / link.partition("#")[0]).resolve() for link in links(document))
+            ahead += [target for target in targets if target.suffix == ".md"]
+    assert sorted(str(document) for document in {*DOCUMENTS} - reached) == []
+
+
 def test_every_figure_is_shown_in_a_document() -> None:
-    shown = {Path(link).name for document in DOCUMENTS for link in LINK.findall(document.read_text(encoding="utf-8"))}
+    shown = {Path(link).name for document in DOCUMENTS for link in links(document)}
     assert sorted(path.name for path in (ROOT / "figs").iterdir() if path.name not in shown) == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_scripts_and_modules_that_are_named_exist(document: Path) -> None:
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each != ADDED_BY_THE_PAGE], **ids)
+def test_files_and_modules_that_are_named_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    files = set(re.findall(r"\b(?:scripts|tools|docs|tests)/[\w/]+\.\w+", text))
-    files |= {f"{module.replace('.', '/')}.py" for module in re.findall(r"-m (tools\.\w+)", text)}
-    assert sorted(file for file in files if not (ROOT / file).exists()) == []
+    named = set(re.findall(r"\b(?:scripts|tools|docs|tests)/[\w/]+\.\w+", text))
+    named |= {f"{module.replace('.', '/')}.py" for module in re.findall(r"-m (tools\.\w+)", text)}
+    tracked = {path.name for path in ROOT.iterdir() if path.name not in ("data", "logs", "runs")}
+    for code in CODE.findall(prose(document)):
+        if PATH.fullmatch(code) and code.split("/")[0] in tracked and not code.endswith(MADE_ELSEWHERE):
+            named.add(code)
+    assert sorted(name for name in named if not (ROOT / name).exists() and not re.search(r"\b[A-Z]{4,}\b", name)) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, **ids)
+def test_names_of_code_exist(document: Path) -> None:
+    """`utils.batches.prepare`, `network.build(...)`: modules of the rooms and what they hold."""
+    unknown = []
+    for code in CODE.findall(prose(document)):
+        name = re.match(rf"(?:{'|'.join(ROOMS)})(?:\.[a-zA-Z_]\w*)+(?![\w/])", code)
+        if name and not re.search(r"\.(py|sh|md|png|json|yaml)$", name[0]):
+            found, parts = None, name[0].split(".")
+            for depth in range(len(parts), 0, -1):
+                module = ROOT.joinpath(*parts[:depth])
+                if module.with_suffix(".py").is_file() or module.is_dir():
+                    found = importlib.import_module(".".join(parts[:depth]))
+                    break
+            for part in parts[depth:]:
+                found = getattr(found, part, None)
+            if found is None:
+                unknown.append(code)
+    assert unknown == []
 
 
 @pytest.mark.parametrize("line", ALL_COMMANDS)
 def test_commands_parse_with_the_real_parsers(line: str) -> None:
-    given = shlex.split(line, comments=True)
-    match = PROGRAM.match(line)
-    if match is not None:
-        name = match["file"] or match["tool"] or match["run"]
-        position = next(i for i, word in enumerate(given) if word in (f"{name}.py", name))
-        flags = given[position + 1:]
-    elif launcher := re.search(r"scripts/(train|eval)/\S+", line):
-        name, flags = launcher[1], given[given.index(launcher[0]) + 1:]
-    else:
+    asked = call(line)
+    if asked is None:
         pytest.skip("not a command with flags of ours")
-    if "--help" not in flags:
-        program = importlib.import_module(name)
+    if "--help" not in asked.flags:
+        program = importlib.import_module(asked.module)
         parse = program.build_parser().parse_args if hasattr(program, "build_parser") else program.parse
-        parse(flags)
+        parse(asked.flags)
 
 
 def test_no_placeholder_is_left() -> None:
