@@ -25,6 +25,7 @@ FENCE = re.compile(r"^```(\w*) *([^\n`]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(
     r"(?:.* \| )?(?:\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools\.\w+))"
     r"|\S*torchrun .*?(?P<run>train|eval)\.py)")
+COMMAND = re.compile(r"^.*<<'(\w+)'\n(?:.*\n)*?\1$|^(?:.*\\\n)*.*$", re.MULTILINE)
 COMMENT = re.compile(r"\s+#\s.*$")
 LAUNCHER = re.compile(r"\bscripts/(train|eval)/\S+")
 
@@ -36,7 +37,7 @@ SMALL = {
     "tools.check_dataset": "--num_workers 0",
     "tools.pack_dataset": "--num_workers 1",
     "tools.export": "--size 64x96",
-    "tools.benchmark infer": "--size 64x96 --rounds 1 --warm_up 1",
+    "tools.benchmark infer": "--size 64x96 --rounds 1 --warm_up 1 --settings fp32 --no_memory",
     "tools.benchmark models": "--size 64x96",
 }
 
@@ -59,9 +60,9 @@ class Block(NamedTuple):
         return f"{self.document.relative_to(ROOT)}:{self.number}"
 
     def commands(self) -> list[str]:
-        """The command lines, continuation lines joined; without those that are comments alone."""
-        lines = (line.strip() for line in self.text.replace("\\\n", " ").splitlines())
-        return [line for line in lines if line and not line.startswith("#")]
+        """The commands, continuation lines and here-documents joined; without lines that are comments alone."""
+        found = (match[0].replace("\\\n", " ").strip() for match in COMMAND.finditer(self.text))
+        return [command for command in found if command and not command.startswith("#")]
 
 
 class Call(NamedTuple):
@@ -120,7 +121,7 @@ def run(line: str) -> int:
     if asked is None or not re.match(r"\S*python", line):
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHON": sys.executable,
                "NPROC": "1"}
-        return subprocess.run(["bash", "-c", f"{COMMENT.sub('', line)} {shlex.join(small)}"], env=env,
+        return subprocess.run(["bash", "-c", f"{COMMENT.sub('', line)} {shlex.join(small)}".strip()], env=env,
                               check=False).returncode
     flags = [one for word in asked.flags for one in (sorted(glob.glob(word)) or [word])]
     try:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import eval as evaluation
+import train
 from tests.documents import DOCUMENTS, ROOT, blocks, call, prose
 
 LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"\s]+)\"")
@@ -42,17 +44,6 @@ def test_local_links_lead_somewhere(document: Path) -> None:
         if not target.exists() or (heading and heading not in anchors(target)):
             dead.append(link)
     assert dead == []
-
-
-def test_every_document_is_reached_from_the_readme() -> None:
-    reached, ahead = set(), [ROOT / "README.md"]
-    while ahead:
-        document = ahead.pop()
-        if document not in reached:
-            reached.add(document)
-            targets = ((document.parent / link.partition("#")[0]).resolve() for link in links(document))
-            ahead += [target for target in targets if target.suffix == ".md"]
-    assert sorted(str(document) for document in {*DOCUMENTS} - reached) == []
 
 
 def test_every_figure_is_shown_in_a_document() -> None:
@@ -106,3 +97,15 @@ def test_commands_parse_with_the_real_parsers(line: str) -> None:
 def test_no_placeholder_is_left() -> None:
     files = [*DOCUMENTS, *(ROOT / "scripts").rglob("*.sh")]
     assert [str(path) for path in files if "@@" in path.read_text(encoding="utf-8")] == []
+
+
+def test_the_changelog_names_the_flags_that_are_kept_and_retired() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    kept = re.search(r"\*\*Kept\*\*: `([^`]+)` in training;\s+`([^`]+)` in\s+evaluation", text)
+    assert kept is not None
+    for program, flags in ((train, kept[1]), (evaluation, kept[2])):
+        known = program.build_parser()._option_string_actions
+        assert [flag for flag in flags.split() if flag not in known] == []
+    removed = text.partition("### Removed")[2].partition("###")[0]
+    named = {flag for row in re.findall(r"^\| (`--.*?) \|", removed, re.MULTILINE) for flag in CODE.findall(row)}
+    assert named == {*train.RETIRED, *evaluation.RETIRED}

@@ -46,17 +46,17 @@ def test_only_unused_parts_make_a_published_file_larger(costs: dict[str, models.
     assert larger == {name for name in network.names() if "stdc" in name} | {"sfnet_lite_resnet18"}
 
 
-def test_the_readmes_table_is_the_generated_one(costs: dict[str, models.Cost]) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert models.with_table(readme, costs.values()) == readme, \
-        "renew it: python -m tools.benchmark models --readme README.md"
+def test_the_table_of_networks_is_the_generated_one(costs: dict[str, models.Cost]) -> None:
+    document = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
+    assert models.with_table(document, costs.values()) == document, \
+        "renew it: python -m tools.benchmark models --doc docs/networks.md"
 
 
 def test_counts_go_to_json_and_into_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = tmp_path / "README.md"
     document.write_text(f"before\n{models.BEGIN}\nold\n{models.END}\nafter\n")
     flags = ["models", "--arch", "sfnet_dfnetv1", "--size", "64x128"]
-    assert benchmark.main([*flags, "--json", str(tmp_path / "a.json"), "--readme", str(document)]) == 0
+    assert benchmark.main([*flags, "--json", str(tmp_path / "a.json"), "--doc", str(document)]) == 0
     found = json.loads((tmp_path / "a.json").read_text())
     assert found["size"] == [64, 128]
     assert found["models"][0]["parameters"] == 8_422_387
@@ -70,7 +70,7 @@ def test_counts_go_to_json_and_into_a_document(tmp_path: Path, capsys: pytest.Ca
 def test_a_document_without_the_tables_place_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.md").write_text("nothing")
     assert benchmark.main(["models", "--arch", "sfnet_dfnetv1", "--size", "64",
-                           "--readme", str(tmp_path / "a.md")]) == 2
+                           "--doc", str(tmp_path / "a.md")]) == 2
     assert "the document has no place for the table" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from utils.checkpoint import write_text
 from utils.documents import renewed
 from utils.flags import FlagParser, size
 
-BEGIN, END = "<!-- models: python -m tools.benchmark models --readme README.md -->", "<!-- end of models -->"
+BEGIN, END = "<!-- models: python -m tools.benchmark models --doc docs/networks.md -->", "<!-- end of models -->"
 
 # Cityscapes val mIoU in %, at one scale, as the papers' authors reported it with their own code
 PUBLISHED = {"sfnet_resnet18": "78.4", "sfnet_resnet50": "80.4", "sfnet_resnet101": "81.2", "sfnet_dfnetv1": "72.2",
@@ -47,7 +47,7 @@ def add_flags(parser: FlagParser) -> None:
     parser.add_argument("--arch", nargs="+", default=network.names(), metavar="NAME", help="networks to count")
     parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the image")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to this file")
-    parser.add_argument("--readme", type=Path, metavar="FILE", help="rewrite the table of networks in this document")
+    parser.add_argument("--doc", type=Path, metavar="FILE", help="rewrite the table of networks in this document")
 
 
 def run(args: Namespace) -> None:
@@ -58,8 +58,8 @@ def run(args: Namespace) -> None:
     if args.json:
         found = {"size": list(args.size), "models": [asdict(each) for each in costs]}
         write_text(args.json, json.dumps(found, indent=2) + "\n")
-    if args.readme:
-        write_text(args.readme, with_table(args.readme.read_text(encoding="utf-8"), costs))
+    if args.doc:
+        write_text(args.doc, with_table(args.doc.read_text(encoding="utf-8"), costs))
 
 
 def cost(name: str, image_size: Sequence[int]) -> Cost:
