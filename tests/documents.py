@@ -1,7 +1,7 @@
 """What the documents hold: their shell blocks, and a way to run those that are marked `runnable` on tiny data.
 
-A block is marked behind its language, ```bash runnable, or ```bash runnable slow where it takes a minute or more. It is run
-in a copy of the checkout, each command as it stands but for the flags of SMALL, which come last and so win.
+A block is marked behind its language, ```bash runnable, or ```bash runnable slow where it takes a minute or more. It is
+run in a copy of the checkout, each command as it stands but for the flags of SMALL, which come last and so win.
 """
 from __future__ import annotations
 

@@ -1,12 +1,15 @@
 """Every block of the documents that is marked `runnable` is run, in their order, in one copy of the checkout.
 
-The copy holds what a reader has by then: drawn street scenes and the network of the quick start, both tiny.
+The copy holds what a reader has by then, tiny: drawn street scenes, which stand in for Cityscapes too since their
+files have the same names, noise in CamVid's folders, and what the quick start leaves.
 """
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests import documents
@@ -15,6 +18,7 @@ from tests.documents import Block
 DRAW = "python -m tools.make_streets --out data/streets --test 2"
 TRAIN = ("python train.py --arch sfnet_dfnetv1 --pretrained none --dataset streets --data_root data/streets "
          "--exp quickstart")
+SCORE = "python eval.py --snapshot logs/quickstart/last.pth --data_root data/streets"
 RUNNABLE = [pytest.param(block, id=block.name, marks=pytest.mark.slow if "slow" in block.words else ())
             for document in documents.DOCUMENTS if document.name != "extend.md"       # test_extend.py runs those
             for block in documents.blocks(document) if "runnable" in block.words]
@@ -25,7 +29,15 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = documents.copy_checkout(tmp_path_factory.mktemp("docs") / "checkout")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert [documents.run(line) for line in (DRAW, TRAIN)] == [0, 0]
+        assert [documents.run(line) for line in (DRAW, TRAIN, SCORE)] == [0, 0, 0]
+    (folder / "data/cityscapes").symlink_to("streets")
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        for place, most, channels in ((split, 256, 3), (f"{split}annot", 12, 1)):
+            (folder / "data/camvid" / place).mkdir(parents=True)
+            for number in range(4):
+                noise = rng.integers(0, most, (64, 96, channels), np.uint8)
+                cv2.imwrite(str(folder / f"data/camvid/{place}/{number}.png"), noise)
     for run in ("NAME", "A", "B"):                          # what the documents call runs of the reader's own
         shutil.copytree(folder / "logs/quickstart", folder / "logs" / run)
     return folder
