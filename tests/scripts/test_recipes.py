@@ -10,7 +10,7 @@ import pytest
 
 import loss
 import train
-from network.weights import IMAGENET_FILES
+from network.weights import backbone_of, imagenet_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/recipes.md"
@@ -45,7 +45,7 @@ def auxiliaries(args: Namespace) -> str:
 def start(args: Namespace) -> str:
     if args.snapshot:
         return "`" + "/".join(Path(args.snapshot).parts[-2:]) + "`" + ", new classifier" * args.reset_classifier
-    return f"`{IMAGENET_FILES[args.arch.rsplit('_', 1)[-1]]}`" if args.pretrained == "auto" else "random weights"
+    return f"`{imagenet_file(backbone_of(args.arch))}`" if args.pretrained == "auto" else "random weights"
 
 
 COLUMNS: dict[str, Callable[[Namespace], str]] = {
