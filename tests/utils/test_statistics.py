@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from utils.metrics import ConfusionMatrix
-from utils.statistics import bootstrap, paired_test
+from utils.statistics import bootstrap, paired_test, t_interval
 
 
 def images(accuracy: float, count: int = 40, classes: int = 3, seed: int = 0) -> np.ndarray:
@@ -69,6 +69,46 @@ def test_p_values_are_even_where_nothing_differs() -> None:
     values = [paired_test(images(0.8, 12, seed=i), images(0.8, 12, seed=i + 100), repeats=200).p_value
               for i in range(40)]
     assert 0.3 < np.mean(values) < 0.7
+
+
+def test_several_models_give_the_interval_of_their_mean() -> None:
+    several = np.stack([images(0.8, seed=1), images(0.75, seed=2)])
+    draws = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), 50)
+    values = [np.mean([mean_iou(np.repeat(one, draw, axis=0)) for one in several]) for draw in draws]
+    assert bootstrap(several, repeats=50) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-9)
+    assert bootstrap(several[:1]) == bootstrap(several[0])
+
+
+def test_pooled_pairs_are_tested_by_the_mean_of_their_differences() -> None:
+    better = np.stack([images(0.81, seed=1), images(0.81, seed=2), images(0.81, seed=3)])
+    worse = np.stack([images(0.8, seed=4), images(0.8, seed=5), images(0.8, seed=6)])
+    pooled = paired_test(better, worse)
+    each = [paired_test(one, other) for one, other in zip(better, worse, strict=True)]
+    assert pooled.difference == pytest.approx(np.mean([one.difference for one in each]))
+    assert pooled.low < pooled.difference < pooled.high
+    assert pooled.high - pooled.low < min(one.high - one.low for one in each)
+    assert pooled.p_value < max(one.p_value for one in each)
+    assert paired_test(better[:1], worse[:1]) == each[0]
+
+
+def test_pooling_one_pair_with_itself_makes_nothing_surer() -> None:
+    one, other = images(0.81, seed=1), images(0.8, seed=2)
+    assert paired_test(np.stack([one] * 3), np.stack([other] * 3)) == pytest.approx(paired_test(one, other))
+
+
+def test_the_interval_of_few_values_is_students() -> None:
+    # mean 2, standard deviation 1, the 97.5 % quantile of t with 2 degrees of freedom is 4.30265
+    assert t_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.30265 / 3 ** 0.5, 2 + 4.30265 / 3 ** 0.5), abs=1e-4)
+    assert t_interval([5.0, 5.0]) == (5.0, 5.0)
+    with pytest.raises(ValueError, match=r"1 value\(s\) do not show"):
+        t_interval([1.0])
+    with pytest.raises(ValueError, match="level 2 must lie"):
+        t_interval([1.0, 2.0], level=2)
+
+
+def test_models_on_other_images_cannot_be_pooled() -> None:
+    with pytest.raises(ValueError, match="models do not count the same true pixels"):
+        bootstrap(np.stack([images(0.8), images(0.8)[::-1]]))
 
 
 @pytest.mark.parametrize("other", [images(0.8, 39), images(0.8)[::-1], images(0.8, classes=4)])
