@@ -10,6 +10,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,9 @@ def environment(device: torch.device, precision: str, data_files: Iterable[Path]
         "commit": commit(),
         "diff": _git("diff", "HEAD"),
         "command": [sys.executable, *sys.argv],
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
-        "machine": platform.platform(), "threads": torch.get_num_threads(),
+        "machine": platform.platform(), "threads": torch.get_num_threads(), "cores": os.cpu_count(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "precision": precision, "processes": world_size(),
         "torchrun": os.environ.get("TORCHELASTIC_RUN_ID"),              # whose restarted workers may go on with the run

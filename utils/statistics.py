@@ -28,8 +28,8 @@ def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95, se
     replacement, as many as there are. Frames of one video are not independent, so there the true interval is wider.
 
     Args:
-        matrices: (M, K, K) counts of each image; rows are the truth. Those (S, M, K, K) of S models, such as one trained
-            with S seeds, give the interval of their mean score, all of them on the same draw.
+        matrices: (M, K, K) counts of each image; rows are the truth. Those (S, M, K, K) of S models, such as one
+            trained with S seeds, give the interval of their mean score, all of them on the same draw.
         repeats: draws of M images.
         level: share of the draws within the interval, (0, 1).
 

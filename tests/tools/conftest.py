@@ -134,7 +134,7 @@ def keep_run(study: Path, label: str, seed: int, share: float, **args: Any) -> P
     settings = {"dataset": "camvid", "split": "test", "data_root": "data/camvid", "weights": "ema", "precision": "bf16",
                 "snapshot": f"logs/{folder.name}/last.pth", "inference_mode": "sliding", "crop_size": [1024, 1024],
                 "scales": [1.0], "flip": False}
-    scores = {**matrix.summary(names), "images": 6, "arch": flags["arch"], "snapshot_sha256": "cd" * 32,
+    scores = {**matrix.summary(names), "images": 6, "arch": flags["arch"], "snapshot_sha256": f"{label}{seed}" * 32,
               "settings": settings}
     (folder / "args.json").write_text(json.dumps(flags))
     (folder / "env.json").write_text(json.dumps(environment))

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,7 @@ def test_the_environment_tells_code_machine_and_data(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"123")
     found = runs.environment(CPU, "fp32", [tmp_path / "a.png"])
     assert found["data"]["files"] == 1 and found["torch"] == torch.__version__
+    assert abs(datetime.now(timezone.utc) - datetime.fromisoformat(found["started"])).total_seconds() < 60
     (tmp_path / "a.png").write_bytes(b"1234")
     assert runs.environment(CPU, "fp32", [tmp_path / "a.png"])["data"] != found["data"]
 

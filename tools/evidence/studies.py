@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -124,6 +124,7 @@ class Study:
         question, protocol, limits: Markdown: what is asked, how it was done, what the answer can and cannot show.
         rows: label -> what the row is, in the order of the table.
         compare: pairs of labels; the first's scores minus the second's are tested.
+        borrow: label -> the study beside this one that keeps the runs of that row.
         runs: in the order of the rows and of the seeds.
     """
 
@@ -135,6 +136,7 @@ class Study:
     limits: str = ""
     rows: Mapping[str, str] = field(default_factory=dict)
     compare: tuple[tuple[str, str], ...] = ()
+    borrow: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
     measured: tuple[Measured, ...] = ()
 
@@ -179,9 +181,12 @@ def read(folder: Path) -> Study:
         ValueError: a file is damaged, or the study, its runs and their evaluations do not fit together.
     """
     asked = ask(folder)
-    runs = [read_run(path.parent, asked.rows) for path in folder.glob("*/args.json")]
+    kept = [*folder.glob("*/args.json")]
+    for label, other in asked.borrow.items():
+        kept += folder.parent.glob(f"{other}/{label}_s*/args.json")
+    runs = [read_run(path.parent, asked.rows) for path in kept]
     for run in runs:
-        _refuse_strangers(run, runs[0])
+        refuse_strangers(run, runs)
     order = {label: place for place, label in enumerate(asked.rows)}
     runs.sort(key=lambda run: (order[run.label], run.seed))
     return replace(asked, runs=tuple(runs), measured=_read_measured(folder / MEASURED))
@@ -201,9 +206,9 @@ def ask(folder: Path) -> Study:
         raise ValueError(f"{path}: " + (f"unknown entry {unknown[0]!r}{suggest(unknown[0], ASKED)}" if unknown
                                         else f"the entry {missing[0]!r} is missing") + f"; {HOW}")
     rows, compare = content.get("rows", {}), tuple(tuple(pair) for pair in content.get("compare", ()))
-    strangers = [label for pair in compare for label in pair if label not in rows]
+    strangers = [label for pair in (*compare, content.get("borrow", ())) for label in pair if label not in rows]
     if strangers or any(len(pair) != 2 for pair in compare):
-        raise ValueError(f"{path}: compare takes pairs of labels that stand in rows"
+        raise ValueError(f"{path}: compare takes pairs of labels, and borrow labels, that stand in rows"
                          + (f", and {strangers[0]!r} does not{suggest(strangers[0], rows)}" if strangers else ""))
     return Study(**{**content, "folder": folder, "rows": rows, "compare": compare})
 
@@ -215,7 +220,7 @@ def read_run(folder: Path, rows: Mapping[str, str]) -> Run:
         label = named["label"] if named else folder.name
         raise ValueError(f"{folder}: a run is called LABEL_sSEED, with a label of the study's rows"
                          f"{suggest(label, rows)}: rename it, or add the row to {folder.parent / STUDY}")
-    args, env = (_read_json(folder / name) for name in ("args.json", "env.json"))
+    args, env = (read_json(folder / name) for name in ("args.json", "env.json"))
     metrics, result = tuple(read_metrics(folder)), results.read(folder)
     if args.get("seed") != int(named["seed"]):
         raise ValueError(f"{folder}: its args.json says seed {args.get('seed')}: rename the folder")
@@ -226,18 +231,20 @@ def read_run(folder: Path, rows: Mapping[str, str]) -> Run:
     return run
 
 
-def _refuse_strangers(run: Run, first: Run) -> None:
-    if (run.images, run.classes) != (first.images, first.classes):
-        raise ValueError(f"{run.folder} and {first.folder} were scored on other images or classes "
-                         f"({len(run.images)} images of {len(run.classes)} classes; {len(first.images)} of "
-                         f"{len(first.classes)}): score both alike, or keep them in two studies")
+def refuse_strangers(run: Run, others: Sequence[Run]) -> None:
+    """Raises ValueError where a run was scored on other images or classes than the others."""
+    for other in others:
+        if (run.images, run.classes) != (other.images, other.classes):
+            raise ValueError(f"{run.folder} and {other.folder} were scored on other images or classes "
+                             f"({len(run.images)} images of {len(run.classes)} classes; {len(other.images)} of "
+                             f"{len(other.classes)}): score both alike, or keep them in two studies")
 
 
 def _read_measured(path: Path) -> tuple[Measured, ...]:
     if not path.is_file():
         return ()
     found = []
-    for number, entry in enumerate(_read_json(path, list), start=1):
+    for number, entry in enumerate(read_json(path, list), start=1):
         wrong = ENTRIES - {"note"} ^ set(entry) - {"note"}
         if wrong or any(len(row) != len(entry["columns"]) for row in entry["rows"]):
             raise ValueError(f"{path}, table {number}: " + (f"the entries {sorted(wrong)} are missing or unknown"
@@ -247,9 +254,11 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
     return tuple(found)
 
 
-def _read_json(path: Path, kind: type = dict) -> Any:
+def read_json(path: Path, kind: type = dict) -> Any:
+    """Reads a file that holds an object, or a list. Raises FileNotFoundError or ValueError."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: keep the run again with `python -m tools.results --add`")
+        raise FileNotFoundError(f"{path} is missing: give the folder of a run that train.py made; of a kept one, "
+                                "restore it from git")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
