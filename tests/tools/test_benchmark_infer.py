@@ -35,6 +35,11 @@ def test_settings_are_timed_against_the_plain_network(tmp_path: Path, capsys: py
     assert exact["largest_gap"] < 1e-5 and half["largest_gap"] < 0.1
     assert exact["times_plain"] == pytest.approx(plain["p50_ms"] / exact["p50_ms"])
     assert exact["equal_labels"] > 0.999 and half["equal_labels"] > 0.8
+    flags = ("precision", "normalisation_folded", "channels_last", "compiled", "cuda_graphs")
+    assert [plain[flag] for flag in flags] == ["fp32", False, False, False, False]
+    assert [half[flag] for flag in flags] == ["bf16", True, True, False, False]
+    assert {"device", "clock", "batch", "size", "warm-up", "synchronised", "inside", "host copies"} <= set(
+        found["protocol"])
 
 
 def test_trained_networks_are_compared_on_real_pictures_from_bytes_to_labels(
@@ -71,8 +76,36 @@ def test_memory_is_measured_in_processes_of_their_own(capsys: pytest.CaptureFixt
 def test_an_unknown_setting_is_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         benchmark.main(["infer", "--settings", wrong])
-    assert f"{wrong!r} is no setting: give plain, or fp32, bf16, fp16 with or without +compile" in \
+    assert f"{wrong!r} is no setting: give plain, or fp32, bf16, fp16, tf32 with or without +compile" in \
         capsys.readouterr().err
+
+
+def test_exact_settings_alone_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(infer, "EXACT", ("fp32",))          # not compiled: that takes minutes
+    out = tmp_path / "a.json"
+    assert benchmark.main([*SMALL, "--arch", "sfnet_dfnetv1", "--exact", "--no_memory", "--json", str(out)]) == 0
+    assert [row["setting"] for row in json.loads(out.read_text())["rows"]] == ["plain", "fp32"]
+    with pytest.raises(SystemExit):
+        benchmark.main([*SMALL, "--exact", "--settings", "bf16"])
+
+
+def test_float32_is_rounded_to_tf32_only_where_a_row_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, bool]] = []
+    args = benchmark.build_parser().parse_args([*SMALL, "--arch", "sfnet_dfnetv1"])
+    settings = [infer.Setting(name) for name in ("plain", "fp32", "tf32", "bf16")]
+    now: list[bool] = []
+    monkeypatch.setattr(infer.precision, "configure", lambda tf32, deterministic: now.append(tf32))
+    monkeypatch.setattr(infer.Setting, "build", lambda self, subject, device, host_copies: lambda images: (
+        seen.append((self.name, now[-1])), torch.zeros(1, 64, 96))[1])
+    infer.measure(args, infer.load(args, 0), settings, torch.device("cpu"), [(None, None)] * 4)
+    assert set(seen) == {("plain", False), ("fp32", False), ("tf32", True), ("bf16", False)}
+    assert len(seen) == 4 * (1 + 2 + 1)                     # warm-up, rounds, comparison
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has TF32")
+def test_tf32_without_a_gpu_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main([*SMALL, "--arch", "sfnet_dfnetv1", "--settings", "tf32", "--no_memory"]) == 2
+    assert "tf32 is a GPU's, but this runs on cpu" in capsys.readouterr().err
 
 
 def test_what_the_machine_cannot_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,12 @@ from utils.flags import FlagParser, add_switch, positive_int, size
 from utils.predictor import Predictor
 
 PLAIN = "plain"
+PRECISIONS = {**precision.PRECISIONS, "tf32": torch.float32}
 WORDS = ("compile", "graphs")
+EXACT = ("fp32", "fp32+compile")                            # settings that keep the network's own arithmetic
+USUAL = {"cpu": (*EXACT, "bf16", "bf16+compile"),
+         "cuda": (*EXACT, "fp32+graphs", "tf32", "tf32+compile", "bf16", "bf16+compile", "bf16+graphs", "fp16",
+                  "fp16+compile", "fp16+graphs")}
 RANDOM_SPEC = "cityscapes"                                  # classes and normalisation of networks without a snapshot
 INSIDE = "network, resizing to the image, arg max"
 
@@ -40,16 +45,27 @@ Labels = Callable[[Tensor], Tensor]                         # images (N, 3, H, W
 @dataclass(frozen=True)
 class Setting:
     """One way to run a network: `plain` is the network as it is, eager, float32, NCHW, with full-size logits and
-    arg max; every other folds normalisation, lays out channels last and takes labels straight from the stride."""
+    arg max; every other folds normalisation, lays out channels last and takes labels straight from the stride.
+    Float32 is that alone: factors are rounded to TF32 in `tf32` only."""
 
     name: str
 
     @property
-    def precision(self) -> str:
+    def arithmetic(self) -> str:
         return "fp32" if self.name == PLAIN else self.name.split("+")[0]
 
     def has(self, word: str) -> bool:
         return word in self.name.split("+")[1:]
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what it does, by the names of a row's columns."""
+        fast = self.name != PLAIN
+        return {"precision": self.arithmetic, "normalisation_folded": fast, "channels_last": fast,
+                "compiled": self.has("compile"), "cuda_graphs": self.has("graphs")}
+
+    def configure(self) -> None:
+        """Sets what holds for the whole process, and so must be set before each of its predictions."""
+        precision.configure(tf32=self.arithmetic == "tf32", deterministic=False)
 
     def build(self, subject: Subject, device: torch.device, host_copies: bool) -> Labels:
         """Returns what is timed. Raises ValueError where the device or the machine cannot run it."""
@@ -59,7 +75,10 @@ class Setting:
             prepare = lambda images: normalise(images.to(device), subject.mean, subject.std)  # noqa: E731
             run = (lambda images: labels(prepare(images)).cpu()) if host_copies else labels
         else:
-            predictor = Predictor(deployed(subject.net), device, precision.resolve_precision(self.precision, device),
+            if self.arithmetic == "tf32" and device.type != "cuda":
+                raise ValueError(f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16")
+            own = "fp32" if self.arithmetic == "tf32" else self.arithmetic
+            predictor = Predictor(deployed(subject.net), device, precision.resolve_precision(own, device),
                                   subject.mean, subject.std, channels_last=True, compiled=self.has("compile"),
                                   graphs=self.has("graphs"))
             run = (lambda images: predictor.labels(images).cpu()) if host_copies else predictor.labels_of_normalised
@@ -95,12 +114,17 @@ class Row:
     largest_gap: float
     memory: int | None
     process: int | None
+    precision: str
+    normalisation_folded: bool
+    channels_last: bool
+    compiled: bool
+    cuda_graphs: bool
 
 
 def setting(text: str) -> Setting:
     first, *words = text.split("+")
-    if text != PLAIN and (first not in precision.PRECISIONS or any(word not in WORDS for word in words)):
-        raise ArgumentTypeError(f"{text!r} is no setting: give {PLAIN}, or {', '.join(precision.PRECISIONS)} with or "
+    if text != PLAIN and (first not in PRECISIONS or any(word not in WORDS for word in words)):
+        raise ArgumentTypeError(f"{text!r} is no setting: give {PLAIN}, or {', '.join(PRECISIONS)} with or "
                                 f"without +{' +'.join(WORDS)}, such as bf16+compile")
     return Setting(text)
 
@@ -110,9 +134,12 @@ def add_flags(parser: FlagParser) -> None:
                         help="networks with random weights")
     parser.add_argument("--snapshot", nargs="+", type=Path, default=[], metavar="FILE",
                         help="trained networks, in place of --arch")
-    parser.add_argument("--settings", nargs="+", type=setting, metavar="SETTING",
-                        default=[Setting(name) for name in (PLAIN, "fp32", "bf16", "fp32+compile", "bf16+compile")],
-                        help=f"{PLAIN} (the unit, always measured) and PRECISION[+compile][+graphs]")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--settings", nargs="+", type=setting, metavar="SETTING",
+                       help=f"{PLAIN} (the unit, always measured) and {'|'.join(PRECISIONS)}[+compile][+graphs]; "
+                            "without, those that suit the device")
+    which.add_argument("--exact", action="store_true",
+                       help=f"only what keeps the network's own arithmetic: --settings {' '.join(EXACT)}")
     parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the images")
     parser.add_argument("--batch", type=positive_int, default=1, help="images at once")
     parser.add_argument("--rounds", type=positive_int, default=10, help="timed predictions of each setting")
@@ -127,7 +154,8 @@ def add_flags(parser: FlagParser) -> None:
 def run(args: Namespace) -> None:
     """Measures and prints. Raises ValueError or OSError for what cannot be built, run or read."""
     device = precision.default_device()
-    settings = [Setting(PLAIN), *(each for each in dict.fromkeys(args.settings) if each.name != PLAIN)]
+    usual = [Setting(name) for name in (EXACT if args.exact else USUAL.get(device.type, EXACT))]
+    settings = [Setting(PLAIN), *(each for each in dict.fromkeys(args.settings or usual) if each.name != PLAIN)]
     protocol = describe(args, device)
     print("\n".join(f"{name:16} {value}" for name, value in protocol.items()), flush=True)
     rows: list[Row] = []
@@ -149,7 +177,8 @@ def describe(args: Namespace, device: torch.device) -> dict[str, Any]:
             "batch": args.batch, "warm-up": args.warm_up, "rounds": f"{args.rounds}, settings interleaved",
             "synchronised": "before and after each prediction" if device.type == "cuda" else "a CPU needs none",
             "inside": INSIDE, "host copies": copies,
-            "normalisation": f"folded into convolutions, but for {PLAIN}"}
+            "normalisation": f"folded into convolutions, but for {PLAIN}",
+            "float32": f"not rounded to TF32, but for tf32; {PLAIN} is float32"}
 
 
 def clock(device: torch.device) -> float | None:
@@ -192,12 +221,14 @@ def measure(args: Namespace, subject: Subject, settings: Sequence[Setting], devi
     batches = [batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
                for batch in pictures(args)]
     contenders = [each.build(subject, device, args.host_copies) for each in settings]
-    for contender in contenders:
+    for each, contender in zip(settings, contenders, strict=True):
+        each.configure()
         for _ in range(args.warm_up):
             contender(batches[0])
     times: list[list[float]] = [[] for _ in settings]
     for turn in range(args.rounds):
-        for contender, taken in zip(contenders, times, strict=True):
+        for each, contender, taken in zip(settings, contenders, times, strict=True):
+            each.configure()
             synchronise(device)
             start = time.perf_counter()
             contender(batches[turn % len(batches)])
@@ -208,16 +239,18 @@ def measure(args: Namespace, subject: Subject, settings: Sequence[Setting], devi
     reference = Graph(subject.net, subject.mean, subject.std, takes, "logits").to(device)
     differences: list[list[Difference]] = [[] for _ in settings]
     for batch in batches:
+        settings[0].configure()
         with torch.inference_mode():
             expected = reference(batch.to(device))
-        for contender, found in zip(contenders, differences, strict=True):
+        for each, contender, found in zip(settings, contenders, differences, strict=True):
+            each.configure()
             found.append(compare(expected, contender(batch)))
     rows = []
     for each, found, taken, used in zip(settings, differences, times, memory, strict=True):
         p50, p90, p99 = (1000 * float(np.percentile(taken, share)) for share in (50, 90, 99))
         rows.append(Row(subject.name, each.name, p50, p90, p99, images_per_second=1000 * args.batch / p50,
                         times_plain=1000 * plain / p50, equal_labels=float(np.mean([one.equal for one in found])),
-                        largest_gap=max(one.largest for one in found), memory=used[0], process=used[1]))
+                        largest_gap=max(one.largest for one in found), memory=used[0], process=used[1], **each.facts()))
     return rows
 
 
@@ -239,6 +272,7 @@ def peak(args: Namespace, position: int, chosen: Setting, threads: int) -> tuple
     batch = pictures(args)[0]
     batch = batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
     contender = chosen.build(subject, device, args.host_copies)
+    chosen.configure()
     for _ in range(args.warm_up):
         contender(batch)
     gc.collect()
