@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 import datasets
-from network import snapshot
+from network import deployed, snapshot
 from network.alignment import recorded_flows
 from network.snapshot import Snapshot
 from utils import boundary, checkpoint, distributed, inference, precision, scoreboard, scoring, submission, visualize
@@ -41,6 +41,8 @@ def build_parser() -> FlagParser:
     inference.add_flags(parser)
     precision.add_flags(parser, training=False)
     boundary.add_flags(parser)
+    add_switch(parser.add_argument_group("Network"), "--deployed", default=False,
+               help="score the network as the demo, the app and exports run it: normalisation folded into convolutions")
     add_share_flags(parser)
     output = parser.add_argument_group("Output")
     scoreboard.add_flags(output)
@@ -69,7 +71,7 @@ def describe(args: Namespace, trained: Snapshot, data: datasets.SegmentationData
         "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(), "labelled": data.labelled,
         "classes": data.spec.names, "categories": [label.category for label in data.spec.classes],
         "arch": trained.arch, "snapshot_sha256": checkpoint.sha256(args.snapshot), "weights": trained.weights,
-        "precision": chosen, **inference.from_args(args).settings(),
+        "precision": chosen, **inference.from_args(args).settings(), **({"deployed": True} if args.deployed else {}),
         "thresholds": args.eval_thresholds if args.evaluateF and data.labelled else None,
     }
 
@@ -134,8 +136,8 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     split = datasets.annotated(spec, datasets.fold(spec, args.split, args.cv_split), args.mode)
     data = datasets.build(spec, args.data_root, split)
     refuse_clashes(args, data)
-    if args.compile:
-        net.compile()
+    predictor = Predictor(deployed(net) if args.deployed else net, device, chosen, spec.mean, spec.std,
+                          args.channels_last, how, compiled=args.compile)
     folder = args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{data.split}"
     run = describe(args, trained, data, chosen)
     records = Records(folder, run, (args.split_index, args.split_count), settings(args, run, data, device))
@@ -150,7 +152,6 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     missing = [i for i in range(args.split_index, records.run["images"], args.split_count) if i not in done]
     if done and distributed.is_main():
         log.info("%s: %d images are there already, %d are left to do", folder, len(done), len(missing))
-    predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, how)
     start = time.monotonic()
     score(predictor, data, [missing[i] for i in scoring.share(len(missing))], args.num_workers, records,
           args.dump_images, args.batch_size if how.mode == "pooling" else 1, interrupts.check)

@@ -315,6 +315,40 @@ def test_pooling_parses_images_of_one_size_together(snapshot: Path, root: Path, 
     assert np.abs(whole["matrices"] - pooling["matrices"]).sum() <= 4           # rounding may decide a near tie
 
 
+def assert_alike(one: Path, other: Path) -> None:
+    """Fails where more than near ties, which rounding may decide, differ."""
+    counts = [np.load(folder / "per_image.npz")["matrices"] for folder in (one, other)]
+    assert np.abs(counts[0] - counts[1]).sum() <= 4
+
+
+def test_the_deployed_network_is_scored_on_request_alone(snapshot: Path, root: Path, tmp_path: Path,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "trained") == 0
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "deployed", "--deployed") == 0
+    assert_alike(tmp_path / "trained", tmp_path / "deployed")
+    assert "deployed" not in json.loads((tmp_path / "trained" / "run.json").read_text())
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "trained", "--deployed", "--resume") == 2
+    assert_matches(capsys.readouterr().err, r"holds another evaluation \(deployed: null, not true\)")
+
+
+@pytest.mark.slow
+def test_a_compiled_network_scores_alike(snapshot: Path, root: Path, tmp_path: Path) -> None:
+    torch.compiler.reset()
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "eager", "--max_images", 2) == 0
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "compiled", "--max_images", 2, "--compile") == 0
+    assert_alike(tmp_path / "eager", tmp_path / "compiled")
+
+
+def test_compiling_without_a_compiler_is_refused_before_any_work(snapshot: Path, root: Path, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert run(snapshot, root, "--ckpt_path", tmp_path / "out", "--compile") == 2
+    assert_matches(capsys.readouterr().err, r"--compile needs a C\+\+ compiler")
+    assert not (tmp_path / "out").exists()
+
+
 def test_equals_the_official_scorer_on_the_label_ids_that_it_writes(tmp_path: Path) -> None:
     official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling",
                                    reason="cityscapesscripts is in the test extra")

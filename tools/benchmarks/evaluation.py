@@ -85,10 +85,8 @@ def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, An
     chosen = precision.start(args, device)
     watch, spec = Stopwatch(device), data.spec
     net = network.build(args.arch, spec.num_classes)
-    if args.compile:
-        net.compile()
     how = replace(inference.from_args(args), watch=watch)
-    predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, how)
+    predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, how, compiled=args.compile)
     matrix = ConfusionMatrix(spec.num_classes, device=device)
     count = min(args.images, len(data) - 1)
     if count < 1:
