@@ -74,7 +74,7 @@ def take(opened: Browser, page: Path, out: Path, window: tuple[int, int], image:
 
 
 def take_app(opened: Browser, address: str, out: Path, window: tuple[int, int], picture: Path) -> None:
-    """Takes a picture of each tab of the app, with the pointer on the road of what is compared."""
+    """Takes a picture of each tab of the app but the camera's, with the pointer on the road of what is compared."""
     out.mkdir(parents=True, exist_ok=True)
     tab = opened.new_page(viewport={"width": window[1], "height": window[0]}, color_scheme="light")
     tab.goto(address)
@@ -83,6 +83,8 @@ def take_app(opened: Browser, address: str, out: Path, window: tuple[int, int], 
     for button in tab.get_by_role("tab").all():
         button.click()
         shown = tab.locator(".viewer:visible")
+        if shown.locator(".empty").count():
+            continue
         shown.locator("img").first.evaluate("one => one.decode()")
         for stage in shown.locator(".comparison .stage").all()[:1]:
             stage.hover(position={"x": 180, "y": 150})

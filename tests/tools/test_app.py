@@ -1,6 +1,7 @@
 """The app in a real browser with real uploads, and what it asks of other machines: nothing."""
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -233,6 +234,38 @@ def test_the_camera_takes_a_picture(chromium: Any, address: str) -> None:
         capture.click()
         tab.wait_for_selector(".message")
         assert re.search(r"has \d+ × \d+ pixels, more than the", tab.locator(".message").inner_text())   # full HD
+
+
+def test_the_camera_is_followed_live(chromium: Any, address: str) -> None:
+    with shown(chromium, address, permissions=["camera"]) as tab:
+        tab.set_default_timeout(30_000)                     # the camera needs a while
+        tab.get_by_role("tab", name="Live").click()
+        tab.locator("#camera button:has-text('Click to Access Webcam')").click()
+        record = tab.locator("#camera button[aria-label='capture photo']")
+        record.click()
+        seen = tab.locator(".viewer:visible")
+        seen.locator(".faint", has_text="images/s shown").wait_for()
+        assert re.fullmatch(r"640 × 480 pixels, parsed in [\d,]+ ms, [\d.]+ images/s shown",
+                            seen.locator(".faint").inner_text())
+        seen.locator(".opacity input").fill("20")
+        seen.locator(".stage").hover(position={"x": 50, "y": 60})
+        frame = seen.locator(".stage img").get_attribute("src")
+        tab.wait_for_function("before => document.querySelector('.viewer .stage img').src !== before", arg=frame)
+        assert seen.locator(".tip b").inner_text() in SPEC.names                # both outlive a frame
+        assert seen.locator(".opacity output").inner_text() == "20 %"
+        record.click()
+
+
+def test_a_cameras_frame_that_cannot_be_parsed_is_refused() -> None:
+    from tools.apps import views
+    frame = cv2.imencode(".png", np.full((4, 6, 3), (1, 2, 3), np.uint8))[1].tobytes()
+    uri = "data:image/png;base64," + base64.b64encode(frame).decode()
+    assert views.decode(uri, 24)[0, 0].tolist() == [3, 2, 1]
+    with pytest.raises(views.Refused, match="gives 6 × 4 pixels, more than the 23 that are parsed here"):
+        views.decode(uri, 23)
+    for damaged in (uri[:40] + "AAAA", "data:image/png;base64,", "data:image/png;base64,§"):
+        with pytest.raises(views.Refused, match="The camera's frame is damaged"):
+            views.decode(damaged, 24)
 
 
 def test_no_other_machine_was_asked(parsed: Any, strangers: list[str]) -> None:

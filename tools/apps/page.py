@@ -17,6 +17,9 @@ SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "L
 TABS = (("Classes", "Upload a picture or take one with the camera: its classes appear here."),
         ("Flow fields", "The flow fields of the picture appear here."),
         ("Comparison", "Where the two networks differ appears here."))
+LIVE = ("Live", "Start the camera and recording: the classes of what it sees appear here.")
+LIVE_CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
+LIVE_SECONDS = 0.05                                         # between frames, at least; the next waits for an answer
 
 
 def build(models: list[Model], max_pixels: int) -> gr.Blocks:
@@ -37,6 +40,18 @@ def build(models: list[Model], max_pixels: int) -> gr.Blocks:
             return [_message(f"{name} could not be parsed: {error}", bad=True), *nothing]
         return [_message(said), *values]
 
+    def follow(frame: dict[str, Any] | None) -> list[str]:
+        """What the page says and shows of a frame of the camera, which comes as a data URI."""
+        if frame is None:
+            return ["", ""]
+        try:
+            return ["", views.live(models[0], views.decode(frame.get("url") or "", max_pixels))]
+        except Refused as error:
+            return [_message(str(error), bad=True), ""]
+        except (RuntimeError, MemoryError) as error:
+            log.exception("parsing a frame of the camera failed")
+            return [_message(f"The camera's frame could not be parsed: {error}", bad=True), ""]
+
     with gr.Blocks(title="SFSegNets", analytics_enabled=False, delete_cache=(600, 3600),
                    fill_width=True) as blocks:
         gr.HTML(_masthead(models), js_on_load=None, padding=False)
@@ -51,9 +66,19 @@ def build(models: list[Model], max_pixels: int) -> gr.Blocks:
                 for title, empty in TABS[:len(models) + 1]:
                     with gr.Tab(title):
                         viewers.append(_viewer(empty))
+                with gr.Tab(LIVE[0]), gr.Row():
+                    with gr.Column(scale=1, min_width=240):
+                        camera = gr.Image(sources=["webcam"], streaming=True, label="Camera", height=240,
+                                          elem_id="camera", buttons=[], webcam_options=gr.WebcamOptions(
+                                              mirror=False, constraints=LIVE_CAMERA))
+                        trouble = gr.HTML(js_on_load=None, padding=False)
+                    with gr.Column(scale=3, min_width=360):
+                        seen = _viewer(LIVE[1])
         # not preprocessed: gradio would decode the picture before its size is known
         picture.change(answer, picture, [message, *viewers], preprocess=False, show_progress="minimal",
                        api_visibility="private")
+        camera.stream(follow, camera, [trouble, seen], preprocess=False, show_progress="hidden",
+                      stream_every=LIVE_SECONDS, api_visibility="private")
     return blocks
 
 

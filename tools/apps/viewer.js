@@ -52,6 +52,13 @@ function stage(image, ids, alt, colour, say, over) {
   return one;
 }
 
+// images a second, of the last ten that were drawn
+function rate(root) {
+  const now = performance.now();
+  root.drawn = [...(root.drawn || []), now].filter((time) => now - time < 5000).slice(-10);
+  return root.drawn.length < 2 ? "" : `, ${(1000 * (root.drawn.length - 1) / (now - root.drawn[0])).toFixed(1)} images/s shown`;
+}
+
 function opacity(root, value) {
   const slider = make("input", {type: "range", min: 0, max: 100, value});
   const shown = make("output", {textContent: `${value} %`});
@@ -66,7 +73,8 @@ function opacity(root, value) {
 
 async function showClasses(root, data) {
   const ids = await readIds(data.labels);
-  let chosen = null;
+  if (data.live && root.renew?.(ids, data)) return;         // the next frame of a camera: only what changes
+  let chosen = null, pointed = null, rows = [];
   const named = (id) => id < data.classes.length ? data.classes[id] : {name: "ignored", rgb: [0, 0, 0], share: 0};
   const colour = (i) => {
     const id = ids.at[i];
@@ -82,27 +90,43 @@ async function showClasses(root, data) {
     const one = named(ids.at[i]);
     return [swatch(one.rgb), make("b", {textContent: one.name}), ` ${percent(one.share)}`];
   };
-  const picture = stage(data.image, ids, "The picture under its classes", colour, say, (i) => {
+  const point = (i) => {
+    pointed = i;
     picture.point(i);
     choose(i === null ? null : ids.at[i]);
-  });
-  const there = data.classes.map((one, id) => ({...one, id})).filter((one) => one.share > 0);
-  there.sort((one, other) => other.share - one.share);
-  const rows = there.map((one) => {
-    const bar = make("span", {className: "bar"});
-    bar.style.setProperty("--share", one.share / there[0].share);
-    bar.style.setProperty("--rgb", `rgb(${one.rgb})`);
-    const row = make("li", {id_: one.id, tabIndex: 0}, swatch(one.rgb), make("span", {className: "name", textContent: one.name}),
-                     make("span", {className: "n", textContent: percent(one.share)}), bar);
-    for (const [event, id] of [["pointerenter", one.id], ["focus", one.id], ["pointerleave", null], ["blur", null]]) {
-      row.addEventListener(event, () => choose(id));
-    }
-    return row;
-  });
-  root.replaceChildren(make("div", {className: "classes"},
-    make("div", {}, picture, opacity(root, 60)),
-    make("div", {className: "side"}, make("h3", {textContent: `${there.length} of ${data.classes.length} classes`}),
-         make("ul", {className: "legend"}, ...rows), make("p", {className: "faint", textContent: data.note}))));
+  };
+  const picture = stage(data.image, ids, "The picture under its classes", colour, say, point);
+  const side = make("div", {className: "side"});
+  const fill = () => {
+    const there = data.classes.map((one, id) => ({...one, id})).filter((one) => one.share > 0);
+    there.sort((one, other) => other.share - one.share);
+    rows = there.map((one) => {
+      const bar = make("span", {className: "bar"});
+      bar.style.setProperty("--share", one.share / there[0].share);
+      bar.style.setProperty("--rgb", `rgb(${one.rgb})`);
+      const row = make("li", {id_: one.id, tabIndex: 0}, swatch(one.rgb), make("span", {className: "name", textContent: one.name}),
+                       make("span", {className: "n", textContent: percent(one.share)}), bar);
+      row.classList.toggle("chosen", one.id === chosen);
+      for (const [event, id] of [["pointerenter", one.id], ["focus", one.id], ["pointerleave", null], ["blur", null]]) {
+        row.addEventListener(event, () => choose(id));
+      }
+      return row;
+    });
+    side.replaceChildren(make("h3", {textContent: `${there.length} of ${data.classes.length} classes`}),
+      make("ul", {className: "legend"}, ...rows), make("p", {className: "faint", textContent: data.note + (data.live ? rate(root) : "")}));
+  };
+  fill();
+  root.replaceChildren(make("div", {className: "classes"}, make("div", {}, picture, opacity(root, 60)), side));
+  root.renew = (nextIds, next) => {
+    if (!root.contains(picture) || nextIds.width !== ids.width || nextIds.height !== ids.height) return false;
+    Object.assign(ids, nextIds);
+    data = next;
+    picture.querySelector("img").src = data.image;
+    fill();
+    if (pointed !== null) point(pointed);
+    picture.draw();
+    return true;
+  };
 }
 
 async function showFlows(root, data) {

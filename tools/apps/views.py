@@ -1,6 +1,7 @@
 """What the page of the app shows of a picture, as text that `viewer.js` reads: classes, flow fields, a comparison."""
 from __future__ import annotations
 
+import base64
 import json
 import time
 from dataclasses import dataclass
@@ -65,6 +66,29 @@ def read(path: str, name: str, max_pixels: int) -> np.ndarray:
         return datasets.read_image(Path(path), upright=True)
     except datasets.DatasetError as error:
         raise Refused(f"{str(error).replace(path, name)} PNG, JPEG and WebP pictures are read.") from error
+
+
+def decode(uri: str, max_pixels: int) -> np.ndarray:
+    """Reads a camera's frame, a picture in a data URI, as (H, W, 3). Raises Refused for a damaged or too large one."""
+    try:
+        data = np.frombuffer(base64.b64decode(uri.partition(",")[2], validate=True), np.uint8)
+        frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except (ValueError, cv2.error):
+        frame = None
+    if frame is None:
+        raise Refused("The camera's frame is damaged.")
+    if frame.shape[0] * frame.shape[1] > max_pixels:
+        raise Refused(f"The camera gives {frame.shape[1]} × {frame.shape[0]} pixels, more than the {max_pixels:,} that "
+                      "are parsed here: start the app with a larger --max_pixels.")
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def live(model: Model, frame: np.ndarray) -> str:
+    """Parses a camera's frame, and returns the value of the live tab."""
+    start = time.monotonic()
+    labels = model.labels(frame)
+    note = f"{frame.shape[1]} × {frame.shape[0]} pixels, parsed in {1000 * (time.monotonic() - start):,.0f} ms"
+    return json.dumps({**classes(frame, labels, model.spec), "note": note, "live": True})
 
 
 def parse(models: list[Model], image: np.ndarray) -> tuple[str, list[str]]:
