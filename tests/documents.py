@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "pretrained_models/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "pretrained_models/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv*", "data", "logs", "runs", "*.pth", "*_cache", ".hypothesis")
 
 FENCE = re.compile(r"^```(\w*) *([^\n`]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -30,7 +30,7 @@ COMMENT = re.compile(r"\s+#\s.*$")
 LAUNCHER = re.compile(r"\bscripts/(train|eval)/\S+")
 
 SMALL = {
-    "train": "--max_iters 2 --global_batch 2 --bs_mult 2 --crop_size 64x96 --num_workers 0",
+    "train": "--max_iters 2 --global_batch {images} --bs_mult 2 --crop_size 64x96 --num_workers 0",
     "train resumed": "--num_workers 0",
     "eval": "--num_workers 0",
     "tools.make_streets": "--train 6 --val 2 --size 64x128 --workers 1",
@@ -66,10 +66,11 @@ class Block(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A command that runs a program of ours: its module, and the flags that it is given."""
+    """A command that runs a program of ours: its module, the flags that it is given, and how many processes run it."""
 
     module: str
     flags: list[str]
+    processes: int
 
     @property
     def small(self) -> list[str]:
@@ -79,7 +80,7 @@ class Call(NamedTuple):
             kind += f" {self.flags[0]}"
         elif kind == "train" and "--resume" in self.flags:
             kind = "train resumed"
-        return SMALL.get(kind, "").split()
+        return SMALL.get(kind, "").format(images=2 * self.processes).split()
 
 
 def blocks(document: Path) -> Iterator[Block]:
@@ -103,7 +104,8 @@ def call(line: str) -> Call | None:
         name, start = match[1], words.index(match[0])
     else:
         return None
-    return Call(name, words[start + 1:])
+    several = re.search(r"--nproc_per_node (\d+)", line)
+    return Call(name, words[start + 1:], int(several[1]) if several else 1)
 
 
 def copy_checkout(folder: Path) -> Path:
