@@ -20,6 +20,7 @@ from utils.batches import normalise
 
 SPEC = datasets.spec("camvid")
 SFNETS = [name for name in network.names() if name.startswith("sfnet_")]
+BASELINES = [name for name in network.names() if name not in SFNETS]
 Export = Callable[..., int]
 
 
@@ -68,16 +69,38 @@ def test_a_compiled_package_is_read_back(run: Export, tmp_path: Path, dynamic: b
     assert run("--format", "aoti", "--out", tmp_path / "net.pt2", *(["--dynamic"] if dynamic else [])) == 0
 
 
+def exported(arch: str, folder: Path, *flags: str) -> int:
+    """Exports random weights to ONNX files or programs that are checked at small sizes."""
+    torch.manual_seed(0)
+    net = network.build(arch, SPEC.num_classes)
+    torch.save({"arch": arch, "dataset": "camvid", "state_dict": published_state_dict(net)}, folder / "net.pth")
+    out = folder / f"out{formats.FORMATS[flags[0]].suffix}"
+    return export.main(["--snapshot", str(folder / "net.pth"), "--out", str(out), "--size", "96x160", "--format",
+                        *flags])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", ["onnx", "onnx-gather"])
 @pytest.mark.parametrize("arch", SFNETS)
 def test_every_sfnet_gives_the_labels_of_torch(arch: str, name: str, dynamic: bool, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    net = network.build(arch, SPEC.num_classes)
-    torch.save({"arch": arch, "dataset": "camvid", "state_dict": published_state_dict(net)}, tmp_path / "net.pth")
-    flags = ["--snapshot", str(tmp_path / "net.pth"), "--format", name, "--out", str(tmp_path / "net.onnx")]
-    assert export.main([*flags, "--size", "96x160", *(["--dynamic"] if dynamic else [])]) == 0
+    assert exported(arch, tmp_path, name, *(["--dynamic"] if dynamic else [])) == 0
+
+
+@pytest.mark.parametrize(("arch", "name"), [("fpn_dfnetv1", "onnx"), ("dfsegnet_dfnetv1", "pt2")])
+def test_the_small_baselines_give_the_labels_of_torch(arch: str, name: str, tmp_path: Path) -> None:
+    if name == "onnx":
+        pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+    assert exported(arch, tmp_path, name, "--dynamic") == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "onnx-gather", "pt2"])
+@pytest.mark.parametrize("arch", [*BASELINES, "sfnet_timm:resnet18d", "sfnet_lite_timm:resnet18d"])
+def test_every_other_network_gives_the_labels_of_torch(arch: str, name: str, tmp_path: Path) -> None:
+    if "timm" in arch:
+        pytest.importorskip("timm", reason="timm is not installed: pip install timm")
+    assert exported(arch, tmp_path, name, "--dynamic") == 0
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
