@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +24,8 @@ def warp(features: Tensor, flow: Tensor, align_corners: bool = True) -> Tensor:
         (N, C, H, W); with zero flow, plain bilinear resizing with aligned corners. Zeros are sampled from outside.
     """
     height, width = flow.shape[-2:]
-    dtype = torch.promote_types(flow.dtype, torch.float32)  # a half-precision grid is off by half a pixel at width 512
+    # A half-precision grid is off by half a pixel at width 512. (`promote_types` would be a node of an exported graph.)
+    dtype = torch.float64 if flow.dtype == torch.float64 else torch.float32
     flow = flow.to(dtype)
     # A tracer must see how the grid depends on the size.
     grid = (_make_grid if torch.compiler.is_compiling() or type(flow) is not Tensor else _kept_grid)(
@@ -38,9 +38,8 @@ def _make_grid(height: int, width: int, device: torch.device, dtype: torch.dtype
     """Returns (H, W, 2), x then y: the places of a map's pixels in `grid_sample`'s unit."""
     with torch.inference_mode(False):                       # one that is kept may serve a training step later
         # Not `linspace`, whose count an exporter makes a constant; this is exact at both ends as well.
-        gaps: list[Any] = [torch.sym_max(side - 1, 1) for side in (height, width)]
-        ys, xs = (2 * torch.arange(side, device=device, dtype=dtype) / count - 1
-                  for side, count in zip((height, width), gaps, strict=True))
+        places = (torch.arange(side, device=device, dtype=dtype) for side in (height, width))
+        ys, xs = (2 * place / place[-1].clamp(min=1) - 1 for place in places)
         return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
 
 

@@ -38,4 +38,4 @@ class DFSegHead(nn.Module):
                 aux.append(self.dsn[level](fused))
             fine = self.controllers[level](maps[level])
             fused = self.fusions[level](fine + resize(fused, fine.shape[-2:]))
-        return {"main": self.conv_last(fused)} | {f"aux{i}": each for i, each in enumerate(aux)}
+        return {"main": self.conv_last(fused), **{f"aux{i}": each for i, each in enumerate(aux)}}

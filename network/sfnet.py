@@ -53,7 +53,7 @@ class SFNetHead(nn.Module):
         levels, aux = self._top_down(maps)
         finest, *coarser = levels
         raised = [align(level, finest) for align, level in zip(self.fuse_align, coarser, strict=True)]
-        return {"main": self.conv_last([finest, *raised])} | {f"aux{i}": each for i, each in enumerate(aux)}
+        return {"main": self.conv_last([finest, *raised]), **{f"aux{i}": each for i, each in enumerate(aux)}}
 
     def _top_down(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the pyramid's levels (N, C, H_i, W_i), fine to coarse, and in training the auxiliary logits.
