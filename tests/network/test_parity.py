@@ -43,7 +43,8 @@ def fill(key: str, shape: tuple[int, ...]) -> Tensor:
     if len(shape) <= 1:
         return torch.from_numpy(0.4 * uniform - 0.2)
     gain = 3.0 if "flow" in key else 1.2
-    return torch.from_numpy(gain * (uniform - 0.5) * (12 / np.prod(shape[1:])) ** 0.5).float()
+    scale = (12 / np.prod(shape[1:])) ** 0.5
+    return torch.from_numpy(np.multiply(gain * (uniform - 0.5), scale, dtype=np.float64)).float()
 
 
 def pictures(count: int, height: int, width: int) -> Tensor:
