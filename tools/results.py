@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not args.add:
             found = studies.read_all(args.runs)
             write_text(args.out, page.write(found))
-            print(f"{args.out}: {sum(len(study.runs) for study in found)} runs of {len(found)} studies")
+            runs = {run.folder for study in found for run in study.runs}
+            print(f"{args.out}: {len(runs)} runs of {len(found)} studies")
     except (ValueError, OSError) as error:
         print(f"tools.results: error: {error}", file=sys.stderr)
         return 2

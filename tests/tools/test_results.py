@@ -292,7 +292,14 @@ def test_rows_of_another_study_are_borrowed(study: Path) -> None:
     other.mkdir()
     (other / "study.yaml").write_text("title: Other\nplace: 2\nquestion: q\nrows: {a: lent}\nborrow: {a: helps}\n")
     assert [run.folder for run in studies.read(other).runs] == [study / "a_s0", study / "a_s1"]
-    assert "| lent | `a` | 2 |" in written(study)
+    assert "## Other" not in written(study)                 # has none of its own yet
+    (other / "study.yaml").write_text("title: Other\nplace: 2\nquestion: q\nrows: {a: lent, d: own}\n"
+                                      "borrow: {a: helps}\n")
+    shutil.copytree(study / "b_s0", other / "d_s0")
+    text = written(study).split("## Other")[1]
+    assert "| lent | `a` | 2 |" in text
+    assert "| d_s0 |" in text and "| a_s0 |" not in text    # what it took stands in the other section
+    assert "--exp b_s0" in text and "--exp a_s0" not in text
 
 
 @pytest.mark.parametrize(("over_seeds", "images", "said"), [
@@ -308,6 +315,10 @@ def test_the_sentence_follows_the_intervals(over_seeds: tuple[float, float] | No
     assert said in pairs.verdict([0.01, 0.02], over_seeds, pooled)
 
 
+def test_an_interval_that_just_misses_0_proves_nothing_when_chance_gives_as_much() -> None:
+    assert "do not tell the two apart" in pairs.verdict([0.01], None, Comparison(0.01, 0.0001, 0.02, 0.08))
+
+
 def test_a_long_command_is_wrapped_before_a_flag() -> None:
     command = "python train.py " + " ".join(f"--flag_{i} value" for i in range(20))
     lines = page.wrapped(command).split("\n")
@@ -318,7 +329,7 @@ def test_a_long_command_is_wrapped_before_a_flag() -> None:
 
 def test_numbers_are_written_with_what_is_known_of_them() -> None:
     assert (percent(0.12345), percent(None), percent(float("nan"))) == ("12.35", "-", "-")
-    assert (points(0.0123), points(-0.0123), points(None)) == ("+1.23", "-1.23", "-")
+    assert [points(value) for value in (0.0123, -0.0123, -1e-9, None)] == ["+1.23", "-1.23", "+0.00", "-"]
     assert spread([0.5]) == "50.00"
     assert spread([0.5, None, 0.7]) == "60.00 ± 14.14"         # sqrt(0.02)
     assert spread([None]) == "-"

@@ -12,9 +12,10 @@ from utils.statistics import Comparison, paired_test, t_interval
 # flags that make no other experiment: where things lie, what is said, how fast it goes
 ASIDE = {"exp", "ckpt", "tb_path", "data_root", "packed", "cache_dir", "num_workers", "log_every", "checkpoint_every",
          "keep", "seed", "resume", "print_config", "dump_augmentation_images", "memory_estimate", "timeout"}
+DOUBT = 0.05                                                # a chance above it is no surprise
 # (do the seeds leave no doubt, do the images) -> what that means
 VERDICTS = {
-    (True, True): "The difference is larger than the noise: neither this interval nor the one over the images holds 0.",
+    (True, True): "The difference is larger than the noise: neither the seeds nor the images leave the sign open.",
     (True, False): "The seeds agree, but the difference is within the noise of the images: on other images of this "
                    "kind it could have the other sign.",
     (False, True): "The difference is within the noise of the seeds: on these images the two do differ, but other "
@@ -61,7 +62,7 @@ def verdict(differences: Sequence[float], over_seeds: tuple[float, float] | None
         over_seeds: the interval over the seeds, None of one seed.
         pooled: all seeds on the same images.
     """
-    images = not pooled.low <= 0 <= pooled.high
+    images = not pooled.low <= 0 <= pooled.high and pooled.p_value < DOUBT
     if over_seeds is None:
         return ALONE[images]
     low, high = over_seeds

@@ -14,7 +14,7 @@ def percent(fraction: float | None) -> str:
 
 def points(difference: float | None) -> str:
     """Returns a difference of fractions in percentage points, with its sign."""
-    return "-" if difference is None or np.isnan(difference) else f"{100 * difference:+.2f}"
+    return "-" if difference is None or np.isnan(difference) else f"{round(100 * difference, 2) + 0.0:+.2f}"  # no -0.00
 
 
 def spread(fractions: Iterable[float | None]) -> str:
