@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.reports import comparison, curves, evaluation, schedules
+from tools.reports import comparison, curves, evaluation
 from utils.flags import FlagParser
 
 # the flag that asks for a report -> its module: `add_flags(kinds)`, and `run(args)`, which returns what to say
-KINDS = {"folder": evaluation, "compare": comparison, "curves": curves, "schedules": schedules}
+KINDS = {"folder": evaluation, "compare": comparison, "curves": curves}
 
 
 def build_parser() -> FlagParser:

@@ -127,11 +127,10 @@ def test_a_run_that_train_refuses_is_not_timed(capsys: pytest.CaptureFixture[str
     assert "absent is missing" in capsys.readouterr().err
 
 
-def test_sampling_measures_and_draws_the_shares_of_real_crops(tmp_path: Path,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
-    found, picture = tmp_path / "sampling.json", tmp_path / "figs" / "shares.png"
+def test_sampling_measures_the_shares_of_real_crops(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = tmp_path / "sampling.json"
     flags = ["--size", "64x128", "--maps", "3", "--crop_size", "32", "--draws", "12", "--entries", "7", "--passes", "4",
-             "--class_uniform_pct", "0.7", "--num_workers", "0", "--json", str(found), "--plot", str(picture)]
+             "--class_uniform_pct", "0.7", "--num_workers", "0", "--json", str(found)]
     assert benchmark.main(["sampling", *flags]) == 0
     said = capsys.readouterr().out
     assert "labels of 64x128, tiles of 1024" in said and "with 7 labels" in said and "labels/s with 0 worker(s)" in said
@@ -141,7 +140,6 @@ def test_sampling_measures_and_draws_the_shares_of_real_crops(tmp_path: Path,
         assert all(0 <= share <= 1 for share in shares[kind]["crops"])
     assert sum(shares["draws"].values()) == 2               # 0.7 of three images
     assert shares["times"]["points_ms"] > 0 and shares["times"]["second_start_s"] < 1
-    assert cv2.imread(str(picture)).shape[1] == round(9.6 * 160)
 
 
 def test_sampling_of_an_absent_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

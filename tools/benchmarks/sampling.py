@@ -24,9 +24,6 @@ from tools.make_streets import make_streets
 from utils.checkpoint import write_text
 from utils.flags import FlagParser, fraction, positive_int, size
 
-TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)             # of a logarithmic axis, in %
-COLOURS = {"without": "#94a3b8", "with": "#2563eb"}
-
 
 @dataclass(frozen=True)
 class Shares:
@@ -56,7 +53,6 @@ def add_flags(parser: FlagParser) -> None:
     parser.add_argument("--num_workers", type=int, nargs="+", default=[datasets.default_workers()],
                         help="processes that read, one first start for each number; 0 reads in this one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to this file")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the classes' shares (.png, .svg or .pdf)")
 
 
 def run(args: Namespace) -> None:
@@ -74,8 +70,6 @@ def run(args: Namespace) -> None:
     report(found, data.spec.names)
     if args.json:
         write_text(args.json, json.dumps(found, indent=2) + "\n")
-    if args.plot:
-        plot(found, data.spec.names, f"{data.spec.title}, {data.split}: crops of {crop[0]}x{crop[1]}", args.plot)
 
 
 def draw_scenes(folder: Path, count: int, image_size: tuple[int, int]) -> Path:
@@ -164,38 +158,3 @@ def report(found: dict[str, Any], names: tuple[str, ...]) -> None:
         cells = [found[kind][what][i] for what in ("pixels", "crops") for kind in ("without", "with")]
         print(f"{name:20} {cells[0]:11.2%}{cells[1]:11.2%} {cells[2]:11.1%}{cells[3]:11.1%} "
               f"{found['draws'].get(name, 0):20}")
-
-
-def plot(found: dict[str, Any], names: tuple[str, ...], title: str, out: Path) -> None:
-    """Draws the shares without and with class-uniform draws, a line a class, the rarest class at the top."""
-    import matplotlib
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    order = [i for i in np.argsort(found["without"]["pixels"])[::-1] if found["with"]["crops"][i]]
-    labels = {"without": "each image once", "with": f"{found['settings']['class_uniform_pct']:.0%} class-uniform"}
-    figure, axes = pyplot.subplots(1, 2, figsize=(9.6, 1.4 + 0.3 * len(order)), dpi=160, sharey=True)
-    panels = (("pixels", "share of the labelled pixels in the crops, %"), ("crops", "crops that show the class, %"))
-    for axis, (what, words) in zip(axes, panels, strict=True):
-        ends = {kind: [100 * found[kind][what][i] for i in order] for kind in labels}
-        axis.hlines(range(len(order)), *ends.values(), color="#cbd5e1", linewidth=2.5, zorder=1)
-        for kind, values in ends.items():
-            axis.scatter(values, range(len(order)), color=COLOURS[kind], s=38, zorder=2, label=labels[kind])
-        axis.set_xlabel(words, fontsize=9)
-        axis.grid(axis="x", color="#e2e8f0", linewidth=0.8)
-        axis.set_axisbelow(True)
-        axis.tick_params(labelsize=9, length=0)
-        axis.spines[["top", "right", "left"]].set_visible(False)
-    axes[0].set_xscale("log")
-    low, high = axes[0].get_xlim()
-    axes[0].set_xticks([tick for tick in TICKS if low <= tick <= high])
-    axes[0].set_xticks([], minor=True)
-    axes[0].xaxis.set_major_formatter("{x:g}")
-    axes[0].set_yticks(range(len(order)), [names[i] for i in order])
-    axes[1].set_xlim(0, 104)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="lower center", ncols=2, frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
-    figure.tight_layout(rect=(0, 0.06, 1, 1))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
-    pyplot.close(figure)

@@ -1,0 +1,90 @@
+"""What the studies' runs logged: the loss, the learning rate, and the validations where there were any."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tools.drawings import style
+from tools.drawings.sources import studies_with_runs
+from tools.drawings.style import Look, decoder
+from tools.evidence.studies import Run, Study
+from utils.report.charts import COMMON, points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STUDIES = ("camvid_pair", "camvid_resnet18", "camvid_train_val", "camvid_best", "camvid_recipe")
+TITLES = {"loss": "Training loss, all terms", "lr": "Learning rate", "mIoU": "Validation mIoU, %"}
+STYLES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))       # of labels with one decoder
+ROW = 2.65                                                  # inches
+
+
+def draw(sources: Path, look: Look) -> Figure:
+    """Draws a row for each study: its seeds as thin lines, their mean as a thick one."""
+    found = studies_with_runs(sources, STUDIES)
+    height = ROW * len(found)
+    figure = style.new_page(height)
+    for place, (study, letter) in enumerate(zip(found, "abcdefgh", strict=False)):
+        kinds = [kind for kind in COMMON if any(points(run.metrics, *kind[:2]) for run in study.runs)]
+        bottom = height - ROW * (place + 1)
+        grid = figure.add_gridspec(1, len(kinds), left=0.055, right=0.99, bottom=(bottom + 0.42) / height,
+                                   top=(bottom + ROW - 0.78) / height, wspace=0.23)
+        for column, (kind, name, _, factor) in enumerate(kinds):
+            axis = figure.add_subplot(grid[column])
+            draw_panel(axis, study, kind, name, factor, look)
+            axis.set_title(TITLES[name], fontsize=style.TEXT, weight="normal", pad=4)
+            if not column:
+                title_row(axis, letter, study, look)
+    return figure
+
+
+def draw_panel(axis: Axes, study: Study, kind: str, name: str, factor: float, look: Look) -> None:
+    """Draws what the runs of a study logged under a name."""
+    for label, runs in study.labels.items():
+        settings = line_of(study, label, look)
+        lines = [found for run in runs if (found := points(run.metrics, kind, name, factor))]
+        if name == "lr":
+            lines = lines[:1]                               # that of every seed
+        marker = "o" if kind == "validation" else None
+        for line in lines if len(lines) > 1 else ():
+            axis.plot(*zip(*line, strict=True), **settings, linewidth=0.6, alpha=0.55)
+        if lines:
+            axis.plot(*mean(lines), **settings, linewidth=1.7, marker=marker, markersize=3)
+    axis.set_ylim(bottom=None if name == "loss" else 0)
+    axis.set(xlabel="epoch", xlim=(0, 1.015 * max(line["epoch"] for run in study.runs for line in run.metrics)))
+    if name == "lr":
+        axis.yaxis.set_major_formatter("{x:g}")
+
+
+def mean(lines: Sequence[Sequence[tuple[float, float]]]) -> tuple[list[float], list[float]]:
+    """Returns epochs and means of (epoch, value) lines, as far as the shortest goes."""
+    places = min((tuple(x for x, _ in line) for line in lines), key=len)
+    return [*places], [float(np.mean([np.interp(x, *zip(*line, strict=True)) for line in lines])) for x in places]
+
+
+def line_of(study: Study, label: str, look: Look) -> dict[str, object]:
+    """Returns colour and dashes of a label: that of its decoder, whose labels the dashes tell apart."""
+    kinds = [decoder(arch_of(runs)) for runs in study.labels.values()]
+    place = [*study.labels].index(label)
+    return {"color": kinds[place].colour(look), "linestyle": STYLES[kinds[:place].count(kinds[place]) % len(STYLES)]}
+
+
+def arch_of(runs: Sequence[Run]) -> str:
+    return str(runs[0].args["arch"])
+
+
+def title_row(axis: Axes, letter: str, study: Study, look: Look) -> None:
+    """The study's title over its row, and which line is which."""
+    from matplotlib.lines import Line2D
+
+    axis.annotate(f"({letter}) {study.title}", (0, 1), (0, 31), xycoords="axes fraction", textcoords="offset points",
+                  fontsize=style.TITLE, weight="bold", annotation_clip=False)
+    entries = [(Line2D([], [], **line_of(study, label, look), linewidth=1.7),  # type: ignore[arg-type]
+                f"{label} ({len(runs)} seed{'s' * (len(runs) > 1)})") for label, runs in study.labels.items()]
+    axis.figure.legend(*zip(*entries, strict=True), loc="lower left", bbox_to_anchor=(-0.012, 1.085),
+                       bbox_transform=axis.transAxes, ncols=len(entries), columnspacing=1.4, handlelength=1.8,
+                       handletextpad=0.5)
