@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,10 +63,11 @@ def draw_panel(axis: Axes, study: Study, kind: str, name: str, factor: float, lo
 def mean(lines: Sequence[Sequence[tuple[float, float]]]) -> tuple[list[float], list[float]]:
     """Returns epochs and means of (epoch, value) lines, as far as the shortest goes."""
     places = min((tuple(x for x, _ in line) for line in lines), key=len)
-    return [*places], [float(np.mean([np.interp(x, *zip(*line, strict=True)) for line in lines])) for x in places]
+    values = [np.interp(places, [x for x, _ in line], [y for _, y in line]) for line in lines]
+    return [*places], np.mean(values, axis=0).tolist()
 
 
-def line_of(study: Study, label: str, look: Look) -> dict[str, object]:
+def line_of(study: Study, label: str, look: Look) -> dict[str, Any]:
     """Returns colour and dashes of a label: that of its decoder, whose labels the dashes tell apart."""
     kinds = [decoder(arch_of(runs)) for runs in study.labels.values()]
     place = [*study.labels].index(label)
@@ -83,7 +84,7 @@ def title_row(axis: Axes, letter: str, study: Study, look: Look) -> None:
 
     axis.annotate(f"({letter}) {study.title}", (0, 1), (0, 31), xycoords="axes fraction", textcoords="offset points",
                   fontsize=style.TITLE, weight="bold", annotation_clip=False)
-    entries = [(Line2D([], [], **line_of(study, label, look), linewidth=1.7),  # type: ignore[arg-type]
+    entries = [(Line2D([], [], **line_of(study, label, look), linewidth=1.7),
                 f"{label} ({len(runs)} seed{'s' * (len(runs) > 1)})") for label, runs in study.labels.items()]
     axis.figure.legend(*zip(*entries, strict=True), loc="lower left", bbox_to_anchor=(-0.012, 1.085),
                        bbox_transform=axis.transAxes, ncols=len(entries), columnspacing=1.4, handlelength=1.8,

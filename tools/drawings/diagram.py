@@ -76,10 +76,10 @@ class Diagram:
         from matplotlib.patheffects import Normal, Stroke
 
         line = _rounded_corners(points, 6)
-        codes = [Path.MOVETO, *(code for _, code in line[1:])]
         self.axis.add_patch(FancyArrowPatch(
-            path=Path([point for point, _ in line], codes), arrowstyle="-|>,head_width=2.2,head_length=4.2",
-            color=self.look.ink, linewidth=1.1, capstyle="butt", joinstyle="round", shrinkA=0, shrinkB=0,
+            path=Path([point for point, _ in line], [code for _, code in line]),
+            arrowstyle="-|>,head_width=2.2,head_length=4.2", color=self.look.ink, linewidth=1.1, capstyle="butt",
+            joinstyle="round", shrinkA=0, shrinkB=0,
             zorder=3.5 if bridge else 3,
             path_effects=[Stroke(linewidth=6, foreground=self.look.panel), Normal()] if bridge else None))
 

@@ -70,20 +70,23 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
              "classes": [{"name": name, "rgb": spec.palette[i].tolist()} for i, name in enumerate(spec.names)]}
     folder = sources / FOLDER
     visualize.write(folder / "prediction.png", labels.astype(np.uint8))
-    np.savez_compressed(folder / "flows.npz", **{name: flow.astype(np.float16) for name, flow in seen.items()})
+    halved: dict[str, Any] = {name: flow.astype(np.float16) for name, flow in seen.items()}
+    np.savez_compressed(folder / "flows.npz", **halved)
     write_text(folder / "about.json", json.dumps(about, indent=1) + "\n")
     return f"the flow of {trained.arch} on {picture.stem} in {folder}"
 
 
 def read(folder: Path) -> Seen:
-    """Raises FileNotFoundError naming the file that is missing."""
+    """Raises FileNotFoundError or ValueError naming the file that is missing or damaged."""
     for name in ("prediction.png", "flows.npz"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: {HOW}")
     with np.load(folder / "flows.npz") as kept:
         found = {name: kept[name].astype(np.float32) for name in kept.files}
-    return Seen(read_json(folder / "about.json", HOW), cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED),
-                found)
+    labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
+    if labels is None:
+        raise ValueError(f"{folder / 'prediction.png'} is damaged: {HOW}")
+    return Seen(read_json(folder / "about.json", HOW), labels, found)
 
 
 def draw(sources: Path, look: Look) -> Figure:
