@@ -5,22 +5,29 @@ import json
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 import datasets
 from datasets.spec import DatasetSpec
 from network import deployed, snapshot
 from network.snapshot import Snapshot
-from tools.exports.formats import FORMATS, OPSETS, Format, Request
-from tools.exports.graph import INPUTS, OUTPUTS, SMALLEST, Graph, compare, program
+from tools.exports import int8
+from tools.exports.formats import FORMATS, OPSETS, Format, Metadata, Request, Run
+from tools.exports.graph import EXACT, INPUTS, INT8, OUTPUTS, SMALLEST, Graph, Tolerance, compare, program
+from tools.exports.scores import require_size, score
 from utils import runs
-from utils.flags import FlagParser, add_switch, size
+from utils.flags import FlagParser, add_switch, positive_int, size
 from utils.logs import start_logging
 
 log = logging.getLogger("export")
+
+CHECKED_PICTURES = 4                                        # of those that an int8 file was calibrated on
 
 
 class OutOfTolerance(ValueError):
@@ -43,6 +50,14 @@ def build_parser() -> FlagParser:
     group.add_argument("--output", choices=OUTPUTS, default="labels",
                        help="int32 train ids, or float32 logits at the images' size")
     group.add_argument("--dataset", help="classes and colours for the metadata; default: the snapshot's")
+    data = parser.add_argument_group("Int8 and scores")
+    add_switch(data, "--int8", default=False, help="ONNX with convolutions in 8 bits, calibrated on training images "
+               "of --data_root, resized to --size")
+    data.add_argument("--calibration_images", type=positive_int, default=32, metavar="N", help="drawn from the "
+                      "training split")
+    data.add_argument("--score", metavar="SPLIT", help="print the mIoU of the network and of the file on this split, "
+                      "its images at their own size")
+    data.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
     return parser
 
 
@@ -50,29 +65,73 @@ def metadata(args: Namespace, trained: Snapshot, spec: DatasetSpec) -> dict[str,
     """Returns what goes into the file, each value as JSON."""
     facts = {"arch": trained.arch, "dataset": spec.name, "classes": list(spec.names), "palette": spec.palette.tolist(),
              "mean": list(spec.mean), "std": list(spec.std), "input": args.input, "output": args.output,
-             "size": list(args.size), "dynamic": args.dynamic, "commit": runs.commit(), "torch": torch.__version__}
+             "size": list(args.size), "dynamic": args.dynamic, "precision": "int8" if args.int8 else "float32",
+             "commit": runs.commit(), "torch": torch.__version__}
     return {name: json.dumps(value) for name, value in facts.items()}
 
 
-def check(graph: Graph, row: Format, path: Path, sizes: Sequence[tuple[int, int, int]],
-          expected: dict[str, str]) -> None:
-    """Reads the file back and compares it with the network on images of each (batch, height, width).
+def check(graph: Graph, row: Format, run: Run, name: str, batches: Iterable[Tensor], tolerance: Tolerance) -> None:
+    """Compares the file with the network on batches of images.
 
     Raises:
-        OutOfTolerance: too many labels differ, or a logit by too much, or metadata is missing.
+        OutOfTolerance: too many labels differ, or a logit by too much.
     """
+    for images in batches:
+        with torch.inference_mode():
+            difference = compare(graph.logits(images), run(images))
+        height, width = images.shape[-2:]
+        log.info("%dx3x%dx%d in %s: largest difference of logits %.1e of the largest, %.3f %% equal labels",
+                 len(images), height, width, row.runtime, difference.largest, 100 * difference.equal)
+        if not difference.within(tolerance):
+            hint = "more --calibration_images, or leave --int8 out" if tolerance is INT8 else (
+                "another --opset or --format, or a fixed size")
+            raise OutOfTolerance(f"{name} differs from the network at {height}x{width} by more than is tolerable: "
+                                 f"it was not kept. Try {hint}.")
+
+
+def opened(row: Format, path: Path, expected: Metadata) -> Run:
+    """Reads the file back. Raises OutOfTolerance when metadata is missing."""
     run, found = row.open(path)
     if any(found.get(name) != value for name, value in expected.items()):
         raise OutOfTolerance(f"{path.name}: the metadata is not what was written")
-    for batch, height, width in sizes:
-        images = graph.example((height, width), batch)
-        with torch.inference_mode():
-            difference = compare(graph.logits(images), run(images))
-        log.info("%dx3x%dx%d in %s: largest difference of logits %.1e of the largest, %.3f %% equal labels", batch,
-                 height, width, row.runtime, difference.largest, 100 * difference.equal)
-        if not difference.tolerable:
-            raise OutOfTolerance(f"{path.name} differs from the network at {height}x{width} by more than is tolerable: "
-                                 "it was not kept. Try another --opset or --format, or a fixed size.")
+    return run
+
+
+def examples(graph: Graph, args: Namespace) -> Iterator[Tensor]:
+    """Yields smooth pictures, of a second size and batch where they are open."""
+    height, width = args.size
+    yield graph.example(args.size)
+    if args.dynamic:
+        yield graph.example((max(2 * SMALLEST, height * 3 // 4 + 1), max(2 * SMALLEST, width // 2 + 1)), batch=2)
+
+
+def training_images(graph: Graph, data: datasets.SegmentationDataset, args: Namespace) -> Iterator[Tensor]:
+    """Yields the images to calibrate on, as the graph takes them, resized to `--size`."""
+    for index in int8.chosen(args.calibration_images, len(data)):
+        image = torch.from_numpy(datasets.read_image(data.samples[index].image)).permute(2, 0, 1)[None].float()
+        yield graph.taken(F.interpolate(image, size=args.size, mode="bilinear", antialias=True))
+
+
+def splits(args: Namespace, spec: DatasetSpec) -> dict[str, datasets.SegmentationDataset]:
+    """Returns the training split where it is calibrated on, and the one to be scored.
+
+    Raises:
+        ValueError, FileNotFoundError: flags that do not go together, or images that are not there or do not fit.
+    """
+    if args.int8 and args.format not in int8.FORMATS:
+        raise ValueError(f"--int8 writes ONNX: give --format {' or '.join(int8.FORMATS)}, not {args.format}")
+    if (args.data_root is not None) and not (args.int8 or args.score):
+        raise ValueError("--data_root is read by --int8 and --score only: give one of them, or leave it out")
+    wanted = {int8.SPLIT: args.int8, args.score: args.score}
+    found = {name: datasets.build(spec, args.data_root, name) for name, asked in wanted.items() if asked}
+    if args.score:
+        if not found[args.score].labelled:
+            raise ValueError(f"--score {args.score}: {spec.title} has no labels of it, so there is nothing to score")
+        if not args.dynamic:
+            first = found[args.score].samples[0]
+            image = datasets.read_image(first.image)
+            require_size(first.name, (image.shape[0], image.shape[1]), args.size)
+    return found
 
 
 def export(args: Namespace) -> None:
@@ -94,17 +153,28 @@ def export(args: Namespace) -> None:
     try:
         trained = Snapshot(args.snapshot, args.arch, args.weights)
         spec = datasets.spec(args.dataset or trained.dataset)
+        data = splits(args, spec)
         graph = Graph(deployed(trained.network(spec.name, spec.names)), spec.mean, spec.std, args.input, args.output)
         facts = metadata(args, trained, spec)
         log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights, spec.title)
         traced = program(graph, args.size, args.dynamic, trained.arch)
         row.write(Request(graph, traced, facts, args.opset), beside)
-        height, width = args.size
-        others = [(2, max(2 * SMALLEST, height * 3 // 4 + 1), max(2 * SMALLEST, width // 2 + 1))]
-        check(graph, row, beside, [(1, height, width), *(others if args.dynamic else [])], facts)
+        checked, tolerance = examples(graph, args), EXACT
+        if args.int8:
+            int8.quantise(beside, training_images(graph, data[int8.SPLIT], args))
+            checked = islice(training_images(graph, data[int8.SPLIT], args), CHECKED_PICTURES)
+            tolerance = INT8
+        run = opened(row, beside, facts)
+        check(graph, row, run, args.out.name, checked, tolerance)
+        if args.score:
+            found = score(graph, run, data[args.score], None if args.dynamic else args.size)
+            log.info("%s %s, %d images: mIoU %.2f %% of the network in float32, %.2f %% of the file, %+.2f points; "
+                     "%.3f %% equal labels", spec.name, args.score, len(data[args.score]), 100 * found.network,
+                     100 * found.file, 100 * (found.file - found.network), 100 * found.equal)
         beside.replace(args.out)
     finally:
         beside.unlink(missing_ok=True)
+    height, width = args.size
     sides = "any batch and size" if args.dynamic else f"1x3x{height}x{width}"
     log.info("%s: %s, %s -> %s, %s bytes", args.out, sides, args.input, args.output, f"{args.out.stat().st_size:,}")
 

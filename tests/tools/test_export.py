@@ -15,7 +15,7 @@ import network
 from network.weights import published_state_dict
 from tools import export
 from tools.exports import formats, gathers
-from tools.exports.graph import Difference, Graph, compare, program
+from tools.exports.graph import EXACT, Difference, Graph, compare, program
 from utils.batches import normalise
 
 SPEC = datasets.spec("camvid")
@@ -125,8 +125,8 @@ def test_a_difference_is_measured_by_logits_and_by_labels() -> None:
     assert compare(expected, expected + 0.5) == (0.25, 1)   # 0.5 of at most 2; no label changes
     labels[:, :1] = 0
     assert compare(expected, labels) == (1, 0.75)           # a quarter wrong, by 2 of at most 2
-    assert not Difference(0, 0.99).tolerable and not Difference(0.01, 1).tolerable
-    assert Difference(1e-5, 0.9995).tolerable
+    assert not Difference(0, 0.99).within(EXACT) and not Difference(0.01, 1).within(EXACT)
+    assert Difference(1e-5, 0.9995).within(EXACT)
 
 
 def test_a_file_out_of_tolerance_is_not_kept(run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

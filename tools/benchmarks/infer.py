@@ -22,6 +22,7 @@ import datasets
 import network
 from network import deployed
 from network.snapshot import Snapshot
+from tools.benchmarks import exported
 from tools.exports.graph import Difference, Graph, compare
 from utils import precision, runs
 from utils.batches import normalise
@@ -31,6 +32,7 @@ from utils.predictor import Predictor
 
 PLAIN = "plain"
 PRECISIONS = {**precision.PRECISIONS, "tf32": torch.float32}
+EXPORTED = "onnx:"                                          # then the path of an exported file
 WORDS = ("compile", "graphs")
 EXACT = ("fp32", "fp32+compile")                            # settings that keep the network's own arithmetic
 USUAL = {"cpu": (*EXACT, "bf16", "bf16+compile"),
@@ -46,7 +48,8 @@ Labels = Callable[[Tensor], Tensor]                         # images (N, 3, H, W
 class Setting:
     """One way to run a network: `plain` is the network as it is, eager, float32, NCHW, with full-size logits and
     arg max; every other folds normalisation, lays out channels last and takes labels straight from the stride.
-    Float32 is that alone: factors are rounded to TF32 in `tf32` only."""
+    Float32 is that alone: factors are rounded to TF32 in `tf32` only. `onnx:FILE` is an exported file in onnxruntime.
+    """
 
     name: str
 
@@ -74,6 +77,8 @@ class Setting:
             labels: Labels = lambda images: net(images)["main"].argmax(1)  # noqa: E731
             prepare = lambda images: normalise(images.to(device), subject.mean, subject.std)  # noqa: E731
             run = (lambda images: labels(prepare(images)).cpu()) if host_copies else labels
+        elif self.name.startswith(EXPORTED):
+            run = exported.labels(Path(self.name.removeprefix(EXPORTED)), subject.name, host_copies)
         else:
             if self.arithmetic == "tf32" and device.type != "cuda":
                 raise ValueError(f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16")
@@ -122,6 +127,8 @@ class Row:
 
 
 def setting(text: str) -> Setting:
+    if text.startswith(EXPORTED):
+        return Setting(text)
     first, *words = text.split("+")
     if text != PLAIN and (first not in PRECISIONS or any(word not in WORDS for word in words)):
         raise ArgumentTypeError(f"{text!r} is no setting: give {PLAIN}, or {', '.join(PRECISIONS)} with or "
@@ -136,8 +143,9 @@ def add_flags(parser: FlagParser) -> None:
                         help="trained networks, in place of --arch")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--settings", nargs="+", type=setting, metavar="SETTING",
-                       help=f"{PLAIN} (the unit, always measured) and {'|'.join(PRECISIONS)}[+compile][+graphs]; "
-                            "without, those that suit the device")
+                       help=f"{PLAIN} (the unit, always measured) and {'|'.join(PRECISIONS)}[+compile][+graphs], and "
+                            f"{EXPORTED}FILE, exported and run by onnxruntime on the CPU; without, those that suit the "
+                            "device")
     which.add_argument("--exact", action="store_true",
                        help=f"only what keeps the network's own arithmetic: --settings {' '.join(EXACT)}")
     parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the images")
