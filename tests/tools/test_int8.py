@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,8 +58,8 @@ def test_convolutions_compute_in_int8_and_places_in_float32(written: Path) -> No
     for node in graph.node:
         if node.op_type == "GridSample":
             assert maker[node.input[1]].op_type != "DequantizeLinear"
-    facts = {each.key: each.value for each in onnx.load(written).metadata_props}
-    assert (facts["precision"], facts["arch"]) == ('"int8"', '"sfnet_dfnetv1"')
+    facts = {each.key: json.loads(each.value) for each in onnx.load(written).metadata_props}
+    assert (facts["precision"], facts["arch"]) == ("int8", "sfnet_dfnetv1")
 
 
 def test_the_cost_is_printed_in_miou_and_equal_labels(run: Export, root: Path, tmp_path: Path,

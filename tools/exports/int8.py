@@ -41,9 +41,9 @@ def quantise(path: Path, images: Iterable[Tensor]) -> None:
     import onnx
     from onnxruntime import quantization
 
-    graph = onnx.load(path).graph
-    kept = _kept_in_float(graph)
-    if not any(node.op_type == "Conv" and node.name not in kept for node in graph.node):
+    model = onnx.load(path)
+    kept = _kept_in_float(model.graph)
+    if not any(node.op_type == "Conv" and node.name not in kept for node in model.graph.node):
         raise ValueError(f"--int8: {path.name} has no convolution besides its classifier, so nothing can be quantised: "
                          "leave --int8 out.")
 
@@ -60,6 +60,10 @@ def quantise(path: Path, images: Iterable[Tensor]) -> None:
             str(path), str(path), Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=list(QUANTISED), nodes_to_exclude=sorted(kept))
+    quantised = onnx.load(path)
+    del quantised.metadata_props[:]                         # the quantiser adds a note that is no JSON
+    quantised.metadata_props.extend(model.metadata_props)
+    onnx.save_model(quantised, str(path))
 
 
 def _kept_in_float(graph: Any) -> set[str]:
