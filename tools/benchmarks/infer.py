@@ -62,9 +62,9 @@ class Setting:
 
     def facts(self) -> dict[str, Any]:
         """Returns what it does, by the names of a row's columns."""
-        fast = self.name != PLAIN
-        return {"precision": self.arithmetic, "normalisation_folded": fast, "channels_last": fast,
-                "compiled": self.has("compile"), "cuda_graphs": self.has("graphs")}
+        fast, ours = self.name != PLAIN, not self.name.startswith(EXPORTED)
+        return {"precision": self.arithmetic if ours else "the file's", "normalisation_folded": fast,
+                "channels_last": fast and ours, "compiled": self.has("compile"), "cuda_graphs": self.has("graphs")}
 
     def configure(self) -> None:
         """Sets what holds for the whole process, and so must be set before each of its predictions."""
