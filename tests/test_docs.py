@@ -46,6 +46,18 @@ def test_local_links_lead_somewhere(document: Path) -> None:
     assert dead == []
 
 
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        document = ahead.pop()
+        if document not in reached:
+            reached.add(document)
+            targets = ((document.parent / link.partition("#")[0]).resolve() for link in links(document))
+            ahead += [target for target in targets if target.suffix == ".md"]
+    assert sorted(str(document) for document in {*DOCUMENTS} - reached) == [], \
+        "link them from README.md, or from a page that it leads to"
+
+
 def test_every_figure_is_shown_in_a_document() -> None:
     shown = {Path(link).name for document in DOCUMENTS for link in links(document)}
     assert sorted(path.name for path in (ROOT / "figs").iterdir() if path.name not in shown) == []
