@@ -210,16 +210,18 @@ def test_the_page_compares_seed_by_seed_and_over_all(study: Path) -> None:
     low, high = t_interval(each)
     assert (f"Over 2 seeds the mean difference is {100 * np.mean(each):+.2f} points, Student's 95 % interval "
             f"{100 * low:+.2f} to {100 * high:+.2f}.") in text
-    assert "Flags that differ: `arch` fpn_b against fpn_a; equal budget, 10 steps of 4 images of the same" in text
+    assert "Flags that differ: `arch` fpn_b against fpn_a; equal budget, 10 steps of 4 images.\n" in text
     dark = [one.scores["per_class_IoU"]["dark"] - other.scores["per_class_IoU"]["dark"]
             for one, other in found.paired("b", "a")]
     assert re.search(rf"\| dark \| .*\| {re.escape(f'{100 * np.mean(dark):+.2f}')} \|", text)
 
 
 def test_another_budget_is_said(study: Path) -> None:
-    edit(study / "b_s0/args.json", global_batch=8)
-    assert ("**not at equal budget or on the same files**: 10 steps of 8 images of `trainval` against 10 of 4 of "
-            "`trainval`; equal budget") in written(study)
+    edit(study / "b_s0/args.json", global_batch=8, crop_size=[24, 32])
+    edit(study / "a_s0/args.json", crop_size=[48, 64])
+    edit(study / "b_s1/env.json", data={"files": 18, "sha256_of_names_and_sizes": "cd"})
+    assert ("`crop_size` [24, 32] against [48, 64]; **not at equal budget**, 10 steps of 8 images against 10 of 4; "
+            "equal budget, 10 steps of 4 images; **not trained on the same files**.\n") in written(study)
 
 
 def test_the_commands_of_further_seeds_are_said_by_what_differs(study: Path) -> None:

@@ -11,7 +11,9 @@ from utils.statistics import Comparison, paired_test, t_interval
 
 # flags that make no other experiment: where things lie, what is said, how fast it goes
 ASIDE = {"exp", "ckpt", "tb_path", "data_root", "packed", "cache_dir", "num_workers", "log_every", "checkpoint_every",
-         "keep", "seed", "resume", "print_config", "dump_augmentation_images", "memory_estimate", "timeout"}
+         "keep", "seed", "resume", "print_config", "dump_augmentation_images", "memory_estimate", "timeout",
+         "eval_epoch", "eval_every", "eval_late", "eval_images", "eval_weights",
+         "evaluateF", "eval_thresholds", "bs_mult_val"}
 DOUBT = 0.05                                                # a chance above it is no surprise
 # (do the seeds leave no doubt, do the images) -> what that means
 VERDICTS = {
@@ -77,14 +79,15 @@ def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
     differing = dict.fromkeys(
         f"`{flag}` {_short(one.args[flag])} against {_short(other.args[flag])}" for one, other in pairs
         for flag in one.args if flag not in ASIDE and flag in other.args and one.args[flag] != other.args[flag])
-    spent = dict.fromkeys((_budget(one), _budget(other)) for one, other in pairs)
     said = []
-    for ours, theirs in spent:
+    for ours, theirs in dict.fromkeys((_steps(one), _steps(other)) for one, other in pairs):
         if ours == theirs:
-            said.append(f"equal budget, {ours[0]:,} steps of {ours[1]} images of the same files")
+            said.append(f"equal budget, {ours[0]:,} steps of {ours[1]} images")
         else:
-            said.append(f"**not at equal budget or on the same files**: {ours[0]:,} steps of {ours[1]} images of "
-                        f"`{ours[2]}` against {theirs[0]:,} of {theirs[1]} of `{theirs[2]}`")
+            said.append(f"**not at equal budget**, {ours[0]:,} steps of {ours[1]} images against {theirs[0]:,} of "
+                        f"{theirs[1]}")
+    if any(one.env["data"] != other.env["data"] for one, other in pairs):
+        said.append("**not trained on the same files**")
     return f"Flags that differ: {', '.join(differing) or 'none'}; {'; '.join(said)}."
 
 
@@ -93,8 +96,9 @@ def mean_difference(values: Iterable[tuple[float, float]]) -> float:
     return float(np.mean([one - other for one, other in values]))
 
 
-def _budget(run: Run) -> tuple[int, int, str, str]:
-    return (run.logged[-1]["step"], run.batch, run.args["train_split"], run.env["data"]["sha256_of_names_and_sizes"])
+def _steps(run: Run) -> tuple[int, int]:
+    """How many steps a run took, and of how many images."""
+    return run.logged[-1]["step"], run.batch
 
 
 def _over_images(found: Comparison) -> tuple[str, str]:
