@@ -19,6 +19,7 @@ from network.weights import published_state_dict
 from tests.tools.conftest import keep_run
 from tools import figures
 from tools.drawings import curves, flow, schedules, sfnet_res, style
+from tools.evidence import studies
 
 pytest.importorskip("matplotlib")
 
@@ -150,6 +151,21 @@ def test_a_network_without_flow_is_not_recorded(tmp_path: Path, capsys: pytest.C
     snapshot, picture = record(tmp_path, "fpn_dfnetv1")
     assert figures.main(["--record", str(snapshot), "--image", str(picture), "--sources", str(tmp_path)]) == 2
     assert "fpn_dfnetv1 has no flow alignment: give a snapshot of an SFNet" in capsys.readouterr().err
+
+
+def test_a_training_is_drawn_once(tmp_path: Path) -> None:
+    add_study(tmp_path)
+    study = tmp_path / "runs" / "longer"
+    study.mkdir()
+    (study / "study.yaml").write_text(yaml.safe_dump({
+        "title": "x", "place": 2, "question": "x", "rows": dict.fromkeys((*LABELS, "long", "flipped"), "a row"),
+        "borrow": dict.fromkeys(LABELS, "camvid_pair")}, sort_keys=False))
+    assert curves.trainings(studies.read(study)).runs == ()
+    for label in ("long", "flipped"):                       # the second scores the first's checkpoints
+        for seed in range(2):
+            scores = keep_run(study, label, seed, 0.6) / "scores.json"
+            scores.write_text(json.dumps({**json.loads(scores.read_text()), "snapshot_sha256": f"{seed}" * 64}))
+    assert [run.name for run in curves.trainings(studies.read(study)).runs] == ["long_s0", "long_s1"]
 
 
 def test_a_mean_of_curves_ends_with_the_shortest() -> None:

@@ -72,6 +72,13 @@ def test_a_study_that_is_not_one_is_refused(study: Path, text: str, message: str
         studies.read(study)
 
 
+def test_a_row_that_no_study_keeps_is_not_borrowed(study: Path) -> None:
+    with (study / "study.yaml").open("a") as file:
+        file.write("borrow: {c: helped}\n")
+    with pytest.raises(ValueError, match="borrows 'c' from 'helped', and there is no study of that name"):
+        studies.read(study)
+
+
 def test_folders_without_a_study_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"holds no study \(no \*/study.yaml\)"):
         studies.read_all(tmp_path)

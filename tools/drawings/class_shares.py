@@ -8,8 +8,9 @@ import numpy as np
 
 from tools.drawings import style
 from tools.drawings.curves import arch_of
-from tools.drawings.sources import read_json, studies_with_runs
+from tools.drawings.sources import studies_with_runs
 from tools.drawings.style import Look, decoder
+from tools.evidence.studies import read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def draw(sources: Path, look: Look) -> Figure:
 def read_shares(path: Path) -> dict[str, dict[str, float]]:
     """Returns split -> class -> share of the labelled pixels. Raises FileNotFoundError or ValueError."""
     how = HOW.format(path)
-    found = read_json(path, how)
+    found = read_json(path, how=how)
     shares = {}
     for split in SPLITS:
         if split not in found["splits"]:

@@ -8,8 +8,8 @@ import numpy as np
 
 import datasets
 from tools.drawings import style
-from tools.drawings.sources import read_json
 from tools.drawings.style import Look
+from tools.evidence.studies import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ HOW = ("make it with `python -m tools.benchmark sampling --dataset camvid --data
 
 def draw(sources: Path, look: Look) -> Figure:
     """Draws the shares without and with class-uniform draws, the most frequent class at the top."""
-    found = read_json(sources / COUNTS, HOW.format(sources / COUNTS))
+    found = read_json(sources / COUNTS, how=HOW.format(sources / COUNTS))
     names, settings = datasets.spec(found["settings"]["dataset"]).names, found["settings"]
     order = [i for i in np.argsort(found["without"]["pixels"]) if found["with"]["crops"][i]]
     kinds = {"without": ("each image once", look.faint),

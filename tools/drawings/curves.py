@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,8 @@ ROW = 2.65                                                  # inches
 
 
 def draw(sources: Path, look: Look) -> Figure:
-    """Draws a row for each study: its seeds as thin lines, their mean as a thick one."""
-    found = studies_with_runs(sources, STUDIES)
+    """Draws a row for each study that keeps runs: its seeds as thin lines, their mean as a thick one."""
+    found = [trained for study in studies_with_runs(sources, STUDIES) if (trained := trainings(study)).runs]
     height = ROW * len(found)
     figure = style.new_page(height)
     for place, (study, letter) in enumerate(zip(found, "abcdefgh", strict=False)):
@@ -42,6 +43,14 @@ def draw(sources: Path, look: Look) -> Figure:
     return figure
 
 
+def trainings(study: Study) -> Study:
+    """Returns the study with each training of its own once: no borrowed run, no checkpoint scored once more."""
+    found: dict[str, Run] = {}
+    for run in study.own:
+        found.setdefault(run.scores["snapshot_sha256"], run)
+    return replace(study, runs=tuple(found.values()))
+
+
 def draw_panel(axis: Axes, study: Study, kind: str, name: str, factor: float, look: Look) -> None:
     """Draws what the runs of a study logged under a name."""
     for label, runs in study.labels.items():
@@ -54,7 +63,8 @@ def draw_panel(axis: Axes, study: Study, kind: str, name: str, factor: float, lo
             axis.plot(*zip(*line, strict=True), **settings, linewidth=0.6, alpha=0.55)
         if lines:
             axis.plot(*mean(lines), **settings, linewidth=1.7, marker=marker, markersize=3)
-    axis.set_ylim(bottom=None if name == "loss" else 0)
+    if name != "loss":
+        axis.set_ylim(0, 1.05 * axis.dataLim.ymax)
     axis.set(xlabel="epoch", xlim=(0, 1.015 * max(line["epoch"] for run in study.runs for line in run.metrics)))
     if name == "lr":
         axis.yaxis.set_major_formatter("{x:g}")

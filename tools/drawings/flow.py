@@ -19,8 +19,8 @@ from network import deployed
 from network.alignment import recorded_flows
 from network.snapshot import Snapshot
 from tools.drawings import style
-from tools.drawings.sources import read_json
 from tools.drawings.style import Look
+from tools.evidence.studies import read_json
 from utils import flows, runs, visualize
 from utils.checkpoint import sha256, write_text
 from utils.predictor import Predictor
@@ -86,7 +86,7 @@ def read(folder: Path) -> Seen:
     labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
     if labels is None:
         raise ValueError(f"{folder / 'prediction.png'} is damaged: {HOW}")
-    return Seen(read_json(folder / "about.json", HOW), labels, found)
+    return Seen(read_json(folder / "about.json", how=HOW), labels, found)
 
 
 def draw(sources: Path, look: Look) -> Figure:

@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 
 from tools.drawings import style
-from tools.drawings.sources import read_json, studies_with_runs
+from tools.drawings.sources import studies_with_runs
 from tools.drawings.style import Look, decoder
-from tools.evidence.studies import Run
+from tools.evidence.studies import Run, read_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,7 @@ def read_published(path: Path) -> dict[str, Any]:
 def read_speeds(path: Path, networks: list[str]) -> dict[str, float]:
     """Returns network -> images a second. Raises FileNotFoundError or ValueError naming what is missing."""
     how = HOW.format(" ".join(networks), path)
-    rows = read_json(path, how)["rows"]
+    rows = read_json(path, how=how)["rows"]
     speeds = {row["network"]: float(row["images_per_second"]) for row in rows if row["setting"] == SETTING}
     missing = [name for name in networks if name not in speeds]
     if missing:

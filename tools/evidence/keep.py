@@ -22,6 +22,7 @@ from utils.report.charts import METRICS, read_metrics
 from utils.runs import ROOT
 from utils.scoreboard import SCORES
 
+RUN = "give the folder of a run that train.py made"
 WEIGHTS = ("last.pth", "best.pth")
 # changed files of these names change no number: training and scoring do not read them
 HARMLESS = re.compile(r"(docs|figs|tests|scripts|tools)/.*|.*\.md|[^/]*\.(cfg|toml|cff)|\.[^/]+")
@@ -48,7 +49,7 @@ def keep(run: Path, study: Path, label: str | None = None, evaluation: Path | No
         ValueError: the run or its evaluation is not what the results can stand on, or does not fit the study.
     """
     asked = studies.ask(study)
-    args, env = (studies.read_json(run / name) for name in ("args.json", "env.json"))
+    args, env = (studies.read_json(run / name, how=RUN) for name in ("args.json", "env.json"))
     folder = study / f"{_label(run, args, asked, label)}_s{args['seed']}"
     if folder.exists() and not replace:
         raise FileExistsError(f"{folder} is kept already: give --replace to keep {run} in its place, or another "

@@ -42,7 +42,7 @@ SHOWN = 8                                                   # validations of a r
 
 def write(studies: Iterable[Study]) -> str:
     """Returns the page; studies without runs of their own and without measured tables are left out."""
-    sections = [section(study) for study in studies if _own(study) or study.measured]
+    sections = [section(study) for study in studies if study.own or study.measured]
     return "\n\n".join([HEAD, *sections]) + "\n"
 
 
@@ -54,11 +54,6 @@ def section(study: Study) -> str:
                   _classes(study), _boundaries(study), _validations(study), _facts(study), _commands(study)]
     parts += [_measured(one) for one in study.measured]
     return "\n\n".join(filter(None, [*parts, study.limits.strip()]))
-
-
-def _own(study: Study) -> list[Run]:
-    """The runs that are not borrowed from another study, which shows what they took."""
-    return [run for run in study.runs if run.label not in study.borrow]
 
 
 def _scored(study: Study) -> str:
@@ -125,7 +120,7 @@ def _validations(study: Study) -> str:
 def _facts(study: Study) -> str:
     """What each run took, and what it ran on."""
     rows = []
-    for run in _own(study):
+    for run in study.own:
         low, high = bootstrap(run.matrices)
         last = run.logged[-1]
         terms = " + ".join(f"{name} {value:.2f}" for name, value in last["terms"].items())
@@ -136,7 +131,7 @@ def _facts(study: Study) -> str:
                      run.env["started"][:10]))
     head = ("run", "mIoU, %", "95 % over the images", "pixel accuracy, %", "loss, last logged", "steps", "images seen",
             "epochs", "training", "precision", "hardware", "commit", "date")
-    return "\n".join([table(head, rows), "", software(_own(study))])
+    return "\n".join([table(head, rows), "", software(study.own)])
 
 
 def hardware(run: Run) -> str:

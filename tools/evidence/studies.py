@@ -27,6 +27,7 @@ RUNS = ROOT / "docs" / "runs"
 STUDY, MEASURED = "study.yaml", "measured.json"
 NAME = re.compile(r"(?P<label>[\w.-]+)_s(?P<seed>\d+)")
 HOW = "docs/runs/README.md shows one"
+RESTORE = "restore it from git, or keep the run again with `python -m tools.results --add RUN`"
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,11 @@ class Study:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def own(self) -> tuple[Run, ...]:
+        """The runs that are not borrowed from another study, which shows what they took."""
+        return tuple(run for run in self.runs if run.label not in self.borrow)
+
     @cached_property
     def labels(self) -> dict[str, tuple[Run, ...]]:
         """The rows that have runs: label -> its runs."""
@@ -183,6 +189,9 @@ def read(folder: Path) -> Study:
     asked = ask(folder)
     kept = [*folder.glob("*/args.json")]
     for label, other in asked.borrow.items():
+        if not (folder.parent / other / STUDY).is_file():
+            raise ValueError(f"{folder / STUDY} borrows {label!r} from {other!r}, and there is no study of that name "
+                             f"beside it; {HOW}")
         kept += folder.parent.glob(f"{other}/{label}_s*/args.json")
     runs = [read_run(path.parent, asked.rows) for path in kept]
     for run in runs:
@@ -244,7 +253,7 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
     if not path.is_file():
         return ()
     found = []
-    for number, entry in enumerate(read_json(path, list), start=1):
+    for number, entry in enumerate(read_json(path, list, HOW), start=1):
         wrong = ENTRIES - {"note"} ^ set(entry) - {"note"}
         if wrong or any(len(row) != len(entry["columns"]) for row in entry["rows"]):
             raise ValueError(f"{path}, table {number}: " + (f"the entries {sorted(wrong)} are missing or unknown"
@@ -254,15 +263,22 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
     return tuple(found)
 
 
-def read_json(path: Path, kind: type = dict) -> Any:
-    """Reads a file that holds an object, or a list. Raises FileNotFoundError or ValueError."""
+def read_json(path: Path, kind: type = dict, how: str = RESTORE) -> Any:
+    """Reads a file that holds an object, or a list.
+
+    Args:
+        how: to have the file, said when it is missing or damaged.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        ValueError: it is damaged, or holds something else.
+    """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: give the folder of a run that train.py made; of a kept one, "
-                                "restore it from git")
+        raise FileNotFoundError(f"{path} is missing: {how}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}): restore it from git, or keep the run again") from error
+        raise ValueError(f"{path} is damaged ({error}): {how}") from error
     if not isinstance(found, kind):
-        raise ValueError(f"{path} holds a {type(found).__name__}, not a {kind.__name__}; {HOW}")
+        raise ValueError(f"{path} holds a {type(found).__name__}, not a {kind.__name__}: {how}")
     return found
