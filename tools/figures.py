@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from tools.drawings import class_shares, class_uniform, curves, flow, schedules, sfnet_res, sfnets, style
 from tools.drawings.style import Look
 from utils.flags import FlagParser, suggest
-from utils.runs import ROOT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,8 +29,8 @@ def build_parser() -> FlagParser:
     parser = FlagParser(prog="tools.figures", description="Draw the documents' figures, each for light and dark pages.")
     parser.add_argument("names", nargs="*", metavar="NAME", default=list(FIGURES),
                         help=f"figures to draw; some of: {', '.join(FIGURES)}")
-    parser.add_argument("--out", type=Path, default=ROOT / "figs", help="folder of the pictures")
-    parser.add_argument("--sources", type=Path, default=ROOT / "docs/figures",
+    parser.add_argument("--out", type=Path, default=Path("figs"), help="folder of the pictures")
+    parser.add_argument("--sources", type=Path, default=Path("docs/figures"),
                         help="what they are drawn from; the studies' runs lie in the folder `runs` beside it")
     group = parser.add_argument_group("What the figure `flow` is drawn from, written anew in place of drawing")
     group.add_argument("--record", type=Path, metavar="SNAPSHOT", help="a trained SFNet")
