@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +71,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     pixels = {split: {"class_pixels": {"dark": 300, "bright": 100}} for split in ("train", "val", "test")}
     shares = {"pixels": [1 / 11] * 11, "crops": [0.5] * 11}
     inputs = {
-        "speed.json": {"rows": [{"network": label, "setting": "bf16", "images_per_second": 50} for label in LABELS]},
+        "speed_dfnetv1.json": {"rows": [{"network": label, "setting": "bf16", "images_per_second": 50}
+                                        for label in LABELS]},
         "camvid_classes.json": {"classes": CLASSES, "splits": pixels},
         "class_uniform.json": {"without": shares, "with": shares, "settings": {
             "dataset": "camvid", "class_uniform_pct": 0.5, "crop_size": [180, 240]}},
@@ -115,10 +115,10 @@ def test_what_is_missing_is_named_with_its_command(tmp_path: Path, capsys: pytes
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_networks_without_a_measured_speed_are_named(drawn: Drawn, tmp_path: Path) -> None:
-    shutil.copy(drawn.sources / "speed.json", tmp_path)
-    with pytest.raises(ValueError, match=r"has no speed of fpn_x, sfnet_x: measure it with .* --arch fpn_x sfnet_x "):
-        sfnet_res.read_speeds(tmp_path / "speed.json", ["fpn_x", "sfnet_x"])
+def test_networks_without_a_measured_speed_are_named(drawn: Drawn) -> None:
+    assert sfnet_res.read_speeds(drawn.sources, [*LABELS]) == dict.fromkeys(LABELS, 50)
+    with pytest.raises(ValueError, match=r"tell no speed of fpn_x, sfnet_x: measure with .* --arch fpn_x sfnet_x "):
+        sfnet_res.read_speeds(drawn.sources, [*LABELS, "fpn_x", "sfnet_x"])
 
 
 def test_a_published_row_without_its_source_is_refused(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SPEED, PUBLISHED = "speed.json", "published.yaml"
-HOW = ("measure it with `python -m tools.benchmark infer --arch {} --settings bf16 --size 360x480 --rounds 50 "
-       "--no_memory --json {}`")
+SPEEDS, PUBLISHED = "speed_*.json", "published.yaml"
+HOW = ("measure with `python -m tools.benchmark infer --arch {} --settings bf16 --size 360x480 --rounds 50 "
+       "--no_memory --json {}/speed_NAME.json`")
 SETTING = "bf16"                                            # of `tools.benchmark infer`
 STUDIES = (("camvid_pair", "camvid_recipe"), ("camvid_resnet18",))          # of each tuple the first that has runs
 MARKERS = "osD^v"
@@ -36,7 +36,7 @@ def draw(sources: Path, look: Look) -> Figure:
     chosen = [studies_with_runs(sources, central)[0]]
     chosen += [study for names in others for study in studies_with_runs(sources, names, needed=False)[:1]]
     runs = [run for study in chosen for run in study.runs]
-    speeds = read_speeds(sources / SPEED, sorted({run.args["arch"] for run in runs}))
+    speeds = read_speeds(sources, sorted({run.args["arch"] for run in runs}))
     figure = style.new_page(7.1)
     upper = figure.add_gridspec(1, 2, left=0.06, right=0.985, top=0.955, bottom=0.575, wspace=0.17, width_ratios=(2, 3))
     lower = figure.add_gridspec(1, len(published["speed"]), left=0.06, right=0.985, top=0.41, bottom=0.07, wspace=0.06)
@@ -70,14 +70,14 @@ def read_published(path: Path) -> dict[str, Any]:
     return found
 
 
-def read_speeds(path: Path, networks: list[str]) -> dict[str, float]:
-    """Returns network -> images a second. Raises FileNotFoundError or ValueError naming what is missing."""
-    how = HOW.format(" ".join(networks), path)
-    rows = read_json(path, how=how)["rows"]
+def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
+    """Returns network -> images a second. Raises ValueError naming the networks that were not measured."""
+    rows = [row for path in sorted(sources.glob(SPEEDS)) for row in read_json(path, how="restore it from git")["rows"]]
     speeds = {row["network"]: float(row["images_per_second"]) for row in rows if row["setting"] == SETTING}
     missing = [name for name in networks if name not in speeds]
     if missing:
-        raise ValueError(f"{path} has no speed of {', '.join(missing)}: {how}")
+        raise ValueError(f"{sources / SPEEDS} tell no speed of {', '.join(missing)}: "
+                         + HOW.format(" ".join(missing), sources))
     return speeds
 
 
