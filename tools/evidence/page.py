@@ -123,14 +123,13 @@ def _facts(study: Study) -> str:
     for run in study.own:
         low, high = bootstrap(run.matrices)
         last = run.logged[-1]
-        terms = " + ".join(f"{name} {value:.2f}" for name, value in last["terms"].items())
         rows.append((run.name, percent(run.scores["mIoU"]), f"{percent(low)} to {percent(high)}",
-                     percent(run.scores["pixel_accuracy"]), f"{last['loss']:.2f} ({terms})",
+                     percent(run.scores["pixel_accuracy"]), f"{last['loss']:.2f}", f"{last['terms']['main']:.2f}",
                      f"{last['step']:,}", f"{last['step'] * run.batch:,}", f"{last['epoch']:.4g}",
                      f"{run.seconds / 3600:.2f} h", run.env["precision"], hardware(run), f"`{run.env['commit'][:7]}`",
                      run.env["started"][:10]))
-    head = ("run", "mIoU, %", "95 % over the images", "pixel accuracy, %", "loss, last logged", "steps", "images seen",
-            "epochs", "training", "precision", "hardware", "commit", "date")
+    head = ("run", "mIoU, %", "95 % over the images", "pixel accuracy, %", "last loss", "of it main", "steps",
+            "images seen", "epochs", "training", "precision", "hardware", "commit", "date")
     return "\n".join([table(head, rows), "", software(study.own)])
 
 
