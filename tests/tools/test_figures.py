@@ -173,6 +173,11 @@ def test_a_mean_of_curves_ends_with_the_shortest() -> None:
     assert curves.mean([[(0, 1), (2, 2)], [(0, 1), (1, 3), (3, 5)]]) == ([0, 2], [1.0, 3.0])
 
 
+def test_curves_show_the_term_that_networks_have_in_common(drawn: Drawn) -> None:
+    run = studies.read(drawn.sources.parent / "runs" / "camvid_pair").runs[0]
+    assert curves.logged(run, "train", "main") == [(0.8, 1.0), (1.6, 0.5), (2.0, 0.4)]
+
+
 def test_the_drawn_rates_are_an_optimisers() -> None:
     found = schedules.rates(lr_schedule="poly", poly_exp=1.0)
     steps = schedules.EPOCHS * schedules.STEPS_PER_EPOCH

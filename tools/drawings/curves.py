@@ -12,14 +12,17 @@ from tools.drawings import style
 from tools.drawings.sources import studies_with_runs
 from tools.drawings.style import Look, decoder
 from tools.evidence.studies import Run, Study
-from utils.report.charts import COMMON, points
+from utils.report.charts import points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 STUDIES = ("camvid_pair", "camvid_resnet18", "camvid_train_val", "camvid_best", "camvid_recipe")
-TITLES = {"loss": "Training loss, all terms", "lr": "Learning rate", "mIoU": "Validation mIoU, %"}
+# kind of a logged line, its entry or term, title, and the factor to the title's unit. Networks with more auxiliary maps
+# have more terms, so that only that of the main map can be compared.
+PANELS = (("train", "main", "Training loss of the main map", 1), ("train", "lr", "Learning rate", 1),
+          ("validation", "mIoU", "Validation mIoU, %", 100))
 STYLES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))       # of labels with one decoder
 ROW = 2.65                                                  # inches
 
@@ -30,14 +33,14 @@ def draw(sources: Path, look: Look) -> Figure:
     height = ROW * len(found)
     figure = style.new_page(height)
     for place, (study, letter) in enumerate(zip(found, "abcdefgh", strict=False)):
-        kinds = [kind for kind in COMMON if any(points(run.metrics, *kind[:2]) for run in study.runs)]
+        panels = [panel for panel in PANELS if any(logged(run, *panel[:2]) for run in study.runs)]
         bottom = height - ROW * (place + 1)
-        grid = figure.add_gridspec(1, len(kinds), left=0.055, right=0.99, bottom=(bottom + 0.42) / height,
+        grid = figure.add_gridspec(1, len(panels), left=0.055, right=0.99, bottom=(bottom + 0.42) / height,
                                    top=(bottom + ROW - 0.78) / height, wspace=0.23)
-        for column, (kind, name, _, factor) in enumerate(kinds):
+        for column, (kind, name, title, factor) in enumerate(panels):
             axis = figure.add_subplot(grid[column])
             draw_panel(axis, study, kind, name, factor, look)
-            axis.set_title(TITLES[name], fontsize=style.TEXT, weight="normal", pad=4)
+            axis.set_title(title, fontsize=style.TEXT, weight="normal", pad=4)
             if not column:
                 title_row(axis, letter, study, look)
     return figure
@@ -51,11 +54,16 @@ def trainings(study: Study) -> Study:
     return replace(study, runs=tuple(found.values()))
 
 
+def logged(run: Run, kind: str, name: str, factor: float = 1) -> list[tuple[float, float]]:
+    """Returns (epoch, value) of an entry, or of a term of the loss, where the lines of a kind have it."""
+    return points([{**line, **line.get("terms", {})} for line in run.metrics], kind, name, factor)
+
+
 def draw_panel(axis: Axes, study: Study, kind: str, name: str, factor: float, look: Look) -> None:
     """Draws what the runs of a study logged under a name."""
     for label, runs in study.labels.items():
         settings = line_of(study, label, look)
-        lines = [found for run in runs if (found := points(run.metrics, kind, name, factor))]
+        lines = [found for run in runs if (found := logged(run, kind, name, factor))]
         if name == "lr":
             lines = lines[:1]                               # that of every seed
         marker = "o" if kind == "validation" else None
@@ -63,7 +71,7 @@ def draw_panel(axis: Axes, study: Study, kind: str, name: str, factor: float, lo
             axis.plot(*zip(*line, strict=True), **settings, linewidth=0.6, alpha=0.55)
         if lines:
             axis.plot(*mean(lines), **settings, linewidth=1.7, marker=marker, markersize=3)
-    if name != "loss":
+    if name != "main":
         axis.set_ylim(0, 1.05 * axis.dataLim.ymax)
     axis.set(xlabel="epoch", xlim=(0, 1.015 * max(line["epoch"] for run in study.runs for line in run.metrics)))
     if name == "lr":

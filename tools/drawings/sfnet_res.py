@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,7 @@ SPEEDS, PUBLISHED = "speed_*.json", "published.yaml"
 HOW = ("measure with `python -m tools.benchmark infer --arch {} --settings bf16 --size 360x480 --rounds 50 "
        "--no_memory --json {}/speed_NAME.json`")
 SETTING = "bf16"                                            # of `tools.benchmark infer`
-STUDIES = (("camvid_pair", "camvid_recipe"), ("camvid_resnet18",))          # of each tuple the first that has runs
-MARKERS = "osD^v"
+STUDIES = ("camvid_pair", "camvid_recipe")                  # the first that has runs: one backbone and one budget
 # where a point's name stands: offset in points, and which of its ends is there
 BESIDE = {"right": (6, 0, "left", "center"), "left": (-6, 0, "right", "center"), "above": (0, 5, "center", "bottom"),
           "upper left": (0, 5, "right", "bottom"), "below right": (4, -11, "left", "top"),
@@ -32,10 +32,7 @@ BESIDE = {"right": (6, 0, "left", "center"), "left": (-6, 0, "right", "center"),
 def draw(sources: Path, look: Look) -> Figure:
     """Draws what was measured, and what was published over cost and over speed."""
     published = read_published(sources / PUBLISHED)
-    central, *others = STUDIES
-    chosen = [studies_with_runs(sources, central)[0]]
-    chosen += [study for names in others for study in studies_with_runs(sources, names, needed=False)[:1]]
-    runs = [run for study in chosen for run in study.runs]
+    runs = studies_with_runs(sources, STUDIES)[0].runs
     speeds = read_speeds(sources, sorted({run.args["arch"] for run in runs}))
     figure = style.new_page(7.1)
     upper = figure.add_gridspec(1, 2, left=0.06, right=0.985, top=0.955, bottom=0.575, wspace=0.17, width_ratios=(2, 3))
@@ -81,32 +78,27 @@ def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
     return speeds
 
 
-def draw_measured(axis: Axes, runs: list[Run], speeds: dict[str, float], look: Look) -> None:
+def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], look: Look) -> None:
     """A point for each network: the mean of its seeds, which are small points of their own."""
-    from matplotlib.lines import Line2D
-
     scores = defaultdict(list)
     for run in runs:
         scores[run.args["arch"]].append(100 * run.scores["mIoU"])
-    backbones = [*dict.fromkeys(arch.rsplit("_", 1)[1] for arch in scores)]
     for arch, found in scores.items():
         x, colour = speeds[arch], decoder(arch).colour(look)
         axis.plot([x, x], [min(found), max(found)], color=colour, linewidth=1, alpha=0.6)
         axis.scatter([x] * len(found), found, s=9, color=colour, alpha=0.6, linewidths=0)
-        axis.scatter(x, np.mean(found), s=58, color=colour, marker=MARKERS[backbones.index(arch.rsplit("_", 1)[1])],
-                     edgecolors=look.page, linewidths=0.8, zorder=3)
+        axis.scatter(x, np.mean(found), s=58, color=colour, edgecolors=look.page, linewidths=0.8, zorder=3,
+                     label=decoder(arch).title)
     every = [value for found in scores.values() for value in found]
     room = max(0.75 * (max(every) - min(every)), 3.0)       # a difference within the noise does not fill the panel
     limits = (np.mean([max(every), min(every)]) - room, np.mean([max(every), min(every)]) + room)
     style.letter(axis, "a", "Measured here: CamVid test")
     axis.set(xlabel="images/s of 480×360, 2 CPU cores, bf16", ylabel="mIoU, %", ylim=limits,
              xlim=(0, 1.2 * max(speeds[arch] for arch in scores)))
-    decoders = [*dict.fromkeys(decoder(arch) for arch in scores)]
-    signs = [("o", one.colour(look), one.title) for one in decoders]
-    signs += [(MARKERS[i], look.faint, style.BACKBONES.get(name, name)) for i, name in enumerate(backbones)]
-    entries = [(Line2D([], [], linestyle="", marker=marker, markersize=6, color=colour), words)
-               for marker, colour, words in signs]
-    style.legend_below(axis, entries)
+    backbone = runs[0].args["arch"].rsplit("_", 1)[1]
+    axis.text(0.04, 0.96, f"{style.BACKBONES.get(backbone, backbone)}, {runs[0].args['max_epoch']} epochs", va="top",
+              transform=axis.transAxes, fontsize=style.SMALL, color=look.faint)
+    style.legend_below(axis)
 
 
 def draw_costs(axis: Axes, rows: list[dict[str, Any]], look: Look) -> None:

@@ -8,17 +8,17 @@ from tools.evidence import studies
 from tools.evidence.studies import Study
 
 
-def studies_with_runs(sources: Path, names: Sequence[str], needed: bool = True) -> list[Study]:
+def studies_with_runs(sources: Path, names: Sequence[str]) -> list[Study]:
     """Returns the studies of these names that have runs, from the folder `runs` beside the sources.
 
     Raises:
-        FileNotFoundError: one is needed, and none is there and has runs.
+        FileNotFoundError: none is there and has runs.
         ValueError: a study is damaged.
     """
     folder = sources.parent / "runs"
     found = [studies.read(folder / name) for name in names if (folder / name / studies.STUDY).is_file()]
     found = [study for study in found if study.runs]
-    if needed and not found:
+    if not found:
         places = " and ".join(str(folder / name) for name in names)
         raise FileNotFoundError(f"{places}: there is no run: keep some with `python -m tools.results --add logs/NAME "
                                 f"--study {names[0]}`")
