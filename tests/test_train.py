@@ -227,7 +227,7 @@ def test_a_truncated_image_names_its_file(command: list[str], scenes: Path, tmp_
                                           capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "scenes"
     make_streets.main(["--out", str(copy), "--train", "2", "--val", "1", "--size", "64x128", "--workers", "1"])
-    broken = sorted(copy.glob("leftImg8bit/train/*/*.png"))[0]
+    broken = min(copy.glob("leftImg8bit/train/*/*.png"))
     broken.write_bytes(broken.read_bytes()[:-200])
     assert broken.name in refusal([*command, "--data_root", str(copy)], capsys)
 
@@ -236,7 +236,7 @@ def test_an_unknown_label_id_names_file_and_id(command: list[str], tmp_path: Pat
                                                capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "scenes"
     make_streets.main(["--out", str(copy), "--train", "2", "--val", "1", "--size", "64x128", "--workers", "1"])
-    strange = sorted(copy.glob("gtFine/train/*/*.png"))[0]
+    strange = min(copy.glob("gtFine/train/*/*.png"))
     label = cv2.imread(str(strange), cv2.IMREAD_UNCHANGED)
     label[:8] = 77
     cv2.imwrite(str(strange), label)

@@ -154,11 +154,11 @@ def _claim(out: Path, size: tuple[int, int], seed: int, counts: dict[str, int]) 
         if other:
             raise StreetsError(f"{out} holds scenes drawn with other settings ({', '.join(other)}): "
                                "give the same settings, another --out, or delete that folder.")
-        for split in counts:
-            extra = len(list((out / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))) - counts[split]
+        for split, count in counts.items():
+            extra = len(list((out / "leftImg8bit" / split).glob("*/*_leftImg8bit.png"))) - count
             if extra > 0:
-                raise StreetsError(f"{out} holds {extra} {split} scenes more than --{split} {counts[split]}, and all "
-                                   f"would count: give --{split} {counts[split] + extra}, or another --out.")
+                raise StreetsError(f"{out} holds {extra} {split} scenes more than --{split} {count}, and all "
+                                   f"would count: give --{split} {count + extra}, or another --out.")
         return
     if out.is_dir() and any(out.iterdir()):
         raise StreetsError(f"{out} is not empty and holds no {MANIFEST}, so it is not a folder of this program: "

@@ -108,6 +108,7 @@ def picture(parsed: Parsed, flows: dict[str, Tensor], palette: np.ndarray) -> np
     if parsed.truth is not None:
         titled.append(("truth", visualize.overlay(image, parsed.truth.cpu().numpy(), palette)))
     titled.append(("prediction", visualize.overlay(image, labels, palette)))
-    for flow in flow_fields({name: each[parsed.place].cpu().numpy() for name, each in flows.items()}, width):
-        titled.append((flow.title, cv2.resize(flow.colours, (width, height), interpolation=cv2.INTER_LINEAR)))
+    fields = flow_fields({name: each[parsed.place].cpu().numpy() for name, each in flows.items()}, width)
+    titled += [(field.title, cv2.resize(field.colours, (width, height), interpolation=cv2.INTER_LINEAR))
+               for field in fields]
     return visualize.panels(titled, columns=3)

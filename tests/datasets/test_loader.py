@@ -218,7 +218,7 @@ def test_another_image_takes_the_place_of_a_damaged_one(write_camvid: WriteCamvi
             else:                                           # the others are drawn as if nothing had happened
                 assert torch.equal(ours["image"][place], theirs["image"][place])
     assert "skipped" not in ours
-    assert sorted(loader.skipped.values())[-1] >= 2
+    assert max(loader.skipped.values()) >= 2
     assert loader.skipped.total() >= 4
     messages = [record.message for record in caplog.records]
     assert sum("train_1.png is truncated or damaged" in message for message in messages) == 1

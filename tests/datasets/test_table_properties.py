@@ -60,7 +60,7 @@ def test_a_fold_parts_the_images_and_holds_out_as_many_groups_as_val_has(val: in
     fold = data.draw(st.integers(0, folds - 1))
     found = [Found(folder, (f"{folder}{number}", str(image)), Path("x"))
              for folder, count in (("val", val), ("train", train)) for number in range(count) for image in range(2)]
-    held_out, kept = (Fold(fold, folds, which)(Path("."), found) for which in (True, False))
+    held_out, kept = (Fold(fold, folds, which)(Path(), found) for which in (True, False))
     assert sorted([*held_out, *kept]) == sorted(found)
     assert len({one.stars[0] for one in held_out}) == val
     if fold == 0:
@@ -71,7 +71,7 @@ def test_a_fold_parts_the_images_and_holds_out_as_many_groups_as_val_has(val: in
 @given(places=st.sets(st.integers(0, 19), min_size=1))
 def test_indices_and_the_others_part_the_images(places: set[int]) -> None:
     found = [Found("", (str(number),), Path("x")) for number in range(20)]
-    chosen, others = (Indices(tuple(places), but)(Path("."), found) for but in (False, True))
+    chosen, others = (Indices(tuple(places), but)(Path(), found) for but in (False, True))
     assert [int(one.stars[0]) for one in chosen] == sorted(places)
     assert len(chosen) + len(others) == 20
 

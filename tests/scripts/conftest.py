@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-RECORDER = "#!/bin/sh\nfor word; do echo \"$word\"; done\n"
+RECORDER = '#!/bin/sh\nfor word; do echo "$word"; done\n'
 CALLERS = ("--num_workers", "3")                            # flags of the caller, which train.py and eval.py both take
 Handed = Callable[[Path], list[str]]
 

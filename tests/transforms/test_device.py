@@ -25,7 +25,7 @@ def batch_of(colour: DeviceColour, seeds: range) -> dict[str, torch.Tensor]:
 def test_the_device_does_what_the_loader_would_have(jitter: ColorJitter | None, blur: GaussianBlur | None) -> None:
     colour, seeds = DeviceColour(jitter, blur), range(24)
     batch = batch_of(colour, seeds)
-    ours = colour.apply(**{"images": batch["image"], "colour": batch["colour"], "blur": batch["blur"]})
+    ours = colour.apply(images=batch["image"], colour=batch["colour"], blur=batch["blur"])
     for seed in seeds:
         expected, rng = IMAGES[seed % len(IMAGES)], np.random.default_rng(seed)
         for step in filter(None, (jitter, blur)):
