@@ -20,6 +20,7 @@ TABS = (("Classes", "Upload a picture or take one with the camera: its classes a
 LIVE = ("Live", "Start the camera and recording: the classes of what it sees appear here.")
 LIVE_CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
 LIVE_SECONDS = 0.05                                         # between frames, at least; the next waits for an answer
+ONE_AT_A_TIME = "networks"                                  # else a frame's flow fields get among a picture's
 
 
 def build(models: list[Model], max_pixels: int) -> gr.Blocks:
@@ -76,9 +77,9 @@ def build(models: list[Model], max_pixels: int) -> gr.Blocks:
                         seen = _viewer(LIVE[1])
         # not preprocessed: gradio would decode the picture before its size is known
         picture.change(answer, picture, [message, *viewers], preprocess=False, show_progress="minimal",
-                       api_visibility="private")
+                       concurrency_id=ONE_AT_A_TIME, api_visibility="private")
         camera.stream(follow, camera, [trouble, seen], preprocess=False, show_progress="hidden",
-                      stream_every=LIVE_SECONDS, api_visibility="private")
+                      stream_every=LIVE_SECONDS, concurrency_id=ONE_AT_A_TIME, api_visibility="private")
     return blocks
 
 
