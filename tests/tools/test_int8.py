@@ -89,6 +89,16 @@ def test_a_file_of_another_network_is_not_measured(written: Path, tmp_path: Path
         exported.labels(tmp_path / "absent.onnx", "sfnet_dfnetv1", host_copies=False)
 
 
+def test_a_file_that_the_export_did_not_write_is_not_measured(written: Path, tmp_path: Path) -> None:
+    (tmp_path / "damaged.onnx").write_bytes(written.read_bytes()[:5000])
+    foreign = onnx.load(written)
+    onnx.helper.set_model_props(foreign, {"arch": "another", "author": "somebody"})
+    onnx.save(foreign, tmp_path / "foreign.onnx")
+    for name in ("damaged", "foreign"):
+        with pytest.raises(ValueError, match=rf"{name}.onnx is damaged, or not made by python -m tools.export \("):
+            exported.labels(tmp_path / f"{name}.onnx", "sfnet_dfnetv1", host_copies=False)
+
+
 def test_calibration_draws_the_same_images_each_time_and_none_twice() -> None:
     drawn = int8.chosen(32, 367)
     assert drawn == int8.chosen(32, 367)

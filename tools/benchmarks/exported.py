@@ -26,8 +26,12 @@ def labels(path: Path, arch: str, host_copies: bool) -> Callable[[Tensor], Tenso
     row.require()
     if not path.is_file():
         raise ValueError(f"onnx:{path}: there is no such file: make it with python -m tools.export --format onnx")
-    run, stored = row.open(path)
-    facts = {name: json.loads(text) for name, text in stored.items()} if "arch" in stored else {}
+    try:
+        run, stored = row.open(path)
+        facts = {name: json.loads(text) for name, text in stored.items()}
+    except Exception as error:                              # onnxruntime's errors have no base of their own
+        raise ValueError(f"onnx:{path} is damaged, or not made by python -m tools.export ({error}): export it again"
+                         ) from error
     wanted = {"arch": arch, "input": "rgb" if host_copies else "normalised", "output": "labels"}
     for name, value in wanted.items():
         if facts.get(name) != value:
