@@ -56,6 +56,7 @@ def _require_onnx() -> None:
 def _write_onnx(request: Request, path: Path) -> None:
     import onnx
 
+    _name_resizing(request.program)
     made: Any = torch.onnx.export(request.program, (), dynamo=True, opset_version=request.opset, input_names=[INPUT],
                                   output_names=[request.graph.gives], verbose=False)
     model = made.model_proto
@@ -66,6 +67,15 @@ def _write_onnx(request: Request, path: Path) -> None:
     onnx.helper.set_model_props(model, dict(request.metadata))
     onnx.checker.check_model(model)
     onnx.save_model(model, str(path))
+
+
+def _name_resizing(program: ExportedProgram) -> None:
+    """Calls resizing by its kernel's operator: torch 2.6 cannot take the composite one to a size that is left open."""
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.upsample_bilinear2d.vec):
+        features, size, align_corners, scales = node.args
+        if scales is None:
+            node.target, node.args = torch.ops.aten.upsample_bilinear2d.default, (features, size, align_corners)
+    program.graph_module.recompile()
 
 
 def _write_onnx_gather(request: Request, path: Path) -> None:
