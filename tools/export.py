@@ -182,6 +182,8 @@ def export(args: Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     start_logging(None)
+    for chatty in ("onnxscript", "onnx_ir"):                # a line for each node that they touch
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         export(args)
     except OutOfTolerance as error:
