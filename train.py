@@ -76,7 +76,8 @@ def build_parser() -> FlagParser:
                        "pretrained_models/; timm fetches its own), none (random weights) or a path")
     model.add_argument("--init", choices=network.INITIALISATIONS, default="uniform",
                        help="how weights that no file gives are drawn: torch's way, or He's as for ResNet")
-    model.add_argument("--snapshot", help="start from this checkpoint's weights (fine-tuning; to go on, use --resume)")
+    model.add_argument("--snapshot", help="start from this checkpoint's weights, the averaged ones where it has them "
+                                          "(fine-tuning; to go on, use --resume)")
     add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
     add_switch(model, "--restore_optimizer", default=False,
@@ -348,7 +349,9 @@ class Training:
     def _load_weights(self) -> str:
         """Fills the network from --snapshot, or its backbone from --pretrained; returns what to say of it."""
         if self.args.snapshot:
-            report = network.weights.load(self.net, self.args.snapshot, self.args.reset_classifier, self.args.init_aux)
+            averaged = False if self.args.restore_optimizer else None      # the momentum belongs to the raw weights
+            report = network.weights.load(self.net, self.args.snapshot, self.args.reset_classifier, self.args.init_aux,
+                                          averaged)
             return f"starting at step 0 from {self.args.snapshot}: {report}"
         loaded = network.weights.load_imagenet(self.net, self.args.arch, self.args.pretrained)
         if loaded is None:

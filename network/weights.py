@@ -44,14 +44,18 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Report:
-    """What `load` did, by published key: taken from the file, left out of it, and kept random in the network."""
+    """What `load` did, by published key: taken from the file, left out of it, and kept random in the network.
+
+    `averaged` says that what was taken are the averaged weights of a run.
+    """
 
     loaded: tuple[str, ...]
     dropped: tuple[str, ...] = ()
     random: tuple[str, ...] = field(default=())
+    averaged: bool = False
 
     def __str__(self) -> str:
-        parts = [f"{len(self.loaded)} tensors loaded"]
+        parts = [f"{len(self.loaded)} {'averaged ' if self.averaged else ''}tensors loaded"]
         if self.dropped:
             parts.append(f"{len(self.dropped)} left out: {_listing(self.dropped)}")
         if self.random:
@@ -101,7 +105,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def load(net: nn.Module, path_or_state_dict: str | Path | Mapping[str, Any], reset_classifier: bool = False,
-         init_aux: bool = False, ema: bool = False) -> Report:
+         init_aux: bool = False, ema: bool | None = False) -> Report:
     """Fills a network, strictly: every key must be there, be known and have the right shape.
 
     Exceptions, each named in the report: auxiliary heads in a file whose network has none are left out; with
@@ -111,7 +115,7 @@ def load(net: nn.Module, path_or_state_dict: str | Path | Mapping[str, Any], res
     Args:
         net: a network of `network.build`.
         path_or_state_dict: a file, or what `read` returned, or a state dict in published or own keys.
-        ema: takes the averaged weights of a run's checkpoint instead of the raw ones.
+        ema: takes the averaged weights of a run's checkpoint instead of the raw ones; None does where there are any.
 
     Raises:
         FileNotFoundError, WeightsError: as in `read`; or keys are missing, unexpected or of another shape (all listed).
@@ -120,7 +124,8 @@ def load(net: nn.Module, path_or_state_dict: str | Path | Mapping[str, Any], res
         source, payload = str(path_or_state_dict), read(path_or_state_dict)
     else:
         source, payload = "the given state dict", dict(path_or_state_dict)
-    given = {published_key(net, key): value for key, value in state_dict(payload, ema, source).items()}
+    averaged = payload.get("ema") is not None if ema is None else ema
+    given = {published_key(net, key): value for key, value in state_dict(payload, averaged, source).items()}
     found, dropped = adopt(net, given)
     own = {published_key(net, key): key for key in net.state_dict()}
     wanted = {key: net.state_dict()[own[key]] for key in own}
@@ -137,7 +142,7 @@ def load(net: nn.Module, path_or_state_dict: str | Path | Mapping[str, Any], res
         raise WeightsError(f"{source} does not fit the network{advice}\n  " + "\n  ".join(problems))
     taken = [key for key in wanted if key in found and key not in random]
     net.load_state_dict({own[key]: found[key] for key in taken}, strict=False)
-    return Report(tuple(taken), tuple(dropped), tuple(random))
+    return Report(tuple(taken), tuple(dropped), tuple(random), averaged)
 
 
 def published_state_dict(net: nn.Module) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ import torch
 
 import network
 import train
+from network.weights import published_state_dict
 from tools import make_streets
 from utils.recipes import RECIPES
 from utils.stepping import Stepper
@@ -356,6 +357,19 @@ def test_fine_tuning_may_take_the_momentum_along_but_no_rate(command: list[str],
         after = run.stepper.optimizer.state_dict()
     assert after["param_groups"][0]["lr"] == 0.5
     assert torch.equal(after["state"][0]["momentum_buffer"], before["state"][0]["momentum_buffer"])
+
+
+@pytest.mark.parametrize(("flags", "taken"), [([], "ema"), (["--restore_optimizer"], "state_dict")])
+def test_fine_tuning_starts_from_averaged_weights_but_momentum_belongs_to_the_raw(
+        command: list[str], tmp_path: Path, flags: list[str], taken: str) -> None:
+    assert train.main([*command, "--ema_decay", "0.9", "--max_iters", "2", "--val_split", "none"]) == 0
+    last = tmp_path / "run" / "last.pth"
+    state = checkpoint(last)
+    with closing(train.Training(train.parse([*command, "--exp", "again", "--snapshot", str(last), *flags]))) as run:
+        started = published_state_dict(run.net)
+    other = {"ema", "state_dict"} - {taken}
+    assert all(torch.equal(started[key], tensor) for key, tensor in state[taken].items())
+    assert not all(torch.equal(started[key], tensor) for key, tensor in state[other.pop()].items())
 
 
 @pytest.mark.parametrize(("spoil", "message"), [
