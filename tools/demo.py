@@ -238,6 +238,10 @@ def demonstrate(args: Namespace) -> int:
     predictor = Predictor(deployed(net), device, chosen, spec.mean, spec.std, args.channels_last, how,
                           compiled=args.compile)
     demo = Demo(net, predictor, spec, args.write, args.dump_flow)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--out {args.out} cannot be made ({error.strerror}): name another folder") from error
     pictures = {name: one for name, one in inputs.items() if isinstance(one, Path) and not is_clip(one)}
     clips = {name: one for name, one in inputs.items() if name not in pictures}
     log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights, spec.title)

@@ -101,6 +101,13 @@ def test_mistakes_end_with_a_message(snapshot: Path, tmp_path: Path, capsys: pyt
     assert "tools.demo: error: no weights at" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_refused(snapshot: Path, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    image = picture(tmp_path / "a.png")
+    assert run(snapshot, image / "out", image) == 2
+    assert "a.png/out cannot be made (Not a directory): name another folder" in capsys.readouterr().err
+
+
 def film(path: Path, count: int = 5, height: int = 48, width: int = 64, fps: float = 10) -> Path:
     rng = np.random.default_rng(0)
     with VideoFile(path, fps) as file:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import time
 from dataclasses import dataclass
@@ -71,16 +72,15 @@ def read(path: str, name: str, max_pixels: int) -> np.ndarray:
 def decode(uri: str, max_pixels: int) -> np.ndarray:
     """Reads a camera's frame, a picture in a data URI, as (H, W, 3). Raises Refused for a damaged or too large one."""
     try:
-        data = np.frombuffer(base64.b64decode(uri.partition(",")[2], validate=True), np.uint8)
-        frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except (ValueError, cv2.error):
-        frame = None
-    if frame is None:
-        raise Refused("The camera's frame is damaged.")
-    if frame.shape[0] * frame.shape[1] > max_pixels:
-        raise Refused(f"The camera gives {frame.shape[1]} × {frame.shape[0]} pixels, more than the {max_pixels:,} that "
+        frame = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2], validate=True)))
+        too_large = frame.width * frame.height > max_pixels             # known before anything is decoded
+        pixels = None if too_large else np.array(frame.convert("RGB"))
+    except (ValueError, OSError, Image.DecompressionBombError) as error:
+        raise Refused("The camera's frame is damaged.") from error
+    if pixels is None:
+        raise Refused(f"The camera gives {frame.width} × {frame.height} pixels, more than the {max_pixels:,} that "
                       "are parsed here: start the app with a larger --max_pixels.")
-    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    return pixels
 
 
 def live(model: Model, frame: np.ndarray) -> str:
