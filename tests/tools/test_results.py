@@ -349,6 +349,13 @@ def test_the_committed_page_is_what_the_kept_runs_give() -> None:
         "docs/results.md is not what docs/runs/ gives: run `python -m tools.results` and commit the page")
 
 
+def test_the_readme_gives_the_scores_of_the_kept_runs() -> None:
+    said = re.search(r"^\| `sfnet_dfnetv1` \| CamVid test.*? \| ([\d., ]+) \(two seeds\)",
+                     (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    kept = sorted((ROOT / "docs/runs/camvid_recipe").glob("sfnet_dfnetv1_s*/scores.json"))
+    assert said and said[1] == ", ".join(f"{100 * json.loads(path.read_text())['mIoU']:.2f}" for path in kept)
+
+
 def test_kept_files_name_no_place_of_a_machine() -> None:
     kept = [path for path in studies.RUNS.glob("*/*/*") if path.suffix in (".json", ".jsonl")]
     assert [str(path) for path in kept if re.search(r'"(/|~|\.\./)', path.read_text())] == []

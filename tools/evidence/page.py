@@ -19,7 +19,7 @@ from utils.statistics import bootstrap
 HEAD = """\
 # Results
 
-Measured with this code; published numbers stand in the [README](../README.md). This page is written by
+Measured with this code; published numbers stand in [recipes.md](recipes.md). This page is written by
 `python -m tools.results` from the small files of every run that [docs/runs](runs/README.md) keeps: change those, not
 the page.
 
