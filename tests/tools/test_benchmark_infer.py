@@ -22,7 +22,8 @@ def test_settings_are_timed_against_the_plain_network(tmp_path: Path, capsys: py
     flags = [*SMALL, "--arch", "sfnet_dfnetv1", "sfnet_stdc1", "--settings", "fp32", "bf16", "--no_memory"]
     assert benchmark.main([*flags, "--json", str(out)]) == 0
     said, found = capsys.readouterr().out, json.loads(out.read_text())
-    for line in ("inside           network, resizing to the image, arg max", "rounds           2, settings interleaved",
+    for line in ("inside           network, resizing to the image, arg max",
+                 "rounds           2, networks and settings interleaved",
                  "normalisation    folded into convolutions, but for plain", "host copies      outside: float images"):
         assert line in said
     assert [(row["network"], row["setting"]) for row in found["rows"]] == [
@@ -97,9 +98,24 @@ def test_float32_is_rounded_to_tf32_only_where_a_row_says_so(monkeypatch: pytest
     monkeypatch.setattr(infer.precision, "configure", lambda tf32, deterministic: now.append(tf32))
     monkeypatch.setattr(infer.Setting, "build", lambda self, subject, device, host_copies: lambda images: (
         seen.append((self.name, now[-1])), torch.zeros(1, 64, 96))[1])
-    infer.measure(args, infer.load(args, 0), settings, torch.device("cpu"), [(None, None)] * 4)
+    infer.measure(args, [infer.load(args, 0)], settings, torch.device("cpu"))
     assert set(seen) == {("plain", False), ("fp32", False), ("tf32", True), ("bf16", False)}
     assert len(seen) == 4 * (1 + 2 + 1)                     # warm-up, rounds, comparison
+
+
+@pytest.mark.parametrize(("flags", "turns"), [
+    ([], ["plain stdc1", "fp32 stdc1", "plain stdc2", "fp32 stdc2"] * 2),
+    (["--no_interleave_networks"], ["plain stdc1", "fp32 stdc1"] * 2 + ["plain stdc2", "fp32 stdc2"] * 2)])
+def test_networks_are_taken_in_turn_unless_they_do_not_fit_together(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str], turns: list[str]) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(infer.Timing, "take", lambda self, turn, device: (
+        seen.append(f"{self.setting.name} {self.subject.name.removeprefix('sfnet_')}"), self.taken.append(1))[1])
+    assert benchmark.main([*SMALL, "--arch", "sfnet_stdc1", "sfnet_stdc2", "--settings", "fp32", "--no_memory", *flags,
+                           "--json", str(tmp_path / "a.json")]) == 0
+    assert seen == turns
+    assert [row["network"] for row in json.loads((tmp_path / "a.json").read_text())["rows"]] == [
+        *["sfnet_stdc1"] * 2, *["sfnet_stdc2"] * 2]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has TF32")

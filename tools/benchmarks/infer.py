@@ -1,4 +1,4 @@
-"""How fast images become label maps: settings of the predictor against the plain eager network, interleaved."""
+"""How fast images become label maps: networks and settings of the predictor, interleaved, against plain eager ones."""
 from __future__ import annotations
 
 import ctypes
@@ -8,7 +8,7 @@ import multiprocessing
 import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,39 @@ class Row:
     cuda_graphs: bool
 
 
+@dataclass
+class Timing:
+    """A setting of a network, and what its predictions took, in seconds."""
+
+    subject: Subject
+    setting: Setting
+    labels: Labels
+    batches: Sequence[Tensor]
+    taken: list[float] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
+
+    def predict(self, turn: int) -> Tensor:
+        self.setting.configure()
+        return self.labels(self.batches[turn % len(self.batches)])
+
+    def take(self, turn: int, device: torch.device) -> None:
+        """Predicts once more, and notes the time."""
+        self.setting.configure()
+        synchronise(device)
+        start = time.perf_counter()
+        self.labels(self.batches[turn % len(self.batches)])
+        synchronise(device)
+        self.taken.append(time.perf_counter() - start)
+
+    def row(self, batch: int, plain: float, memory: int | None, process: int | None) -> Row:
+        """Sums up; `plain` is the median time of the plain network, in seconds."""
+        p50, p90, p99 = (1000 * float(np.percentile(self.taken, share)) for share in (50, 90, 99))
+        return Row(self.subject.name, self.setting.name, p50, p90, p99, images_per_second=1000 * batch / p50,
+                   times_plain=1000 * plain / p50, equal_labels=float(np.mean([one.equal for one in self.differences])),
+                   largest_gap=max(one.largest for one in self.differences), memory=memory, process=process,
+                   **self.setting.facts())
+
+
 def setting(text: str) -> Setting:
     if text.startswith(EXPORTED):
         return Setting(text)
@@ -156,6 +189,8 @@ def add_flags(parser: FlagParser) -> None:
                         help="real pictures, resized to --size, on which labels are compared; without, smooth colours")
     add_switch(parser, "--host_copies", default=False, help="time from bytes in the host's memory to labels there")
     add_switch(parser, "--memory", default=True, help="measure memory as well, each setting in a process of its own")
+    add_switch(parser, "--interleave_networks", default=True,
+               help="take the networks in turn too, which holds all of them in memory; without, one after another")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and rows to this file")
 
 
@@ -166,10 +201,14 @@ def run(args: Namespace) -> None:
     settings = [Setting(PLAIN), *(each for each in dict.fromkeys(args.settings or usual) if each.name != PLAIN)]
     protocol = describe(args, device)
     print("\n".join(f"{name:16} {value}" for name, value in protocol.items()), flush=True)
+    positions = range(len(args.snapshot or args.arch))
+    memory = iter([peak_in_fresh_process(args, position, each) if args.memory else (None, None)
+                   for position in positions for each in settings])     # before this process holds any network
     rows: list[Row] = []
-    for position in range(len(args.snapshot or args.arch)):
-        memory = [peak_in_fresh_process(args, position, each) if args.memory else (None, None) for each in settings]
-        rows += measure(args, load(args, position), settings, device, memory)
+    for together in [positions] if args.interleave_networks else [[position] for position in positions]:
+        for timings in measure(args, [load(args, position) for position in together], settings, device):
+            plain = float(np.median(timings[0].taken))
+            rows += [timing.row(args.batch, plain, *next(memory)) for timing in timings]
     print(table(rows))
     if args.json:
         found = {"protocol": protocol, "rows": [asdict(row) for row in rows]}
@@ -179,10 +218,11 @@ def run(args: Namespace) -> None:
 def describe(args: Namespace, device: torch.device) -> dict[str, Any]:
     """Returns the protocol: what a figure of this run depends on."""
     facts = runs.environment(device, "", [])
+    turns = "networks and settings" if args.interleave_networks else "settings"
     copies = "inside: bytes from the host, labels to it" if args.host_copies else "outside: float images on the device"
     return {"device": facts["device"], "clock": f"{clock(device)} MHz at the start", "threads": facts["threads"],
             "torch": facts["torch"], "commit": facts["commit"], "size": f"{args.size[0]}x{args.size[1]}",
-            "batch": args.batch, "warm-up": args.warm_up, "rounds": f"{args.rounds}, settings interleaved",
+            "batch": args.batch, "warm-up": args.warm_up, "rounds": f"{args.rounds}, {turns} interleaved",
             "synchronised": "before and after each prediction" if device.type == "cuda" else "a CPU needs none",
             "inside": INSIDE, "host copies": copies,
             "normalisation": f"folded into convolutions, but for {PLAIN}",
@@ -222,44 +262,42 @@ def pictures(args: Namespace) -> list[Tensor]:
     return [torch.from_numpy(image).permute(2, 0, 1)[None].repeat(args.batch, 1, 1, 1) for image in read]
 
 
-def measure(args: Namespace, subject: Subject, settings: Sequence[Setting], device: torch.device,
-            memory: Sequence[tuple[int | None, int | None]]) -> list[Row]:
-    """Times every setting of one network, one prediction of each in turn, and compares its labels with the plain's."""
-    torch.compiler.reset()                                  # a compiled network before must not count as a recompiling
-    batches = [batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
-               for batch in pictures(args)]
-    contenders = [each.build(subject, device, args.host_copies) for each in settings]
-    for each, contender in zip(settings, contenders, strict=True):
-        each.configure()
-        for _ in range(args.warm_up):
-            contender(batches[0])
-    times: list[list[float]] = [[] for _ in settings]
-    for turn in range(args.rounds):
-        for each, contender, taken in zip(settings, contenders, times, strict=True):
-            each.configure()
-            synchronise(device)
-            start = time.perf_counter()
-            contender(batches[turn % len(batches)])
-            synchronise(device)
-            taken.append(time.perf_counter() - start)
-    plain = float(np.median(times[0]))
-    takes = "rgb" if args.host_copies else "normalised"
-    reference = Graph(subject.net, subject.mean, subject.std, takes, "logits").to(device)
-    differences: list[list[Difference]] = [[] for _ in settings]
-    for batch in batches:
-        settings[0].configure()
-        with torch.inference_mode():
-            expected = reference(batch.to(device))
-        for each, contender, found in zip(settings, contenders, differences, strict=True):
-            each.configure()
-            found.append(compare(expected, contender(batch)))
-    rows = []
-    for each, found, taken, used in zip(settings, differences, times, memory, strict=True):
-        p50, p90, p99 = (1000 * float(np.percentile(taken, share)) for share in (50, 90, 99))
-        rows.append(Row(subject.name, each.name, p50, p90, p99, images_per_second=1000 * args.batch / p50,
-                        times_plain=1000 * plain / p50, equal_labels=float(np.mean([one.equal for one in found])),
-                        largest_gap=max(one.largest for one in found), memory=used[0], process=used[1], **each.facts()))
-    return rows
+def batches(args: Namespace, subject: Subject, device: torch.device) -> list[Tensor]:
+    """Returns the batches that a network is timed on: bytes on the host, or what it sees of them on the device."""
+    return [batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
+            for batch in pictures(args)]
+
+
+def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Setting],
+            device: torch.device) -> list[list[Timing]]:
+    """Times every setting of every network, one prediction of each in turn, and compares labels with the plain's.
+
+    Returns:
+        The settings of each network, the plain one first.
+    """
+    torch.compiler.reset()                                  # networks compiled before must not count as recompilings
+    found = []
+    for subject in subjects:
+        seen = batches(args, subject, device)
+        found.append([Timing(subject, each, each.build(subject, device, args.host_copies), seen) for each in settings])
+    timings = [timing for of_one_network in found for timing in of_one_network]
+    with torch._dynamo.config.patch(cache_size_limit=2 * len(timings)):   # all compile the same lines
+        for timing in timings:
+            for _ in range(args.warm_up):
+                timing.predict(0)
+        for turn in range(args.rounds):
+            for timing in timings:
+                timing.take(turn, device)
+        for plain, *others in found:
+            takes = "rgb" if args.host_copies else "normalised"
+            reference = Graph(plain.subject.net, plain.subject.mean, plain.subject.std, takes, "logits").to(device)
+            for turn, batch in enumerate(plain.batches):
+                plain.setting.configure()
+                with torch.inference_mode():
+                    expected = reference(batch.to(device))
+                for timing in (plain, *others):
+                    timing.differences.append(compare(expected, timing.predict(turn)))
+    return found
 
 
 def synchronise(device: torch.device) -> None:
@@ -277,8 +315,7 @@ def peak(args: Namespace, position: int, chosen: Setting, threads: int) -> tuple
     """Measures this process: the peak during a prediction, above what lay there before it, and in all."""
     torch.set_num_threads(threads)
     device, subject = precision.default_device(), load(args, position)
-    batch = pictures(args)[0]
-    batch = batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
+    batch = batches(args, subject, device)[0]
     contender = chosen.build(subject, device, args.host_copies)
     chosen.configure()
     for _ in range(args.warm_up):
