@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import train
 from tests.documents import DOCUMENTS, ROOT, blocks, call, prose
 
 LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"\s]+)\"")
+COMMIT = re.compile(r"`([0-9a-f]{7,8})`")
 CODE = re.compile(r"`([^`\n]+)`")
 ROOMS = ("network", "datasets", "loss", "optimizer", "transforms", "utils", "tools")
 PATH = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*/[\w.\-]*")       # `docs/x.md` or `scripts/`, without stars and braces
@@ -104,6 +106,17 @@ def test_commands_parse_with_the_real_parsers(line: str) -> None:
         program = importlib.import_module(asked.module)
         parse = program.build_parser().parse_args if hasattr(program, "build_parser") else program.parse
         parse(asked.flags)
+
+
+def test_commits_that_figures_come_from_are_in_the_history() -> None:
+    named = {commit: document for document in DOCUMENTS for commit in COMMIT.findall(prose(document))}
+    for path in (ROOT / "docs").rglob("*.json"):
+        named |= dict.fromkeys(re.findall(r'"commit": "([0-9a-f]{7,})"', path.read_text(encoding="utf-8")), path)
+    history = subprocess.run(["git", "rev-list", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    if len(history) < len(named):
+        pytest.skip("this is no checkout with its whole history")
+    known = {commit[:7] for commit in history}
+    assert {commit: str(path) for commit, path in named.items() if commit[:7] not in known} == {}
 
 
 def test_no_placeholder_is_left() -> None:
