@@ -11,14 +11,13 @@ from tools.evidence import page, studies
 from tools.evidence.keep import keep
 from utils.checkpoint import write_text
 from utils.flags import FlagParser, add_switch
-from utils.runs import ROOT
 
 
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="tools.results", description="Write the page of results from the runs that are kept, or "
                         "keep a finished and scored run.")
     parser.add_argument("--runs", type=Path, default=studies.RUNS, help="folder of the studies")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results.md", help="page to write")
+    parser.add_argument("--out", type=Path, help="page to write (default: results.md beside the folder of the studies)")
     adding = parser.add_argument_group("Keeping a run")
     adding.add_argument("--add", type=Path, nargs="+", metavar="RUN", help="folders of runs to keep the small files "
                         "of; the page is then not written")
@@ -45,9 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{run} is kept in {keep(run, study, args.label, args.evaluation, args.started, args.replace)}")
         if not args.add:
             found = studies.read_all(args.runs)
-            write_text(args.out, page.write(found))
+            out = args.out or args.runs.parent / "results.md"
+            write_text(out, page.write(found))
             runs = {run.folder for study in found for run in study.runs}
-            print(f"{args.out}: {len(runs)} runs of {len(found)} studies")
+            print(f"{out}: {len(runs)} runs of {len(found)} studies")
     except (ValueError, OSError) as error:
         print(f"tools.results: error: {error}", file=sys.stderr)
         return 2

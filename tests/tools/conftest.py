@@ -120,7 +120,8 @@ def keep_run(study: Path, label: str, seed: int, share: float, **args: Any) -> P
              "max_iters": None, "ema_decay": 0.9, "test_mode": False, **args}
     environment = {"commit": "0123456789abcdef" * 2, "diff": "", "command": words, "started": "2026-11-23T07:00:00Z",
                    "python": "3.11.7", "torch": "2.6.0", "device": "AMD EPYC", "threads": 1, "processes": 1,
-                   "precision": "bf16", "data": {"files": 20, "sha256_of_names_and_sizes": "ab"}}
+                   "machine": "Linux-6.1.44-built-here-x86_64-with-glibc2.36", "precision": "bf16",
+                   "data": {"files": 20, "sha256_of_names_and_sizes": "ab"}}
     lines = [{"kind": "train", "step": step, "epoch": step / 5, "loss": 4 / step, "terms": {"main": 4 / step},
               "lr": 0.001, "images_per_second": 8.0} for step in (4, 8, 10)]
     rng = np.random.default_rng(seed)

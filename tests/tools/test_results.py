@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tools import results
-from tools.evidence import page, pairs, studies
+from tools.evidence import commands, page, pairs, studies
 from tools.evidence.text import percent, points, spread, table
 from utils.checkpoint import sha256
 from utils.runs import ROOT
@@ -58,6 +58,7 @@ def test_a_finished_run_is_kept_without_the_paths_of_its_machine(run: Path, stud
     text = "".join(path.read_text() for path in kept.glob("*.json*"))
     assert not re.search(r"/home|/scratch|/tmp|\.\./", text)
     found = studies.read(study).runs[-1]
+    assert found.env["machine"] == "Linux x86_64"
     assert found.env["command"] == ["python", "train.py", "--data_root", "data/camvid", "--ckpt=logs", "--fpn_dsn_loss",
                                     "--exp", "b_s2", "--seed", "2", "--snapshot", "logs/before/last.pth"]
     assert found.args["pretrained"] == "pretrained_models/x.pth"
@@ -209,7 +210,9 @@ def test_the_page_compares_seed_by_seed_and_over_all(study: Path) -> None:
                 f"{100 * tested.high:+.2f} | {tested.p_value:.3f} |") in text
     low, high = t_interval(each)
     assert (f"Over 2 seeds the mean difference is {100 * np.mean(each):+.2f} points, Student's 95 % interval "
-            f"{100 * low:+.2f} to {100 * high:+.2f}.") in text
+            f"{100 * low:+.2f} to {100 * high:+.2f} (two seeds bound it loosely).") in text
+    assert text.split("## In short")[1].lstrip().startswith(
+        f"- {found.title}: **{found.rows['b']}** against **{found.rows['a']}**. Over 2 seeds the mean difference is")
     assert "Flags that differ: `arch` fpn_b against fpn_a; equal budget, 10 steps of 4 images.\n" in text
     dark = [one.scores["per_class_IoU"]["dark"] - other.scores["per_class_IoU"]["dark"]
             for one, other in found.paired("b", "a")]
@@ -224,6 +227,24 @@ def test_another_budget_is_said(study: Path) -> None:
             "equal budget, 10 steps of 4 images; **not trained on the same files**.\n") in written(study)
 
 
+def test_rows_that_were_not_scored_alike_are_said_not_to_be(study: Path) -> None:
+    for path in study.glob("b_s*/scores.json"):
+        edit(path, settings={**json.loads(path.read_text())["settings"], "flip": True, "exact": True})
+    assert "**not scored alike**, `flip` on against none, `exact` on against none.\n" in written(study)
+
+
+def test_the_seeds_of_a_row_are_scored_alike(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = study / "b_s1/scores.json"
+    edit(path, settings={**json.loads(path.read_text())["settings"], "scales": [2.0], "deployed": True})
+    assert results.main(["--runs", str(study.parent)]) == 2
+    assert "are seeds of one row and were scored with other --deployed, --scales" in capsys.readouterr().err
+
+
+def test_the_page_stands_beside_its_studies(study: Path) -> None:
+    assert results.main(["--runs", str(study.parent)]) == 0
+    assert (study.parents[1] / "results.md").read_text().startswith("# Results")
+
+
 def test_the_commands_of_further_seeds_are_said_by_what_differs(study: Path) -> None:
     edit(study / "b_s1/env.json", command=["python", "train.py", "--lr", "0.1", "--seed", "1", "--exp", "b_s1"])
     text = written(study)
@@ -234,15 +255,16 @@ def test_the_commands_of_further_seeds_are_said_by_what_differs(study: Path) -> 
 
 
 def test_the_scoring_command_names_what_departs_from_the_defaults(study: Path) -> None:
-    path = study / "a_s0/scores.json"
-    settings = json.loads(path.read_text())["settings"]
-    edit(path, settings={**settings, "scales": [0.75, 1.0], "flip": True, "crop_size": [240, 320], "weights": "raw"})
-    assert ("python eval.py --snapshot logs/a_s0/last.pth --data_root data/camvid --split test --weights raw "
-            "--crop_size 240x320 \\\n    --scales 0.75,1.0 --flip\n") in written(study)
+    for path in study.glob("a_s*/scores.json"):
+        settings = json.loads(path.read_text())["settings"]
+        edit(path, settings={**settings, "scales": [0.75, 1.0], "flip": True, "crop_size": [240, 320], "weights": "raw",
+                             "precision": "fp32", "exact": True, "deployed": True, "dataset": "camvid_2"})
+    assert ("python eval.py --snapshot logs/a_s0/last.pth --dataset camvid_2 --data_root data/camvid --split test "
+            "--weights raw \\\n    --crop_size 240x320 --scales 0.75,1.0 --flip --exact --deployed\n") in written(study)
 
 
 def test_one_checkpoint_scored_in_two_ways_is_said_to_be_one(study: Path) -> None:
-    for path in study.glob("*_s1"):
+    for path in study.glob("*_s[12]"):
         shutil.rmtree(path)
     command = json.loads((study / "a_s0/env.json").read_text())["command"]
     edit(study / "b_s0/env.json", command=command)
@@ -323,7 +345,7 @@ def test_an_interval_that_just_misses_0_proves_nothing_when_chance_gives_as_much
 
 def test_a_long_command_is_wrapped_before_a_flag() -> None:
     command = "python train.py " + " ".join(f"--flag_{i} value" for i in range(20))
-    lines = page.wrapped(command).split("\n")
+    lines = commands.wrapped(command).split("\n")
     assert all(len(line) <= 120 for line in lines)
     assert all(line.lstrip().startswith("--") for line in lines[1:])
     assert " ".join(line.removesuffix("\\").strip() for line in lines) == command

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from tools.evidence import studies
 
@@ -84,6 +85,25 @@ def test_folders_without_a_study_are_refused(tmp_path: Path) -> None:
         studies.read_all(tmp_path)
     with pytest.raises(FileNotFoundError, match="is no study: write one"):
         studies.read(tmp_path)
+
+
+@pytest.mark.parametrize(("entry", "message"), [
+    ("place: first", "'place' is a str, not a int"), ("rows: [a, b]", "'rows' is a list, not a dict"),
+    ("compare: a", "'compare' is a str, not a list"), ("title: 3", "'title' is a int, not a str"),
+    ("rows:", "'b' does not|compare takes pairs")])
+def test_an_entry_of_another_kind_is_refused(study: Path, entry: str, message: str) -> None:
+    path, name = study / "study.yaml", entry.split(":")[0]
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, **yaml.safe_load(entry)}))
+    assert name in content
+    with pytest.raises(ValueError, match=message):
+        studies.read(study)
+
+
+def test_an_entry_left_blank_is_none(study: Path) -> None:
+    with (study / "study.yaml").open("a") as file:
+        file.write("\nlimits:\nborrow:\n")
+    assert studies.read(study).limits == ""
 
 
 @pytest.mark.parametrize(("name", "message"), [

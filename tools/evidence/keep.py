@@ -25,7 +25,8 @@ from utils.scoreboard import SCORES
 RUN = "give the folder of a run that train.py made"
 WEIGHTS = ("last.pth", "best.pth")
 # changed files of these names change no number: training and scoring do not read them
-HARMLESS = re.compile(r"(docs|figs|tests|scripts|tools)/.*|.*\.md|[^/]*\.(cfg|toml|cff)|\.[^/]+")
+HARMLESS = re.compile(r"(docs/runs|docs/figures|figs|tests|scripts|tools)/.*|.*\.md|[^/]*\.(cfg|toml|cff)|\.[^/]+")
+MACHINE = re.compile(r"(\w+)-.*-(x86_64|AMD64|aarch64|arm64)\b.*")         # system and architecture, of platform's text
 # flag -> (folder, parts): where a path from outside the checkout would lie in it, with so many of its last parts
 PLACES = {"data_root": ("data", 1), "root": ("data", 1), "packed": ("data", 1), "ckpt": ("logs", 0),
           "resume": ("logs", 1), "snapshot": ("logs", 2), "pretrained": ("pretrained_models", 1)}
@@ -60,6 +61,7 @@ def keep(run: Path, study: Path, label: str | None = None, evaluation: Path | No
     snapshot = _scored(run, args, found)
     env.setdefault("started", started or _time(run / "args.json"))
     env["diff"] = ""                                        # what is left of it is harmless
+    env["machine"] = MACHINE.sub(r"\1 \2", env.get("machine", ""))
     env["command"] = _tidy_command(env["command"])
     args = {flag: _tidy(flag, value) for flag, value in args.items()}
     place = Path(args["ckpt"], args["exp"], snapshot)
@@ -76,7 +78,7 @@ def keep(run: Path, study: Path, label: str | None = None, evaluation: Path | No
         others = [one for one in studies.read(study).runs if one.name != folder.name]
         studies.refuse_strangers(studies.read_run(made, asked.rows), others)
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(Path(beside, "replaced"))
         made.rename(folder)
     return folder
 

@@ -1,16 +1,12 @@
 """The page of all results, docs/results.md: everything on it is computed from what docs/runs/ holds."""
 from __future__ import annotations
 
-import json
-import re
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-import eval as evaluation
-from tools.evidence import pairs
+from tools.evidence import commands, pairs
 from tools.evidence.studies import Measured, Run, Study
 from tools.evidence.text import percent, points, spread, table
 from utils.report import results
@@ -34,24 +30,30 @@ How to read it. A mean over several seeds stands with its standard deviation. Tw
 Nothing is corrected for the number of comparisons in a section. The time of training is that of its steps, on a machine
 that did other work besides."""
 
-HOW = ("inference_mode", "crop_size", "sliding_overlap", "scales", "flip", "average", "evaluateF",
-       "eval_thresholds")                                   # flags of eval.py that decide what stands here
-WIDTH = 120                                                 # of a command's lines
+Outcomes = Mapping[tuple[str, str], pairs.Outcome]          # by the labels
 SHOWN = 8                                                   # validations of a run in a table
 
 
 def write(studies: Iterable[Study]) -> str:
     """Returns the page; studies without runs of their own and without measured tables are left out."""
-    sections = [section(study) for study in studies if study.own or study.measured]
-    return "\n\n".join([HEAD, *sections]) + "\n"
+    shown = [(study, pairs.outcomes(study)) for study in studies if study.own or study.measured]
+    return "\n\n".join(filter(None, [HEAD, in_short(shown), *(section(*one) for one in shown)])) + "\n"
 
 
-def section(study: Study) -> str:
+def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
+    """Returns the answers of all comparisons over several seeds, a line each."""
+    lines = [f"- {study.title}: **{study.rows[a]}** against **{study.rows[b]}**. {found.verdict}"
+             for study, outcomes in shown for (a, b), found in outcomes.items() if found.over_seeds]
+    return "\n".join(["## In short", "", *lines]) if lines else ""
+
+
+def section(study: Study, outcomes: Outcomes) -> str:
     """Returns the part of the page about one study."""
     parts = [f"## {study.title}", study.question.strip(), study.protocol.strip()]
     if study.runs:
-        parts += [_scored(study), _scores(study), *(pairs.describe(study, *pair) for pair in study.compare),
-                  _classes(study), _boundaries(study), _validations(study), _facts(study), _commands(study)]
+        parts += [_scored(study), _scores(study),
+                  *(pairs.describe(study, *labels, found) for labels, found in outcomes.items()),
+                  _classes(study, outcomes), _boundaries(study), _validations(study), _facts(study), _commands(study)]
     parts += [_measured(one) for one in study.measured]
     return "\n\n".join(filter(None, [*parts, study.limits.strip()]))
 
@@ -78,17 +80,16 @@ def _scores(study: Study) -> str:
                   "mean accuracy, %", "frequency-weighted IoU, %"), rows)
 
 
-def _classes(study: Study) -> str:
+def _classes(study: Study, outcomes: Outcomes) -> str:
     """The IoU of each class, and the compared pairs' differences."""
-    compared = [(a, b, found) for a, b in study.compare if (found := study.paired(a, b))]
     rows = []
     for place, name in enumerate(study.runs[0].classes):
         values = [spread(run.scores["per_class_IoU"][name] for run in runs) for runs in study.labels.values()]
         differences = [pairs.mean_difference(
             (results.iou(one.matrices.sum(0))[place], results.iou(other.matrices.sum(0))[place])
-            for one, other in found) for _, _, found in compared]
+            for one, other in found.pairs) for found in outcomes.values()]
         rows.append((name, *values, *map(points, differences)))
-    titles = [f"`{a}` - `{b}`" for a, b, _ in compared]
+    titles = [f"`{a}` - `{b}`" for a, b in outcomes]
     return table(("IoU of each class, %", *(f"`{label}`" for label in study.labels), *titles), rows)
 
 
@@ -97,8 +98,9 @@ def _boundaries(study: Study) -> str:
     rows = []
     for label, runs in study.labels.items():
         found = [run.scores["boundary_F"] for run in runs if "boundary_F" in run.scores]
-        rows += [(f"`{label}`", threshold, *(spread(one[threshold][name] for one in found)
-                                            for name in ("mean", "mean_present"))) for threshold in (found or [{}])[0]]
+        rows += [(f"`{label}`", threshold, *(spread(one[threshold][name] for one in found if threshold in one)
+                                            for name in ("mean", "mean_present")))
+                 for threshold in dict.fromkeys(each for one in found for each in one)]
     head = ("boundary F", "within this part of the diagonal", "over all classes, %", "over those that are there, %")
     return table(head, rows) if rows else ""
 
@@ -120,15 +122,14 @@ def _validations(study: Study) -> str:
 def _facts(study: Study) -> str:
     """What each run took, and what it ran on."""
     rows = []
-    for run in study.own:
-        low, high = bootstrap(run.matrices)
+    trained = {run.scores["snapshot_sha256"]: run for run in reversed(study.own)}     # one may be scored twice
+    for run in reversed(trained.values()):
         last = run.logged[-1]
-        rows.append((run.name, percent(run.scores["mIoU"]), f"{percent(low)} to {percent(high)}",
-                     percent(run.scores["pixel_accuracy"]), f"{last['loss']:.2f}", f"{last['terms']['main']:.2f}",
+        rows.append((run.name, f"{last['loss']:.2f}", f"{last['terms']['main']:.2f}",
                      f"{last['step']:,}", f"{last['step'] * run.batch:,}", f"{last['epoch']:.4g}",
                      f"{run.seconds / 3600:.2f} h", run.env["precision"], hardware(run), f"`{run.env['commit'][:7]}`",
                      run.env["started"][:10]))
-    head = ("run", "mIoU, %", "95 % over the images", "pixel accuracy, %", "last loss", "of it main", "steps",
+    head = ("run", "last loss", "of it main", "steps",
             "images seen", "epochs", "training", "precision", "hardware", "commit", "date")
     return "\n".join([table(head, rows), "", software(study.own)])
 
@@ -157,67 +158,17 @@ def _commands(study: Study) -> str:
         if label in study.borrow:
             continue
         first, *more = runs
-        lines += [wrapped(train_command(first)), wrapped(eval_command(first))]
+        lines += [commands.wrapped(commands.training(first)), commands.wrapped(commands.scoring(first))]
         for run in more:
-            same = _shared_words(run) == _shared_words(first) and eval_flags(run) == eval_flags(first)
+            same = commands.alike(run, first)
             lines += ([f"# seed {run.seed}: the same with --seed {run.seed} --exp {run.args['exp']}"] if same
-                      else [wrapped(train_command(run)), wrapped(eval_command(run))])
+                      else [commands.wrapped(commands.training(run)), commands.wrapped(commands.scoring(run))])
     return "\n".join(["```bash", *dict.fromkeys(lines), "```"])               # one run may be scored in several ways
-
-
-def wrapped(command: str) -> str:
-    """Returns a command over as many lines as it takes, each of which starts with a flag."""
-    first, *flags = re.split(" (?=--)", command)
-    lines = [first]
-    for flag in flags:
-        if len(lines[-1]) + len(flag) + 3 <= WIDTH:         # a space, and the mark of a line that goes on
-            lines[-1] += f" {flag}"
-        else:
-            lines.append(f"    {flag}")
-    return " \\\n".join(lines)
-
-
-def train_command(run: Run) -> str:
-    """Returns the command that trained a run."""
-    processes = run.env.get("processes", 1)
-    start = ["torchrun", "--nproc_per_node", str(processes)] if processes > 1 else ["python"]
-    return shlex.join([*start, *run.env["command"][1:]])
-
-
-def eval_command(run: Run) -> str:
-    """Returns the command that scored a run."""
-    return shlex.join(["python", "eval.py", "--snapshot", run.scores["settings"]["snapshot"], *eval_flags(run)])
-
-
-def eval_flags(run: Run) -> list[str]:
-    """Returns the words of eval.py's command line that decide the scores, those of the snapshot excepted."""
-    settings = run.scores["settings"]
-    defaults = vars(evaluation.build_parser().parse_args(["--snapshot", settings["snapshot"]]))
-    words = ["--data_root", settings["data_root"], "--split", settings["split"]]
-    if settings["weights"] == "raw" and run.args.get("ema_decay"):
-        words += ["--weights", "raw"]                       # else the averaged ones would be taken
-    for name in HOW:
-        value = settings.get(name)
-        if value is None or value == json.loads(json.dumps(defaults[name])):
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no_{name}")
-        else:
-            between = "x" if name == "crop_size" else ","
-            words += [f"--{name}", between.join(map(str, value)) if isinstance(value, list) else str(value)]
-    return words
-
-
-def _shared_words(run: Run) -> list[str]:
-    """The words of a run's command but for its seed and its name."""
-    words = run.env["command"][1:]
-    return [word for before, word in zip(["", *words], words, strict=False)
-            if not {before, word} & {"--seed", "--exp"}]
 
 
 def _measured(found: Measured) -> str:
     cells: list[Sequence[Any]] = [["-" if value is None else value for value in row] for row in found.rows]
-    commands = "\n".join(["```bash", *found.commands, "```"])
+    shown = "\n".join(["```bash", *found.commands, "```"])
     said = f"{found.hardware}; commit `{found.commit}`, {found.date}."
-    return "\n\n".join(filter(None, [f"### {found.title}" if found.title else "", commands,
+    return "\n\n".join(filter(None, [f"### {found.title}" if found.title else "", shown,
                                      table(found.columns, cells), f"{found.note.strip()} {said}".strip()]))

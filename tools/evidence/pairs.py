@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from tools.evidence.studies import Run, Study
+from tools.evidence.studies import SCORING, Run, Study
 from tools.evidence.text import percent, points, table
 from utils.statistics import Comparison, paired_test, t_interval
 
@@ -27,33 +28,56 @@ VERDICTS = {
 }
 ALONE = {
     True: "The two differ by more than the noise of the images. One seed does not show how much another would change, "
-          "so nothing sure is said about what was varied.",
+          "so this does not show that what was varied is the cause.",
     False: "The difference is within the noise of the images, and one seed does not show how much another would "
            "change: these runs do not tell the two apart.",
 }
 
 
-def describe(study: Study, a: str, b: str) -> str:
-    """Returns the comparison of two labels' runs that share a seed: `a` minus `b`."""
-    pairs = study.paired(a, b)
-    if not pairs:
-        return ""
-    ours, theirs = (np.stack([run.matrices for run in runs]) for runs in zip(*pairs, strict=True))
-    pooled = paired_test(ours, theirs)
-    each = [paired_test(one.matrices, other.matrices) for one, other in pairs]
-    rows = [(f"seed {one.seed}", points(found.difference), *_over_images(found))
-            for (one, _), found in zip(pairs, each, strict=True)]
-    differences = [found.difference for found in each]
-    over_seeds = None
-    if len(pairs) > 1:
-        over_seeds = t_interval(differences)
-        deviation = percent(float(np.std(differences, ddof=1)))
-        rows.append((f"mean of {len(pairs)} seeds", f"{points(pooled.difference)} ± {deviation}",
-                     *_over_images(pooled)))
+class Outcome(NamedTuple):
+    """Two rows against each other.
+
+    Attributes:
+        pairs: their runs of one seed each.
+        each: what each pair gives over the images.
+        pooled: what all give together.
+        over_seeds: Student's interval of the mean difference, None of one seed.
+    """
+
+    pairs: list[tuple[Run, Run]]
+    each: list[Comparison]
+    pooled: Comparison
+    over_seeds: tuple[float, float] | None
+
+    @property
+    def verdict(self) -> str:
+        return verdict([found.difference for found in self.each], self.over_seeds, self.pooled)
+
+
+def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:
+    """Returns the outcome of every compared pair of labels that share a seed."""
+    found = {}
+    for a, b in study.compare:
+        if pairs := study.paired(a, b):
+            ours, theirs = (np.stack([run.matrices for run in runs]) for runs in zip(*pairs, strict=True))
+            each = [paired_test(one.matrices, other.matrices) for one, other in pairs]
+            over_seeds = t_interval([one.difference for one in each]) if len(pairs) > 1 else None
+            found[a, b] = Outcome(pairs, each, paired_test(ours, theirs), over_seeds)
+    return found
+
+
+def describe(study: Study, a: str, b: str, found: Outcome) -> str:
+    """Returns the comparison of two labels, `a` minus `b`, as tables and a sentence."""
+    rows = [(f"seed {one.seed}", points(tested.difference), *_over_images(tested))
+            for (one, _), tested in zip(found.pairs, found.each, strict=True)]
+    if len(rows) > 1:
+        deviation = percent(float(np.std([tested.difference for tested in found.each], ddof=1)))
+        rows.append((f"mean of {len(rows)} seeds", f"{points(found.pooled.difference)} ± {deviation}",
+                     *_over_images(found.pooled)))
     return "\n\n".join([
-        f"**{study.rows[a]} against {study.rows[b]}** (`{a}` minus `{b}`). {budget(pairs)}",
+        f"**{study.rows[a]} against {study.rows[b]}** (`{a}` minus `{b}`). {budget(found.pairs)}",
         table(("", "difference of mIoU, points", "95 % over the images", "p over the images"), rows),
-        verdict(differences, over_seeds, pooled)])
+        found.verdict])
 
 
 def verdict(differences: Sequence[float], over_seeds: tuple[float, float] | None, pooled: Comparison) -> str:
@@ -68,8 +92,9 @@ def verdict(differences: Sequence[float], over_seeds: tuple[float, float] | None
     if over_seeds is None:
         return ALONE[images]
     low, high = over_seeds
+    loosely = " (two seeds bound it loosely)" if len(differences) == 2 else ""
     return (f"Over {len(differences)} seeds the mean difference is {points(pooled.difference)} points, Student's 95 % "
-            f"interval {points(low)} to {points(high)}. {VERDICTS[not low <= 0 <= high, images]}")
+            f"interval {points(low)} to {points(high)}{loosely}. {VERDICTS[not low <= 0 <= high, images]}")
 
 
 def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
@@ -88,6 +113,11 @@ def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
                         f"{theirs[1]}")
     if any(one.env["data"] != other.env["data"] for one, other in pairs):
         said.append("**not trained on the same files**")
+    scored = dict.fromkeys(f"`{name}` {_short(one.scoring.get(name))} against {_short(other.scoring.get(name))}"
+                           for one, other in pairs for name in SCORING
+                           if one.scoring.get(name) != other.scoring.get(name))
+    if scored:
+        said.append(f"**not scored alike**, {', '.join(scored)}")
     return f"Flags that differ: {', '.join(differing) or 'none'}; {'; '.join(said)}."
 
 

@@ -26,6 +26,8 @@ from utils.runs import ROOT
 RUNS = ROOT / "docs" / "runs"
 STUDY, MEASURED = "study.yaml", "measured.json"
 NAME = re.compile(r"(?P<label>[\w.-]+)_s(?P<seed>\d+)")
+SCORING = ("weights", "inference_mode", "crop_size", "sliding_overlap", "scales", "flip", "average", "precision",
+           "exact", "deployed", "tf32")                     # settings of eval.py that decide a score
 HOW = "docs/runs/README.md shows one"
 RESTORE = "restore it from git, or keep the run again with `python -m tools.results --add RUN`"
 
@@ -57,6 +59,12 @@ class Run:
     def scores(self) -> dict[str, Any]:
         """The object of `scores.json`; its scores are fractions."""
         return self.result.scores
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """How it was scored: the values of `SCORING` that are not off."""
+        settings = self.scores["settings"]
+        return {name: settings[name] for name in SCORING if settings.get(name) not in (None, False)}
 
     @property
     def matrices(self) -> np.ndarray:
@@ -131,7 +139,7 @@ class Study:
 
     folder: Path
     title: str
-    place: float
+    place: int
     question: str
     protocol: str = ""
     limits: str = ""
@@ -163,6 +171,8 @@ class Study:
 
 
 ASKED = {one.name for one in fields(Study)} - {"folder", "runs", "measured"}    # the entries of study.yaml
+KINDS = {"title": str, "place": int, "question": str, "protocol": str, "limits": str, "rows": dict, "compare": list,
+         "borrow": dict}
 ENTRIES = {one.name for one in fields(Measured)}                                # of each table of measured.json
 
 
@@ -210,10 +220,15 @@ def ask(folder: Path) -> Study:
         content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no YAML mapping ({error}): {HOW}") from error
+    content = {name: value for name, value in content.items() if value is not None}     # an entry left blank
     unknown, missing = sorted(set(content) - ASKED), sorted({"title", "place", "question"} - set(content))
     if unknown or missing:
         raise ValueError(f"{path}: " + (f"unknown entry {unknown[0]!r}{suggest(unknown[0], ASKED)}" if unknown
                                         else f"the entry {missing[0]!r} is missing") + f"; {HOW}")
+    wrong = [name for name, kind in KINDS.items() if not isinstance(content.get(name, kind()), kind)]
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]!r} is a {type(content[wrong[0]]).__name__}, not a "
+                         f"{KINDS[wrong[0]].__name__}; {HOW}")
     rows, compare = content.get("rows", {}), tuple(tuple(pair) for pair in content.get("compare", ()))
     strangers = [label for pair in (*compare, content.get("borrow", ())) for label in pair if label not in rows]
     if strangers or any(len(pair) != 2 for pair in compare):
@@ -241,8 +256,13 @@ def read_run(folder: Path, rows: Mapping[str, str]) -> Run:
 
 
 def refuse_strangers(run: Run, others: Sequence[Run]) -> None:
-    """Raises ValueError where a run was scored on other images or classes than the others."""
+    """Raises ValueError where a run was scored on other images or classes than the others, or than its row's others in
+    another way."""
     for other in others:
+        if run.label == other.label and run.scoring != other.scoring:
+            differing = sorted(name for name in SCORING if run.scoring.get(name) != other.scoring.get(name))
+            raise ValueError(f"{run.folder} and {other.folder} are seeds of one row and were scored with other "
+                             f"--{', --'.join(differing)}: score both alike, or give each way a row of its own")
         if (run.images, run.classes) != (other.images, other.classes):
             raise ValueError(f"{run.folder} and {other.folder} were scored on other images or classes "
                              f"({len(run.images)} images of {len(run.classes)} classes; {len(other.images)} of "
