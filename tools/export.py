@@ -6,8 +6,10 @@ import logging
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -74,12 +76,19 @@ def check(graph: Graph, row: Format, run: Run, name: str, batches: Iterable[Tens
     """Compares the file with the network on batches of images.
 
     Raises:
-        OutOfTolerance: too many labels differ, or a logit by too much.
+        OutOfTolerance: the file does not run, too many labels differ, or a logit by too much.
     """
     for images in batches:
-        with torch.inference_mode():
-            difference = compare(graph.logits(images), run(images))
         height, width = images.shape[-2:]
+        with torch.inference_mode():
+            expected = graph.logits(images)
+            try:
+                found = run(images)
+            except Exception as error:                      # a program's guards are assertions; a runtime has its own
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                raise OutOfTolerance(f"{name} does not run at {height}x{width} ({reason}): it was not kept. Try a "
+                                     "larger --size, or a fixed one.") from error
+        difference = compare(expected, found)
         log.info("%dx3x%dx%d in %s: largest difference of logits %.1e of the largest, %.3f %% equal labels",
                  len(images), height, width, row.runtime, difference.largest, 100 * difference.equal)
         if not difference.within(tolerance):
@@ -97,23 +106,44 @@ def opened(row: Format, path: Path, expected: Metadata) -> Run:
     return run
 
 
+def second_size(args: Namespace) -> tuple[int, int]:
+    """Returns the (height, width) at which a file of open sizes is checked, too."""
+    height, width = args.size
+    return max(2 * SMALLEST, height * 3 // 4 + 1), max(2 * SMALLEST, width // 2 + 1)
+
+
 def examples(graph: Graph, args: Namespace) -> Iterator[Tensor]:
     """Yields smooth pictures, of a second size and batch where they are open."""
-    height, width = args.size
     yield graph.example(args.size)
     if args.dynamic:
-        yield graph.example((max(2 * SMALLEST, height * 3 // 4 + 1), max(2 * SMALLEST, width // 2 + 1)), batch=2)
+        yield graph.example(second_size(args), batch=2)
 
 
-def training_images(graph: Graph, data: datasets.SegmentationDataset, args: Namespace) -> Iterator[Tensor]:
-    """Yields the images to calibrate on, as the graph takes them, resized to `--size`."""
-    for index in int8.chosen(args.calibration_images, len(data)):
+def training_images(graph: Graph, data: datasets.SegmentationDataset, count: int,
+                    side: tuple[int, int]) -> Iterator[Tensor]:
+    """Yields the images to calibrate on, as the graph takes them, resized to (height, width)."""
+    for index in int8.chosen(count, len(data)):
         image = torch.from_numpy(datasets.read_image(data.samples[index].image)).permute(2, 0, 1)[None].float()
-        yield graph.taken(F.interpolate(image, size=args.size, mode="bilinear", antialias=True))
+        yield graph.taken(F.interpolate(image, size=side, mode="bilinear", antialias=True))
 
 
-def splits(args: Namespace, spec: DatasetSpec) -> dict[str, datasets.SegmentationDataset]:
-    """Returns the training split where it is calibrated on, and the one to be scored.
+def calibrated_on(graph: Graph, data: datasets.SegmentationDataset, args: Namespace) -> Iterator[Tensor]:
+    """Yields the first of the images to calibrate on; where sizes are open, once more at a second one, as a batch."""
+    yield from islice(training_images(graph, data, args.calibration_images, args.size), CHECKED_PICTURES)
+    if args.dynamic:
+        again = training_images(graph, data, args.calibration_images, second_size(args))
+        yield torch.cat([*islice(again, CHECKED_PICTURES)])
+
+
+class Splits(NamedTuple):
+    """What an export reads: images to calibrate on, and a labelled split to be scored; None where not asked for."""
+
+    calibrated: datasets.SegmentationDataset | None
+    scored: datasets.SegmentationDataset | None
+
+
+def splits(args: Namespace, spec: DatasetSpec) -> Splits:
+    """Returns the training split where it is calibrated on, whether or not it has labels, and the one to be scored.
 
     Raises:
         ValueError, FileNotFoundError: flags that do not go together, or images that are not there or do not fit.
@@ -122,16 +152,16 @@ def splits(args: Namespace, spec: DatasetSpec) -> dict[str, datasets.Segmentatio
         raise ValueError(f"--int8 writes ONNX: give --format {' or '.join(int8.FORMATS)}, not {args.format}")
     if (args.data_root is not None) and not (args.int8 or args.score):
         raise ValueError("--data_root is read by --int8 and --score only: give one of them, or leave it out")
-    wanted = {int8.SPLIT: args.int8, args.score: args.score}
-    found = {name: datasets.build(spec, args.data_root, name) for name, asked in wanted.items() if asked}
-    if args.score:
-        if not found[args.score].labelled:
+    bare = replace(spec, unlabelled=(int8.SPLIT,))          # nobody reads labels to calibrate
+    calibrated = datasets.build(bare, args.data_root, int8.SPLIT) if args.int8 else None
+    scored = datasets.build(spec, args.data_root, args.score) if args.score else None
+    if scored is not None:
+        if not scored.labelled:
             raise ValueError(f"--score {args.score}: {spec.title} has no labels of it, so there is nothing to score")
-        if not args.dynamic:
-            first = found[args.score].samples[0]
-            image = datasets.read_image(first.image)
-            require_size(first.name, (image.shape[0], image.shape[1]), args.size)
-    return found
+        if not args.dynamic:                                # the others are looked at when they are read
+            image = datasets.read_image(scored.samples[0].image)
+            require_size(scored.samples[0].name, (image.shape[0], image.shape[1]), args.size)
+    return Splits(calibrated, scored)
 
 
 def export(args: Namespace) -> None:
@@ -160,16 +190,15 @@ def export(args: Namespace) -> None:
         traced = program(graph, args.size, args.dynamic, trained.arch)
         row.write(Request(graph, traced, facts, args.opset), beside)
         checked, tolerance = examples(graph, args), EXACT
-        if args.int8:
-            int8.quantise(beside, training_images(graph, data[int8.SPLIT], args))
-            checked = islice(training_images(graph, data[int8.SPLIT], args), CHECKED_PICTURES)
-            tolerance = INT8
+        if data.calibrated is not None:
+            int8.quantise(beside, training_images(graph, data.calibrated, args.calibration_images, args.size))
+            checked, tolerance = calibrated_on(graph, data.calibrated, args), INT8
         run = opened(row, beside, facts)
         check(graph, row, run, args.out.name, checked, tolerance)
-        if args.score:
-            found = score(graph, run, data[args.score], None if args.dynamic else args.size)
+        if data.scored is not None:
+            found = score(graph, run, data.scored, None if args.dynamic else args.size)
             log.info("%s %s, %d images: mIoU %.2f %% of the network in float32, %.2f %% of the file, %+.2f points; "
-                     "%.3f %% equal labels", spec.name, args.score, len(data[args.score]), 100 * found.network,
+                     "%.3f %% equal labels", spec.name, args.score, len(data.scored), 100 * found.network,
                      100 * found.file, 100 * (found.file - found.network), 100 * found.equal)
         beside.replace(args.out)
     finally:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+import datasets
+import network
 from tools import benchmark, export
 from tools.benchmarks import exported
 from tools.exports import int8
+from tools.exports.graph import Graph
+from tools.exports.scores import score
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install '.[export]'")
@@ -68,6 +73,25 @@ def test_the_cost_is_printed_in_miou_and_equal_labels(run: Export, root: Path, t
     said = capsys.readouterr().out
     assert "camvid val, 2 images: mIoU" in said
     assert "+0.00 points; 100.000 % equal labels" in said
+
+
+def test_a_file_of_open_sizes_is_checked_at_two_and_calibrated_without_labels(
+        run: Export, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(root / "train", tmp_path / "bare/train")
+    assert run("--format", "onnx", "--int8", "--dynamic", "--data_root", tmp_path / "bare", "--calibration_images", "2",
+               "--out", tmp_path / "net.onnx") == 0
+    said = capsys.readouterr().out
+    assert said.count("1x3x64x96 in onnxruntime") == 2 and said.count("2x3x64x64 in onnxruntime") == 1
+
+
+def test_a_later_image_of_another_size_is_named(root: Path, tmp_path: Path) -> None:
+    for folder in ("val", "valannot"):
+        shutil.copytree(root / folder, tmp_path / folder)
+        shutil.copy(root / folder.replace("val", "train") / "0.png", tmp_path / folder / "late.png")
+    spec = datasets.spec("camvid")
+    graph = Graph(network.build("sfnet_dfnetv1", spec.num_classes), spec.mean, spec.std, "normalised", "labels")
+    with pytest.raises(ValueError, match="late is 90x120, but the file takes 64x96 only"):
+        score(graph, graph, datasets.build(spec, tmp_path, "val"), SIZE)
 
 
 def test_an_int8_file_is_measured_beside_the_network_that_it_was_made_of(
