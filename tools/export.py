@@ -20,7 +20,7 @@ from datasets.spec import DatasetSpec
 from network import deployed, snapshot
 from network.snapshot import Snapshot
 from tools.exports import int8
-from tools.exports.formats import FORMATS, OPSETS, Format, Metadata, Request, Run
+from tools.exports.formats import FORMATS, OPSETS, Format, Metadata, Request, Run, first_line
 from tools.exports.graph import EXACT, INPUTS, INT8, OUTPUTS, SMALLEST, Graph, Tolerance, compare, program
 from tools.exports.scores import require_size, score
 from utils import runs
@@ -85,9 +85,8 @@ def check(graph: Graph, row: Format, run: Run, name: str, batches: Iterable[Tens
             try:
                 found = run(images)
             except Exception as error:                      # a program's guards are assertions; a runtime has its own
-                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                raise OutOfTolerance(f"{name} does not run at {height}x{width} ({reason}): it was not kept. Try a "
-                                     "larger --size, or a fixed one.") from error
+                raise OutOfTolerance(f"{name} does not run at {height}x{width} ({first_line(error)}): it was not kept. "
+                                     "Try a larger --size, or a fixed one.") from error
         difference = compare(expected, found)
         log.info("%dx3x%dx%d in %s: largest difference of logits %.1e of the largest, %.3f %% equal labels",
                  len(images), height, width, row.runtime, difference.largest, 100 * difference.equal)
@@ -99,8 +98,12 @@ def check(graph: Graph, row: Format, run: Run, name: str, batches: Iterable[Tens
 
 
 def opened(row: Format, path: Path, expected: Metadata) -> Run:
-    """Reads the file back. Raises OutOfTolerance when metadata is missing."""
-    run, found = row.open(path)
+    """Reads the file back. Raises OutOfTolerance when the runtime refuses it or metadata is missing."""
+    try:
+        run, found = row.open(path)
+    except Exception as error:                              # each runtime has errors of its own
+        raise OutOfTolerance(f"{row.runtime} refuses what torch {torch.__version__} wrote ({first_line(error)}): it was"
+                             " not kept. Try a newer torch, a fixed size or another --format.") from error
     if any(found.get(name) != value for name, value in expected.items()):
         raise OutOfTolerance(f"{path.name}: the metadata is not what was written")
     return run

@@ -158,6 +158,25 @@ def test_a_file_that_does_not_run_is_not_kept(run: Export, tmp_path: Path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_torch_or_a_runtime_refuses_is_said_in_a_line(run: Export, tmp_path: Path,
+                                                           monkeypatch: pytest.MonkeyPatch,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+
+    def fails(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("SymIntArrayRef expected to contain only concrete integers\nlisting of the graph")
+
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    assert run("--format", "onnx", "--out", tmp_path / "net.onnx") == 2
+    said = capsys.readouterr().err
+    assert "cannot write this network as ONNX (SymIntArrayRef expected to contain only concrete integers): " in said
+    assert "listing" not in said
+    monkeypatch.setitem(formats.FORMATS, "pt2", formats.FORMATS["pt2"]._replace(open=fails))
+    assert run("--format", "pt2", "--out", tmp_path / "net.pt2") == 1
+    assert "torch.export's loader refuses what torch" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("flags", "message"), [
     (["--format", "pt2", "--out", "net.onnx"], "a file of --format pt2 ends in .pt2"),
     (["--format", "pt2", "--out", "net.pt2", "--size", "16x64"], "a side below 32 leaves nothing"),

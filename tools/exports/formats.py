@@ -43,6 +43,11 @@ class Format(NamedTuple):
     open: Callable[[Path], tuple[Run, Metadata]]
 
 
+def first_line(error: BaseException) -> str:
+    """Returns what an error says, without the listings that torch and onnxruntime add."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _require_onnx() -> None:
     try:
         import onnx  # noqa: F401
@@ -55,10 +60,15 @@ def _require_onnx() -> None:
 
 def _write_onnx(request: Request, path: Path) -> None:
     import onnx
+    import onnxscript
 
-    _name_resizing(request.program)
-    made: Any = torch.onnx.export(request.program, (), dynamo=True, opset_version=request.opset, input_names=[INPUT],
-                                  output_names=[request.graph.gives], verbose=False)
+    try:
+        made: Any = torch.onnx.export(request.program, (), dynamo=True, opset_version=request.opset,
+                                      input_names=[INPUT], output_names=[request.graph.gives], verbose=False)
+    except Exception as error:                              # each of its many passes has errors of its own
+        raise ValueError(f"torch {torch.__version__} with onnxscript {onnxscript.__version__} cannot write this "
+                         f"network as ONNX ({first_line(error.__cause__ or error)}): a newer torch may "
+                         "(docs/compatibility.md), as may a fixed size, --opset 18 or --format pt2") from error
     model = made.model_proto
     written = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
     if written != request.opset:
@@ -67,15 +77,6 @@ def _write_onnx(request: Request, path: Path) -> None:
     onnx.helper.set_model_props(model, dict(request.metadata))
     onnx.checker.check_model(model)
     onnx.save_model(model, str(path))
-
-
-def _name_resizing(program: ExportedProgram) -> None:
-    """Calls resizing by its kernel's operator: torch 2.6 cannot take the composite one to a size that is left open."""
-    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.upsample_bilinear2d.vec):
-        features, size, align_corners, scales = node.args
-        if scales is None:
-            node.target, node.args = torch.ops.aten.upsample_bilinear2d.default, (features, size, align_corners)
-    program.graph_module.recompile()
 
 
 def _write_onnx_gather(request: Request, path: Path) -> None:
