@@ -20,6 +20,13 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 [ -n "$stages" ] || { echo "usage: sh scripts/in_stages.sh RUN [RUN ...] [-- FLAGS]" >&2; exit 1; }
 [ $# -eq 0 ] || shift                                       # --
+for flag in "$@"; do
+    case $flag in
+        --exp|--exp=*|--ckpt|--ckpt=*|--resume|--resume=*|--snapshot|--snapshot=*)
+            echo "error: $flag is a stage's own: each lies in logs/train_RUN and starts from the one before" >&2
+            exit 1 ;;
+    esac
+done
 
 for stage in $stages; do
     folder=$ROOT/logs/$stage

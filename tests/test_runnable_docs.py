@@ -15,7 +15,7 @@ import pytest
 from tests import documents
 from tests.documents import Block
 
-DRAW = "python -m tools.make_streets --out data/streets --test 2"
+DRAW = "python -m tools.make_streets --out data/streets"
 TRAIN = ("python train.py --arch sfnet_dfnetv1 --pretrained none --dataset streets --data_root data/streets "
          "--exp quickstart")
 SCORE = "python eval.py --snapshot logs/quickstart/last.pth --data_root data/streets"

@@ -292,6 +292,12 @@ def test_a_recipe_sets_defaults_and_the_command_line_wins(command: list[str],
     assert rows["weight_decay"] == ["0.5", "command", "line"]
 
 
+@pytest.mark.parametrize(("arch", "kept"), [("sfnet_lite_resnet18", 100_000), ("sfnet_resnet18", 10_000),
+                                            ("sfnet_timm:tf_efficientnet_lite0", 10_000)])
+def test_the_release_keeps_more_hard_pixels_in_sfnet_lite(arch: str, kept: int) -> None:
+    assert train.parse(["--recipe", "sfsegnets", "--arch", arch, "--dataset", "cityscapes"]).ohem_min_kept == kept
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_names_flags_that_exist(recipe: str) -> None:
     args = train.parse(["--recipe", recipe, "--arch", "sfnet_resnet18", "--dataset", "cityscapes"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tools.drawings import class_shares, class_uniform, curves, flow, schedules, sfnet_res, sfnets, style
 from tools.drawings.style import Look
 from utils.flags import FlagParser, suggest
+from utils.runs import ROOT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +31,7 @@ def build_parser() -> FlagParser:
     parser.add_argument("names", nargs="*", metavar="NAME", default=list(FIGURES),
                         help=f"figures to draw; some of: {', '.join(FIGURES)}")
     parser.add_argument("--out", type=Path, default=Path("figs"), help="folder of the pictures")
-    parser.add_argument("--sources", type=Path, default=Path("docs/figures"),
+    parser.add_argument("--sources", type=Path, default=ROOT / "docs" / "figures",
                         help="what they are drawn from; the studies' runs lie in the folder `runs` beside it")
     group = parser.add_argument_group("What the figure `flow` is drawn from, written anew in place of drawing")
     group.add_argument("--record", type=Path, metavar="SNAPSHOT", help="a trained SFNet")

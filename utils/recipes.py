@@ -14,7 +14,7 @@ def _small_backbone(flags: Flags) -> bool:
 
 def _published_min_kept(flags: Flags) -> int:
     # the scripts of SFNet-Lite switch deep supervision on, and 100,000 with it, but their network computes no auxiliary
-    return 100_000 if flags["fpn_dsn_loss"] or "lite" in flags["arch"] else 10_000
+    return 100_000 if flags["fpn_dsn_loss"] or flags["arch"].startswith("sfnet_lite_") else 10_000
 
 
 # Rows take effect from top to bottom; what a recipe does not name keeps its default.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: 56.2 % on streets val, give or take 1.5 (measured with seed 0, 128x256; whole images, scale 1.0, no flip).
+# Expected mIoU: 55.3 % on streets val, give or take 1.5 (measured with seed 0, 128x256; whole images, scale 1.0, no flip).
 # Scores what scripts/quickstart.sh trained; another file with --snapshot FILE.
 . "$(dirname -- "$0")/../launch.sh"
 
@@ -8,5 +8,5 @@ evaluate \
     --dataset streets --data_root "$ROOT/data/streets" \
     --snapshot "$ROOT/logs/quickstart/last.pth" \
     --inference_mode whole \
-    --expect 0.562 --tolerance 0.015 \
+    --expect 0.553 --tolerance 0.015 \
     "$@"

@@ -197,7 +197,8 @@ def test_the_same_command_goes_on_with_the_stage_that_was_begun(stages: Stages) 
     assert [args.resume for args in stages.trained()] == [f"ROOT/logs/train_{BOTH[0]}", None]
 
 
-@pytest.mark.parametrize("wrong", [("mapillary_sfnet_res17",), (BOTH[0], "--bs_mult", "2"), (), ("--", "--lr", "1")])
+@pytest.mark.parametrize("wrong", [("mapillary_sfnet_res17",), (BOTH[0], "--bs_mult", "2"), (), ("--", "--lr", "1"),
+                                   (*BOTH, "--", "--exp", "x"), (*BOTH, "--", "--ckpt=/scratch")])
 def test_stages_without_a_launcher_are_refused_before_any_work(stages: Stages, wrong: tuple[str, ...]) -> None:
     done = stages.run(*wrong)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1

@@ -117,7 +117,7 @@ def test_what_is_missing_is_named_with_its_command(tmp_path: Path, capsys: pytes
 
 def test_networks_without_a_measured_speed_are_named(drawn: Drawn) -> None:
     assert sfnet_res.read_speeds(drawn.sources, [*LABELS]) == dict.fromkeys(LABELS, 50)
-    with pytest.raises(ValueError, match=r"tell no speed of fpn_x, sfnet_x: measure with .* --arch fpn_x sfnet_x "):
+    with pytest.raises(ValueError, match=r"tell no speed of fpn_x, sfnet_x: measure with .* logs/fpn_x_s0/last.pth "):
         sfnet_res.read_speeds(drawn.sources, [*LABELS, "fpn_x", "sfnet_x"])
 
 
@@ -145,6 +145,13 @@ def test_the_record_holds_what_the_network_saw_and_no_picture(drawn: Drawn) -> N
     assert max(abs(field).max() for field in seen.flows.values()) > 0
     assert len(seen.about["snapshot_sha256"]) == 64 and seen.about["arch"] == "sfnet_dfnetv1"
     assert {path.name for path in (drawn.sources / "flow").iterdir()} == {"about.json", "flows.npz", "prediction.png"}
+
+
+def test_kept_flows_that_are_damaged_are_named(tmp_path: Path) -> None:
+    (tmp_path / "prediction.png").touch()
+    (tmp_path / "flows.npz").write_bytes(b"PK\x03\x04cut")
+    with pytest.raises(ValueError, match=r"flows.npz is damaged .*record it with"):
+        flow.read(tmp_path)
 
 
 def test_a_network_without_flow_is_not_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

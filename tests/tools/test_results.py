@@ -375,6 +375,11 @@ def test_the_readme_gives_the_scores_of_the_kept_runs() -> None:
     said = re.search(r"^\| `sfnet_dfnetv1` \| CamVid test.*? \| ([\d., ]+) \(two seeds\)",
                      (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     kept = sorted((ROOT / "docs/runs/camvid_recipe").glob("sfnet_dfnetv1_s*/scores.json"))
+    pair = pairs.outcomes(studies.read(studies.RUNS / "camvid_pair"))["sfnet_dfnetv1", "fpn_dfnetv1"]
+    assert pair.over_seeds is not None
+    low, high = map(points, pair.over_seeds)
+    assert (f"{points(pair.pooled.difference)} points over FPN, Student's 95 % interval {low} to {high}"
+            in (ROOT / "README.md").read_text(encoding="utf-8"))
     assert said and said[1] == ", ".join(f"{100 * json.loads(path.read_text())['mIoU']:.2f}" for path in kept)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COUNTS = "class_uniform.json"
 HOW = ("make it with `python -m tools.benchmark sampling --dataset camvid --data_root data/camvid --crop_size 180x240 "
-       "--class_uniform_tile 180 --draws 1100 --json {}`")
+       "--class_uniform_tile 180 --draws 1100 --passes 20 --num_workers 0 --json {}`")
 
 
 def draw(sources: Path, look: Look) -> Figure:

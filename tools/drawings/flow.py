@@ -6,6 +6,8 @@ The picture itself is not kept, only what the network made of it: `prediction.pn
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +83,11 @@ def read(folder: Path) -> Seen:
     for name in ("prediction.png", "flows.npz"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: {HOW}")
-    with np.load(folder / "flows.npz") as kept:
-        found = {name: kept[name].astype(np.float32) for name in kept.files}
+    try:
+        with np.load(folder / "flows.npz") as kept:
+            found = {name: kept[name].astype(np.float32) for name in kept.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{folder / 'flows.npz'} is damaged ({error}): {HOW}") from error
     labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
     if labels is None:
         raise ValueError(f"{folder / 'prediction.png'} is damaged: {HOW}")

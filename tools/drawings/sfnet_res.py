@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPEEDS, PUBLISHED = "speed_*.json", "published.yaml"
-HOW = ("measure with `python -m tools.benchmark infer --arch {} --settings bf16 --size 360x480 --rounds 50 "
+HOW = ("measure with `python -m tools.benchmark infer --snapshot {} --settings bf16 --size 360x480 --rounds 200 "
        "--no_memory --json {}/speed_NAME.json`")
 SETTING = "bf16"                                            # of `tools.benchmark infer`
 STUDIES = ("camvid_pair", "camvid_recipe")                  # the first that has runs: one backbone and one budget
@@ -74,7 +74,7 @@ def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
     missing = [name for name in networks if name not in speeds]
     if missing:
         raise ValueError(f"{sources / SPEEDS} tell no speed of {', '.join(missing)}: "
-                         + HOW.format(" ".join(missing), sources))
+                         + HOW.format(" ".join(f"logs/{name}_s0/last.pth" for name in networks), sources))
     return speeds
 
 
@@ -93,7 +93,7 @@ def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], loo
     room = max(0.75 * (max(every) - min(every)), 3.0)       # a difference within the noise does not fill the panel
     limits = (np.mean([max(every), min(every)]) - room, np.mean([max(every), min(every)]) + room)
     style.letter(axis, "a", "Measured here: CamVid test")
-    axis.set(xlabel="images/s of 480×360, 2 CPU cores, bf16", ylabel="mIoU, %", ylim=limits,
+    axis.set(xlabel="images/s of 360×480, 2 CPU cores, bf16", ylabel="mIoU, %", ylim=limits,
              xlim=(0, 1.2 * max(speeds[arch] for arch in scores)))
     backbone = runs[0].args["arch"].rsplit("_", 1)[1]
     axis.text(0.04, 0.96, f"{style.BACKBONES.get(backbone, backbone)}, {runs[0].args['max_epoch']} epochs", va="top",
