@@ -211,8 +211,8 @@ def test_the_page_compares_seed_by_seed_and_over_all(study: Path) -> None:
     low, high = t_interval(each)
     assert (f"Over 2 seeds the mean difference is {100 * np.mean(each):+.2f} points, Student's 95 % interval "
             f"{100 * low:+.2f} to {100 * high:+.2f} (two seeds bound it loosely).") in text
-    assert text.split("## In short")[1].lstrip().startswith(
-        f"- {found.title}: **{found.rows['b']}** against **{found.rows['a']}**. Over 2 seeds the mean difference is")
+    assert (f"| [Does it help?](#does-it-help) | with - without | 2 | {100 * np.mean(each):+.2f} | {100 * low:+.2f} to "
+            f"{100 * high:+.2f} |") in text.split("## In short")[1].split("##")[0]
     assert "Flags that differ: `arch` fpn_b against fpn_a; equal budget, 10 steps of 4 images.\n" in text
     dark = [one.scores["per_class_IoU"]["dark"] - other.scores["per_class_IoU"]["dark"]
             for one, other in found.paired("b", "a")]
@@ -335,12 +335,12 @@ def test_rows_of_another_study_are_borrowed(study: Path) -> None:
     (None, (0.005, 0.03), "One seed does not show"), (None, (-0.005, 0.03), "do not tell the two apart")])
 def test_the_sentence_follows_the_intervals(over_seeds: tuple[float, float] | None, images: tuple[float, float],
                                             said: str) -> None:
-    pooled = Comparison(0.01, *images, 0.01)
-    assert said in pairs.verdict([0.01, 0.02], over_seeds, pooled)
+    found = pairs.Outcome([], [], Comparison(0.01, *images, 0.01), over_seeds)
+    assert said in found.verdict
 
 
 def test_an_interval_that_just_misses_0_proves_nothing_when_chance_gives_as_much() -> None:
-    assert "do not tell the two apart" in pairs.verdict([0.01], None, Comparison(0.01, 0.0001, 0.02, 0.08))
+    assert "do not tell the two apart" in pairs.Outcome([], [], Comparison(0.01, 0.0001, 0.02, 0.08), None).verdict
 
 
 def test_a_long_command_is_wrapped_before_a_flag() -> None:
@@ -375,6 +375,9 @@ def test_the_readme_gives_the_scores_of_the_kept_runs() -> None:
     said = re.search(r"^\| `sfnet_dfnetv1` \| CamVid test.*? \| ([\d., ]+) \(two seeds\)",
                      (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     kept = sorted((ROOT / "docs/runs/camvid_recipe").glob("sfnet_dfnetv1_s*/scores.json"))
+    longest = json.loads((ROOT / "docs/runs/camvid_best/sfnet_resnet18_long_s0/scores.json").read_text())["mIoU"]
+    assert f"| `sfnet_resnet18` | the same, trained on crops of 240x320 | {100 * longest:.2f} |" in (
+        ROOT / "README.md").read_text(encoding="utf-8")
     pair = pairs.outcomes(studies.read(studies.RUNS / "camvid_pair"))["sfnet_dfnetv1", "fpn_dfnetv1"]
     assert pair.over_seeds is not None
     low, high = map(points, pair.over_seeds)

@@ -1,6 +1,7 @@
 """The page of all results, docs/results.md: everything on it is computed from what docs/runs/ holds."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -41,10 +42,17 @@ def write(studies: Iterable[Study]) -> str:
 
 
 def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
-    """Returns the answers of all comparisons over several seeds, a line each."""
-    lines = [f"- {study.title}: **{study.rows[a]}** against **{study.rows[b]}**. {found.verdict}"
-             for study, outcomes in shown for (a, b), found in outcomes.items() if found.over_seeds]
-    return "\n".join(["## In short", "", *lines]) if lines else ""
+    """Returns the outcomes of all comparisons over several seeds, a row each."""
+    rows = []
+    for study, outcomes in shown:
+        anchor = re.sub(r"[^\w\- ]", "", study.title.lower()).replace(" ", "-")       # as GitHub makes it
+        rows += [(f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}", len(found.pairs),
+                  points(found.pooled.difference), f"{points(found.over_seeds[0])} to {points(found.over_seeds[1])}",
+                  {(True, True): "yes", (False, True): "on these images only", (True, False): "for these seeds only",
+                   (False, False): "no"}[found.sure])
+                 for (a, b), found in outcomes.items() if found.over_seeds]
+    head = ("", "mIoU of the first minus that of the second", "seeds", "points", "95 % over the seeds", "told apart")
+    return f"## In short\n\n{table(head, rows)}" if rows else ""
 
 
 def section(study: Study, outcomes: Outcomes) -> str:

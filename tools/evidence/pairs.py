@@ -50,8 +50,20 @@ class Outcome(NamedTuple):
     over_seeds: tuple[float, float] | None
 
     @property
+    def sure(self) -> tuple[bool, bool]:
+        """Whether the seeds, and whether the images, leave no doubt about the sign."""
+        seeds = self.over_seeds is not None and not self.over_seeds[0] <= 0 <= self.over_seeds[1]
+        return seeds, not self.pooled.low <= 0 <= self.pooled.high and self.pooled.p_value < DOUBT
+
+    @property
     def verdict(self) -> str:
-        return verdict([found.difference for found in self.each], self.over_seeds, self.pooled)
+        """Says whether the difference is within the noise."""
+        if self.over_seeds is None:
+            return ALONE[self.sure[1]]
+        low, high = map(points, self.over_seeds)
+        loosely = " (two seeds bound it loosely)" if len(self.pairs) == 2 else ""
+        return (f"Over {len(self.pairs)} seeds the mean difference is {points(self.pooled.difference)} points, "
+                f"Student's 95 % interval {low} to {high}{loosely}. {VERDICTS[self.sure]}")
 
 
 def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:
@@ -78,23 +90,6 @@ def describe(study: Study, a: str, b: str, found: Outcome) -> str:
         f"**{study.rows[a]} against {study.rows[b]}** (`{a}` minus `{b}`). {budget(found.pairs)}",
         table(("", "difference of mIoU, points", "95 % over the images", "p over the images"), rows),
         found.verdict])
-
-
-def verdict(differences: Sequence[float], over_seeds: tuple[float, float] | None, pooled: Comparison) -> str:
-    """Says whether a difference is within the noise.
-
-    Args:
-        differences: of each seed.
-        over_seeds: the interval over the seeds, None of one seed.
-        pooled: all seeds on the same images.
-    """
-    images = not pooled.low <= 0 <= pooled.high and pooled.p_value < DOUBT
-    if over_seeds is None:
-        return ALONE[images]
-    low, high = over_seeds
-    loosely = " (two seeds bound it loosely)" if len(differences) == 2 else ""
-    return (f"Over {len(differences)} seeds the mean difference is {points(pooled.difference)} points, Student's 95 % "
-            f"interval {points(low)} to {points(high)}{loosely}. {VERDICTS[not low <= 0 <= high, images]}")
 
 
 def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
