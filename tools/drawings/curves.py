@@ -1,4 +1,4 @@
-"""What the studies' runs logged: the loss, the learning rate, and the validations where there were any."""
+"""What the studies' runs logged: the loss, and the validations where there were any."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STUDIES = ("camvid_pair", "camvid_resnet18", "camvid_train_val", "camvid_best", "camvid_recipe")
 # kind of a logged line, its entry or term, title, and the factor to the title's unit. Networks with more auxiliary maps
 # have more terms, so that only that of the main map can be compared.
-PANELS = (("train", "main", "Training loss of the main map", 1), ("train", "lr", "Learning rate", 1),
+PANELS = (("train", "main", "Training loss of the main map", 1),
           ("validation", "mIoU", "Validation mIoU, %", 100))
 STYLES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))       # of labels with one decoder
 ROW = 2.65                                                  # inches
@@ -64,8 +64,6 @@ def draw_panel(axis: Axes, study: Study, kind: str, name: str, factor: float, lo
     for label, runs in study.labels.items():
         settings = line_of(study, label, look)
         lines = [found for run in runs if (found := logged(run, kind, name, factor))]
-        if name == "lr":
-            lines = lines[:1]                               # that of every seed
         marker = "o" if kind == "validation" else None
         for line in lines if len(lines) > 1 else ():
             axis.plot(*zip(*line, strict=True), **settings, linewidth=0.6, alpha=0.55)
@@ -74,8 +72,6 @@ def draw_panel(axis: Axes, study: Study, kind: str, name: str, factor: float, lo
     if name != "main":
         axis.set_ylim(0, 1.05 * axis.dataLim.ymax)
     axis.set(xlabel="epoch", xlim=(0, 1.015 * max(line["epoch"] for run in study.runs for line in run.metrics)))
-    if name == "lr":
-        axis.yaxis.set_major_formatter("{x:g}")
 
 
 def mean(lines: Sequence[Sequence[tuple[float, float]]]) -> tuple[list[float], list[float]]:
