@@ -383,6 +383,10 @@ def test_the_readme_gives_the_scores_of_the_kept_runs() -> None:
     low, high = map(points, pair.over_seeds)
     assert (f"{points(pair.pooled.difference)} points over FPN, Student's 95 % interval {low} to {high}"
             in (ROOT / "README.md").read_text(encoding="utf-8"))
+    short = pairs.outcomes(studies.read(studies.RUNS / "camvid_ablation"))["no_fam", "reference"]
+    assert short.over_seeds is not None
+    assert (f"leads by {percent(-short.pooled.difference)} points, interval {percent(-short.over_seeds[1])} to "
+            f"{percent(-short.over_seeds[0])}.") in (ROOT / "README.md").read_text(encoding="utf-8")
     assert said and said[1] == ", ".join(f"{100 * json.loads(path.read_text())['mIoU']:.2f}" for path in kept)
 
 
