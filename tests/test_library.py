@@ -14,6 +14,7 @@ import torch
 import datasets
 import network
 from network.weights import published_state_dict
+from tests.onnx_here import need_onnx
 from tools import export
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +57,7 @@ def test_torch_hub_needs_no_path(here: Path) -> None:
 
 
 def test_a_stranger_reads_the_onnx_file(here: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install '.[export]'")
+    need_onnx()
     assert export.main(["--snapshot", "logs/NAME/best.pth", "--format", "onnx", "--out", "net.onnx", "--dynamic",
                         "--size", "64x96"]) == 0
     assert len([line for line in STRANGER.splitlines() if line]) <= 10

@@ -14,6 +14,7 @@ import pytest
 
 from tests import documents
 from tests.documents import Block
+from tests.onnx_here import need_onnx
 
 DRAW = "python -m tools.make_streets --out data/streets"
 TRAIN = ("python train.py --arch sfnet_dfnetv1 --pretrained none --dataset streets --data_root data/streets "
@@ -45,6 +46,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("block", RUNNABLE)
 def test_a_block_runs(block: Block, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "--format onnx" in block.text:
+        need_onnx()
     monkeypatch.chdir(checkout)
     monkeypatch.setenv("XDG_CACHE_HOME", str(checkout / "cache"))
     for line in block.commands():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import datasets
 import network
 from network.weights import published_state_dict
+from tests.onnx_here import need_onnx
 from tools import export
 from tools.exports import formats, gathers
 from tools.exports.graph import EXACT, Difference, Graph, compare, program
@@ -32,7 +33,9 @@ def run(snapshot: Path) -> Export:
 
 def test_an_onnx_file_of_any_size_says_what_it_is_and_computes_the_same(run: Export, tmp_path: Path,
                                                                         capsys: pytest.CaptureFixture[str]) -> None:
-    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+    need_onnx()
+    import onnx
+
     path = tmp_path / "deeper" / "net.onnx"
     assert run("--format", "onnx", "--out", path, "--dynamic", "--input", "rgb", "--opset", "16") == 0
     said = capsys.readouterr().out
@@ -50,7 +53,9 @@ def test_an_onnx_file_of_any_size_says_what_it_is_and_computes_the_same(run: Exp
 
 
 def test_a_file_without_grid_sample_gives_logits(run: Export, tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+    need_onnx()
+    import onnx
+
     assert run("--format", "onnx-gather", "--out", tmp_path / "net.onnx", "--output", "logits") == 0
     model = onnx.load(tmp_path / "net.onnx")
     assert {node.op_type for node in model.graph.node} & {"GridSample", "Gather"} == {"Gather"}
@@ -73,6 +78,8 @@ def test_a_compiled_package_is_read_back(run: Export, tmp_path: Path, dynamic: b
 
 def exported(arch: str, folder: Path, *flags: str) -> int:
     """Exports random weights to ONNX files or programs that are checked at small sizes."""
+    if flags[0].startswith("onnx"):
+        need_onnx()
     torch.manual_seed(0)
     net = network.build(arch, SPEC.num_classes)
     torch.save({"arch": arch, "dataset": "camvid", "state_dict": published_state_dict(net)}, folder / "net.pth")
@@ -91,8 +98,6 @@ def test_every_sfnet_gives_the_labels_of_torch(arch: str, name: str, dynamic: bo
 
 @pytest.mark.parametrize(("arch", "name"), [("fpn_dfnetv1", "onnx"), ("dfsegnet_dfnetv1", "pt2")])
 def test_the_small_baselines_give_the_labels_of_torch(arch: str, name: str, tmp_path: Path) -> None:
-    if name == "onnx":
-        pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
     assert exported(arch, tmp_path, name, "--dynamic") == 0
 
 
@@ -161,7 +166,7 @@ def test_a_file_that_does_not_run_is_not_kept(run: Export, tmp_path: Path, monke
 def test_what_torch_or_a_runtime_refuses_is_said_in_a_line(run: Export, tmp_path: Path,
                                                            monkeypatch: pytest.MonkeyPatch,
                                                            capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+    need_onnx()
 
     def fails(*args: object, **kwargs: object) -> None:
         raise RuntimeError("SymIntArrayRef expected to contain only concrete integers\nlisting of the graph")
@@ -201,6 +206,14 @@ def test_onnx_that_is_not_installed_is_named_with_its_extra(run: Export, tmp_pat
     assert "onnxruntime is not installed: pip install '.[export]'" in capsys.readouterr().err
 
 
+def test_a_torch_that_is_too_old_for_onnx_is_named(run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    need_onnx()
+    monkeypatch.setattr(torch, "__version__", "2.6.0+cpu")
+    assert run("--format", "onnx-gather", "--out", tmp_path / "net.onnx") == 2
+    assert "needs torch 2.9 or newer, and this is 2.6.0+cpu: upgrade it, or give" in capsys.readouterr().err
+
+
 def test_a_package_needs_a_compiler(run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                     capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PATH", "")
@@ -210,7 +223,7 @@ def test_a_package_needs_a_compiler(run: Export, tmp_path: Path, monkeypatch: py
 
 
 def test_an_opset_that_was_not_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
+    need_onnx()
     real = torch.onnx.export
     monkeypatch.setattr(torch.onnx, "export",
                         lambda *args, opset_version, **kwargs: real(*args, opset_version=18, **kwargs))

@@ -11,14 +11,15 @@ import pytest
 
 import datasets
 import network
+from tests.onnx_here import need_onnx
 from tools import benchmark, export
 from tools.benchmarks import exported
 from tools.exports import int8
 from tools.exports.graph import Graph
 from tools.exports.scores import score
 
-onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[export]'")
-pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install '.[export]'")
+need_onnx()
+onnx = pytest.importorskip("onnx")
 Export = Callable[..., int]
 SIZE = 64, 96
 

@@ -16,6 +16,7 @@ from utils.predictor import require_compiler
 
 INPUT = "images"
 OPSETS = (16, 17, 18)
+TORCH_FOR_ONNX = (2, 9)                                     # before, open sizes and opsets below 18 fail in many ways
 METADATA = "metadata.json"                                  # the entry of a torch.export file
 Metadata = Mapping[str, str]
 Run = Callable[[Tensor], Tensor]
@@ -56,6 +57,9 @@ def _require_onnx() -> None:
     except ImportError as error:
         raise ValueError(f"--format onnx needs onnx, onnxscript and onnxruntime, and {error.name} is not installed: "
                          "pip install '.[export]' in the checkout") from error
+    if tuple(map(int, torch.__version__.split(".")[:2])) < TORCH_FOR_ONNX:
+        raise ValueError(f"--format onnx needs torch {'.'.join(map(str, TORCH_FOR_ONNX))} or newer, and this is "
+                         f"{torch.__version__}: upgrade it, or give --format pt2")
 
 
 def _write_onnx(request: Request, path: Path) -> None:
@@ -67,8 +71,8 @@ def _write_onnx(request: Request, path: Path) -> None:
                                       input_names=[INPUT], output_names=[request.graph.gives], verbose=False)
     except Exception as error:                              # each of its many passes has errors of its own
         raise ValueError(f"torch {torch.__version__} with onnxscript {onnxscript.__version__} cannot write this "
-                         f"network as ONNX ({first_line(error.__cause__ or error)}): a newer torch may "
-                         "(docs/compatibility.md), as may a fixed size, --opset 18 or --format pt2") from error
+                         f"network as ONNX ({first_line(error.__cause__ or error)}): a newer torch may, "
+                         "as may a fixed size, --opset 18 or --format pt2") from error
     model = made.model_proto
     written = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
     if written != request.opset:
