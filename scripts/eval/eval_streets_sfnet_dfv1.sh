@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: 43.1 % on streets val, give or take 1.5 (measured with seed 0, 256x512; whole images, scale 1.0, no flip).
+# Expected mIoU: 44.0 % on streets val, give or take 1.5 (measured with seed 0, 256x512; whole images, scale 1.0, no flip).
 # Scores what scripts/train/train_streets_sfnet_dfv1.sh trained; another file with --snapshot FILE.
 . "$(dirname -- "$0")/../launch.sh"
 
@@ -8,5 +8,5 @@ evaluate \
     --dataset streets --data_root "$ROOT/data/streets" \
     --snapshot "$ROOT/logs/train_streets_sfnet_dfv1/last.pth" \
     --inference_mode whole \
-    --expect 0.431 --tolerance 0.015 \
+    --expect 0.440 --tolerance 0.015 \
     "$@"
