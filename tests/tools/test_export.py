@@ -84,7 +84,7 @@ def exported(arch: str, folder: Path, *flags: str) -> int:
     net = network.build(arch, SPEC.num_classes)
     torch.save({"arch": arch, "dataset": "camvid", "state_dict": published_state_dict(net)}, folder / "net.pth")
     out = folder / f"out{formats.FORMATS[flags[0]].suffix}"
-    return export.main(["--snapshot", str(folder / "net.pth"), "--out", str(out), "--size", "96x160", "--format",
+    return export.main(["--snapshot", str(folder / "net.pth"), "--out", str(out), "--size", "128x192", "--format",
                         *flags])
 
 
