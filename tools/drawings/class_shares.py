@@ -69,11 +69,12 @@ def read_shares(path: Path) -> dict[str, dict[str, float]]:
 def draw_scores(axis: Axes, labels: dict, names: list[str], look: Look) -> None:
     """A line of dots for each label: small ones are seeds, a large one their mean."""
     apart = np.linspace(0.17, -0.17, len(labels)) if len(labels) > 1 else [0.0]
-    for (label, runs), up in zip(labels.items(), apart, strict=True):
-        colour, rows = decoder(arch_of(runs)).colour(look), np.arange(len(names)) + up
+    for runs, up in zip(labels.values(), apart, strict=True):
+        kind = decoder(arch_of(runs))
+        colour, rows = kind.colour(look), np.arange(len(names)) + up
         scores = 100 * np.array([[run.scores["per_class_IoU"][name] or 0.0 for name in names] for run in runs])
         axis.hlines(rows, scores.min(0), scores.max(0), color=colour, linewidth=1, alpha=0.6)
         for seed in scores:
             axis.scatter(seed, rows, s=7, color=colour, alpha=0.6, linewidths=0)
         axis.scatter(scores.mean(0), rows, s=34, color=colour, edgecolors=look.page, linewidths=0.6, zorder=3,
-                     label=f"{label} ({len(runs)} seed{'s' * (len(runs) > 1)})")
+                     label=f"{kind.title} ({len(runs)} seed{'s' * (len(runs) > 1)})")
