@@ -349,9 +349,9 @@ class Training:
     def _load_weights(self) -> str:
         """Fills the network from --snapshot, or its backbone from --pretrained; returns what to say of it."""
         if self.args.snapshot:
-            averaged = False if self.args.restore_optimizer else None      # the momentum belongs to the raw weights
+            ema = False if self.args.restore_optimizer else None    # the momentum belongs to the raw weights
             report = network.weights.load(self.net, self.args.snapshot, self.args.reset_classifier, self.args.init_aux,
-                                          averaged)
+                                          ema)
             return f"starting at step 0 from {self.args.snapshot}: {report}"
         loaded = network.weights.load_imagenet(self.net, self.args.arch, self.args.pretrained)
         if loaded is None:

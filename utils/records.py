@@ -8,7 +8,7 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,17 +168,28 @@ def _write(path: Path, records: list[Record], **arrays: Any) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Returns what a part or `per_image.npz` holds. Raises FileNotFoundError, or ValueError when it is damaged."""
+def read_arrays(path: Path, needed: Sequence[str] = ("names", "matrices"),
+                how: str = "remove it and go on with --resume.") -> dict[str, np.ndarray]:
+    """Returns what a part, `per_image.npz` or another file of arrays holds.
+
+    Args:
+        needed: arrays without which it is another file.
+        how: to mend a damaged one, said in the error.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
     try:
         with np.load(path) as file:
             arrays = dict(file)
-        arrays["names"], arrays["matrices"]                 # without these it is another file
+        for name in needed:
+            arrays[name]                                    # a KeyError, caught below, where it is not there
         return arrays
     except FileNotFoundError:
         raise
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged ({error}): remove it and go on with --resume.") from error
+        raise ValueError(f"{path} is damaged ({error}): {how}") from error
 
 
 def _read(path: Path) -> list[Record]:

@@ -262,10 +262,9 @@ def pictures(args: Namespace) -> list[Tensor]:
     return [torch.from_numpy(image).permute(2, 0, 1)[None].repeat(args.batch, 1, 1, 1) for image in read]
 
 
-def batches(args: Namespace, subject: Subject, device: torch.device) -> list[Tensor]:
-    """Returns the batches that a network is timed on: bytes on the host, or what it sees of them on the device."""
-    return [batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
-            for batch in pictures(args)]
+def taken_in(batch: Tensor, args: Namespace, subject: Subject, device: torch.device) -> Tensor:
+    """Returns what a network is timed on: bytes on the host, or what it sees of them on the device."""
+    return batch if args.host_copies else normalise(batch.to(device), subject.mean, subject.std)
 
 
 def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Setting],
@@ -276,9 +275,9 @@ def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Set
         The settings of each network, the plain one first.
     """
     torch.compiler.reset()                                  # networks compiled before must not count as recompilings
-    found = []
+    found, read = [], pictures(args)
     for subject in subjects:
-        seen = batches(args, subject, device)
+        seen = [taken_in(batch, args, subject, device) for batch in read]
         found.append([Timing(subject, each, each.build(subject, device, args.host_copies), seen) for each in settings])
     timings = [timing for of_one_network in found for timing in of_one_network]
     with torch._dynamo.config.patch(cache_size_limit=2 * len(timings)):   # all compile the same lines
@@ -288,14 +287,15 @@ def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Set
         for turn in range(args.rounds):
             for timing in timings:
                 timing.take(turn, device)
-        for plain, *others in found:
+        for of_one_network in found:
+            plain = of_one_network[0]
             takes = "rgb" if args.host_copies else "normalised"
             reference = Graph(plain.subject.net, plain.subject.mean, plain.subject.std, takes, "logits").to(device)
             for turn, batch in enumerate(plain.batches):
                 plain.setting.configure()
                 with torch.inference_mode():
                     expected = reference(batch.to(device))
-                for timing in (plain, *others):
+                for timing in of_one_network:
                     timing.differences.append(compare(expected, timing.predict(turn)))
     return found
 
@@ -315,7 +315,7 @@ def peak(args: Namespace, position: int, chosen: Setting, threads: int) -> tuple
     """Measures this process: the peak during a prediction, above what lay there before it, and in all."""
     torch.set_num_threads(threads)
     device, subject = precision.default_device(), load(args, position)
-    batch = batches(args, subject, device)[0]
+    batch = taken_in(pictures(args)[0], args, subject, device)
     contender = chosen.build(subject, device, args.host_copies)
     chosen.configure()
     for _ in range(args.warm_up):

@@ -48,10 +48,7 @@ def draw(sources: Path, look: Look) -> Figure:
 
 def trainings(study: Study) -> Study:
     """Returns the study with each training of its own once: no borrowed run, no checkpoint scored once more."""
-    found: dict[str, Run] = {}
-    for run in study.own:
-        found.setdefault(run.scores["snapshot_sha256"], run)
-    return replace(study, runs=tuple(found.values()))
+    return replace(study, runs=study.trainings)
 
 
 def logged(run: Run, kind: str, name: str, factor: float = 1) -> list[tuple[float, float]]:

@@ -6,8 +6,6 @@ The picture itself is not kept, only what the network made of it: `prediction.pn
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ from tools.evidence.studies import read_json
 from utils import flows, runs, visualize
 from utils.checkpoint import sha256, write_text
 from utils.predictor import Predictor
+from utils.records import read_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,11 +82,8 @@ def read(folder: Path) -> Seen:
     for name in ("prediction.png", "flows.npz"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: {HOW}")
-    try:
-        with np.load(folder / "flows.npz") as kept:
-            found = {name: kept[name].astype(np.float32) for name in kept.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{folder / 'flows.npz'} is damaged ({error}): {HOW}") from error
+    found = {name: flow.astype(np.float32)
+             for name, flow in read_arrays(folder / "flows.npz", needed=(), how=HOW).items()}
     labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
     if labels is None:
         raise ValueError(f"{folder / 'prediction.png'} is damaged: {HOW}")

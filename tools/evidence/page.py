@@ -133,8 +133,7 @@ def _validations(study: Study) -> str:
 def _facts(study: Study) -> str:
     """What each run took, and what it ran on."""
     rows = []
-    trained = {run.scores["snapshot_sha256"]: run for run in reversed(study.own)}     # one may be scored twice
-    for run in reversed(trained.values()):
+    for run in study.trainings:
         last = run.logged[-1]
         rows.append((run.name, f"{last['loss']:.2f}", f"{last['terms']['main']:.2f}",
                      f"{last['step']:,}", f"{last['step'] * run.batch:,}", f"{last['epoch']:.4g}",

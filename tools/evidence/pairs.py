@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tools.evidence.studies import SCORING, Run, Study
+from tools.evidence.studies import Run, Study
 from tools.evidence.text import percent, points, table
 from utils.statistics import Comparison, paired_test, t_interval
 
@@ -109,8 +109,7 @@ def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
     if any(one.env["data"] != other.env["data"] for one, other in pairs):
         said.append("**not trained on the same files**")
     scored = dict.fromkeys(f"`{name}` {_short(one.scoring.get(name))} against {_short(other.scoring.get(name))}"
-                           for one, other in pairs for name in SCORING
-                           if one.scoring.get(name) != other.scoring.get(name))
+                           for one, other in pairs for name in one.scored_otherwise(other))
     if scored:
         said.append(f"**not scored alike**, {', '.join(scored)}")
     return f"Flags that differ: {', '.join(differing) or 'none'}; {'; '.join(said)}."

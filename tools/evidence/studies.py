@@ -66,6 +66,10 @@ class Run:
         settings = self.scores["settings"]
         return {name: settings[name] for name in SCORING if settings.get(name) not in (None, False)}
 
+    def scored_otherwise(self, other: Run) -> list[str]:
+        """The names in `SCORING` of what was done in another way for the other run."""
+        return [name for name in SCORING if self.scoring.get(name) != other.scoring.get(name)]
+
     @property
     def matrices(self) -> np.ndarray:
         """(M, K, K) int64 counts of each image, rows the truth."""
@@ -157,6 +161,11 @@ class Study:
     def own(self) -> tuple[Run, ...]:
         """The runs that are not borrowed from another study, which shows what they took."""
         return tuple(run for run in self.runs if run.label not in self.borrow)
+
+    @property
+    def trainings(self) -> tuple[Run, ...]:
+        """One of the own runs for each checkpoint: it may be scored in several ways."""
+        return tuple({run.scores["snapshot_sha256"]: run for run in reversed(self.own)}.values())[::-1]
 
     @cached_property
     def labels(self) -> dict[str, tuple[Run, ...]]:
@@ -259,8 +268,7 @@ def refuse_strangers(run: Run, others: Sequence[Run]) -> None:
     """Raises ValueError where a run was scored on other images or classes than the others, or than its row's others in
     another way."""
     for other in others:
-        if run.label == other.label and run.scoring != other.scoring:
-            differing = sorted(name for name in SCORING if run.scoring.get(name) != other.scoring.get(name))
+        if run.label == other.label and (differing := sorted(run.scored_otherwise(other))):
             raise ValueError(f"{run.folder} and {other.folder} are seeds of one row and were scored with other "
                              f"--{', --'.join(differing)}: score both alike, or give each way a row of its own")
         if (run.images, run.classes) != (other.images, other.classes):
