@@ -13,17 +13,20 @@ from typing import Any
 import torch
 
 import datasets
-from network import deployed, snapshot
+from network import deployed
 from network.alignment import recorded_flows
-from network.snapshot import Snapshot
-from utils import boundary, checkpoint, distributed, inference, precision, scoreboard, scoring, submission, visualize
-from utils.flags import FlagParser, add_switch, positive_int
-from utils.interrupts import Interrupted, Interrupts
+from network.checkpoints import snapshot
+from network.checkpoints.snapshot import Snapshot
+from utils import distributed, files, precision
+from utils.cli import FlagParser, add_switch, positive_int
+from utils.evaluation import boundary, evaluator, inference, scores, submission
+from utils.evaluation.predictor import Predictor
+from utils.evaluation.records import RESULT, Record, Records
 from utils.logs import start_logging
-from utils.predictor import Predictor
-from utils.records import RESULT, Record, Records
 from utils.report import page, results
 from utils.report.gallery import Model
+from utils.training.signals import Interrupted, Interrupts
+from utils.visualization import label_maps
 
 log = logging.getLogger("eval")
 
@@ -42,11 +45,11 @@ def build_parser() -> FlagParser:
     precision.add_flags(parser, training=False)
     boundary.add_flags(parser)
     add_switch(parser.add_argument_group("Network"), "--deployed", default=False,
-               help="score the network as the demo, the app and exports run it: normalisation folded into convolutions")
+               help="score the network as the demo, the app and exports run it: normalization folded into convolutions")
     add_share_flags(parser)
     output = parser.add_argument_group("Output")
-    scoreboard.add_flags(output)
-    add_switch(output, "--dump_images", default=False, help="write colour masks, overlays, label ids and panels; "
+    scores.add_flags(output)
+    add_switch(output, "--dump_images", default=False, help="write color masks, overlays, label ids and panels; "
                "of a split without labels also a zip file for its benchmark's server")
     add_switch(output, "--report", default=False, help="write a page that shows scores and images, report/index.html "
                "in the run's folder (needs: pip install '.[report]')")
@@ -70,7 +73,7 @@ def describe(args: Namespace, trained: Snapshot, data: datasets.SegmentationData
         "dataset": data.spec.name, "split": data.split, "images": len(names),
         "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(), "labelled": data.labelled,
         "classes": data.spec.names, "categories": [label.category for label in data.spec.classes],
-        "arch": trained.arch, "snapshot_sha256": checkpoint.sha256(args.snapshot), "weights": trained.weights,
+        "arch": trained.arch, "snapshot_sha256": files.sha256(args.snapshot), "weights": trained.weights,
         "precision": chosen, **inference.from_args(args).settings(), **({"deployed": True} if args.deployed else {}),
         "thresholds": args.eval_thresholds if args.evaluateF and data.labelled else None,
     }
@@ -101,14 +104,14 @@ def score(predictor: Predictor, data: datasets.SegmentationDataset, indices: Seq
     spec, thresholds = data.spec, records.run["thresholds"]
     nothing = torch.zeros(spec.num_classes, spec.num_classes, dtype=torch.int32)
     loader = datasets.eval_loader(data, num_workers, indices)
-    parsed = scoring.parse(predictor, loader, spec.num_classes, total=len(indices), what=f"{spec.name} {data.split}",
+    parsed = evaluator.parse(predictor, loader, spec.num_classes, total=len(indices), what=f"{spec.name} {data.split}",
                            together=together)
     try:
         for index, one in zip(indices, parsed, strict=True):
             labels, truth = one.labels.cpu().numpy(), None if one.truth is None else one.truth.numpy()
             if dump:
                 image = one.image.permute(1, 2, 0).numpy()
-                visualize.dump(records.folder, one.name, image, labels, spec.palette, spec.names, spec.to_raw_ids,
+                label_maps.dump(records.folder, one.name, image, labels, spec.palette, spec.names, spec.to_raw_ids,
                                truth)
             outlines = None
             if thresholds and truth is not None:
@@ -153,7 +156,7 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     if done and distributed.is_main():
         log.info("%s: %d images are there already, %d are left to do", folder, len(done), len(missing))
     start = time.monotonic()
-    score(predictor, data, [missing[i] for i in scoring.share(len(missing))], args.num_workers, records,
+    score(predictor, data, [missing[i] for i in evaluator.share(len(missing))], args.num_workers, records,
           args.dump_images, args.batch_size if how.mode == "pooling" else 1, interrupts.check)
     distributed.barrier()
     seconds = time.monotonic() - start
@@ -203,7 +206,7 @@ def report(records: Records, data: datasets.SegmentationDataset, args: Namespace
             count = submission.pack(images, folder / "label_ids", archive, ids, datasets.read_image)
             log.info("%s: %d files of label ids, their names, sizes and ids checked", archive, count)
         return True
-    return scoreboard.conclude(records, [*found.values()], args.json, args.expect, args.tolerance)
+    return scores.report_scores(records, [*found.values()], args.json, args.expect, args.tolerance)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

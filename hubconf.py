@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 import network
-from network.snapshot import Snapshot
+from network.checkpoints.snapshot import Snapshot
 
 dependencies = ["torch", "numpy"]
 

@@ -19,30 +19,21 @@ import network
 import optimizer
 import transforms
 from network.alignment import recorded_flows
-from utils import (
-    batches,
-    boundary,
-    cadence,
-    checkpoint,
-    distributed,
-    faults,
-    precision,
-    runs,
-    settings,
-    stepping,
-    validation,
-    visualize,
-)
-from utils.cadence import Cadence
-from utils.ema import Ema
-from utils.flags import FlagParser, add_switch
-from utils.interrupts import Interrupted, Interrupts
-from utils.logs import RunLog, Window, start_logging
-from utils.memory import estimate, peak_memory
-from utils.predictor import Predictor
-from utils.recipes import RECIPES
-from utils.recompute import recompute
-from utils.stepping import NotFinite, Stepper
+from utils import batches, cli, distributed, files, precision
+from utils.cli import FlagParser, add_switch
+from utils.evaluation import boundary
+from utils.evaluation.predictor import Predictor
+from utils.logs import start_logging
+from utils.training import batching, checkpoint, intervals, options, recovery, run_folder, validation
+from utils.training.ema import Ema
+from utils.training.intervals import Intervals
+from utils.training.memory import estimate, peak_memory
+from utils.training.recipes import RECIPES
+from utils.training.recompute import recompute
+from utils.training.recovery import NotFinite, Stepper
+from utils.training.run_log import RunLog, Window
+from utils.training.signals import Interrupted, Interrupts
+from utils.visualization import label_maps
 
 log = logging.getLogger("train")
 
@@ -54,11 +45,11 @@ RETIRED = {
     "--amsgrad": "--adam", "--crop_nopad": "--crop_size (a smaller image is padded and the padding ignored)",
 }
 # on --resume; anything else would be another run
-MAY_CHANGE = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "eval_late",
+RESUMABLE_FLAGS = {"resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "eval_late",
               "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
               "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute", "eval_weights",
               "eval_images", "memory_estimate", "bs_mult_val", "evaluateF", "eval_thresholds"}
-HOSTS_OWN = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}  # may differ among the processes
+PER_HOST_FLAGS = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}  # may differ among the processes
 DUMPED_STEPS = 4
 REWINDS = 3                                                 # of --on_nan rewind, before the run gives up
 
@@ -74,19 +65,19 @@ def build_parser() -> FlagParser:
     network.add_option_flags(model)
     model.add_argument("--pretrained", default="auto", help="ImageNet weights of the backbone: auto (its file in "
                        "pretrained_models/; timm fetches its own), none (random weights) or a path")
-    model.add_argument("--init", choices=network.INITIALISATIONS, default="uniform",
+    model.add_argument("--init", choices=network.INITIALIZATIONS, default="uniform",
                        help="how weights that no file gives are drawn: torch's way, or He's as for ResNet")
     model.add_argument("--snapshot", help="start from this checkpoint's weights, the averaged ones where it has them "
                                           "(fine-tuning; to go on, use --resume)")
     add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
     add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
     add_switch(model, "--restore_optimizer", default=False,
-               help="with --snapshot: take its optimiser's momentum too; rates and steps start anew")
+               help="with --snapshot: take its optimizer's momentum too; rates and steps start anew")
     add_switch(model, "--fix_bn", default=False, help="batch norms keep their statistics, scale and shift")
     add_switch(model, "--freeze_backbone", default=False, help="train the head alone, on the backbone as it was loaded")
-    for room in (loss, optimizer, precision, stepping, distributed, cadence, validation, boundary):
+    for room in (loss, optimizer, precision, recovery, batching, intervals, validation, boundary):
         room.add_flags(parser)
-    runs.add_flags(parser, RECIPES)
+    run_folder.add_flags(parser, RECIPES)
     add_switch(parser, "--dump_augmentation_images", default=False, help="write what the network sees in the first "
                f"{DUMPED_STEPS} steps as pictures into augmented/ of the run's folder")
     return parser
@@ -96,25 +87,25 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     """Returns the effective flags: defaults, a recipe's or a resumed run's own, with the command line's over them."""
     parser = build_parser()
 
-    def tidy(given: dict[str, Any]) -> None:
+    def normalize(given: dict[str, Any]) -> None:
         if "arch" in given:
-            given["arch"] = network.canonical(given["arch"])
+            given["arch"] = network.resolve_name(given["arch"])
 
-    def usual_name(values: dict[str, Any]) -> str:
+    def default_name(values: dict[str, Any]) -> str:
         return f"{datasets.spec(values['dataset']).name}_{values['arch']}".replace(":", "_")
 
     try:
-        args, origins = settings.settle(parser, argv, recipes=RECIPES, may_change=MAY_CHANGE, tidy=tidy,
-                                        usual_name=usual_name)
+        args, origins = options.resolve_flags(parser, argv, recipes=RECIPES, may_change=RESUMABLE_FLAGS, normalize=normalize,
+                                        default_name=default_name)
         if args.joint_edgeseg_loss is None:
-            args.joint_edgeseg_loss = network.gives_body_and_edge(args.arch)
-        elif args.joint_edgeseg_loss and not network.gives_body_and_edge(args.arch):
+            args.joint_edgeseg_loss = network.has_body_edge_outputs(args.arch)
+        elif args.joint_edgeseg_loss and not network.has_body_edge_outputs(args.arch):
             raise ValueError(f"{args.arch} gives no body and edge to train: leave out --joint_edgeseg_loss, or take "
                              "--arch decouple_resnet50")
         loss.chosen_flags(vars(args))                       # both refuse what clashes
         optimizer.chosen_flags(vars(args))
         if args.restore_optimizer and not args.snapshot:
-            raise ValueError("--restore_optimizer takes the optimiser of --snapshot, and there is none. To go on with "
+            raise ValueError("--restore_optimizer takes the optimizer of --snapshot, and there is none. To go on with "
                              "a run, --resume restores everything.")
         if args.freeze_backbone and args.pretrained == "none" and not (args.snapshot or args.resume):
             raise ValueError("--freeze_backbone would keep random weights (--pretrained none): give --pretrained or "
@@ -123,17 +114,17 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         args.crop_size = args.crop_size or spec.crop_size
         datasets.check_sampling(spec, args.class_uniform_pct, args.coarse_boost_classes)
         build_transform(args)                               # refuses clashing flags before any work starts
-        shared = distributed.batching(distributed.world_size_to_come(), args.bs_mult, args.accumulate,
+        shared = batching.batching(distributed.world_size_to_come(), args.bs_mult, args.accumulate,
                                       args.global_batch, again=bool(args.resume))
     except (ValueError, OSError) as error:
         parser.error(str(error))
     vars(args).update(vars(shared))
     if args.print_config:
-        print(settings.table(args, origins))
+        print(options.table(args, origins))
     return args
 
 
-def build_transform(args: Namespace) -> tuple[transforms.Compose, transforms.DeviceColour | None]:
+def build_transform(args: Namespace) -> tuple[transforms.Compose, transforms.GpuColorAugmentation | None]:
     """Returns what the loader does to a pair, and what is left to the device.
 
     Raises:
@@ -142,7 +133,7 @@ def build_transform(args: Namespace) -> tuple[transforms.Compose, transforms.Dev
     whole = transforms.train_transform(
         args.crop_size, args.scale_min, args.scale_max, args.rotate, args.flip, args.color_aug, args.brightness,
         args.contrast, args.saturation, args.hue, args.gblur, args.bblur, args.gblur_prob)
-    return transforms.for_device(whole) if args.augment_on == "device" else (whole, None)
+    return transforms.split_for_device(whole) if args.augment_on == "device" else (whole, None)
 
 
 class Training:
@@ -155,39 +146,39 @@ class Training:
         self.precision = precision.resolve_precision(args.precision, self.device)
         self.spec = datasets.spec(args.dataset)
         self.criterion = loss.build(**loss.chosen_flags(vars(args)), class_names=self.spec.names)
-        state = checkpoint.newest(self.folder, network.weights.read) if args.resume else None
+        state = checkpoint.newest(self.folder, network.checkpoints.weights.read) if args.resume else None
         if state is not None and not datasets.same(state.get("description"), self.spec.description):
             raise ValueError(f"{args.dataset} no longer says what it said when the run in {self.folder} began, and "
                              "other data make another run: put it back, or start a new run with --snapshot.")
-        distributed.check_same({**{name: value for name, value in vars(args).items() if name not in HOSTS_OWN},
+        distributed.check_same({**{name: value for name, value in vars(args).items() if name not in PER_HOST_FLAGS},
                                 "resume": f"{args.resume} (step {state['step'] if state else 0})"})
         torch.manual_seed(args.seed)
         self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss or args.aux,
                                  **network.chosen_options(vars(args)))
-        network.initialise(self.net, args.init)
+        network.initialize(self.net, args.init)
         said = self._load_weights() if state is None else f"going on from step {state['step']}"
         self.net.freeze(backbone=args.freeze_backbone, norms=args.fix_bn, training_only=not args.joint_edgeseg_loss
-                        and network.gives_body_and_edge(args.arch))
+                        and network.has_body_edge_outputs(args.arch))
         torch.manual_seed(args.seed + distributed.rank())   # one network for all processes, but dropout of their own
 
         self._build_data(args)
-        self.cadence = Cadence(
+        self.cadence = Intervals(
             total_steps=min(args.max_iters or args.max_epoch * len(self.sampler),
-                            cadence.TEST_STEPS if args.test_mode else sys.maxsize),
+                            intervals.TEST_STEPS if args.test_mode else sys.maxsize),
             steps_per_epoch=len(self.sampler), eval_epoch=args.eval_epoch, eval_every=args.eval_every,
             eval_late=args.eval_late, log_every=args.log_every, checkpoint_every=args.checkpoint_every)
-        self._build_optimisation(args)
+        self._build_optimization(args)
         self.step = 0                   # steps done
         self.validated = 0              # the step of the last validation
         self.mean_iu: float | None = None
         self.best: float | None = None
         self.left_out: list[int] = []   # steps passed over, by --on_nan rewind
-        self.save_wished = False        # by the main process's clock
+        self.save_requested = False        # by the main process's clock
         self.rehearses = args.memory_estimate
         if state is not None:
             self._restore(state)
         elif args.restore_optimizer:
-            self.stepper.take_optimizer(network.weights.read(args.snapshot))
+            self.stepper.load_momentum(network.checkpoints.weights.read(args.snapshot))
         self.dumps = DUMPED_STEPS if args.dump_augmentation_images and distributed.is_main() else 0
         self._open()
         for line in (*self.plan.describe(self.spec.names), said):
@@ -197,10 +188,10 @@ class Training:
                 self.spec.names[train_id]: count for train_id, count in self.plan.class_draws(0).items()})
 
     def _build_data(self, args: Namespace) -> None:
-        transform, self.colour = build_transform(args)
+        transform, self.color = build_transform(args)
         train_split = datasets.fold(self.spec, args.train_split, args.cv)
         data = datasets.build(self.spec, args.data_root, train_split, transform,
-                              self.colour.draw if self.colour else None, args.packed)
+                              self.color.draw if self.color else None, args.packed)
         self.val_set = None
         if args.val_split != "none":
             val_split = datasets.fold(self.spec, args.val_split, args.cv)
@@ -210,12 +201,12 @@ class Training:
             class_uniform_tile=args.class_uniform_tile, max_cu_epoch=args.max_cu_epoch,
             coarse_boost_classes=args.coarse_boost_classes, cache_dir=args.cache_dir, num_workers=args.num_workers,
             skip_bad=args.on_bad_sample == "skip")
-        self.sampler = datasets.PlanSampler(self.plan, args.bs_mult * args.accumulate, distributed.rank(),
+        self.sampler = datasets.EpochSampler(self.plan, args.bs_mult * args.accumulate, distributed.rank(),
                                             distributed.world_size())
         self.loader = datasets.train_loader(self.train_set, self.sampler, args.num_workers,
                                             skip_bad=args.on_bad_sample == "skip")
 
-    def _build_optimisation(self, args: Namespace) -> None:
+    def _build_optimization(self, args: Namespace) -> None:
         precision.configure(args.tf32, args.deterministic)
         layout = torch.channels_last if args.channels_last else torch.contiguous_format
         self.net.to(self.device).to(memory_format=layout)
@@ -233,7 +224,7 @@ class Training:
                                             steps_per_epoch=len(self.sampler), **chosen["schedule"])
         prepare = partial(batches.prepare, device=self.device, mean=self.spec.mean, std=self.spec.std,
                           channels_last=args.channels_last,
-                          colour=self.colour.apply if self.colour else None)
+                          color=self.color.apply if self.color else None)
         self.stepper = Stepper(
             model, self.net, self.criterion.to(self.device), rule, schedule, prepare, device=self.device,
             precision=self.precision, accumulate=args.accumulate, loss_norm=args.loss_norm, clip_grad=args.clip_grad,
@@ -262,7 +253,7 @@ class Training:
             logs = self.cadence.logs(self.step + 1)
             if self.rehearses:
                 self.rehearses = False
-                log.info(estimate(partial(self.stepper.rehearse, batch), self.stepper.optimizer, self.device))
+                log.info(estimate(partial(self.stepper.dry_run, batch), self.stepper.optimizer, self.device))
             if self.dumps:
                 self._dump(batch)
             window.add(self.step + 1, batch["name"], self.stepper.step(batch, self.step, want_norm=logs))
@@ -270,14 +261,14 @@ class Training:
             if logs:
                 self._log(window)
                 window.restart()
-            if self._validation_due() or self.cadence.saves(self.step) or self.save_wished:
-                stepping.finite_means(window, self.net, self.stepper.rate, self.folder)
+            if self._validation_due() or self.cadence.saves(self.step) or self.save_requested:
+                recovery.finite_means(window, self.net, self.stepper.rate, self.folder)
                 with window.paused():
                     if self._validation_due():
                         self.validate()
                     self.save()
             self.log.bar.update(self.step - self.log.bar.n)
-            self.save_wished = self.interrupts.ask(wish=distributed.is_main() and self.cadence.saves_by_now())
+            self.save_requested = self.interrupts.ask(wish=distributed.is_main() and self.cadence.saves_by_now())
 
     def validate(self) -> None:
         """Scores the validation split, every image once, with the raw or the averaged weights, or with both."""
@@ -324,23 +315,23 @@ class Training:
         path = checkpoint.save(self.folder, {
             "format": checkpoint.FORMAT, "arch": self.args.arch, "num_classes": self.spec.num_classes,
             "dataset": self.args.dataset, "description": self.spec.description, "classes": list(self.spec.names),
-            "state_dict": network.weights.published_state_dict(self.net),
-            "ema": network.weights.published_state_dict(self.ema.net) if self.ema else None,
+            "state_dict": network.checkpoints.weights.published_state_dict(self.net),
+            "ema": network.checkpoints.weights.published_state_dict(self.ema.net) if self.ema else None,
             **self.stepper.state(), "sampler": {"epoch": epoch, "step": position}, "rng": generators,
             "epoch": epoch, "step": self.step, "validated": self.validated, "mean_iu": self.mean_iu, "best": self.best,
             "left_out": self.left_out, "args": vars(self.args),
         }, self.step, self.args.keep)
         if is_best:
-            checkpoint.point(self.folder / "best.pth", path)
+            files.link_or_copy(self.folder / "best.pth", path)
 
-    def summarise(self) -> None:
+    def summarize(self) -> None:
         """Says where everything is and how to go on."""
         skipped = int(distributed.all_reduce_sum_(torch.tensor(self.loader.skipped.total(), device=self.device)))
         if skipped:
             log.warning("Images that could not be used, each replaced by another: %d (--on_bad_sample skip).", skipped)
         data = ["--data_root", self.args.data_root] if self.args.data_root else []
         flags = ["--dataset", self.args.dataset, *data, "--split", self.val_set.split if self.val_set else "test"]
-        for line in runs.farewell(self.folder, self.step, self.best, self.log.path, self.log.folder, shlex.join(flags)):
+        for line in run_folder.closing_summary(self.folder, self.step, self.best, self.log.path, self.log.folder, shlex.join(flags)):
             log.info(line)
 
     def close(self) -> None:
@@ -350,10 +341,10 @@ class Training:
         """Fills the network from --snapshot, or its backbone from --pretrained; returns what to say of it."""
         if self.args.snapshot:
             ema = False if self.args.restore_optimizer else None    # the momentum belongs to the raw weights
-            report = network.weights.load(self.net, self.args.snapshot, self.args.reset_classifier, self.args.init_aux,
+            report = network.checkpoints.weights.load(self.net, self.args.snapshot, self.args.reset_classifier, self.args.init_aux,
                                           ema)
             return f"starting at step 0 from {self.args.snapshot}: {report}"
-        loaded = network.weights.load_imagenet(self.net, self.args.arch, self.args.pretrained)
+        loaded = network.checkpoints.weights.load_imagenet(self.net, self.args.arch, self.args.pretrained)
         if loaded is None:
             return "starting at step 0 from random weights (--pretrained none)"
         return f"starting at step 0 with a backbone from ImageNet: {loaded}"
@@ -362,17 +353,17 @@ class Training:
         """Writes what the network sees of a batch as one picture: each image beside its label."""
         self.dumps -= 1
         seen = self.stepper.prepare(batch)
-        images = batches.denormalise(seen["image"], self.spec.mean, self.spec.std).permute(0, 2, 3, 1).cpu().numpy()
+        images = batches.denormalize(seen["image"], self.spec.mean, self.spec.std).permute(0, 2, 3, 1).cpu().numpy()
         labels = seen["label"].to(torch.uint8).cpu().numpy()
         path = self.folder / "augmented" / f"step_{self.step}.png"
-        visualize.write(path, visualize.sheet(list(images), labels, batch["name"], self.spec.palette))
+        label_maps.write(path, label_maps.sheet(list(images), labels, batch["name"], self.spec.palette))
         log.info("what the network sees: %s", path)
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Takes everything that a checkpoint holds."""
-        network.weights.load(self.net, state)
+        network.checkpoints.weights.load(self.net, state)
         if self.ema:
-            network.weights.load(self.ema.net, state, ema=True)
+            network.checkpoints.weights.load(self.ema.net, state, ema=True)
         self.stepper.restore(state)
         self.step, self.validated, self.mean_iu, self.best, self.left_out = (
             state[name] for name in ("step", "validated", "mean_iu", "best", "left_out"))
@@ -384,7 +375,7 @@ class Training:
         """Goes back to the last checkpoint, to leave the batch of the error out when it comes again; or raises it."""
         state = None
         if self.args.on_nan == "rewind" and len(self.left_out) < REWINDS:
-            state = checkpoint.newest(self.folder, network.weights.read)
+            state = checkpoint.newest(self.folder, network.checkpoints.weights.read)
         if state is None or error.step <= state["step"]:
             raise error
         log.warning("%s. Going back to step %d; step %d will be left out", error, state["step"], error.step)
@@ -397,7 +388,7 @@ class Training:
         """Makes the run's folder, or goes on in it, and starts the logs."""
         if distributed.is_main() and not self.args.resume:
             files = [path for sample in self.train_set.samples for path in (sample.image, sample.label) if path]
-            runs.create(self.folder, vars(self.args), runs.environment(self.device, self.precision, files))
+            run_folder.create(self.folder, vars(self.args), run_folder.environment(self.device, self.precision, files))
         distributed.barrier()
         start_logging(self.folder)
         tensorboard = Path(self.args.tb_path) / self.args.exp if self.args.tb_path else self.folder / "tb"
@@ -409,7 +400,7 @@ class Training:
                  len(self.train_set), self.cadence.total_steps, self.args.global_batch, distributed.world_size(),
                  self.args.accumulate, self.args.bs_mult, self.folder)
         if self.args.accumulate > 1:
-            log.info("  batch normalisation sees %d images at a time: accumulation does not widen it",
+            log.info("  batch normalization sees %d images at a time: accumulation does not widen it",
                      self.args.bs_mult * (distributed.world_size() if self.args.syncbn else 1))
 
     def batches(self) -> Iterator[dict[str, Any]]:
@@ -419,7 +410,7 @@ class Training:
             self.criterion.set_epoch(self.step // len(self.sampler))
             for batch in batches.ahead_on_device(self.loader, self.device):
                 if self.step + 1 in self.left_out:
-                    self.stepper.pass_over()
+                    self.stepper.skip_step()
                     self.step += 1
                 else:
                     yield batch
@@ -430,7 +421,7 @@ class Training:
         return self.val_set is not None and self.validated != self.step and self.cadence.scores(self.step)
 
     def _log(self, window: Window) -> None:
-        terms = stepping.finite_means(window, self.net, self.stepper.rate, self.folder)
+        terms = recovery.finite_means(window, self.net, self.stepper.rate, self.folder)
         if terms:                                           # else every step was left out
             self.log.train(self.step, self.cadence, window, terms, lr=self.stepper.rate, norm=self.stepper.norm,
                            memory=peak_memory(self.device))
@@ -438,7 +429,7 @@ class Training:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    return 0 if args.print_config else faults.guarded("train.py", partial(run, args))
+    return 0 if args.print_config else cli.run_program("train.py", partial(run, args), resume="a run that has begun goes on from its last checkpoint with --resume")
 
 
 def run(args: Namespace) -> int:
@@ -453,7 +444,7 @@ def run(args: Namespace) -> int:
             log.info("%s: saved at step %d. Go on with: python train.py --resume %s", stopped, training.step,
                      training.folder)
             return stopped.exit_code
-        training.summarise()
+        training.summarize()
     return 0
 
 

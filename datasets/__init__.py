@@ -6,31 +6,55 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.ade20k import ADE20K
-from datasets.bdd100k import BDD100K
-from datasets.camvid import CAMVID, CAMVID_FULL
-from datasets.cityscapes import CITYSCAPES
-from datasets.class_uniform import ClassUniformPlan, check_sampling, plan_training
-from datasets.described import SUFFIXES, from_description, from_yaml, same
-from datasets.finding import Sample
-from datasets.idd import IDD, IDD26
+from datasets.class_uniform.plan import ClassUniformPlan, check_sampling, plan_training
 from datasets.joined import JoinedDataset
-from datasets.kitti import KITTI
+from datasets.listing import Sample
 from datasets.loader import default_workers, eval_loader, train_loader
-from datasets.mapillary import MAPILLARY
-from datasets.packing import Pack
-from datasets.pascal_context import PASCAL_CONTEXT, PASCAL_CONTEXT_60
+from datasets.packed import Pack
 from datasets.reader import Extras, SegmentationDataset, Transform, read_image, read_label
-from datasets.sampling import Draw, EpochPlan, PlanSampler
-from datasets.spec import IGNORED, DatasetError, DatasetSpec, Label, Layout
-from datasets.streets import STREETS
-from datasets.uds import UDS
-from utils.flags import fraction, positive_int, suggest, whole_numbers
+from datasets.sampling import EpochPlan, EpochSampler, SampleDraw
+from datasets.spec import IGNORED, ClassInfo, DatasetError, DatasetSpec, Layout
+from datasets.tables.ade20k import ADE20K
+from datasets.tables.bdd100k import BDD100K
+from datasets.tables.camvid import CAMVID, CAMVID_FULL
+from datasets.tables.cityscapes import CITYSCAPES
+from datasets.tables.idd import IDD, IDD26
+from datasets.tables.kitti import KITTI
+from datasets.tables.mapillary import MAPILLARY
+from datasets.tables.pascal_context import PASCAL_CONTEXT, PASCAL_CONTEXT_60
+from datasets.tables.streets import STREETS
+from datasets.tables.uds import UDS
+from datasets.yaml_spec import SUFFIXES, from_description, from_yaml, same
+from utils.cli import fraction, positive_int, suggest, whole_numbers
 
-__all__ = ["IGNORED", "ClassUniformPlan", "DatasetError", "DatasetSpec", "Draw", "EpochPlan", "JoinedDataset", "Label",
-           "Layout", "PlanSampler", "Sample", "SegmentationDataset", "add_flags", "annotated", "build",
-           "check_sampling", "default_workers", "eval_loader", "fold", "names", "plan_training", "read_image",
-           "read_label", "same", "spec", "train_loader"]
+__all__ = [
+    "IGNORED",
+    "ClassInfo",
+    "ClassUniformPlan",
+    "DatasetError",
+    "DatasetSpec",
+    "EpochPlan",
+    "EpochSampler",
+    "JoinedDataset",
+    "Layout",
+    "Sample",
+    "SampleDraw",
+    "SegmentationDataset",
+    "add_flags",
+    "annotated",
+    "build",
+    "check_sampling",
+    "default_workers",
+    "eval_loader",
+    "fold",
+    "names",
+    "plan_training",
+    "read_image",
+    "read_label",
+    "same",
+    "spec",
+    "train_loader",
+]
 
 SPECS = {table.name: table for table in (
     STREETS, CITYSCAPES, CAMVID, CAMVID_FULL, BDD100K, IDD, IDD26, MAPILLARY, KITTI, UDS, ADE20K, PASCAL_CONTEXT,

@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from datasets.reader import SegmentationDataset
-from datasets.sampling import Draw
+from datasets.sampling import SampleDraw
 
 
 class JoinedDataset(Dataset[dict[str, Any]]):
@@ -21,8 +21,8 @@ class JoinedDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int | Draw) -> dict[str, Any]:
-        draw = key if isinstance(key, Draw) else Draw(index=key, position=key)
+    def __getitem__(self, key: int | SampleDraw) -> dict[str, Any]:
+        draw = key if isinstance(key, SampleDraw) else SampleDraw(index=key, position=key)
         if draw.index < len(self.first):
             return self.first[draw]
         return self.second[replace(draw, index=draw.index - len(self.first))]

@@ -13,9 +13,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from datasets.reader import SegmentationDataset
-from datasets.sampling import Draw, PlanSampler
+from datasets.sampling import EpochSampler, SampleDraw
 from datasets.spec import BadSample, DatasetError
-from utils import interrupts
+from utils.training import signals
 
 Batch = dict[str, Any]
 T = TypeVar("T")
@@ -31,7 +31,7 @@ def default_workers() -> int:
     return max(1, min(4, cores // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
-def train_loader(dataset: Dataset[Batch], sampler: PlanSampler, num_workers: int, start_method: str | None = None,
+def train_loader(dataset: Dataset[Batch], sampler: EpochSampler, num_workers: int, start_method: str | None = None,
                  skip_bad: bool = False) -> BatchLoader:
     """Returns a loader of this rank's batches; workers live on between epochs.
 
@@ -43,7 +43,7 @@ def train_loader(dataset: Dataset[Batch], sampler: PlanSampler, num_workers: int
         skip_bad: another image takes the place of one that went away or is damaged; it is logged and counted in
             `skipped`. Otherwise such an image is an error.
     """
-    guarded = _Guarded(dataset, sampler.plan.dataset_size if skip_bad else 0)
+    guarded = _ErrorsAsValues(dataset, sampler.plan.dataset_size if skip_bad else 0)
     return BatchLoader(guarded, batch_sampler=sampler, num_workers=num_workers, collate_fn=collate,
                        worker_init_fn=_start_worker, persistent_workers=num_workers > 0,
                        multiprocessing_context=start_method if num_workers else None,
@@ -54,13 +54,13 @@ def eval_loader(dataset: SegmentationDataset, num_workers: int,
                 indices: Sequence[int] | None = None) -> DataLoader[Batch]:
     """Returns a loader of single images, whose sizes may differ: each of `indices` (all when None) once, in order."""
     subset: Dataset[Batch] = dataset if indices is None else Subset(dataset, indices)
-    return BatchLoader(_Guarded(subset), batch_size=1, num_workers=num_workers, collate_fn=collate,
+    return BatchLoader(_ErrorsAsValues(subset), batch_size=1, num_workers=num_workers, collate_fn=collate,
                        worker_init_fn=_start_worker, pin_memory=torch.cuda.is_available())
 
 
 def label_loader(dataset: Dataset[T], num_workers: int, indices: Sequence[int]) -> DataLoader[T]:
     """Returns a loader of `dataset[index]`, whatever that is, for each of the indices, once and in order."""
-    return BatchLoader(_Guarded(Subset(dataset, indices)), batch_size=None, num_workers=num_workers,
+    return BatchLoader(_ErrorsAsValues(Subset(dataset, indices)), batch_size=None, num_workers=num_workers,
                        collate_fn=_as_it_is, worker_init_fn=_start_worker)
 
 
@@ -89,7 +89,7 @@ def collate(samples: list[Batch | DatasetError]) -> Batch | DatasetError:
     return {**stacked, SKIPPED: skipped} if skipped else stacked
 
 
-class _Guarded(Dataset[Any]):
+class _ErrorsAsValues(Dataset[Any]):
     """Returns a dataset's error instead of raising it: a worker would bury its message under two stack traces.
 
     Args:
@@ -111,7 +111,7 @@ class _Guarded(Dataset[Any]):
         except DatasetError as error:
             return error
 
-    def _substitute(self, draw: Draw, error: BadSample) -> Batch | DatasetError:
+    def _substitute(self, draw: SampleDraw, error: BadSample) -> Batch | DatasetError:
         said = [str(error)]
         for other in islice(draw.substitutes(self.substitutes), MOST_SUBSTITUTES):
             try:
@@ -123,7 +123,7 @@ class _Guarded(Dataset[Any]):
 
 
 class BatchLoader(DataLoader[Any]):
-    """Raises what `_Guarded` passed on. Draws its workers' seeds from a generator of its own, never from torch's global
+    """Raises what `_ErrorsAsValues` passed on. Draws its workers' seeds from a generator of its own, never from torch's global
     one, so that starting to iterate changes nothing for the network.
 
     Attributes:
@@ -135,7 +135,7 @@ class BatchLoader(DataLoader[Any]):
         self.skipped: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        with interrupts.held():
+        with signals.held():
             batches = super().__iter__()                    # starts the workers
         for batch in batches:
             if isinstance(batch, DatasetError):
@@ -152,5 +152,5 @@ class BatchLoader(DataLoader[Any]):
 
 
 def _start_worker(worker_id: int) -> None:
-    interrupts.ignore()
+    signals.ignore()
     cv2.setNumThreads(0)                                    # the workers are the parallelism; torch sets its own to 1

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datasets.finding import SEE_DATASETS, Sample, find_samples
-from datasets.packing import Pack
-from datasets.sampling import Draw
+from datasets.listing import SEE_DATASETS, Sample, find_samples
+from datasets.packed import Pack
+from datasets.sampling import SampleDraw
 from datasets.spec import UNKNOWN, BadSample, DatasetError, DatasetSpec
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -28,7 +28,7 @@ Transform = Callable[[np.ndarray, np.ndarray, Focus, np.random.Generator], tuple
 class SegmentationDataset(Dataset[dict[str, Any]]):
     """A split of a dataset.
 
-    `data[i]`, with an index or a `Draw`, is a dict of
+    `data[i]`, with an index or a `SampleDraw`, is a dict of
         image: (3, H, W) uint8 RGB, channels last in memory;
         label: (H, W) uint8 train ids, 255 ignored; absent when the split has no labels;
         name: str.
@@ -63,8 +63,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: int | Draw) -> dict[str, Any]:
-        draw = key if isinstance(key, Draw) else Draw(index=key, position=key)
+    def __getitem__(self, key: int | SampleDraw) -> dict[str, Any]:
+        draw = key if isinstance(key, SampleDraw) else SampleDraw(index=key, position=key)
         name = self.samples[draw.index].name
         image, label = self.read(draw.index)
         if label is None:
@@ -106,9 +106,9 @@ def read_train_ids(path: Path, spec: DatasetSpec) -> np.ndarray:
     """Reads a label file as (H, W) uint8 train ids, 255 where it is ignored.
 
     Raises:
-        DatasetError: the file cannot be read, is no map of ids or colours, or holds some that the table does not name.
+        DatasetError: the file cannot be read, is no map of ids or colors, or holds some that the table does not name.
     """
-    raw = read_label(path, spec.colours)
+    raw = read_label(path, spec.colors)
     label = spec.to_train_ids(raw)
     unknown = label == UNKNOWN
     if unknown.any():
@@ -130,12 +130,12 @@ def describe_unknown(path: Path, counts: Counter[int], spec: DatasetSpec) -> str
     more = f" and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
     line = spec.ignoring(tuple(sorted(counts)[:20]))
     where = f"in {spec.source}" if spec.source else f"in a YAML file that describes the dataset {SEE_DATASETS}"
-    return (f"{path} holds {'colours' if spec.colours else 'ids'} that {spec.title} does not name: {found}{more}. "
+    return (f"{path} holds {'colors' if spec.colors else 'ids'} that {spec.title} does not name: {found}{more}. "
             f"Check that --dataset {spec.name} fits these files. To ignore them, write this line {where}: {line}")
 
 
 def read_image(path: Path | str, upright: bool = False) -> np.ndarray:
-    """Reads a PNG, JPEG or WebP file as (H, W, 3) uint8 RGB; grey becomes three channels and alpha is dropped.
+    """Reads a PNG, JPEG or WebP file as (H, W, 3) uint8 RGB; gray becomes three channels and alpha is dropped.
 
     Args:
         upright: turns the picture as its camera noted (EXIF). A dataset's images are not turned, because label files
@@ -150,33 +150,33 @@ def read_image(path: Path | str, upright: bool = False) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
-def read_label(path: Path, colours: bool = False) -> np.ndarray:
+def read_label(path: Path, colors: bool = False) -> np.ndarray:
     """Reads what a label file holds, unchanged.
 
     Args:
-        colours: the file shows each class in a colour.
+        colors: the file shows each class in a color.
 
     Returns:
-        (H, W) ids, uint8 from a grey or palette file of at most 8 bits, uint16 from a grey one of 16 bits; with
-        `colours` (H, W) uint32, red << 16 | green << 8 | blue.
+        (H, W) ids, uint8 from a gray or palette file of at most 8 bits, uint16 from a gray one of 16 bits; with
+        `colors` (H, W) uint32, red << 16 | green << 8 | blue.
 
     Raises:
-        DatasetError: the file cannot be read, is truncated or damaged, or holds colours where ids are expected.
+        DatasetError: the file cannot be read, is truncated or damaged, or holds colors where ids are expected.
     """
     data = _read_bytes(path)
-    if colours:
+    if colors:
         bgr = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
     is_png = data.startswith(PNG_SIGNATURE)
-    depth, colour_type = (data[24], data[25]) if is_png and len(data) > 25 else (8, 0)
-    if colour_type == 3:
+    depth, color_type = (data[24], data[25]) if is_png and len(data) > 25 else (8, 0)
+    if color_type == 3:
         data = _palette_as_grey(data)
     label = _decode(path, data, cv2.IMREAD_UNCHANGED)
     if label.ndim != 2 or label.dtype not in (np.uint8, np.uint16):
         channels = 1 if label.ndim == 2 else label.shape[2]
         raise DatasetError(f"{path} is not a map of class ids: it has {channels} channel(s) of {8 * label.itemsize} "
-                           "bits, but labels are grey or palette PNG files of at most 16 bits. Is it a picture for "
-                           "looking at? Where colours are the labels, describe the dataset in a YAML file with "
+                           "bits, but labels are gray or palette PNG files of at most 16 bits. Is it a picture for "
+                           "looking at? Where colors are the labels, describe the dataset in a YAML file with "
                            f"label_format: rgb {SEE_DATASETS}.")
     return label if depth >= 8 else label // (255 // (2 ** depth - 1))      # decoding stretches 1, 2, 4 bits to 8
 
@@ -208,9 +208,9 @@ def _is_complete(data: bytes) -> bool:
 
 
 def _palette_as_grey(data: bytes) -> bytes:
-    """Declares a palette PNG to be a grey one, so that decoding gives the indices; OpenCV offers only the colours.
+    """Declares a palette PNG to be a gray one, so that decoding gives the indices; OpenCV offers only the colors.
 
-    Source: PNG specification (W3C), 5 "Datastream structure" and 11.2.1 "IHDR": colour type 3 is palette, 0 is grey.
+    Source: PNG specification (W3C), 5 "Datastream structure" and 11.2.1 "IHDR": color type 3 is palette, 0 is gray.
     """
     start, header = len(PNG_SIGNATURE), data[12:25] + b"\0" + data[26:29]
     kept = [PNG_SIGNATURE, len(header[4:]).to_bytes(4, "big"), header, zlib.crc32(header).to_bytes(4, "big")]

@@ -9,7 +9,7 @@ from torch.utils.data import Sampler
 
 
 @dataclass(frozen=True)
-class Draw:
+class SampleDraw:
     """One position of an epoch: which image, around which point (x, y) of it, and where its randomness comes from."""
 
     index: int
@@ -22,7 +22,7 @@ class Draw:
         """Returns a fresh generator that depends on (seed, epoch, position): ranks and workers change nothing."""
         return np.random.default_rng((self.seed, self.epoch, self.position))
 
-    def substitutes(self, dataset_size: int) -> Iterator[Draw]:
+    def substitutes(self, dataset_size: int) -> Iterator[SampleDraw]:
         """Yields, without end, what to draw here in the place of an image that cannot be used.
 
         They depend on (seed, epoch, position) alone, as `rng` does, and have a stream of their own.
@@ -57,17 +57,17 @@ class EpochPlan:
         """Returns lines that tell what an epoch draws beyond every image once, given the classes' names."""
         return []
 
-    def draws(self, epoch: int) -> list[Draw]:
+    def draws(self, epoch: int) -> list[SampleDraw]:
         """Returns the epoch's draws in order; the same on every rank and after every restart."""
         order = self._rng(epoch).permutation(self.dataset_size).tolist()
-        return [Draw(index, self.seed, epoch, position) for position, index in enumerate(order)]
+        return [SampleDraw(index, self.seed, epoch, position) for position, index in enumerate(order)]
 
     def _rng(self, *stream: int) -> np.random.Generator:
         # A spawn key keeps each stream apart from the samples': numpy takes (seed, epoch) and (seed, epoch, 0) for one.
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))
 
 
-class PlanSampler(Sampler[list[Draw]]):
+class EpochSampler(Sampler[list[SampleDraw]]):
     """Deals an epoch plan out to ranks, as a batch sampler.
 
     The global batch of step s holds positions [s * B * W, (s + 1) * B * W) for W ranks of B images; each rank takes a
@@ -102,7 +102,7 @@ class PlanSampler(Sampler[list[Draw]]):
         self.epoch = epoch
         self.step = step
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleDraw]]:
         draws = self.plan.draws(self.epoch)
         for step in range(self.step, len(self)):
             start = (step * self.world_size + self.rank) * self.batch_size

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datasets.splits import Subset
-from utils.flags import suggest
+from datasets.layout import Subset
+from utils.cli import suggest
 
 IGNORED = 255           # train id of pixels that no loss and no score counts
 UNKNOWN = 254           # train id of pixels whose raw id the table does not name: the reader refuses them
@@ -28,11 +28,11 @@ class BadSample(DatasetError):
 
 
 @dataclass(frozen=True)
-class Label:
+class ClassInfo:
     """One class. Its train id is its position in `DatasetSpec.classes`.
 
     Args:
-        rgb: colour in [0, 255] for showing, and in label files that hold colours.
+        rgb: color in [0, 255] for showing, and in label files that hold colors.
         raw_ids: values in the label files; None means that the files hold the train id itself, or `rgb`.
         category: group of classes, for reports.
     """
@@ -75,8 +75,8 @@ class DatasetSpec:
         ignored_raw_ids: values in the label files that become 255. The first means "ignored" in written labels.
         hint: where `--data_root` must point.
         crop_size: (height, width) of training crops when `--crop_size` is not given.
-        mean, std: of RGB in [0, 1], for normalising.
-        colours: the label files hold colours; raw ids are colours as `pack` makes them.
+        mean, std: of RGB in [0, 1], for normalizing.
+        colors: the label files hold colors; raw ids are colors as `pack` makes them.
         parts: of a merged dataset, (folder below the root, table) pairs; each table has the same classes.
         root: where the data is when `--data_root` is not given.
         source: the file that describes the dataset; "" when the table stands in the code.
@@ -88,7 +88,7 @@ class DatasetSpec:
 
     name: str
     title: str
-    classes: tuple[Label, ...]
+    classes: tuple[ClassInfo, ...]
     layouts: tuple[Layout, ...]
     splits: Mapping[str, tuple[str | Subset, ...]] = field(hash=False)
     hint: str
@@ -98,7 +98,7 @@ class DatasetSpec:
     coarse_split: str = ""
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    colours: bool = False
+    colors: bool = False
     parts: tuple[tuple[str, DatasetSpec], ...] = ()
     root: str | None = None
     source: str = ""
@@ -109,10 +109,10 @@ class DatasetSpec:
             raise ValueError(f"{self.name}: a dataset has 1 to {UNKNOWN} classes, this table has {len(self.classes)}")
         uses = Counter([raw_id for train_id in range(len(self.classes)) for raw_id in self.raw_ids(train_id)])
         uses.update(self.ignored_raw_ids)
-        most = 0xFFFFFF if self.colours else 0xFFFF
+        most = 0xFFFFFF if self.colors else 0xFFFF
         wrong = sorted(raw_id for raw_id, count in uses.items() if count > 1 or not 0 <= raw_id <= most)
         if wrong:
-            what = "colours" if self.colours else "raw ids"
+            what = "colors" if self.colors else "raw ids"
             listed = ", ".join(map(self.describe, wrong))
             raise ValueError(f"{self.name}: {what} [{listed}] stand twice in the table or lie outside 0 to "
                              f"{self.describe(most)}")
@@ -128,16 +128,16 @@ class DatasetSpec:
         label = self.classes[train_id]
         if label.raw_ids is not None:
             return label.raw_ids
-        return (pack(label.rgb),) if self.colours else (train_id,)
+        return (pack(label.rgb),) if self.colors else (train_id,)
 
     def describe(self, raw_id: int) -> str:
         """Returns a raw id as people write it: a number, or (R, G, B)."""
-        return str(unpack(raw_id)) if self.colours else str(raw_id)
+        return str(unpack(raw_id)) if self.colors else str(raw_id)
 
     def ignoring(self, raw_ids: tuple[int, ...]) -> str:
         """Returns the line of a YAML file that has these ids ignored besides those that are."""
         every = dict.fromkeys((*self.ignored_raw_ids, *raw_ids))
-        if self.colours:
+        if self.colors:
             return f"ignored_rgbs: [{', '.join(str(list(unpack(one))) for one in every)}]"
         return f"ignored_ids: [{', '.join(map(str, every))}]"
 
@@ -151,7 +151,7 @@ class DatasetSpec:
 
     @cached_property
     def palette(self) -> np.ndarray:
-        """(256, 3) uint8 RGB: colour of each train id, black for ignored ones."""
+        """(256, 3) uint8 RGB: color of each train id, black for ignored ones."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: self.num_classes] = [label.rgb for label in self.classes]
         return palette
@@ -167,15 +167,15 @@ class DatasetSpec:
     @property
     def mapping(self) -> tuple[bool, list[tuple[int, int]]]:
         """All that the train ids of a label file depend on: what is kept of labels holds as long as this does."""
-        return self.colours, [*self.table.items()]
+        return self.colors, [*self.table.items()]
 
     @cached_property
     def lookup(self) -> np.ndarray:
         """(N,) uint8: raw id -> train id, 255 for ignored ids, 254 for ids that the table does not name.
 
-        N is 256, or 65,536 where ids need 16 bits. Colours have no such array: see `to_train_ids`.
+        N is 256, or 65,536 where ids need 16 bits. Colors have no such array: see `to_train_ids`.
         """
-        assert not self.colours
+        assert not self.colors
         lookup = np.full(256 if max(self.table) < 256 else 65_536, UNKNOWN, np.uint8)
         lookup[list(self.table)] = list(self.table.values())
         return lookup
@@ -184,34 +184,34 @@ class DatasetSpec:
         """Maps what a label file holds onto train ids.
 
         Args:
-            raw: (H, W) uint8 or uint16 ids; uint32 packed colours where the table has colours.
+            raw: (H, W) uint8 or uint16 ids; uint32 packed colors where the table has colors.
 
         Returns:
             (H, W) uint8: train ids, 255 for ignored ids, 254 for ids that the table does not name.
         """
-        if self.colours:
-            return _colour_lookup(tuple(self.table.items()))[raw]
+        if self.colors:
+            return _color_lookup(tuple(self.table.items()))[raw]
         if raw.dtype == np.uint8:
             return cv2.LUT(raw, self.lookup[:256])
         return np.append(self.lookup, np.uint8(UNKNOWN))[np.minimum(raw, np.uint32(len(self.lookup)))]
 
     @cached_property
     def to_raw_ids(self) -> np.ndarray:
-        """(256,) uint8 or uint16, or (256, 3) uint8 colours: train id -> what the dataset's own label files hold."""
-        ignored = (*self.ignored_raw_ids, pack((0, 0, 0)) if self.colours else IGNORED)[0]
+        """(256,) uint8 or uint16, or (256, 3) uint8 colors: train id -> what the dataset's own label files hold."""
+        ignored = (*self.ignored_raw_ids, pack((0, 0, 0)) if self.colors else IGNORED)[0]
         raw = np.full(256, ignored, np.uint32)
         raw[: self.num_classes] = [(*self.raw_ids(train_id), ignored)[0] for train_id in range(self.num_classes)]
-        if self.colours:
+        if self.colors:
             return np.stack([raw >> 16, raw >> 8 & 255, raw & 255], axis=-1).astype(np.uint8)
         return raw.astype(np.uint8 if raw.max() < 256 else np.uint16)
 
-    def holding_train_ids(self) -> DatasetSpec:
+    def with_train_id_labels(self) -> DatasetSpec:
         """Returns the table for label files that hold train ids, and 255 for what is ignored."""
         classes = tuple(replace(label, raw_ids=None) for label in self.classes)
         return replace(self, title=f"{self.title}, train ids", classes=classes, ignored_raw_ids=(IGNORED,),
-                       colours=False)
+                       colors=False)
 
-    def onto(self, classes: tuple[Label, ...], names: Mapping[str, str], **changes: Any) -> DatasetSpec:
+    def remapped_to(self, classes: tuple[ClassInfo, ...], names: Mapping[str, str], **changes: Any) -> DatasetSpec:
         """Returns the table that reads the same files as other classes.
 
         Args:
@@ -228,19 +228,19 @@ class DatasetSpec:
 
 
 @lru_cache(maxsize=4)                                       # beside the table, whose copies go to worker processes
-def _colour_lookup(table: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """(2 ** 24,) uint8: packed colour -> train id, as `DatasetSpec.table` has it, 254 for all others; 16 MB."""
+def _color_lookup(table: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """(2 ** 24,) uint8: packed color -> train id, as `DatasetSpec.table` has it, 254 for all others; 16 MB."""
     lookup = np.full(1 << 24, UNKNOWN, np.uint8)
-    lookup[[colour for colour, _ in table]] = [train_id for _, train_id in table]
+    lookup[[color for color, _ in table]] = [train_id for _, train_id in table]
     return lookup
 
 
 def pack(rgb: tuple[int, int, int]) -> int:
-    """Returns a colour as one number."""
+    """Returns a color as one number."""
     red, green, blue = rgb
     return red << 16 | green << 8 | blue
 
 
-def unpack(colour: int) -> tuple[int, int, int]:
-    """Returns the (R, G, B) of a packed colour."""
-    return colour >> 16, colour >> 8 & 255, colour & 255
+def unpack(color: int) -> tuple[int, int, int]:
+    """Returns the (R, G, B) of a packed color."""
+    return color >> 16, color >> 8 & 255, color & 255

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from loss.class_weights import read_class_weights
-from loss.combination import Combination
 from loss.criterion import Criterion
 from loss.cross_entropy import CrossEntropy
 from loss.decoupled import JointBodyEdgeLoss
@@ -17,11 +16,25 @@ from loss.image_weighted import ImageWeightedCrossEntropy
 from loss.lovasz import LovaszSoftmax
 from loss.ohem import OhemCrossEntropy
 from loss.relaxation import RelaxedCrossEntropy
-from utils.flags import add_switch, number_from_0, positive_int, whole_numbers
+from loss.sum_of_losses import SumOfLosses
+from utils.cli import add_switch, number_from_0, positive_int, whole_numbers
 
-__all__ = ["Combination", "Criterion", "CrossEntropy", "DeepSupervision", "DiceLoss", "FocalLoss",
-           "ImageWeightedCrossEntropy", "JointBodyEdgeLoss", "LovaszSoftmax", "OhemCrossEntropy", "RelaxedCrossEntropy",
-           "add_flags", "build", "chosen_flags"]
+__all__ = [
+    "Criterion",
+    "CrossEntropy",
+    "DeepSupervision",
+    "DiceLoss",
+    "FocalLoss",
+    "ImageWeightedCrossEntropy",
+    "JointBodyEdgeLoss",
+    "LovaszSoftmax",
+    "OhemCrossEntropy",
+    "RelaxedCrossEntropy",
+    "SumOfLosses",
+    "add_flags",
+    "build",
+    "chosen_flags",
+]
 
 
 class Row(NamedTuple):
@@ -141,5 +154,5 @@ def build(*, base: Row = BASES[0], options: Mapping[str, Any] | None = None, aux
     if joint:
         criterion = JointBodyEdgeLoss(criterion, ignore_label)
     if added:
-        criterion = Combination([criterion, *(ADDED[flag](weight, ignore_label) for flag, weight in added.items())])
+        criterion = SumOfLosses([criterion, *(ADDED[flag](weight, ignore_label) for flag, weight in added.items())])
     return criterion

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from utils.flags import suggest
+from utils.cli import suggest
 
 
 def read_class_weights(path: str | Path, names: Sequence[str]) -> list[float]:

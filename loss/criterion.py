@@ -16,7 +16,7 @@ class Criterion(nn.Module, ABC):
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         """Returns the terms by name."""
 
-    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+    def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
         """Returns what each term's mean divides by for these labels: the number, or total weight, of what is summed.
 
         It is a float32 scalar on the labels' device, from the labels alone and without waiting for that device. With it

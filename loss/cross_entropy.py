@@ -8,10 +8,10 @@ from torch import Tensor
 
 from loss.class_weights import pixel_weights
 from loss.criterion import Criterion
-from loss.pixelwise import mean_over, pixel_cross_entropy
+from loss.pixel import mean_over, pixel_cross_entropy
 
 
-class WeighedPixels(Criterion):
+class PixelLoss(Criterion):
     """What criteria share that take a mean over the labelled pixels, each weighed by its class.
 
     Args:
@@ -38,11 +38,11 @@ class WeighedPixels(Criterion):
                              "classes: give one weight for each")
         return pixel_weights(labels, self.class_weights, self.ignore_label)
 
-    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+    def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
         return {"main": self.weights(labels).sum().float()}
 
 
-class CrossEntropy(WeighedPixels):
+class CrossEntropy(PixelLoss):
     """Mean cross entropy of `outputs["main"]` over the pixels that are not ignored.
 
     Args:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loss.criterion import Criterion
-from loss.pixelwise import largest, mean_over, pixel_cross_entropy, raised
+from loss.pixel import largest, mean_over, pixel_cross_entropy, raised
 from loss.relaxation import RelaxedCrossEntropy
 
 
@@ -63,9 +63,9 @@ class JointBodyEdgeLoss(Criterion):
             "edge_main": self.edge_main_weight * (losses * hard).sum() / count,
         }
 
-    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+    def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
         """None for `edge_main`, whose pixels are selected by the logits of the process's own batch."""
-        return {**self.final.denominators(labels), "body": self.body.denominators(labels)["main"],
+        return {**self.final.normalizers(labels), "body": self.body.normalizers(labels)["main"],
                 "edge": (labels != self.ignore_label).sum().float(), "edge_main": None}
 
     def set_epoch(self, epoch: int) -> None:
@@ -75,7 +75,7 @@ class JointBodyEdgeLoss(Criterion):
 def edges(labels: Tensor, radius: int, ignore_label: int) -> Tensor:
     """Returns where two classes meet, (N, H, W) bool: labelled pixels with another class within the radius.
 
-    The neighbourhood is a square; the border of an ignored region is no edge.
+    The neighborhood is a square; the border of an ignored region is no edge.
     """
     ignored = labels == ignore_label
     values = labels.float()

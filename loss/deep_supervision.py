@@ -29,8 +29,8 @@ class DeepSupervision(Criterion):
                 terms[name] = self.aux_weight * self.criterion({"main": logits}, labels)["main"]
         return terms
 
-    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
-        return self.criterion.denominators(labels)
+    def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
+        return self.criterion.normalizers(labels)
 
     def set_epoch(self, epoch: int) -> None:
         self.criterion.set_epoch(epoch)

@@ -4,11 +4,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from loss.overlap import OverlapLoss
-from loss.pixelwise import over_bands
+from loss.pixel import map_row_chunks
+from loss.region import RegionLoss
 
 
-class DiceLoss(OverlapLoss):
+class DiceLoss(RegionLoss):
     """1 - 2 sum(p y) / (sum p + sum y) over the batch's labelled pixels, averaged over the classes that are there.
 
     The paper squares p and y in the denominator; without, it is the soft form of the F-measure.
@@ -27,7 +27,7 @@ class DiceLoss(OverlapLoss):
             truth = torch.zeros_like(scores).scatter_(1, classes[:, None, rows], mask.to(scores.dtype))
             return torch.stack([each.sum((0, 2, 3)) for each in (scores * truth, scores, truth)])
 
-        overlap, predicted, true = over_bands(logits, labels.shape[-2:], sums, summed=True)
+        overlap, predicted, true = map_row_chunks(logits, labels.shape[-2:], sums, summed=True)
         there = true > 0
         losses = 1 - 2 * overlap / (predicted + true).clamp(min=1e-12)
         return (losses * there).sum() / there.sum().clamp(min=1)

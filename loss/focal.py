@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from loss.cross_entropy import WeighedPixels
-from loss.pixelwise import mean_over, pixel_cross_entropy
+from loss.cross_entropy import PixelLoss
+from loss.pixel import mean_over, pixel_cross_entropy
 
 
-class FocalLoss(WeighedPixels):
+class FocalLoss(PixelLoss):
     """Mean over the labelled pixels of -(1 - p)^gamma log p, with p the softmax probability of the true class.
 
     Args:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from loss.class_weights import inverse_frequency, pixel_weights
 from loss.criterion import Criterion
-from loss.pixelwise import mean_over, pixel_cross_entropy
+from loss.pixel import mean_over, pixel_cross_entropy
 
 
 class ImageWeightedCrossEntropy(Criterion):
@@ -41,6 +41,6 @@ class ImageWeightedCrossEntropy(Criterion):
         """Returns each pixel's loss, (N, H, W), before it is weighed."""
         return pixel_cross_entropy(logits, labels, self.ignore_label)
 
-    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+    def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
         """The number of images; None for a batch's own histogram, whose weights another batch does not share."""
         return {"main": None if self.per_batch else labels.new_full((), len(labels)).float()}

@@ -4,11 +4,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from loss.overlap import OverlapLoss
-from loss.pixelwise import raised
+from loss.pixel import raised
+from loss.region import RegionLoss
 
 
-class LovaszSoftmax(OverlapLoss):
+class LovaszSoftmax(RegionLoss):
     """The Lovász extension of each class's Jaccard loss, over the batch, averaged over the classes that are there.
 
     It sorts every pixel once a class, and holds the probabilities at the labels' size: several times a cross entropy's

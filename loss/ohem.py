@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from loss.cross_entropy import WeighedPixels
-from loss.pixelwise import largest, mean_over, pixel_cross_entropy
+from loss.cross_entropy import PixelLoss
+from loss.pixel import largest, mean_over, pixel_cross_entropy
 
 
-class OhemCrossEntropy(WeighedPixels):
+class OhemCrossEntropy(PixelLoss):
     """Mean cross entropy of `outputs["main"]` over its hard pixels.
 
     A pixel is hard when the softmax probability of its true class is at most `thresh`; at least the `min_kept` hardest
@@ -46,7 +46,7 @@ class OhemCrossEntropy(WeighedPixels):
             return {"main": mean_over(losses, kept)}
         return {"main": mean_over(losses, kept * self.weights(labels, outputs["main"].shape[1]))}
 
-    def denominators(self, labels: Tensor) -> dict[str, Tensor | None]:
+    def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
         """None: which pixels the mean is over depends on the logits of the process's own batch."""
         return {"main": None}
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loss.image_weighted import ImageWeightedCrossEntropy
-from loss.pixelwise import check, over_bands
+from loss.pixel import check, map_row_chunks
 
 
 class RelaxedCrossEntropy(ImageWeightedCrossEntropy):
@@ -58,4 +58,4 @@ class RelaxedCrossEntropy(ImageWeightedCrossEntropy):
             band = band - band.detach().amax(1, keepdim=True)       # so that the difference keeps its digits
             return band.logsumexp(1) - band.masked_fill(~taken, -torch.inf).logsumexp(1)
 
-        return over_bands(logits, labels.shape[-2:], relaxed)
+        return map_row_chunks(logits, labels.shape[-2:], relaxed)

@@ -13,25 +13,35 @@ from typing import Any
 
 from torch import nn
 
-from network import weights
-from network.base import Backbone, SceneParser
-from network.decouple import DecoupleHead
-from network.deeplab import DeepLabV3PlusHead
-from network.deploy import deployed
-from network.dfnet import DFNetV1, DFNetV2
-from network.dfsegnet import DFSegHead
-from network.initialisation import INITIALISATIONS, initialise
+from network.backbones.dfnet import DFNetV1, DFNetV2
+from network.backbones.resnet import resnet18, resnet50, resnet101
+from network.backbones.stdc import stdc1, stdc2
+from network.backbones.timm import TimmBackbone
+from network.backbones.wide_resnet import WideResNet38
+from network.checkpoints import weights
+from network.fuse import deployed
+from network.heads.decouple import DecoupleHead
+from network.heads.deeplab import DeepLabV3PlusHead
+from network.heads.dfsegnet import DFSegHead
+from network.heads.pspnet import PSPHead
+from network.heads.sfnet import FPNHead, SFNetHead
+from network.heads.sfnet_lite import SFNetLiteHead
+from network.initialization import INITIALIZATIONS, initialize
+from network.model import Backbone, SceneParser
 from network.options import OPTIONS, add_option_flags, chosen_options
-from network.pspnet import PSPHead
-from network.resnet import resnet18, resnet50, resnet101
-from network.sfnet import FPNHead, SFNetHead
-from network.sfnet_lite import SFNetLiteHead
-from network.stdc import stdc1, stdc2
-from network.timm_backbone import TimmBackbone
-from network.wide_resnet import WideResNet38
 
-__all__ = ["INITIALISATIONS", "add_option_flags", "build", "canonical", "chosen_options", "deployed",
-           "gives_body_and_edge", "initialise", "names", "weights"]
+__all__ = [
+    "INITIALIZATIONS",
+    "add_option_flags",
+    "build",
+    "chosen_options",
+    "deployed",
+    "has_body_edge_outputs",
+    "initialize",
+    "names",
+    "resolve_name",
+    "weights",
+]
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ def names() -> list[str]:
     return list(ARCHITECTURES)
 
 
-def canonical(name: str) -> str:
+def resolve_name(name: str) -> str:
     """Returns our name of an architecture, which may be a dotted one of the reference (`network.x.DeepR18_SF_deeply`).
 
     Raises:
@@ -112,9 +122,9 @@ def canonical(name: str) -> str:
     raise ValueError(f"unknown architecture {name!r}{meant} All names: {', '.join(valid)}")
 
 
-def gives_body_and_edge(name: str) -> bool:
+def has_body_edge_outputs(name: str) -> bool:
     """Whether a network of this name trains on `body` and `edge` besides `main`."""
-    return _row(canonical(name)).head is DecoupleHead
+    return _row(resolve_name(name)).head is DecoupleHead
 
 
 def build(name: str, num_classes: int, deep_supervision: bool = False, **options: Any) -> SceneParser:
@@ -132,7 +142,7 @@ def build(name: str, num_classes: int, deep_supervision: bool = False, **options
         ValueError: the name is unknown (the nearest ones are named), there are fewer than 2 classes, an option has no
             meaning here, or the backbone is timm's and cannot serve, or timm is not installed.
     """
-    name = canonical(name)
+    name = resolve_name(name)
     if num_classes < 2:
         raise ValueError(f"{name}: num_classes is {num_classes}, but a classifier needs at least 2")
     row = _row(name)

@@ -18,7 +18,7 @@ def warp(features: Tensor, flow: Tensor, align_corners: bool = True) -> Tensor:
     Args:
         features: (N, C, h, w), of any resolution.
         flow: (N, 2, H, W), x then y. Two units are about one pixel of the (H, W) grid.
-        align_corners: whether -1 and 1 are the centres of the outermost pixels, or their outer edges.
+        align_corners: whether -1 and 1 are the centers of the outermost pixels, or their outer edges.
 
     Returns:
         (N, C, H, W); with zero flow, plain bilinear resizing with aligned corners. Zeros are sampled from outside.
@@ -28,7 +28,7 @@ def warp(features: Tensor, flow: Tensor, align_corners: bool = True) -> Tensor:
     dtype = torch.float64 if flow.dtype == torch.float64 else torch.float32
     flow = flow.to(dtype)
     # A tracer must see how the grid depends on the size.
-    grid = (_make_grid if torch.compiler.is_compiling() or type(flow) is not Tensor else _kept_grid)(
+    grid = (_make_grid if torch.compiler.is_compiling() or type(flow) is not Tensor else _cached_grid)(
         height, width, flow.device, dtype)
     offset = torch.stack([flow[:, 0] / width, flow[:, 1] / height], dim=-1)     # (N, H, W, 2)
     return F.grid_sample(features.to(dtype), grid + offset, align_corners=align_corners).to(features.dtype)
@@ -43,10 +43,10 @@ def _make_grid(height: int, width: int, device: torch.device, dtype: torch.dtype
         return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
 
 
-_kept_grid = lru_cache(maxsize=16)(_make_grid)
+_cached_grid = lru_cache(maxsize=16)(_make_grid)
 
 
-class Resizing(nn.Module):
+class BilinearUpsample(nn.Module):
     """Brings a coarse map onto a fine grid without looking at it: what a pyramid does where it has no alignment."""
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:

@@ -116,9 +116,9 @@ def make_context(name: str, in_channels: int, channels: int) -> nn.Module:
 def refuse_single_image(features: Tensor, norm: nn.Module) -> None:
     """Raises ValueError when `norm` would take batch statistics over the single value per channel of one image."""
     if norm.training and type(norm) is nn.BatchNorm2d and len(features) == 1:   # last: an exporter must not see it
-        raise ValueError("pyramid pooling cannot train on a batch of one image: batch normalisation of the 1x1 "
+        raise ValueError("pyramid pooling cannot train on a batch of one image: batch normalization of the 1x1 "
                          "cell has a single value per channel. Use at least 2 images a process (--bs_mult 2), "
-                         "or several GPUs, over which it is synchronised.")
+                         "or several GPUs, over which it is synchronized.")
 
 
 def _pooling_stages(in_channels: int, channels: int, grid_sizes: tuple[int, ...]) -> nn.ModuleList:

@@ -22,7 +22,7 @@ def resize(features: Tensor, size: Sequence[int]) -> Tensor:
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1,
                  bias: bool = False) -> nn.Sequential:
-    """A convolution that keeps the size at stride 1, batch normalisation and ReLU: children 0, 1 and 2."""
+    """A convolution that keeps the size at stride 1, batch normalization and ReLU: children 0, 1 and 2."""
     padding = dilation * (kernel_size // 2)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias),
@@ -40,18 +40,18 @@ class Fusion(nn.Sequential):
         num_classes: K.
 
     Attributes:
-        in_bands: whether a CPU takes some rows at a time, and never holds the whole concatenation. The logits are the
+        chunked: whether a CPU takes some rows at a time, and never holds the whole concatenation. The logits are the
             same; `deployed` says so.
     """
 
-    in_bands = False
+    chunked = False
 
     def __init__(self, in_channels: int, channels: int, num_classes: int) -> None:
         super().__init__(conv_bn_relu(in_channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         # A compiler plans memory itself, and a GPU is faster with whole maps.
-        if not self.in_bands or torch.compiler.is_compiling() or maps[0].device.type != "cpu":
+        if not self.chunked or torch.compiler.is_compiling() or maps[0].device.type != "cpu":
             return super().forward(torch.cat(maps, dim=1))
         height = maps[0].shape[2]
         bands = []

@@ -5,8 +5,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from network.backbones.resnet import STAGE_STRIDES
 from network.context import CONTEXTS
-from network.resnet import STAGE_STRIDES
 
 OPTIONS = ("fam_levels", "final_fams", "context", "output_stride")
 

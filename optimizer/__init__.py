@@ -1,4 +1,4 @@
-"""Optimisers, parameter groups and learning-rate schedules."""
+"""Optimizers, parameter groups and learning-rate schedules."""
 from __future__ import annotations
 
 import logging
@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from optimizer.groups import parameter_groups
 from optimizer.schedules import SCHEDULES, Shape, rate_factor
-from utils.flags import add_switch, fraction, int_from_0, number_from_0, positive_number
+from utils.cli import add_switch, fraction, int_from_0, number_from_0, positive_number
 
 __all__ = ["add_flags", "build", "build_schedule", "chosen_flags", "parameter_groups"]
 
@@ -85,7 +85,7 @@ def chosen_flags(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def build(net: nn.Module, *, optimizer: str, lr: float, momentum: float, weight_decay: float, decay_norms: bool,
           nesterov: bool = False, backbone_lr_factor: float = 1.0, head_lr_factor: float = 1.0,
           layer_decay: float = 1.0, scale_lr: bool = False, global_batch: int = LR_BATCH) -> torch.optim.Optimizer:
-    """Returns the optimiser over the network's trained parameters.
+    """Returns the optimizer over the network's trained parameters.
 
     Args:
         scale_lr: multiply the rate by global_batch / 16 (linear scaling, Goyal et al., arXiv 1706.02677).
@@ -108,7 +108,7 @@ def build(net: nn.Module, *, optimizer: str, lr: float, momentum: float, weight_
 def build_schedule(optimizer: torch.optim.Optimizer, *, total_steps: int, lr_schedule: str, poly_exp: float = 0.9,
                    warmup_steps: int = 0, lr_step: str = "iteration", steps_per_epoch: int = 1, repoly: float = 1.5,
                    rescale: float = 1.0, restart_epoch: int | None = None) -> LambdaLR:
-    """Returns the schedule; call its `step` after every step of the optimiser, whatever `lr_step` says.
+    """Returns the schedule; call its `step` after every step of the optimizer, whatever `lr_step` says.
 
     Args:
         restart_epoch: where scaled poly starts anew, counted from 0. A run that ends before falls as plain poly.

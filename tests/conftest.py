@@ -35,7 +35,7 @@ def camvid_root() -> Path:
 def chromium() -> Iterator[Any]:
     """A headless Chromium whose camera shows a test picture."""
     pytest.importorskip("playwright", reason="the extra `test` brings it")
-    from tools import screenshots
+    from tools.maintainer import screenshots
     if screenshots.find_browser() is None:
         pytest.skip(f"no Chromium ({', '.join(screenshots.BROWSERS)}) is installed")
     with screenshots.browser("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as opened:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "pretrained_models/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "pretrained_models/README.md", *sorted((ROOT / "docs").rglob("*.md")),
+             *sorted((ROOT / "results").rglob("*.md"))]
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv*", "data", "logs", "runs", "*.pth", "*_cache", ".hypothesis")
 
 FENCE = re.compile(r"^```(\w*) *([^\n`]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(
-    r"(?:.* \| )?(?:\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools\.\w+))"
+    r"(?:.* \| )?(?:\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools(?:\.\w+)+))"
     r"|\S*torchrun .*?(?P<run>train|eval)\.py)")
 COMMAND = re.compile(r"^.*<<'(\w+)'\n(?:.*\n)*?\1$|^(?:.*\\\n)*.*$", re.MULTILINE)
 COMMENT = re.compile(r"\s+#\s.*$")
@@ -71,6 +72,11 @@ class Call(NamedTuple):
     module: str
     flags: list[str]
     processes: int
+
+    @property
+    def program(self) -> str:
+        """The module that `python -m` runs: a package's `__main__`."""
+        return f"{self.module}.__main__" if (ROOT / self.module.replace(".", "/")).is_dir() else self.module
 
     @property
     def small(self) -> list[str]:
@@ -127,6 +133,6 @@ def run(line: str) -> int:
                               check=False).returncode
     flags = [one for word in asked.flags for one in (sorted(glob.glob(word)) or [word])]
     try:
-        return importlib.import_module(asked.module).main([*flags, *small]) or 0
+        return importlib.import_module(asked.program).main([*flags, *small]) or 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

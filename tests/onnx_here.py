@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.exports.formats import FORMATS
+from tools.export.formats import FORMATS
 
 
 def need_onnx() -> None:

@@ -69,7 +69,9 @@ def test_every_figure_is_shown_in_a_document() -> None:
 def test_files_and_modules_that_are_named_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     named = set(re.findall(r"\b(?:scripts|tools|docs|tests)/[\w/]+\.\w+", text))
-    named |= {f"{module.replace('.', '/')}.py" for module in re.findall(r"-m (tools\.\w+)", text)}
+    for module in re.findall(r"-m (tools(?:\.\w+)+)", text):
+        path = module.replace(".", "/")
+        named.add(f"{path}/__main__.py" if (ROOT / path).is_dir() else f"{path}.py")
     tracked = {path.name for path in ROOT.iterdir() if path.name not in ("data", "logs", "runs")}
     for code in CODE.findall(prose(document)):
         if PATH.fullmatch(code) and code.split("/")[0] in tracked and not code.endswith(MADE_ELSEWHERE):
@@ -103,7 +105,7 @@ def test_commands_parse_with_the_real_parsers(line: str) -> None:
     if asked is None:
         pytest.skip("not a command with flags of ours")
     if "--help" not in asked.flags:
-        program = importlib.import_module(asked.module)
+        program = importlib.import_module(asked.program)
         parse = program.build_parser().parse_args if hasattr(program, "build_parser") else program.parse
         parse(asked.flags)
 

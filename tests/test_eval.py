@@ -18,11 +18,12 @@ import torch
 import datasets
 import eval as program
 import network
-from network.weights import published_state_dict
-from tools import make_streets, merge
-from utils.checkpoint import sha256
-from utils.interrupts import Interrupts
-from utils.statistics import bootstrap
+from network.checkpoints.weights import published_state_dict
+from tools import merge
+from tools.make_streets import __main__ as make_streets
+from utils.evaluation.statistics import bootstrap
+from utils.files import sha256
+from utils.training.signals import Interrupts
 
 ROOT = Path(program.__file__).parent
 SIZES = [(48, 64), (33, 47), (48, 64), (40, 64), (48, 64)]
@@ -68,7 +69,7 @@ def test_scores_equal_a_plain_loop_over_the_split(snapshot: Path, root: Path, tm
     said, found = capsys.readouterr().out, json.loads((tmp_path / "new" / "score.json").read_text())
 
     net, data = network.build("sfnet_dfnetv1", 11).eval(), datasets.build("camvid", root, "val")
-    network.weights.load(net, snapshot)
+    network.checkpoints.weights.load(net, snapshot)
     matrix = np.zeros((11, 11), int)
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (data.spec.mean, data.spec.std))
     for sample in (data[i] for i in range(len(data))):

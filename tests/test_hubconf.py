@@ -7,7 +7,7 @@ import torch
 
 import hubconf
 import network
-from network.weights import published_state_dict
+from network.checkpoints.weights import published_state_dict
 
 ROOT = Path(network.__file__).parents[1]
 

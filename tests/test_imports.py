@@ -15,7 +15,7 @@ IMPORTERS = {"import_module", "__import__"}
 
 
 def room_of(path: Path, root: Path) -> str:
-    """The first part of the path below the root: `utils` for utils/flags.py, `train` for train.py."""
+    """The first part of the path below the root: `utils` for utils/cli.py, `train` for train.py."""
     return path.relative_to(root).with_suffix("").parts[0]
 
 
@@ -67,9 +67,9 @@ def test_no_package_hides_a_room_from_pytest() -> None:
     ("file", "code", "arrow"),
     [
         ("loss/focal.py", "from datasets.spec import Label\n", "loss/focal.py:1: loss must not import datasets"),
-        ("network/head.py", "import torch\n\n\ndef f():\n    import utils.flags\n",
-         "network/head.py:5: network must not import utils.flags"),
-        ("utils/runs.py", "from train import main\n", "utils/runs.py:1: utils must not import train"),
+        ("network/head.py", "import torch\n\n\ndef f():\n    import utils.cli\n",
+         "network/head.py:5: network must not import utils.cli"),
+        ("utils/training/run_folder.py", "from train import main\n", "utils/training/run_folder.py:1: utils must not import train"),
         ("datasets/reader.py", "from .. import transforms\n",
          "datasets/reader.py:1: datasets must not import transforms"),
         ("transforms/a.py", "import importlib\nm = importlib.import_module('loss')\n",
@@ -81,7 +81,7 @@ def test_no_package_hides_a_room_from_pytest() -> None:
 )
 def test_a_bad_arrow_is_found(tmp_path: Path, file: str, code: str, arrow: str) -> None:
     path = tmp_path / file
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code, encoding="utf-8")
     found = bad_arrows(tmp_path)
     assert len(found) == 1
@@ -89,10 +89,10 @@ def test_a_bad_arrow_is_found(tmp_path: Path, file: str, code: str, arrow: str) 
 
 
 def test_good_arrows_pass(tmp_path: Path) -> None:
-    for file, code in {"train.py": "import network\nfrom utils import runs\n", "loss/ohem.py": "import utils.flags\n",
-                       "network/sfnet.py": "from . import heads\nfrom .alignment import warp\nimport network.resnet\n",
-                       "tools/demo.py": "import train\nfrom datasets import spec\nfrom tools import drawing\n"}.items():
+    for file, code in {"train.py": "import network\nfrom utils import runs\n", "loss/ohem.py": "import utils.cli\n",
+                       "network/heads/sfnet.py": "from . import heads\nfrom .alignment import warp\nimport network.resnet\n",
+                       "tools/demo/__main__.py": "import train\nfrom datasets import spec\nfrom tools import drawing\n"}.items():
         path = tmp_path / file
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code, encoding="utf-8")
     assert bad_arrows(tmp_path) == []

@@ -13,9 +13,9 @@ import torch
 
 import datasets
 import network
-from network.weights import published_state_dict
+from network.checkpoints.weights import published_state_dict
 from tests.onnx_here import need_onnx
-from tools import export
+from tools.export import __main__ as export
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/use_as_a_library.md").read_text(encoding="utf-8"),
@@ -37,8 +37,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def colours(path: Path) -> set[tuple[int, ...]]:
-    return {tuple(colour) for colour in cv2.imread(str(path))[..., ::-1].reshape(-1, 3).tolist()}
+def colors(path: Path) -> set[tuple[int, ...]]:
+    return {tuple(color) for color in cv2.imread(str(path))[..., ::-1].reshape(-1, 3).tolist()}
 
 
 def test_ten_lines_parse_a_picture(here: Path) -> None:
@@ -46,7 +46,7 @@ def test_ten_lines_parse_a_picture(here: Path) -> None:
     assert len(lines) <= 10
     exec(LIBRARY, {})
     assert cv2.imread("mask.png").shape == (90, 130, 3)
-    assert colours(here / "mask.png") <= {tuple(colour) for colour in SPEC.palette.tolist()}
+    assert colors(here / "mask.png") <= {tuple(color) for color in SPEC.palette.tolist()}
 
 
 def test_torch_hub_needs_no_path(here: Path) -> None:

@@ -11,8 +11,8 @@ import yaml
 
 import eval as evaluation
 import train
-from tools import demo
-from tools.reports.evaluation import load_data
+from tools.demo import __main__ as demo
+from tools.report.evaluation import load_data
 from utils.report import results
 
 DESCRIPTION = {
@@ -24,14 +24,14 @@ DESCRIPTION = {
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A description beside its data: six images of two shades, whose labels are colours."""
+    """A description beside its data: six images of two shades, whose labels are colors."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 4), ("val", 2)):
         for number in range(count):
             bright = np.zeros((64, 96), bool)
             bright[:, rng.integers(20, 76):] = True
-            colours = np.where(bright[..., None], (10, 240, 250), (200, 20, 10)).astype(np.uint8)       # blue first
-            for folder, picture in ((split, np.where(bright, 220, 30).astype(np.uint8)), (f"{split}annot", colours)):
+            colors = np.where(bright[..., None], (10, 240, 250), (200, 20, 10)).astype(np.uint8)       # blue first
+            for folder, picture in ((split, np.where(bright, 220, 30).astype(np.uint8)), (f"{split}annot", colors)):
                 path = tmp_path / "data" / folder / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 assert cv2.imwrite(str(path), picture)

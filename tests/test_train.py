@@ -20,10 +20,10 @@ import torch
 
 import network
 import train
-from network.weights import published_state_dict
-from tools import make_streets
-from utils.recipes import RECIPES
-from utils.stepping import Stepper
+from network.checkpoints.weights import published_state_dict
+from tools.make_streets import __main__ as make_streets
+from utils.training.recipes import RECIPES
+from utils.training.recovery import Stepper
 
 ROOT = Path(train.__file__).parent
 
@@ -158,7 +158,7 @@ def test_test_mode_runs_everything_briefly(command: list[str], tmp_path: Path) -
 def test_fine_tuning_starts_from_a_snapshot_with_a_new_classifier(command: list[str], tmp_path: Path,
                                                                   capsys: pytest.CaptureFixture[str]) -> None:
     net = network.build("sfnet_dfnetv1", 11)
-    torch.save(network.weights.published_state_dict(net), tmp_path / "camvid.pth")
+    torch.save(network.checkpoints.weights.published_state_dict(net), tmp_path / "camvid.pth")
     flags = [*command, "--snapshot", str(tmp_path / "camvid.pth"), "--max_iters", "1", "--val_split", "none"]
     assert train.main(flags) == 2
     assert "--reset_classifier" in capsys.readouterr().err
@@ -379,10 +379,10 @@ def test_fine_tuning_starts_from_averaged_weights_but_momentum_belongs_to_the_ra
 
 
 @pytest.mark.parametrize(("spoil", "message"), [
-    (lambda state: state.pop("optimizer"), "holds no optimiser"),
+    (lambda state: state.pop("optimizer"), "holds no optimizer"),
     (lambda state: state["optimizer"]["param_groups"].pop(), "of another kind"),
 ])
-def test_an_optimiser_that_does_not_fit_is_refused(command: list[str], tmp_path: Path, message: str,
+def test_an_optimizer_that_does_not_fit_is_refused(command: list[str], tmp_path: Path, message: str,
                                                    spoil: Callable[[dict[str, Any]], Any],
                                                    capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main([*command, "--max_iters", "1"]) == 0
@@ -394,10 +394,10 @@ def test_an_optimiser_that_does_not_fit_is_refused(command: list[str], tmp_path:
     assert message in capsys.readouterr().err
 
 
-def test_an_optimiser_to_restore_needs_a_snapshot(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_optimizer_to_restore_needs_a_snapshot(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train.parse([*command, "--restore_optimizer"])
-    assert "takes the optimiser of --snapshot" in capsys.readouterr().err
+    assert "takes the optimizer of --snapshot" in capsys.readouterr().err
 
 
 def test_validation_scores_outlines_and_parses_images_together(command: list[str], tmp_path: Path,

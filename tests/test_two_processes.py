@@ -15,7 +15,7 @@ from torch import nn
 
 import train
 from tests.two_processes import WIDE, comparable
-from tools import make_streets
+from tools.make_streets import __main__ as make_streets
 
 ROOT = Path(train.__file__).parent
 STEPS = 10
@@ -66,7 +66,7 @@ def lines(run: Path, kind: str) -> list[dict[str, Any]]:
     return [line for line in every if line["kind"] == kind]
 
 
-def test_normalisation_over_two_processes_is_that_of_the_whole_batch(found: list[dict[str, Any]]) -> None:
+def test_normalization_over_two_processes_is_that_of_the_whole_batch(found: list[dict[str, Any]]) -> None:
     torch.manual_seed(0)
     images, towards = torch.randn(5, 3, 4, 4) * 3 + 7, torch.randn(5, 3, 4, 4)
     images.requires_grad_()

@@ -20,14 +20,14 @@ from torch import nn
 import network
 import train
 from utils import batches, distributed, sync_bn
-from utils.interrupts import Interrupted, Interrupts
-from utils.stepping import Stepper
+from utils.training.recovery import Stepper
+from utils.training.signals import Interrupted, Interrupts
 
 WIDE = ["--lr", "1e-3", "--val_split", "none"]             # of the runs in float64, which scoring does not know
 STEPS_AFTER_THE_SIGNAL = 5
 
 
-def synchronised_norm() -> dict[str, Any]:
+def synchronized_norm() -> dict[str, Any]:
     """The process's half of a batch through the layer, forwards and backwards."""
     torch.manual_seed(0)
     images, towards = torch.randn(5, 3, 4, 4) * 3 + 7, torch.randn(5, 3, 4, 4)
@@ -103,7 +103,7 @@ def interrupted_run(flags: list[str]) -> list[int]:
 def main() -> None:
     folder, flags = Path(sys.argv[1]), sys.argv[3:]
     distributed.start()
-    found = {"norm": synchronised_norm(), "stop": agreed_stop(), "difference": difference()}
+    found = {"norm": synchronized_norm(), "stop": agreed_stop(), "difference": difference()}
     found["codes"] = []
     for exp, double, more in (("two", False, ["--lr", "1e-5"]), ("two_wide", True, WIDE)):
         with comparable(double):

@@ -7,10 +7,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils import scoreboard
-from utils.flags import FlagParser
+from utils.cli import FlagParser
+from utils.evaluation import scores
+from utils.evaluation.records import Record, Records, differences
 from utils.logs import start_logging
-from utils.records import Record, Records, differences
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def build_parser() -> FlagParser:
                         "--split_count N` found: in one folder, or in several that were copied from several machines.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="output folders of eval.py; the scores "
                         "go to the first")
-    scoreboard.add_flags(parser)
+    scores.add_flags(parser)
     return parser
 
 
@@ -54,7 +54,7 @@ def run(args: Namespace) -> bool:
     if not records.run["labelled"]:
         log.info("%d images in %s; there is no truth to score them by.", len(found), records.folder)
         return True
-    return scoreboard.conclude(records, found, args.json, args.expect, args.tolerance)
+    return scores.report_scores(records, found, args.json, args.expect, args.tolerance)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 
 import datasets
 from datasets.loader import label_loader
-from datasets.packing import (
+from datasets.packed import (
     JOURNAL,
     LOCK,
     MANIFEST,
@@ -36,9 +36,9 @@ from datasets.packing import (
     settings_of,
     write_manifest,
 )
-from utils.checkpoint import write_text
-from utils.flags import FlagParser
-from utils.progress import track
+from utils.cli import FlagParser
+from utils.files import write_text
+from utils.logs import track
 
 PROBES = 8                                                  # pairs that are read to foretell size and gain
 

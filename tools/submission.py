@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
-from utils import submission
-from utils.flags import FlagParser
+from utils.cli import FlagParser
+from utils.evaluation import submission
 
 
 def build_parser() -> FlagParser:

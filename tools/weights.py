@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 import network
-from network.published import class_count, looks_like, published_shapes
-from network.snapshot import WEIGHTS, Snapshot
-from network.weights import (
+from network.checkpoints.keys import class_count, guess_architecture, published_shapes
+from network.checkpoints.snapshot import WEIGHTS, Snapshot
+from network.checkpoints.weights import (
     PRETRAINED,
     WeightsError,
     backbone_of,
@@ -23,8 +23,8 @@ from network.weights import (
     state_dict,
     write_safetensors,
 )
-from utils.checkpoint import sha256, write_text
-from utils.flags import Command, FlagParser, add_switch
+from utils.cli import Command, FlagParser, add_switch
+from utils.files import sha256, write_text
 
 MANIFEST = "SHA256SUMS"                                     # as sha256sum writes it and reads it
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
@@ -64,7 +64,7 @@ def verify(args: Namespace) -> bool:
         print(f"{args.folder / name}: is in the manifest, but not there")
     for path in files:
         try:
-            guess = looks_like(state_dict(read(path), False, str(path))) or "not a network known here"
+            guess = guess_architecture(state_dict(read(path), False, str(path))) or "not a network known here"
         except (WeightsError, FileNotFoundError) as error:
             print(error)
             well = False
@@ -89,18 +89,18 @@ def add_inspect_flags(parser: FlagParser) -> None:
 
 
 def inspect(args: Namespace) -> bool:
-    """Prints what each file is, by its keys alone; says whether all were recognised."""
-    recognised = True
+    """Prints what each file is, by its keys alone; says whether all were recognized."""
+    recognized = True
     for path in args.files:
         try:
             payload = read(path)
             tensors = state_dict(payload, False, str(path))
         except (WeightsError, FileNotFoundError) as error:
             print(error)
-            recognised = False
+            recognized = False
             continue
-        guess, classes = looks_like(tensors), class_count(tensors)
-        recognised &= guess is not None
+        guess, classes = guess_architecture(tensors), class_count(tensors)
+        recognized &= guess is not None
         parts = [guess or "no network known here",
                  f"{classes} classes" if classes else "no scene parsing classifier",
                  f"{len(tensors)} tensors of {sum(value.numel() for value in tensors.values()):,} numbers"]
@@ -108,7 +108,7 @@ def inspect(args: Namespace) -> bool:
                   if payload.get(name) is not None]
         parts += ["with averaged weights"] if payload.get("ema") else []
         print(f"{path}: {'; '.join(parts)}")
-    return recognised
+    return recognized
 
 
 def add_convert_flags(parser: FlagParser) -> None:
@@ -157,8 +157,8 @@ def stand_ins(args: Namespace) -> bool:
         tensors = OrderedDict((f"module.{key}", _random(key, shape)) for key, shape in published_shapes(net).items())
         torch.save({"state_dict": tensors, "mean_iu": np.float64(0.5), "epoch": np.int64(1)}, path,
                    _use_new_zipfile_serialization=False)
-        report = network.weights.load(net, path)
-        print(f"{path}: {looks_like(state_dict(read(path), False, str(path)))}, {report}")
+        report = network.checkpoints.weights.load(net, path)
+        print(f"{path}: {guess_architecture(state_dict(read(path), False, str(path)))}, {report}")
     return True
 
 
@@ -172,7 +172,7 @@ COMMANDS = {
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="python -m tools.weights", description="List, check, recognise and convert weights.")
+    parser = FlagParser(prog="python -m tools.weights", description="List, check, recognize and convert weights.")
     parser.add_commands(COMMANDS)
     return parser
 

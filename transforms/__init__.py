@@ -4,26 +4,26 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from transforms.base import Compose, Transform
-from transforms.colour import BilateralBlur, ColorJitter, GaussianBlur
-from transforms.device import DeviceColour, for_device
-from transforms.geometry import IMAGENET_GREY, RandomFlip, RandomScaleCrop
-from utils.flags import add_switch, size
+from transforms.color import BilateralBlur, ColorJitter, GaussianBlur
+from transforms.device import GpuColorAugmentation, split_for_device
+from transforms.geometry import IMAGENET_GRAY, RandomFlip, RandomScaleCrop
+from utils.cli import add_switch, size
 
-__all__ = ["BilateralBlur", "ColorJitter", "Compose", "DeviceColour", "GaussianBlur", "RandomFlip", "RandomScaleCrop",
-           "Transform", "add_flags", "for_device", "train_transform"]
+__all__ = ["BilateralBlur", "ColorJitter", "Compose", "GpuColorAugmentation", "GaussianBlur", "RandomFlip", "RandomScaleCrop",
+           "Transform", "add_flags", "split_for_device", "train_transform"]
 
 
 def train_transform(crop_size: tuple[int, int], scale_min: float = 0.5, scale_max: float = 2.0, rotate: float = 0.0,
                     flip: bool = True, color_aug: float = 0.25, brightness: float | None = None,
                     contrast: float | None = None, saturation: float | None = None, hue: float | None = None,
                     gblur: bool = True, bblur: bool = False, gblur_prob: float = 0.5,
-                    fill: tuple[int, int, int] = IMAGENET_GREY) -> Compose:
-    """Builds the training transform: the crop first, so that colour and blur touch only what is kept.
+                    fill: tuple[int, int, int] = IMAGENET_GRAY) -> Compose:
+    """Builds the training transform: the crop first, so that color and blur touch only what is kept.
 
     Args:
         crop_size: (height, width) in pixels.
         rotate: largest angle in degrees.
-        color_aug: strength of the colour jitter where none of its own is given; 0 leaves it out. As the hue's strength
+        color_aug: strength of the color jitter where none of its own is given; 0 leaves it out. As the hue's strength
             it stops at 0.5.
         bblur: blurs by a bilateral filter instead of a Gaussian.
         fill: RGB of padding, in [0, 255].
@@ -63,5 +63,5 @@ def add_flags(parser: ArgumentParser) -> None:
     add_switch(group, "--gblur", default=True, help="blur some images by a Gaussian")
     add_switch(group, "--bblur", default=False, help="blur by an edge-keeping bilateral filter instead of a Gaussian")
     group.add_argument("--gblur_prob", type=float, default=0.5, help="share of the images that are blurred")
-    group.add_argument("--augment_on", choices=("loader", "device"), default="loader", help="where colour and Gaussian "
+    group.add_argument("--augment_on", choices=("loader", "device"), default="loader", help="where color and Gaussian "
                        "blur are computed: in the loader's processes, or batched on the training device")

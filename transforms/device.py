@@ -1,4 +1,4 @@
-"""Colour and blur of whole batches on the device, by the values that the loader drew for each sample."""
+"""Color and blur of whole batches on the device, by the values that the loader drew for each sample."""
 from __future__ import annotations
 
 import numpy as np
@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transforms.base import Compose
-from transforms.colour import LUMA, BilateralBlur, ColorJitter, GaussianBlur
+from transforms.color import LUMA, BilateralBlur, ColorJitter, GaussianBlur
 
 
-class DeviceColour:
-    """What a `Compose` does to colour, in two halves: `draw` in the loader, `apply` on the device.
+class GpuColorAugmentation:
+    """What a `Compose` does to color, in two halves: `draw` in the loader, `apply` on the device.
 
     The draws are those that the transforms themselves would have made, so a sample looks the same either way up to
     rounding: `apply` rounds nothing, and stays within 2 of the 255 levels, on average within 0.5.
@@ -25,24 +25,24 @@ class DeviceColour:
         self.blur = blur
 
     def draw(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Returns `colour`, a (3, 4) matrix for a crop of mean luma 1, and `blur`, a sigma in pixels, 0 for none."""
-        colour = self.jitter.draw(rng) if self.jitter else np.eye(3, 4)
+        """Returns `color`, a (3, 4) matrix for a crop of mean luma 1, and `blur`, a sigma in pixels, 0 for none."""
+        color = self.jitter.draw(rng) if self.jitter else np.eye(3, 4)
         sigma = self.blur.draw(rng) if self.blur else 0.0
-        return {"colour": torch.from_numpy(colour.astype(np.float32)), "blur": torch.tensor(sigma)}
+        return {"color": torch.from_numpy(color.astype(np.float32)), "blur": torch.tensor(sigma)}
 
-    def apply(self, images: Tensor, colour: Tensor, blur: Tensor) -> Tensor:
+    def apply(self, images: Tensor, color: Tensor, blur: Tensor) -> Tensor:
         """Changes a batch.
 
         Args:
             images: (N, 3, H, W) uint8, on the device.
-            colour, blur: (N, 3, 4) and (N,), as the loader stacked them.
+            color, blur: (N, 3, 4) and (N,), as the loader stacked them.
 
         Returns:
             (N, 3, H, W) float32 in [0, 255], channels last in memory.
         """
         images = images.float().contiguous(memory_format=torch.channels_last)
         if self.jitter:
-            images = jittered(images, colour.to(images.device, non_blocking=True))
+            images = jittered(images, color.to(images.device, non_blocking=True))
         if self.blur:                                       # all of them: to choose, the host would wait for the device
             images = blurred(images, blur.to(images.device, non_blocking=True), self.radius)
         return images
@@ -53,8 +53,8 @@ class DeviceColour:
         return (round(6 * self.blur.sigma_max + 1) | 1) // 2 if self.blur else 0
 
 
-def for_device(transform: Compose) -> tuple[Compose, DeviceColour]:
-    """Splits a training transform into what stays in the loader and the colour and blur that follow on the device.
+def split_for_device(transform: Compose) -> tuple[Compose, GpuColorAugmentation]:
+    """Splits a training transform into what stays in the loader and the color and blur that follow on the device.
 
     Raises:
         ValueError: it blurs by `BilateralBlur`, which only the loader can.
@@ -64,14 +64,14 @@ def for_device(transform: Compose) -> tuple[Compose, DeviceColour]:
     if isinstance(blur, BilateralBlur):
         raise ValueError("--bblur blurs in the loader only: take --gblur, or leave out --augment_on device.")
     stays = Compose([step for step in transform.transforms if step is not jitter and step is not blur])
-    return stays, DeviceColour(jitter, blur)
+    return stays, GpuColorAugmentation(jitter, blur)
 
 
-def jittered(images: Tensor, colour: Tensor) -> Tensor:
+def jittered(images: Tensor, color: Tensor) -> Tensor:
     """(N, 3, H, W) in [0, 255] by each image's (3, 4) matrix, whose last column counts in mean lumas; clipped."""
     pixels = images.permute(0, 2, 3, 1).flatten(1, 2)                                   # (N, H * W, 3)
     mean_luma = pixels.mean(1, keepdim=True) @ pixels.new_tensor(LUMA)[:, None]         # (N, 1, 1)
-    changed = torch.baddbmm(colour[:, None, :, 3] * mean_luma, pixels, colour[:, :, :3].transpose(1, 2))
+    changed = torch.baddbmm(color[:, None, :, 3] * mean_luma, pixels, color[:, :, :3].transpose(1, 2))
     return changed.clamp_(0, 255).unflatten(1, images.shape[2:]).permute(0, 3, 1, 2)
 
 
@@ -83,7 +83,7 @@ def blurred(images: Tensor, sigmas: Tensor, radius: int) -> Tensor:
         radius: no kernel reaches further.
     """
     distance = torch.arange(-radius, radius + 1, device=images.device).abs()
-    sigmas = sigmas.clamp(min=1e-3)                         # whose neighbours weigh exactly nothing
+    sigmas = sigmas.clamp(min=1e-3)                         # whose neighbors weigh exactly nothing
     reach = (6 * sigmas + 1).round().div(2, rounding_mode="floor")                      # (N,): 3 sigma, as for uint8
     kernels = torch.exp(-0.5 * (distance / sigmas[:, None]) ** 2).where(distance <= reach[:, None], 0)
     kernels = kernels / kernels.sum(1, keepdim=True)                                    # (N, 2 * radius + 1)

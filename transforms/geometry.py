@@ -9,7 +9,7 @@ import numpy as np
 from transforms.base import Focus, Pair
 
 IGNORE_LABEL = 255
-IMAGENET_GREY = (124, 116, 104)                             # the ImageNet mean: near 0 after normalising
+IMAGENET_GRAY = (124, 116, 104)                             # the ImageNet mean: near 0 after normalizing
 
 
 class RandomScaleCrop:
@@ -17,8 +17,8 @@ class RandomScaleCrop:
 
     Rather than the image, the crop is scaled: its window in source pixels, crop / scale rounded, is resized to the
     crop. Where the window is larger than the image, the image lies at a uniform place in it and the rest is `fill` and
-    label 255. The image is resized bilinearly (by area below half size), the label by nearest neighbour, both aligned
-    at pixel centres. With `rotate` the window is turned about the focus, or about its own centre, and what it shows of
+    label 255. The image is resized bilinearly (by area below half size), the label by nearest neighbor, both aligned
+    at pixel centers. With `rotate` the window is turned about the focus, or about its own center, and what it shows of
     the world outside the image is padding, too.
 
     Args:
@@ -31,7 +31,7 @@ class RandomScaleCrop:
     """
 
     def __init__(self, crop: tuple[int, int], scale_min: float = 0.5, scale_max: float = 2.0,
-                 fill: tuple[int, int, int] = IMAGENET_GREY, rotate: float = 0.0) -> None:
+                 fill: tuple[int, int, int] = IMAGENET_GRAY, rotate: float = 0.0) -> None:
         if not 0 < scale_min <= scale_max:
             raise ValueError(f"scales from {scale_min} to {scale_max} are no range of positive factors: "
                              "give 0 < --scale_min <= --scale_max.")
@@ -125,7 +125,7 @@ def _turned_window(corner: tuple[int, int], size: tuple[int, int], crop: tuple[i
         corner, size: (top, left) and (height, width) of the window in source pixels, before it is turned.
         pivot: the (x, y) of the source about which it turns.
     """
-    down, across = size[0] / crop[0], size[1] / crop[1]     # aligned at pixel centres, as resizing is
+    down, across = size[0] / crop[0], size[1] / crop[1]     # aligned at pixel centers, as resizing is
     scale = np.array([[across, 0, corner[1] + (across - 1) / 2], [0, down, corner[0] + (down - 1) / 2], [0, 0, 1]])
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = np.array([[cosine, -sine], [sine, cosine]])

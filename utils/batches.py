@@ -10,36 +10,36 @@ from torch import Tensor
 
 def prepare(batch: dict[str, Any], device: torch.device, mean: tuple[float, ...], std: tuple[float, ...],
             channels_last: bool = False,
-            colour: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> dict[str, Any]:
-    """Moves a batch to the device, changes its colours there if that is left to be done, and normalises it.
+            color: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> dict[str, Any]:
+    """Moves a batch to the device, changes its colors there if that is left to be done, and normalizes it.
 
     Args:
         batch: `image` (N, 3, H, W) uint8 RGB, perhaps `label` (N, H, W) uint8; other entries stay as they are.
         mean, std: of each channel, in [0, 1].
-        colour: (image, batch's `colour`, batch's `blur`) -> image in [0, 255], not necessarily whole numbers.
+        color: (image, batch's `color`, batch's `blur`) -> image in [0, 255], not necessarily whole numbers.
 
     Returns:
         The batch with `image` in float32 and `label` in int64 on the device.
     """
     ready = dict(batch)
     image = batch["image"].to(device, non_blocking=True)
-    if colour is not None:
-        image = colour(image, batch["colour"], batch["blur"])
-    ready["image"] = normalise(image, mean, std, channels_last)
+    if color is not None:
+        image = color(image, batch["color"], batch["blur"])
+    ready["image"] = normalize(image, mean, std, channels_last)
     if "label" in batch:
         ready["label"] = batch["label"].to(device, non_blocking=True).long()
     return ready
 
 
-def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...], channels_last: bool = False) -> Tensor:
+def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...], channels_last: bool = False) -> Tensor:
     """(N, 3, H, W) in [0, 255] -> float32 (x / 255 - mean) / std, laid out channels last if asked."""
     shift, scale = (torch.tensor(each, device=images.device).mul(255).view(1, 3, 1, 1) for each in (mean, std))
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.to(torch.float32, memory_format=layout, copy=True).sub_(shift).div_(scale)
 
 
-def denormalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Undoes `normalise`: float (N, 3, H, W) -> uint8."""
+def denormalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Undoes `normalize`: float (N, 3, H, W) -> uint8."""
     shift, scale = (torch.tensor(each, device=images.device).mul(255).view(1, 3, 1, 1) for each in (mean, std))
     return images.float().mul(scale).add_(shift).round_().clamp_(0, 255).to(torch.uint8)
 

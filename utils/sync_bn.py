@@ -1,4 +1,4 @@
-"""Batch normalisation over all processes' batches: torch's on GPUs, and an exact one for CPUs, which torch lacks."""
+"""Batch normalization over all processes' batches: torch's on GPUs, and an exact one for CPUs, which torch lacks."""
 from __future__ import annotations
 
 from typing import Any
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Extra = tuple[str, ...]
-AFTER: Extra = ("drop", "act")                              # what timm's fused layers do after the normalisation
+AFTER: Extra = ("drop", "act")                              # what timm's fused layers do after the normalization
 
 
 def convert(net: nn.Module, device: torch.device) -> nn.Module:
-    """Replaces every batch normalisation of the network, in place, by one over all processes; parameters stay the same.
+    """Replaces every batch normalization of the network, in place, by one over all processes; parameters stay the same.
 
     Raises:
-        ValueError: the network is itself a batch normalisation.
+        ValueError: the network is itself a batch normalization.
     """
     if isinstance(net, _BatchNorm):
-        raise ValueError("a lone batch normalisation has no parent to be replaced in")
+        raise ValueError("a lone batch normalization has no parent to be replaced in")
     kind = nn.SyncBatchNorm if device.type == "cuda" else CPUSyncBatchNorm
     for parent in list(net.modules()):
         for name, child in parent.named_children():
@@ -48,7 +48,7 @@ def _apply_after(norm: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) ->
 
 
 class CPUSyncBatchNorm(_BatchNorm):
-    """Batch normalisation of (N, C, ...) whose mean and variance are those of all processes' batches together."""
+    """Batch normalization of (N, C, ...) whose mean and variance are those of all processes' batches together."""
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim < 2:
@@ -61,7 +61,7 @@ class CPUSyncBatchNorm(_BatchNorm):
         mean, variance, count = _global_moments(input.detach())
         if self.track_running_stats:
             self._update_running(mean, variance, count)
-        return _Normalise.apply(input, self.weight, self.bias, mean, variance, count, self.eps)
+        return _Normalize.apply(input, self.weight, self.bias, mean, variance, count, self.eps)
 
     @torch.no_grad()
     def _update_running(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
@@ -98,7 +98,7 @@ def _wide(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-class _Normalise(torch.autograd.Function):
+class _Normalize(torch.autograd.Function):
     """(x - mean) / sqrt(variance + eps) * weight + bias, where mean and variance depend on every process's x."""
 
     @staticmethod

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import datasets
-from utils.flags import FlagParser
+from utils.cli import FlagParser
 
 
 def test_the_embedded_dataset_is_the_default() -> None:
@@ -39,7 +39,7 @@ def test_without_a_root_the_flag_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", datasets.names())
-def test_documents_hold_every_class_with_its_colour_and_ids(name: str) -> None:
+def test_documents_hold_every_class_with_its_color_and_ids(name: str) -> None:
     text = (Path(__file__).resolve().parents[2] / "DATASETs.md").read_text(encoding="utf-8")
     spec = datasets.spec(name)
     rows = [f"| {train_id} | {label.name} | {', '.join(map(spec.describe, spec.raw_ids(train_id)))} | "

@@ -27,11 +27,11 @@ def build(root: Path) -> datasets.SegmentationDataset:
     return datasets.build("camvid", root, "train", transforms.train_transform((8, 10)))
 
 
-def sampler_of(data: datasets.SegmentationDataset, batch_size: int = 2) -> datasets.PlanSampler:
-    return datasets.PlanSampler(datasets.EpochPlan(len(data), seed=3), batch_size)
+def sampler_of(data: datasets.SegmentationDataset, batch_size: int = 2) -> datasets.EpochSampler:
+    return datasets.EpochSampler(datasets.EpochPlan(len(data), seed=3), batch_size)
 
 
-def epoch_of(loader: torch.utils.data.DataLoader, sampler: datasets.PlanSampler, epoch: int,
+def epoch_of(loader: torch.utils.data.DataLoader, sampler: datasets.EpochSampler, epoch: int,
              step: int = 0) -> list[dict]:
     sampler.set_position(epoch, step)
     return list(loader)
@@ -66,16 +66,16 @@ def test_batches_do_not_depend_on_the_number_of_workers(write_camvid: WriteCamvi
 
 
 def test_what_is_left_to_the_device_does_not_depend_on_workers_or_ranks(write_camvid: WriteCamvid) -> None:
-    stays, colour = transforms.for_device(transforms.train_transform((8, 10)))
-    data = datasets.build("camvid", write_camvid(count=8), "train", stays, extras=colour.draw)
+    stays, color = transforms.split_for_device(transforms.train_transform((8, 10)))
+    data = datasets.build("camvid", write_camvid(count=8), "train", stays, extras=color.draw)
     plan = datasets.EpochPlan(len(data), seed=3)
-    alone, shared = (list(datasets.train_loader(data, datasets.PlanSampler(plan, 4), workers)) for workers in (0, 2))
-    halves = [list(datasets.train_loader(data, datasets.PlanSampler(plan, 2, rank, 2), 0)) for rank in (0, 1)]
+    alone, shared = (list(datasets.train_loader(data, datasets.EpochSampler(plan, 4), workers)) for workers in (0, 2))
+    halves = [list(datasets.train_loader(data, datasets.EpochSampler(plan, 2, rank, 2), 0)) for rank in (0, 1)]
     for ours, theirs, first, second in zip(alone, shared, *halves, strict=True):
-        for name in ("image", "colour", "blur"):
+        for name in ("image", "color", "blur"):
             assert torch.equal(ours[name], theirs[name])
             assert torch.equal(ours[name], torch.cat([first[name], second[name]]))
-    assert tuple(alone[0]["colour"].shape) == (4, 3, 4)
+    assert tuple(alone[0]["color"].shape) == (4, 3, 4)
     assert len({float(value) for batch in alone for value in batch["blur"]}) > 2
 
 
@@ -90,8 +90,8 @@ def test_workers_may_start_in_every_way(write_camvid: WriteCamvid, start_method:
 def test_ranks_share_the_batch_that_one_process_would_have(write_camvid: WriteCamvid) -> None:
     data = build(write_camvid(count=8))
     plan = datasets.EpochPlan(len(data), seed=3)
-    alone = list(datasets.train_loader(data, datasets.PlanSampler(plan, 4), num_workers=0))
-    samplers = [datasets.PlanSampler(plan, 2, rank, world_size=2) for rank in (0, 1)]
+    alone = list(datasets.train_loader(data, datasets.EpochSampler(plan, 4), num_workers=0))
+    samplers = [datasets.EpochSampler(plan, 2, rank, world_size=2) for rank in (0, 1)]
     first, second = (datasets.train_loader(data, sampler, num_workers=0) for sampler in samplers)
     for batch, ours, theirs in zip(alone, first, second, strict=True):
         assert torch.equal(batch["image"], torch.cat([ours["image"], theirs["image"]]))
@@ -151,7 +151,7 @@ def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> Non
         import datasets
         signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell's background jobs start without it
         data = datasets.build("camvid", sys.argv[1], "train")
-        loader = datasets.train_loader(data, datasets.PlanSampler(datasets.EpochPlan(len(data)), 2), num_workers=2)
+        loader = datasets.train_loader(data, datasets.EpochSampler(datasets.EpochPlan(len(data)), 2), num_workers=2)
         iterator = iter(loader)
         next(iterator)
         try:
@@ -180,7 +180,7 @@ def test_signals_while_workers_start_reach_the_main_process_alone(write_camvid: 
         for number in (signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, lambda number, frame: came.append(number))
         data = datasets.build("camvid", sys.argv[1], "train")
-        sampler = datasets.PlanSampler(datasets.EpochPlan(len(data)), 2)
+        sampler = datasets.EpochSampler(datasets.EpochPlan(len(data)), 2)
         loader = datasets.train_loader(data, sampler, num_workers=2, start_method="fork")
         def signal_all():
             for number in (signal.SIGINT, signal.SIGUSR1):
@@ -196,7 +196,7 @@ def test_signals_while_workers_start_reach_the_main_process_alone(write_camvid: 
 
 # images that go away or are damaged during a run
 
-def skipping(root: Path, num_workers: int = 0) -> tuple[datasets.PlanSampler, datasets.loader.BatchLoader]:
+def skipping(root: Path, num_workers: int = 0) -> tuple[datasets.EpochSampler, datasets.loader.BatchLoader]:
     data = build(root)
     sampler = sampler_of(data)
     return sampler, datasets.train_loader(data, sampler, num_workers, skip_bad=True)

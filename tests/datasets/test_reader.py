@@ -13,20 +13,20 @@ import torch
 
 import datasets
 from datasets.reader import PNG_SIGNATURE, SegmentationDataset, read_image, read_label
-from datasets.sampling import Draw
+from datasets.sampling import SampleDraw
 from datasets.spec import DatasetError
 
 WriteCamvid = Callable[..., Path]
 IDS = np.arange(48, dtype=np.uint8).reshape(6, 8) % 12
 
 
-def write_png(path: Path, rows: np.ndarray, depth: int, colour_type: int, palette: bytes = b"") -> None:
-    """Writes packed rows of bytes as a PNG of any depth and colour type (OpenCV writes no palettes and no 4 bits)."""
+def write_png(path: Path, rows: np.ndarray, depth: int, color_type: int, palette: bytes = b"") -> None:
+    """Writes packed rows of bytes as a PNG of any depth and color type (OpenCV writes no palettes and no 4 bits)."""
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     width = rows.shape[1] * 8 // depth
-    header = struct.pack(">IIBBBBB", width, rows.shape[0], depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, rows.shape[0], depth, color_type, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     chunks = [(b"IHDR", header), (b"PLTE", palette), (b"IDAT", pixels), (b"IEND", b"")]
     path.write_bytes(PNG_SIGNATURE + b"".join(chunk(*one) for one in chunks if one[1] or one[0] == b"IEND"))
@@ -116,14 +116,14 @@ def test_images_become_rgb_whatever_they_are_stored_as(tmp_path: Path, suffix: s
 
 def test_palette_labels_are_read_as_indices(tmp_path: Path) -> None:
     path = tmp_path / "palette.png"
-    write_png(path, IDS, depth=8, colour_type=3, palette=bytes(range(255, -1, -1)) * 3)
+    write_png(path, IDS, depth=8, color_type=3, palette=bytes(range(255, -1, -1)) * 3)
     assert (read_label(path) == IDS).all()
 
 
-@pytest.mark.parametrize(("colour_type", "palette"), [(3, bytes(range(48))), (0, b"")])
-def test_labels_of_four_bits_are_read_unchanged(tmp_path: Path, colour_type: int, palette: bytes) -> None:
+@pytest.mark.parametrize(("color_type", "palette"), [(3, bytes(range(48))), (0, b"")])
+def test_labels_of_four_bits_are_read_unchanged(tmp_path: Path, color_type: int, palette: bytes) -> None:
     path = tmp_path / "nibbles.png"
-    write_png(path, IDS[:, ::2] << 4 | IDS[:, 1::2], depth=4, colour_type=colour_type, palette=palette)
+    write_png(path, IDS[:, ::2] << 4 | IDS[:, 1::2], depth=4, color_type=color_type, palette=palette)
     assert (read_label(path) == IDS).all()
 
 
@@ -135,7 +135,7 @@ def test_a_transform_gets_the_draws_focus_and_generator(write_camvid: WriteCamvi
         return image[:2, :3].copy(), label[:2, :3].copy()
 
     data = datasets.build("camvid", write_camvid(), "train", transform)
-    draw = Draw(index=1, seed=1, epoch=2, position=3, focus=(4, 5))
+    draw = SampleDraw(index=1, seed=1, epoch=2, position=3, focus=(4, 5))
     assert tuple(data[draw]["image"].shape) == (3, 2, 3)
     assert seen == [((12, 16, 3), (12, 16), (4, 5), np.random.default_rng((1, 2, 3)).random())]
 
@@ -241,7 +241,7 @@ def test_a_truncated_photograph_is_named(tmp_path: Path, suffix: str, lost: int)
 
 def test_a_truncated_palette_label_is_named(tmp_path: Path) -> None:
     path = tmp_path / "palette.png"
-    write_png(path, IDS, depth=8, colour_type=3, palette=bytes(768))
+    write_png(path, IDS, depth=8, color_type=3, palette=bytes(768))
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DatasetError, match=r"palette\.png is truncated or damaged"):
         read_label(path)

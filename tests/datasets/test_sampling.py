@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 
-from datasets.sampling import Draw, EpochPlan, PlanSampler
+from datasets.sampling import EpochPlan, EpochSampler, SampleDraw
 
 
-def epoch_of(sampler: PlanSampler, epoch: int, step: int = 0) -> list[list[Draw]]:
+def epoch_of(sampler: EpochSampler, epoch: int, step: int = 0) -> list[list[SampleDraw]]:
     sampler.set_position(epoch, step)
     return list(sampler)
 
@@ -33,10 +33,10 @@ def test_the_order_is_the_same_on_every_machine() -> None:
 
 
 def test_a_draws_randomness_depends_on_seed_epoch_and_position_alone() -> None:
-    first = Draw(index=5, seed=1, epoch=2, position=3)
-    moved = Draw(index=9, seed=1, epoch=2, position=3, focus=(4, 4))
+    first = SampleDraw(index=5, seed=1, epoch=2, position=3)
+    moved = SampleDraw(index=9, seed=1, epoch=2, position=3, focus=(4, 4))
     assert first.rng().random() == first.rng().random() == moved.rng().random()
-    others = [Draw(5, 2, 2, 3), Draw(5, 1, 3, 3), Draw(5, 1, 2, 4), Draw(5, 3, 2, 1)]
+    others = [SampleDraw(5, 2, 2, 3), SampleDraw(5, 1, 3, 3), SampleDraw(5, 1, 2, 4), SampleDraw(5, 3, 2, 1)]
     assert len({draw.rng().random() for draw in (first, *others)}) == 5
 
 
@@ -48,7 +48,7 @@ def test_the_order_does_not_share_a_stream_with_the_first_sample() -> None:
 @pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_ranks_are_disjoint_and_together_complete(world_size: int) -> None:
     plan = EpochPlan(21, seed=0)
-    ranks = [epoch_of(PlanSampler(plan, 2, rank, world_size), epoch=1) for rank in range(world_size)]
+    ranks = [epoch_of(EpochSampler(plan, 2, rank, world_size), epoch=1) for rank in range(world_size)]
     steps = 21 // (2 * world_size)
     assert [len(batches) for batches in ranks] == [steps] * world_size
     together = [draw for step in range(steps) for batches in ranks for draw in batches[step]]
@@ -57,26 +57,26 @@ def test_ranks_are_disjoint_and_together_complete(world_size: int) -> None:
 
 def test_a_global_batch_does_not_depend_on_how_many_share_it() -> None:
     plan = EpochPlan(32, seed=5)
-    alone = epoch_of(PlanSampler(plan, 8), epoch=0)
-    four = [epoch_of(PlanSampler(plan, 2, rank, 4), epoch=0) for rank in range(4)]
+    alone = epoch_of(EpochSampler(plan, 8), epoch=0)
+    four = [epoch_of(EpochSampler(plan, 2, rank, 4), epoch=0) for rank in range(4)]
     assert alone == [[draw for batches in four for draw in batches[step]] for step in range(4)]
 
 
 def test_starting_in_mid_epoch_gives_the_tail_of_the_epoch() -> None:
-    sampler = PlanSampler(EpochPlan(20, seed=0), batch_size=3)
+    sampler = EpochSampler(EpochPlan(20, seed=0), batch_size=3)
     assert epoch_of(sampler, 4, step=2) == epoch_of(sampler, 4)[2:]
     assert len(sampler) == 6
     assert epoch_of(sampler, 4, step=6) == []
 
 
 def test_a_draw_survives_pickling() -> None:
-    draw = Draw(1, 2, 3, 4, focus=(5, 6))
+    draw = SampleDraw(1, 2, 3, 4, focus=(5, 6))
     assert pickle.loads(pickle.dumps(draw)) == draw
 
 
 def test_fewer_images_than_one_global_batch_are_refused() -> None:
     with pytest.raises(ValueError, match=r"7 training images do not fill a batch of 4 on each of 2 .*--bs_mult to 3"):
-        PlanSampler(EpochPlan(7, seed=0), batch_size=4, world_size=2)
+        EpochSampler(EpochPlan(7, seed=0), batch_size=4, world_size=2)
 
 
 def test_a_negative_seed_is_refused() -> None:

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets.spec import IGNORED, UNKNOWN, DatasetSpec, Label, Layout, pack
+from datasets.spec import IGNORED, UNKNOWN, ClassInfo, DatasetSpec, Layout, pack
 
 
-def table(classes: tuple[Label, ...], ignored: tuple[int, ...] = (255,)) -> DatasetSpec:
+def table(classes: tuple[ClassInfo, ...], ignored: tuple[int, ...] = (255,)) -> DatasetSpec:
     layouts = (Layout("{split}/*{suffix}", "{split}/*.png"),)
     return DatasetSpec(name="tiny", title="Tiny", classes=classes, layouts=layouts, splits={"train": ("train",)},
                        hint="anywhere", ignored_raw_ids=ignored)
 
 
 def test_train_id_is_the_position_in_the_table() -> None:
-    spec = table((Label("a", (1, 2, 3), raw_ids=(7, 9)), Label("b", (4, 5, 6), raw_ids=(8,))), ignored=(3, 255))
+    spec = table((ClassInfo("a", (1, 2, 3), raw_ids=(7, 9)), ClassInfo("b", (4, 5, 6), raw_ids=(8,))), ignored=(3, 255))
     assert spec.num_classes == 2
     assert spec.names == ("a", "b")
     assert [spec.lookup[raw_id] for raw_id in (7, 9, 8, 3, 255, 0)] == [0, 0, 1, IGNORED, IGNORED, UNKNOWN]
@@ -25,7 +25,7 @@ def test_train_id_is_the_position_in_the_table() -> None:
 
 
 def test_without_raw_ids_the_files_hold_train_ids() -> None:
-    spec = table((Label("a", (1, 2, 3)), Label("b", (4, 5, 6))))
+    spec = table((ClassInfo("a", (1, 2, 3)), ClassInfo("b", (4, 5, 6))))
     assert spec.lookup[:3].tolist() == [0, 1, UNKNOWN]
 
 
@@ -34,7 +34,7 @@ def test_raw_ids_survive_the_way_to_train_ids_and_back(name: str) -> None:
     spec = datasets.spec(name)
     train_ids = np.array([*range(spec.num_classes), IGNORED], np.uint8)
     raw = spec.to_raw_ids[train_ids]
-    if spec.colours:
+    if spec.colors:
         raw = np.array([pack(tuple(rgb)) for rgb in raw.tolist()], np.uint32)
     assert (spec.to_train_ids(raw[None]) == train_ids).all()
 
@@ -47,15 +47,15 @@ def test_tables_reach_worker_processes(name: str) -> None:
 
 def test_a_raw_id_of_two_classes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"tiny: raw ids \[7\] stand twice"):
-        table((Label("a", (0, 0, 0), raw_ids=(7,)), Label("b", (0, 0, 0), raw_ids=(7,))))
+        table((ClassInfo("a", (0, 0, 0), raw_ids=(7,)), ClassInfo("b", (0, 0, 0), raw_ids=(7,))))
 
 
 def test_a_raw_id_of_a_class_that_is_also_ignored_is_refused() -> None:
     with pytest.raises(ValueError, match=r"raw ids \[7\] stand twice"):
-        table((Label("a", (0, 0, 0), raw_ids=(7,)),), ignored=(7,))
+        table((ClassInfo("a", (0, 0, 0), raw_ids=(7,)),), ignored=(7,))
 
 
 @pytest.mark.parametrize("count", [0, 255])
 def test_an_empty_or_overlong_table_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"1 to 254 classes, this table has {count}"):
-        table(tuple(Label(str(index), (0, 0, 0)) for index in range(count)))
+        table(tuple(ClassInfo(str(index), (0, 0, 0)) for index in range(count)))

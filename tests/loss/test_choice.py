@@ -22,7 +22,7 @@ def build(*flags: str) -> loss.Criterion:
     ("", loss.CrossEntropy), ("--ohem", loss.OhemCrossEntropy), ("--focal 2", loss.FocalLoss),
     ("--img_wt_loss --wt_bound 2", loss.ImageWeightedCrossEntropy), ("--jointwtborder", loss.RelaxedCrossEntropy),
     ("--img_wt_loss --batch_weighting", loss.ImageWeightedCrossEntropy), ("--fpn_dsn_loss", loss.DeepSupervision),
-    ("--ohem --aux", loss.DeepSupervision), ("--ohem --lovasz_weight 1 --dice_weight 0.5", loss.Combination),
+    ("--ohem --aux", loss.DeepSupervision), ("--ohem --lovasz_weight 1 --dice_weight 0.5", loss.SumOfLosses),
     ("--jointwtborder --joint_edgeseg_loss", loss.JointBodyEdgeLoss), ("--label_smoothing 0.1", loss.CrossEntropy),
 ])
 def test_flags_choose_a_criterion_that_trains(flags: str, kind: type) -> None:

@@ -14,7 +14,7 @@ CRITERIA = [loss.CrossEntropy(), loss.CrossEntropy(class_weights=[1.0, 2.0, 0.5]
             loss.OhemCrossEntropy(0.7, 50), loss.OhemCrossEntropy(0.7, 0.5), loss.FocalLoss(),
             loss.ImageWeightedCrossEntropy(), loss.RelaxedCrossEntropy(), loss.DiceLoss(), loss.LovaszSoftmax(),
             loss.DeepSupervision(loss.OhemCrossEntropy(0.7, 50), 0.4),
-            loss.Combination([loss.JointBodyEdgeLoss(loss.CrossEntropy(), edge_thresh=0.5), loss.DiceLoss()])]
+            loss.SumOfLosses([loss.JointBodyEdgeLoss(loss.CrossEntropy(), edge_thresh=0.5), loss.DiceLoss()])]
 all_criteria = pytest.mark.parametrize("criterion", CRITERIA, ids=lambda criterion: type(criterion).__name__)
 
 

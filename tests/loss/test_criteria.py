@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import loss
-from loss import pixelwise
+from loss import pixel
 
 BASE = [loss.CrossEntropy(), loss.CrossEntropy(label_smoothing=0.1), loss.OhemCrossEntropy(thresh=0.7, min_kept=50),
         loss.OhemCrossEntropy(thresh=0.7, min_kept=0.1), loss.FocalLoss(), loss.FocalLoss(gamma=0.5),
@@ -51,8 +51,8 @@ def test_cross_entropy_is_torchs() -> None:
 @pytest.mark.parametrize("narrow", [0, 128])
 def test_banded_upsampling_changes_neither_loss_nor_gradient(monkeypatch: pytest.MonkeyPatch, band_values: int,
                                                              narrow: int) -> None:
-    monkeypatch.setattr(pixelwise, "BAND_VALUES", band_values)
-    monkeypatch.setattr(pixelwise, "NARROW", narrow)
+    monkeypatch.setattr(pixel, "BAND_VALUES", band_values)
+    monkeypatch.setattr(pixel, "NARROW", narrow)
     logits, labels = case((2, 5, 7, 9), (25, 33))
     expected = plain(logits, labels)
     gradient, = torch.autograd.grad(expected, logits)
@@ -65,7 +65,7 @@ def test_banded_upsampling_changes_neither_loss_nor_gradient(monkeypatch: pytest
 @pytest.mark.parametrize("size", [(3, 4), (7, 9)], ids=["at label size", "raised"])
 def test_the_gradient_is_the_finite_difference(criterion: nn.Module, size: tuple[int, int],
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixelwise, "BAND_VALUES", 1)
+    monkeypatch.setattr(pixel, "BAND_VALUES", 1)
     logits, labels = case((2, 3, 3, 4), size)
     double = logits.detach().double().requires_grad_()
     assert torch.autograd.gradcheck(lambda values: total(criterion, values, labels), double)
@@ -73,7 +73,7 @@ def test_the_gradient_is_the_finite_difference(criterion: nn.Module, size: tuple
 
 @base
 def test_raised_logits_are_the_full_size_ones(criterion: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixelwise, "BAND_VALUES", 700)
+    monkeypatch.setattr(pixel, "BAND_VALUES", 700)
     logits, labels = case((2, 5, 7, 9), (25, 33))
     found = total(criterion, logits, labels)
     full = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=True)
@@ -103,7 +103,7 @@ def test_ohem_keeps_the_hardest_when_too_few_are_hard() -> None:
 
 def test_the_least_kept_loss_is_the_sorts() -> None:
     logits, labels = case()
-    losses = pixelwise.pixel_cross_entropy(logits, labels, 255)
+    losses = pixel.pixel_cross_entropy(logits, labels, 255)
     criterion, valid = loss.OhemCrossEntropy(0.7, 50), labels != 255
     ranked = losses.masked_fill(~valid, -1.0).flatten().sort(descending=True).values
     assert criterion._least_kept_loss(losses, valid) == min(ranked[49], torch.tensor(-math.log(0.7)))
@@ -111,8 +111,8 @@ def test_the_least_kept_loss_is_the_sorts() -> None:
 
 def test_selection_stays_fast_on_values_that_fall_steadily() -> None:
     falling = torch.linspace(1, 0, 1 << 20)                 # minutes where a selection is quadratic
-    assert pixelwise.largest(falling, 1000) == falling[999]
-    assert pixelwise.largest(falling, 1 << 21) == 0
+    assert pixel.largest(falling, 1000) == falling[999]
+    assert pixel.largest(falling, 1 << 21) == 0
 
 
 @base
@@ -190,21 +190,21 @@ def test_a_batchs_loss_is_the_mean_of_its_images_losses(criterion: loss.Criterio
     whole = total(criterion, logits, labels)
     alone = [total(criterion, logits[i:i + 1], labels[i:i + 1]) for i in range(3)]
     torch.testing.assert_close(whole, sum(alone) / 3)
-    assert criterion.denominators(labels) == {"main": 3}
+    assert criterion.normalizers(labels) == {"main": 3}
 
 
 def test_batch_weights_are_the_whole_batchs() -> None:
     logits, labels = case()
-    losses, valid = pixelwise.pixel_cross_entropy(logits, labels, 255), labels != 255
+    losses, valid = pixel.pixel_cross_entropy(logits, labels, 255), labels != 255
     shares = torch.bincount(labels[valid], minlength=5) / valid.sum()
     weights = (1 + 0.5 * (1 - shares))[labels[valid]]
     expected = (losses[valid] * weights).sum() / weights.sum()
     criterion = loss.ImageWeightedCrossEntropy(bound=0.5, per_batch=True)
     torch.testing.assert_close(total(criterion, logits, labels), expected)
-    assert criterion.denominators(labels) == {"main": None}
+    assert criterion.normalizers(labels) == {"main": None}
 
 
-def test_image_weights_favour_the_rare_class() -> None:
+def test_image_weights_favor_the_rare_class() -> None:
     # three pixels of class 0 and one of class 1, all at p = 1/2: weights 1.25 and 1.75 change no mean of equal losses,
     # but each pixel's share of the gradient: 1.25 / 5.5 and 1.75 / 5.5, times p = 1/2
     logits = torch.zeros(1, 2, 1, 4, requires_grad=True)
@@ -283,13 +283,13 @@ def test_shares_of_a_batch_weighed_by_their_denominators_are_the_whole_batch(bas
     logits, labels = case((4, 5, 12, 16))
     criterion = loss.DeepSupervision(base)
     whole = criterion({"main": logits}, labels)["main"]
-    parts = [criterion({"main": logits[share]}, labels[share])["main"] * criterion.denominators(labels[share])["main"]
+    parts = [criterion({"main": logits[share]}, labels[share])["main"] * criterion.normalizers(labels[share])["main"]
              for share in (slice(0, 1), slice(1, 4))]
-    torch.testing.assert_close(sum(parts) / criterion.denominators(labels)["main"], whole)
+    torch.testing.assert_close(sum(parts) / criterion.normalizers(labels)["main"], whole)
 
 
 def test_ohem_selects_within_a_batch_and_so_has_no_denominator() -> None:
-    assert loss.OhemCrossEntropy().denominators(case()[1]) == {"main": None}
+    assert loss.OhemCrossEntropy().normalizers(case()[1]) == {"main": None}
 
 
 @pytest.mark.parametrize(("options", "message"), [({"thresh": 0.0}, "probability"), ({"min_kept": 0}, "at least 1"),

@@ -82,11 +82,11 @@ def test_a_network_without_body_and_edge_is_refused() -> None:
 def test_all_terms_that_select_no_pixels_add_up_over_shares_of_a_batch() -> None:
     given, true = outputs(), labels()
     true[0, :3] = 255
-    criterion = loss.Combination([loss.JointBodyEdgeLoss(loss.CrossEntropy()), loss.DiceLoss()])
-    whole, divide_by = criterion(given, true), criterion.denominators(true)
+    criterion = loss.SumOfLosses([loss.JointBodyEdgeLoss(loss.CrossEntropy()), loss.DiceLoss()])
+    whole, divide_by = criterion(given, true), criterion.normalizers(true)
     assert whole.keys() == divide_by.keys()
     assert {name for name, each in divide_by.items() if each is None} == {"edge_main", "dice"}
     shares = [({name: each[i:i + 1] for name, each in given.items()}, true[i:i + 1]) for i in range(2)]
     for name in ("main", "body", "edge"):
-        parts = [criterion(*share)[name] * criterion.denominators(share[1])[name] for share in shares]
+        parts = [criterion(*share)[name] * criterion.normalizers(share[1])[name] for share in shares]
         torch.testing.assert_close(sum(parts) / divide_by[name], whole[name])

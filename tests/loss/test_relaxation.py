@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import loss
-from loss import pixelwise
+from loss import pixel
 
 
 def case(shape: tuple[int, ...] = (2, 5, 8, 9), seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -56,7 +56,7 @@ def test_inside_a_region_it_is_cross_entropy() -> None:
     logits, _ = case()
     labels = torch.full((2, 8, 9), 2)
     torch.testing.assert_close(loss.RelaxedCrossEntropy().losses(logits, labels),
-                               pixelwise.pixel_cross_entropy(logits, labels, 255))
+                               pixel.pixel_cross_entropy(logits, labels, 255))
 
 
 def test_from_the_given_epoch_on_nothing_is_relaxed() -> None:

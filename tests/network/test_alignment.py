@@ -95,14 +95,14 @@ def test_without_flow_and_with_an_even_gate_both_maps_are_averaged() -> None:
 
 
 def test_the_grid_of_a_size_is_made_once_and_serves_training_after_inference() -> None:
-    alignment._kept_grid.cache_clear()
+    alignment._cached_grid.cache_clear()
     flow = torch.zeros(1, 2, 7, 5, requires_grad=True)
     with torch.inference_mode():
         first = warp(torch.ones(1, 1, 4, 4), flow)
     warp(torch.ones(1, 1, 4, 4), flow).sum().backward()
     assert torch.equal(first, torch.ones(1, 1, 7, 5))
     assert flow.grad is not None
-    assert alignment._kept_grid.cache_info().hits == 1
+    assert alignment._cached_grid.cache_info().hits == 1
 
 
 class TwoAlignments(nn.Module):

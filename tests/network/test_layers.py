@@ -27,7 +27,7 @@ def test_a_fusion_in_bands_gives_the_same_logits(height: int, layout: torch.memo
     seen = Tallest()
     with torch.no_grad():
         whole = fusion(maps)
-        fusion.in_bands = True
+        fusion.chunked = True
         fusion[0].insert(0, seen)
         torch.testing.assert_close(fusion(maps), whole, rtol=1e-5, atol=1e-6)
     assert seen.rows <= BAND_ROWS + 2
@@ -35,5 +35,5 @@ def test_a_fusion_in_bands_gives_the_same_logits(height: int, layout: torch.memo
 
 def test_a_deployed_network_fuses_in_bands_and_the_original_at_once() -> None:
     net = build("sfnet_dfnetv1", 3)
-    assert not net.head.conv_last.in_bands
-    assert deployed(net).head.conv_last.in_bands
+    assert not net.head.conv_last.chunked
+    assert deployed(net).head.conv_last.chunked

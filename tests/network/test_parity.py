@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import network
-from network.weights import load, published_key, published_state_dict
+from network.checkpoints.weights import load, published_key, published_state_dict
 
 NUMBERS = Path(__file__).with_name("numbers.json")
 TRAINED = ("sfnet_resnet18", "sfnet_dfnetv1", "sfnet_dfnetv1_dsn", "sfnet_lite_resnet18", "sfnet_lite_stdc1")

@@ -149,7 +149,7 @@ def test_a_value_out_of_range_is_refused_by_its_flags_name(flag: str, value: str
     assert f"--{flag}: '{value}' is not a" in capsys.readouterr().err
 
 
-def test_flags_reach_optimiser_and_schedule() -> None:
+def test_flags_reach_optimizer_and_schedule() -> None:
     flags = "--lr 0.2 --scale_lr --lr_schedule scl-poly --rlx_off_epoch 5 --rescale 0.5 --repoly 2 --max_epoch 10"
     args = train.parse([*flags.split(), "--lr_step", "epoch"])
     chosen = optimizer.chosen_flags(vars(args))
@@ -179,7 +179,7 @@ def test_norms_and_biases_decay_only_when_asked() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam),
                                             ("adamw", torch.optim.AdamW)])
-def test_every_optimiser_takes_a_step_that_lowers_the_loss(name: str, kind: type) -> None:
+def test_every_optimizer_takes_a_step_that_lowers_the_loss(name: str, kind: type) -> None:
     torch.manual_seed(0)
     net, data = nn.Linear(4, 1), torch.randn(16, 4)
     stepper = build(net, optimizer=name, lr=0.01)
@@ -193,7 +193,7 @@ def test_every_optimiser_takes_a_step_that_lowers_the_loss(name: str, kind: type
     assert losses[-1] < losses[0]
 
 
-def test_the_schedule_follows_the_optimiser_step_by_step() -> None:
+def test_the_schedule_follows_the_optimizer_step_by_step() -> None:
     stepper = build(nn.Linear(2, 2))
     schedule = optimizer.build_schedule(stepper, total_steps=10, lr_schedule="poly", poly_exp=1.0, warmup_steps=0)
     rates = []

@@ -10,7 +10,7 @@ import pytest
 
 import loss
 import train
-from network.weights import backbone_of, imagenet_file
+from network.checkpoints.weights import backbone_of, imagenet_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/recipes.md"

@@ -13,9 +13,9 @@ import torch
 import datasets
 import eval as evaluation
 import network
-from network.weights import published_state_dict
-from tools import report
-from utils.metrics import ConfusionMatrix
+from network.checkpoints.weights import published_state_dict
+from tools.report import __main__ as report
+from utils.evaluation.metrics import ConfusionMatrix
 
 IMAGES = 12
 

@@ -19,7 +19,7 @@ import torch
 
 import datasets
 import transforms
-from datasets.packing import JOURNAL, MANIFEST, PAIRS, Pack
+from datasets.packed import JOURNAL, MANIFEST, PAIRS, Pack
 from tools import pack_dataset
 
 ROOT = Path(pack_dataset.__file__).parents[1]
@@ -50,9 +50,9 @@ def out(camvid: Path, tmp_path: Path) -> Path:
 
 
 def batches(root: Path, packed: Path | None, workers: int = 0, start_method: str | None = None) -> list[dict]:
-    stays, colour = transforms.for_device(transforms.train_transform((16, 24), rotate=5))
-    data = datasets.build("camvid", root, "train", stays, colour.draw, packed)
-    sampler = datasets.PlanSampler(datasets.EpochPlan(len(data), seed=5), 3)
+    stays, color = transforms.split_for_device(transforms.train_transform((16, 24), rotate=5))
+    data = datasets.build("camvid", root, "train", stays, color.draw, packed)
+    sampler = datasets.EpochSampler(datasets.EpochPlan(len(data), seed=5), 3)
     return list(datasets.train_loader(data, sampler, workers, start_method))
 
 
@@ -73,7 +73,7 @@ def test_batches_from_the_pack_are_those_from_the_files(camvid: Path, out: Path,
                                                         start_method: str | None) -> None:
     for ours, theirs in zip(batches(camvid, out, workers, start_method), batches(camvid, None), strict=True):
         assert ours["name"] == theirs["name"]
-        assert all(torch.equal(ours[key], theirs[key]) for key in ("image", "label", "colour", "blur"))
+        assert all(torch.equal(ours[key], theirs[key]) for key in ("image", "label", "color", "blur"))
 
 
 def test_pairs_from_the_pack_are_those_from_the_files_and_safe_to_write_to(camvid: Path, out: Path) -> None:

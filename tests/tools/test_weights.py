@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 import network
-from network.snapshot import Snapshot
-from network.weights import published_state_dict
+from network.checkpoints.snapshot import Snapshot
+from network.checkpoints.weights import published_state_dict
 from tools import weights
-from utils.checkpoint import sha256
+from utils.files import sha256
 
 CLASSES = ["road", "car", "sky"]
 
@@ -50,7 +50,7 @@ def test_averaged_or_raw_weights_are_kept(tmp_path: Path, state: dict[str, Tenso
     source = run_checkpoint(tmp_path / "last.pth", state, ema={**state, bias: state[bias] + 1})
     assert weights.main(["convert", "--snapshot", str(source), "--out", str(tmp_path / "a.pth"),
                          "--weights", which]) == 0
-    assert torch.equal(network.weights.read(tmp_path / "a.pth")["state_dict"][bias], state[bias] + added)
+    assert torch.equal(network.checkpoints.weights.read(tmp_path / "a.pth")["state_dict"][bias], state[bias] + added)
 
 
 @pytest.mark.parametrize(("out", "message"), [("a.onnx", "end it in .pth or .safetensors"),
@@ -66,14 +66,14 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path: Path, state: dict[str, 
     source, out = run_checkpoint(tmp_path / "last.pth", state), tmp_path / "small.safetensors"
     weights.main(["convert", "--snapshot", str(source), "--out", str(out)])
     out.write_bytes(out.read_bytes()[:1000])
-    with pytest.raises(network.weights.WeightsError, match=r"safetensors is truncated or damaged \(1,000 bytes\)"):
-        network.weights.read(out)
+    with pytest.raises(network.checkpoints.weights.WeightsError, match=r"safetensors is truncated or damaged \(1,000 bytes\)"):
+        network.checkpoints.weights.read(out)
 
 
 STAND_INS = ["sfnet_dfnetv1", "sfnet_stdc1", "sfnet_lite_resnet18", "deeplabv3plus_resnet18", "dfsegnet_dfnetv1"]
 
 
-def test_files_in_the_form_of_published_ones_load_and_are_recognised(tmp_path: Path,
+def test_files_in_the_form_of_published_ones_load_and_are_recognized(tmp_path: Path,
                                                                      capsys: pytest.CaptureFixture[str]) -> None:
     assert weights.main(["stand_ins", "--out", str(tmp_path), "--arch", *STAND_INS]) == 0
     capsys.readouterr()

@@ -141,7 +141,7 @@ def test_a_turned_crop_still_contains_its_focus_and_its_label_lies_on_the_image(
     assert (image[outside] == FILL).all()
 
 
-def test_turning_is_about_the_centre_by_the_drawn_angle() -> None:
+def test_turning_is_about_the_center_by_the_drawn_angle() -> None:
     class Chance:
         """Draws scale 1, the only place, and 90 degrees."""
 

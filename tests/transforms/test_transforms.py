@@ -8,7 +8,7 @@ import pytest
 
 import transforms
 from transforms import BilateralBlur, ColorJitter, Compose, GaussianBlur, RandomFlip, RandomScaleCrop
-from utils.flags import FlagParser
+from utils.cli import FlagParser
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 LABEL = np.arange(1200, dtype=np.uint16).reshape(30, 40).astype(np.uint8)

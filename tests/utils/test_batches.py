@@ -5,7 +5,7 @@ import torch
 from utils.batches import grouped
 
 
-def test_neighbours_of_one_size_share_a_batch_and_the_order_stays() -> None:
+def test_neighbors_of_one_size_share_a_batch_and_the_order_stays() -> None:
     sizes = [(2, 3), (2, 3), (2, 3), (4, 3), (2, 3), (2, 3)]
     single = [{"image": torch.full((1, 3, *size), i), "label": torch.full((1, *size), i), "name": [str(i)]}
               for i, size in enumerate(sizes)]

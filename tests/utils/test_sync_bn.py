@@ -9,7 +9,7 @@ from utils.sync_bn import CPUSyncBatchNorm, convert
 
 
 class NormAndRelu(nn.BatchNorm2d):
-    """A fused layer as timm has them: its children `drop` and `act` come after the normalisation."""
+    """A fused layer as timm has them: its children `drop` and `act` come after the normalization."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)

@@ -116,7 +116,7 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns the means of equally many neighbours, so that a long run gives no more points than a line can show."""
+    """Returns the means of equally many neighbors, so that a long run gives no more points than a line can show."""
     size = -(-len(points) // MOST_POINTS) or 1
     groups = [points[start:start + size] for start in range(0, len(points), size)]
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from utils.evaluation.statistics import Comparison
 from utils.report import results
 from utils.report.results import Results
-from utils.statistics import Comparison
 
 SCORES = (("mIoU", "Mean IoU"), ("pixel_accuracy", "Pixel accuracy"), ("mean_accuracy", "Mean accuracy"),
           ("fwIoU", "Frequency-weighted IoU"))
@@ -53,7 +53,7 @@ def difference_figure(test: Comparison) -> dict[str, Any]:
 
 
 def headlines(found: Results, draws: dict[str, np.ndarray], data: Any) -> list[dict[str, Any]]:
-    """Returns the scores with their intervals; that of the categories where the data set has them."""
+    """Returns the scores with their intervals; that of the categories where the dataset has them."""
     shown = [figure(title, found.scores.get(name), results.interval(draws[name])) for name, title in SCORES]
     value, groups = found.scores.get("mean_category_IoU"), [label.category for label in data.spec.classes]
     if value is not None:
@@ -63,12 +63,12 @@ def headlines(found: Results, draws: dict[str, np.ndarray], data: Any) -> list[d
 
 
 def class_rows(total: np.ndarray, draws: np.ndarray, classes: Sequence[str],
-                colours: list[str]) -> list[dict[str, Any]]:
+                colors: list[str]) -> list[dict[str, Any]]:
     """Returns the table of classes, best first and absent ones last."""
     ious, hits, truth, predicted = results.iou(total), total.diagonal(), total.sum(1), total.sum(0)
     rows = []
     for index in np.argsort(-ious, kind="stable"):          # NaN sorts last
-        row: dict[str, Any] = {"name": classes[index], "colour": colours[index], "iou": None}
+        row: dict[str, Any] = {"name": classes[index], "color": colors[index], "iou": None}
         bounds = results.interval(draws[:, index])
         if bounds:
             row |= {"iou": percent(ious[index], 1), "low": percent(bounds[0], 1), "high": percent(bounds[1], 1),
@@ -79,14 +79,14 @@ def class_rows(total: np.ndarray, draws: np.ndarray, classes: Sequence[str],
 
 
 def difference_rows(totals: Sequence[np.ndarray], draws: Sequence[np.ndarray], classes: Sequence[str],
-                     colours: list[str]) -> list[dict[str, Any]]:
+                     colors: list[str]) -> list[dict[str, Any]]:
     """Returns the table of classes, those on which A leads most first and those without an IoU last."""
     ours, theirs = (results.iou(total) for total in totals)
     between = [results.interval(draws[0][:, index] - draws[1][:, index]) for index in range(len(classes))]
     reach = 2.1 * max([0.005, *(abs(bound) for bounds in between if bounds for bound in bounds)])
     rows = []
     for index in np.argsort(theirs - ours, kind="stable"):
-        row: dict[str, Any] = {"name": classes[index], "colour": colours[index], "difference": None,
+        row: dict[str, Any] = {"name": classes[index], "color": colors[index], "difference": None,
                                "a": percent(ours[index], 1), "b": percent(theirs[index], 1)}
         bounds = between[index]
         if bounds and not np.isnan(ours[index] - theirs[index]):
@@ -139,24 +139,24 @@ def _cell(kinds: Sequence[str], counts: Sequence[int], strength: int, text: str)
     return {"attributes": Markup((f' class="{" ".join(kinds)}"' if kinds else "") + said), "text": text}
 
 
-def lost(total: np.ndarray, classes: Sequence[str], colours: list[str]) -> list[dict[str, Any]]:
+def lost(total: np.ndarray, classes: Sequence[str], colors: list[str]) -> list[dict[str, Any]]:
     """Returns the confusions that cost most pixels."""
-    return _confusions(total / max(1, total.sum()), classes, colours, lambda share: f"{percent(share, 2)} %")
+    return _confusions(total / max(1, total.sum()), classes, colors, lambda share: f"{percent(share, 2)} %")
 
 
 def differing(ours: np.ndarray, theirs: np.ndarray, classes: Sequence[str],
-              colours: list[str]) -> list[dict[str, Any]]:
+              colors: list[str]) -> list[dict[str, Any]]:
     """Returns the confusions that cost one model most pixels more than the other."""
-    return _confusions((ours - theirs) / max(1, ours.sum()), classes, colours, lambda share: signed(share, 2))
+    return _confusions((ours - theirs) / max(1, ours.sum()), classes, colors, lambda share: signed(share, 2))
 
 
-def _confusions(shares: np.ndarray, classes: Sequence[str], colours: list[str], write: Callable[[float], str],
+def _confusions(shares: np.ndarray, classes: Sequence[str], colors: list[str], write: Callable[[float], str],
                 most: int = 8) -> list[dict[str, Any]]:
     """Returns the greatest of (K, K) shares of all pixels that are off the diagonal."""
     wrong = shares * ~np.eye(len(shares), dtype=bool)
     pairs = [divmod(int(place), len(wrong)) for place in np.argsort(-np.abs(wrong), axis=None, kind="stable")[:most]]
-    return [{"truth": classes[truth], "from_colour": colours[truth], "predicted": classes[predicted],
-             "to_colour": colours[predicted], "share": write(wrong[truth, predicted])}
+    return [{"truth": classes[truth], "from_color": colors[truth], "predicted": classes[predicted],
+             "to_color": colors[predicted], "share": write(wrong[truth, predicted])}
             for truth, predicted in pairs if wrong[truth, predicted]]
 
 
@@ -200,12 +200,12 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def class_colours(data: Any) -> list[str]:
-    return [rgb(colour) for colour in data.spec.palette[:len(data.spec.names)].tolist()]
+def class_colors(data: Any) -> list[str]:
+    return [rgb(color) for color in data.spec.palette[:len(data.spec.names)].tolist()]
 
 
-def rgb(colour: Sequence[int]) -> str:
-    return f"rgb({colour[0]} {colour[1]} {colour[2]})"
+def rgb(color: Sequence[int]) -> str:
+    return f"rgb({color[0]} {color[1]} {color[2]})"
 
 
 def _places(at: float, low: float, high: float) -> dict[str, float]:

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils import flows, visualize
-from utils.flows import Field, RecordFlows
-from utils.predictor import Predictor
-from utils.progress import track
+from utils.evaluation.predictor import Predictor
+from utils.logs import track
 from utils.report import pictures, results
 from utils.report.results import Results
+from utils.visualization import flow as flows
+from utils.visualization import label_maps
+from utils.visualization.flow import Field, RecordFlows
 
 WIDTHS = (1024, 768, 512, 384, 256)                         # tried in turn until an image's layers fit into its share
 BYTES = 340_000                                             # an image's share: 50 of them stay under 20 MB
@@ -83,7 +84,7 @@ def single(model: Model, data: Any, choices: Sequence[Choice]) -> Iterator[dict[
         yield {**_described(choice, image, model),
                "layers": _within_share(partial(_single_layers, image, truth, labels, fields, palette)),
                "flows": [{"title": field.title, "note": field.note} for field in fields],
-               "thumbnail": _thumbnail(visualize.overlay(image, labels, palette, 0.6))}
+               "thumbnail": _thumbnail(label_maps.overlay(image, labels, palette, 0.6))}
 
 
 def paired(a: Model, b: Model, data: Any, choices: Sequence[Choice]) -> Iterator[dict[str, Any]]:
@@ -93,7 +94,7 @@ def paired(a: Model, b: Model, data: Any, choices: Sequence[Choice]) -> Iterator
     """
     for choice, image, truth in _read(a.results, data, choices):
         ours, theirs = a.labels(image), b.labels(image)
-        apart = pictures.DISAGREEMENT_COLOURS[pictures.disagreement(ours, theirs, truth)]
+        apart = pictures.DISAGREEMENT_COLORS[pictures.disagreement(ours, theirs, truth)]
         yield {**_described(choice, image, a, b),
                "layers": _within_share(partial(_paired_layers, image, truth, ours, theirs, data.spec.palette)),
                "flows": [], "thumbnail": _thumbnail(_laid_over(image, apart))}
@@ -102,22 +103,22 @@ def paired(a: Model, b: Model, data: Any, choices: Sequence[Choice]) -> Iterator
 def _single_layers(image: np.ndarray, truth: np.ndarray, labels: np.ndarray, fields: Sequence[Field],
                    palette: np.ndarray, width: int) -> dict[str, str]:
     truth, labels = pictures.shrink(truth, width), pictures.shrink(labels, width)
-    colours = pictures.label_colours(palette)
+    colors = pictures.label_colors(palette)
     return {"image": pictures.jpeg(pictures.shrink(image, width)),
-            "truth": pictures.palette_png(truth, colours), "prediction": pictures.palette_png(labels, colours),
-            "errors": pictures.palette_png(pictures.errors(labels, truth), pictures.ERROR_COLOURS),
-            **{f"flow{i}": pictures.jpeg(pictures.shrink(field.colours, width), 90) for i, field in enumerate(fields)}}
+            "truth": pictures.palette_png(truth, colors), "prediction": pictures.palette_png(labels, colors),
+            "errors": pictures.palette_png(pictures.errors(labels, truth), pictures.ERROR_COLORS),
+            **{f"flow{i}": pictures.jpeg(pictures.shrink(field.colors, width), 90) for i, field in enumerate(fields)}}
 
 
 def _paired_layers(image: np.ndarray, truth: np.ndarray, ours: np.ndarray, theirs: np.ndarray, palette: np.ndarray,
                    width: int) -> dict[str, str]:
     truth, ours, theirs = (pictures.shrink(ids, width) for ids in (truth, ours, theirs))
-    colours = pictures.label_colours(palette)
+    colors = pictures.label_colors(palette)
     apart = pictures.disagreement(ours, theirs, truth)
     return {"image": pictures.jpeg(pictures.shrink(image, width)),
-            "truth": pictures.palette_png(truth, colours),
-            "a": pictures.palette_png(ours, colours), "b": pictures.palette_png(theirs, colours),
-            "disagreement": pictures.palette_png(apart, pictures.DISAGREEMENT_COLOURS)}
+            "truth": pictures.palette_png(truth, colors),
+            "a": pictures.palette_png(ours, colors), "b": pictures.palette_png(theirs, colors),
+            "disagreement": pictures.palette_png(apart, pictures.DISAGREEMENT_COLORS)}
 
 
 def _read(found: Results, data: Any, choices: Sequence[Choice]) -> Iterator[tuple[Choice, np.ndarray, np.ndarray]]:
@@ -159,10 +160,10 @@ def _thumbnail(picture: np.ndarray) -> str:
     return pictures.jpeg(pictures.shrink(picture, THUMBNAIL), 76)
 
 
-def _laid_over(image: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Returns the image under a layer of RGBA colours (H, W, 4)."""
-    alpha = colours[..., 3:] / 255
-    return (image * (1 - alpha) + colours[..., :3] * alpha).astype(np.uint8)
+def _laid_over(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Returns the image under a layer of RGBA colors (H, W, 4)."""
+    alpha = colors[..., 3:] / 255
+    return (image * (1 - alpha) + colors[..., :3] * alpha).astype(np.uint8)
 
 
 def _batch(image: np.ndarray) -> Tensor:

@@ -13,7 +13,7 @@ function isDark() {
 }
 function showTheme() {
   theme.textContent = isDark() ? "Light" : "Dark";
-  theme.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
+  theme.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colors`);
   theme.setAttribute("aria-pressed", isDark());
 }
 theme.addEventListener("click", () => {
@@ -199,22 +199,22 @@ function choose(index) {
     split.setAttribute("aria-label", `${one.names[0]} left of the line, ${one.names[1]} right of it`);
   }
   $(".opacity").hidden = one.kind !== "slide" && one.kind !== "tint";
-  const legend = (one.legend || []).map(([colour, text]) => {
+  const legend = (one.legend || []).map(([color, text]) => {
     const entry = document.createElement("span");
-    entry.append(swatch(colour), text);
+    entry.append(swatch(color), text);
     return entry;
   });
-  if (one.wheel) legend.push(Object.assign(new Image(64, 64), {src: page.wheel, alt: "Colour wheel: the colour of a direction"}));
+  if (one.wheel) legend.push(Object.assign(new Image(64, 64), {src: page.wheel, alt: "Color wheel: the color of a direction"}));
   if (one.note) {
     legend.push(Object.assign(document.createElement("span"), {textContent: `${one.note} The hue says in which direction a place looks for its features, the strength how far.`}));
   }
   $("#v-legend").replaceChildren(...legend);
   $("#v-probe").textContent = "";
 }
-function swatch(colour) {
+function swatch(color) {
   const one = document.createElement("i");
   one.className = "swatch";
-  one.style.setProperty("--c", colour);
+  one.style.setProperty("--c", color);
   return one;
 }
 function listClasses(scores) {
@@ -223,7 +223,7 @@ function listClasses(scores) {
   $(".v-classes tbody").replaceChildren(...there.map((id) => {
     const row = document.createElement("tr"), name = document.createElement("th");
     name.scope = "row";
-    name.append(swatch(page.colours[id]), page.classes[id]);
+    name.append(swatch(page.colors[id]), page.classes[id]);
     row.append(name, ...[...scores.iou.map((ious) => percent(ious[id])), `${percent(scores.share[id])} %`].map((text) =>
       Object.assign(document.createElement("td"), {className: "n", textContent: text})));
     return row;
@@ -259,10 +259,10 @@ viewer.addEventListener("keydown", (event) => {
   }
 });
 
-// ---- what is under the pointer: read back from the label maps by their colours
+// ---- what is under the pointer: read back from the label maps by their colors
 const names = {};
-page.colours.forEach((colour, id) => {
-  const key = colour.match(/\d+/g).join();
+page.colors.forEach((color, id) => {
+  const key = color.match(/\d+/g).join();
   names[key] = names[key] ? `${names[key]} or ${page.classes[id]}` : page.classes[id];
 });
 async function pixels(layer) {

@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import write_text
+from utils.evaluation.statistics import paired_test
+from utils.files import write_text
 from utils.report import charts, figures, gallery, pictures, results
 from utils.report.figures import percent, rgb, signed
 from utils.report.gallery import Model
 from utils.report.results import Results
-from utils.statistics import paired_test
-from utils.visualize import WRONG, colour_wheel
+from utils.visualization.label_maps import WRONG, color_wheel
 
 FOLDER = Path(__file__).parent
 GROUPS = ("Worst", "Best", "Random")
@@ -41,17 +41,17 @@ def write(path: Path, model: Model, data: Any, images: int = 50) -> None:
     ranking = results.mean(results.iou(found.matrices))
     items = list(gallery.single(model, data, gallery.choose(ranking, images, GROUPS)))
     total, draws = found.matrices.sum(0), results.resampled(found.matrices)
-    colours = figures.class_colours(data)
+    colors = figures.class_colors(data)
     views = [_slide("Truth and prediction", ("truth", "Truth"), ("prediction", "Prediction")),
              _over("Errors", "errors", [(WRONG, "wrong"), (pictures.DARK, "not counted")])]
-    _render(path, template, items, views, [("truth", "truth"), ("prediction", "predicted")], ("IoU",), found, colours, {
+    _render(path, template, items, views, [("truth", "truth"), ("prediction", "predicted")], ("IoU",), found, colors, {
         "comparison": False,
         "kicker": "Evaluation",
         "heading": f"{found.scores['arch']} on {data.spec.title}, {found.settings['split']}",
         "lede": figures.lede(found, draws),
         "figures": figures.headlines(found, draws, data),
-        "classes": figures.class_rows(total, draws["per_class_IoU"], found.classes, colours),
-        "matrix": figures.matrix(total, found.classes), "lost": figures.lost(total, found.classes, colours),
+        "classes": figures.class_rows(total, draws["per_class_IoU"], found.classes, colors),
+        "matrix": figures.matrix(total, found.classes), "lost": figures.lost(total, found.classes, colors),
         "charts": _drawn(charts.curves(found.run)),
         "gallery_note": "The images with the lowest and the highest mean IoU, and others at random, under what the "
                         "network predicts. Open one for its truth, errors and semantic flow; with a class chosen, the "
@@ -77,7 +77,7 @@ def compare(path: Path, a: Model, b: Model, data: Any, images: int = 50) -> None
     items = list(gallery.paired(a, b, data, gallery.choose(ious[0] - ious[1], images, PAIRED_GROUPS)))
     draws = [results.resampled(model.results.matrices) for model in (a, b)]
     totals = [model.results.matrices.sum(0) for model in (a, b)]
-    colours = figures.class_colours(data)
+    colors = figures.class_colors(data)
     views = [_slide("A and B", ("a", "A"), ("b", "B")), _slide("Truth and A", ("truth", "Truth"), ("a", "A")),
              _slide("Truth and B", ("truth", "Truth"), ("b", "B")),
              _over("Disagreement", "disagreement", [
@@ -85,7 +85,7 @@ def compare(path: Path, a: Model, b: Model, data: Any, images: int = 50) -> None
                  (pictures.BOTH_WRONG, "both are wrong"), (pictures.DARK, "not counted")])]
     names = [model.results.title for model in (a, b)]
     probes = [("truth", "truth"), ("a", "A"), ("b", "B")]
-    _render(path, template, items, views, probes, ("A", "B"), a.results, colours, {
+    _render(path, template, items, views, probes, ("A", "B"), a.results, colors, {
         "comparison": True,
         "kicker": "Comparison",
         "heading": f"{names[0]} against {names[1]}",
@@ -94,9 +94,9 @@ def compare(path: Path, a: Model, b: Model, data: Any, images: int = 50) -> None
                               results.interval(draw["mIoU"]))
                       for letter, name, total, draw in zip("AB", names, totals, draws, strict=True)),
                     figures.difference_figure(test)],
-        "classes": figures.difference_rows(totals, [draw["per_class_IoU"] for draw in draws], found.classes, colours),
+        "classes": figures.difference_rows(totals, [draw["per_class_IoU"] for draw in draws], found.classes, colors),
         "matrix": figures.difference_matrix(totals[0], totals[1], found.classes),
-        "lost": figures.differing(totals[0], totals[1], found.classes, colours),
+        "lost": figures.differing(totals[0], totals[1], found.classes, colors),
         "charts": _drawn(charts.paired_curves({"A": a.results.run, "B": b.results.run})),
         "gallery_note": "The images on which the two differ most in mean IoU, either way, and others at random; the "
                         "number is A minus B in points. Teal: only A is right, orange: only B, violet: both are wrong.",
@@ -106,12 +106,12 @@ def compare(path: Path, a: Model, b: Model, data: Any, images: int = 50) -> None
 
 
 def _render(path: Path, template: Any, items: list[dict[str, Any]], views: list[dict[str, Any]],
-            probes: list[tuple[str, str]], models: Sequence[str], found: Results, colours: list[str],
+            probes: list[tuple[str, str]], models: Sequence[str], found: Results, colors: list[str],
             context: dict[str, Any]) -> None:
     """Fills in the template with what both kinds of page have, and writes the file."""
     shown = ("name", "group", "size", "mIoU", "accuracy", "iou", "share")
-    page = {"classes": found.classes, "colours": colours, "models": models, "views": views, "probes": probes,
-            "wheel": pictures.jpeg(colour_wheel(WHEEL), 92),
+    page = {"classes": found.classes, "colors": colors, "models": models, "views": views, "probes": probes,
+            "wheel": pictures.jpeg(color_wheel(WHEEL), 92),
             "items": [{key: item[key] for key in shown} for item in items]}
     counts = Counter(item["group"] for item in items)
     for item in items:
@@ -143,8 +143,8 @@ def _slide(title: str, left: tuple[str, str], right: tuple[str, str]) -> dict[st
 
 
 def _over(title: str, layer: str, legend: Sequence[tuple[Sequence[int], str]]) -> dict[str, Any]:
-    """Returns a view of one layer over the grey image, with the meaning of its colours."""
-    return {"title": title, "kind": "over", "layer": layer, "legend": [(rgb(colour), text) for colour, text in legend]}
+    """Returns a view of one layer over the gray image, with the meaning of its colors."""
+    return {"title": title, "kind": "over", "layer": layer, "legend": [(rgb(color), text) for color, text in legend]}
 
 
 def read_template() -> Any:

@@ -8,11 +8,11 @@ import zlib
 import cv2
 import numpy as np
 
-from utils.visualize import IGNORED, WRONG
+from utils.visualization.label_maps import IGNORED, WRONG
 
 TRANSPARENT = (0, 0, 0, 0)
 DARK = (16, 18, 22, 215)                                    # over pixels that are not counted
-TINTED = 225                                                # alpha of a colour that marks pixels of the image
+TINTED = 225                                                # alpha of a color that marks pixels of the image
 ONLY_A, ONLY_B, BOTH_WRONG = (0, 168, 150), (240, 140, 30), (128, 70, 190)
 
 
@@ -23,58 +23,58 @@ def jpeg(picture: np.ndarray, quality: int = 82) -> str:
 
 
 def grey_png(ids: np.ndarray) -> str:
-    """Returns an (H, W) uint8 map as the data URI of a grey PNG, whose pixels a page can read back."""
+    """Returns an (H, W) uint8 map as the data URI of a gray PNG, whose pixels a page can read back."""
     return _uri("image/png", cv2.imencode(".png", ids)[1].tobytes())
 
 
-def palette_png(indices: np.ndarray, colours: np.ndarray) -> str:
+def palette_png(indices: np.ndarray, colors: np.ndarray) -> str:
     """Returns an (H, W) uint8 map of indices as the data URI of a PNG with a palette, which OpenCV cannot write.
 
     A label map is a third of its size as RGB. Source: PNG specification (W3C), 5 "Datastream structure", 11 "Chunk
-    specifications": colour type 3, 8 bits, no filter.
+    specifications": color type 3, 8 bits, no filter.
 
     Args:
-        colours: (256, 4) uint8 RGBA.
+        colors: (256, 4) uint8 RGBA.
     """
     height, width = indices.shape
     last = int(indices.max()) + 1
     rows = np.zeros((height, width + 1), np.uint8)                              # each row starts with its filter, 0
     rows[:, 1:] = indices
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-              (b"PLTE", colours[:last, :3].tobytes()), (b"tRNS", colours[:last, 3].tobytes()),
+              (b"PLTE", colors[:last, :3].tobytes()), (b"tRNS", colors[:last, 3].tobytes()),
               (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
     return _uri("image/png", b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks))
 
 
-def label_colours(palette: np.ndarray) -> np.ndarray:
-    """Returns (256, 4) RGBA of train ids: the classes' colours, and none where the truth is ignored."""
-    colours = np.concatenate([palette, np.full((256, 1), 255, np.uint8)], axis=1)
-    colours[IGNORED] = TRANSPARENT
-    return colours
+def label_colors(palette: np.ndarray) -> np.ndarray:
+    """Returns (256, 4) RGBA of train ids: the classes' colors, and none where the truth is ignored."""
+    colors = np.concatenate([palette, np.full((256, 1), 255, np.uint8)], axis=1)
+    colors[IGNORED] = TRANSPARENT
+    return colors
 
 
 def errors(predictions: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Returns a map of `ERROR_COLOURS`: 0 right, 1 wrong, 2 not counted."""
+    """Returns a map of `ERROR_COLORS`: 0 right, 1 wrong, 2 not counted."""
     return np.where(truth == IGNORED, 2, predictions != truth).astype(np.uint8)
 
 
 def disagreement(a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Returns a map of `DISAGREEMENT_COLOURS`: 0 both right, 1 only A right, 2 only B right, 3 both wrong, 4 not
+    """Returns a map of `DISAGREEMENT_COLORS`: 0 both right, 1 only A right, 2 only B right, 3 both wrong, 4 not
     counted."""
     cases = [truth == IGNORED, (a == truth) & (b == truth), a == truth, b == truth]
     return np.select(cases, [4, 0, 1, 2], 3).astype(np.uint8)
 
 
-def _table(*colours: tuple[int, ...]) -> np.ndarray:
+def _table(*colors: tuple[int, ...]) -> np.ndarray:
     table = np.zeros((256, 4), np.uint8)
-    table[:len(colours)] = colours
+    table[:len(colors)] = colors
     return table
 
 
-ERROR_COLOURS = _table(TRANSPARENT, (*WRONG, TINTED), DARK)
-DISAGREEMENT_COLOURS = _table(TRANSPARENT, (*ONLY_A, TINTED), (*ONLY_B, TINTED), (*BOTH_WRONG, TINTED), DARK)
+ERROR_COLORS = _table(TRANSPARENT, (*WRONG, TINTED), DARK)
+DISAGREEMENT_COLORS = _table(TRANSPARENT, (*ONLY_A, TINTED), (*ONLY_B, TINTED), (*BOTH_WRONG, TINTED), DARK)
 
 
 def shrink(picture: np.ndarray, width: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from utils.records import RESULT, read_arrays
-from utils.scoreboard import SCORES
-from utils.statistics import draws
+from utils.evaluation.records import RESULT, read_arrays
+from utils.evaluation.scores import SCORES
+from utils.evaluation.statistics import draws
 
 HOW = "run eval.py on the snapshot first, which leaves them there"
 
@@ -140,7 +140,7 @@ def grouped(matrices: np.ndarray, groups: Sequence[str]) -> np.ndarray:
 
 
 def resampled(matrices: np.ndarray, repeats: int = 2000, seed: int = 0) -> dict[str, np.ndarray]:
-    """Returns every score on `repeats` draws of the images, those of `utils.statistics.bootstrap`.
+    """Returns every score on `repeats` draws of the images, those of `utils.evaluation.statistics.bootstrap`.
 
     Returns:
         score -> (repeats,); "per_class_IoU" -> (repeats, K).

@@ -1,0 +1,1 @@
+"""Class-uniform sampling: where classes lie, and the epochs that are drawn from it."""

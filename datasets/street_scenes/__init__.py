@@ -1,6 +1,0 @@
-"""Procedural street scenes with the label ids of Cityscapes. `draw(seed, index, size)` makes one."""
-from __future__ import annotations
-
-from datasets.street_scenes.scene import SMALLEST, VERSION, draw
-
-__all__ = ["SMALLEST", "VERSION", "draw"]

@@ -1,0 +1,1 @@
+"""The tables of datasets: classes, layouts and splits, as data."""

@@ -1,0 +1,37 @@
+"""What losses of overlapping regions share: one term that is a ratio of sums over the batch, not a mean of pixels."""
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from loss.criterion import Criterion
+from loss.pixel import check
+
+
+class RegionLoss(Criterion):
+    """A loss of how the regions of `outputs["main"]` overlap the labels'; returns {`term`: scalar}.
+
+    Called as `CrossEntropy`; the term is 0 with zero gradient where every pixel is ignored.
+
+    Args:
+        weight: factor of the term.
+    """
+
+    term: str
+
+    def __init__(self, weight: float = 1.0, ignore_label: int = 255) -> None:
+        super().__init__()
+        self.weight, self.ignore_label = weight, ignore_label
+
+    def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        check(outputs["main"], labels, self.ignore_label)
+        return {self.term: self.weight * self.loss(outputs["main"], labels)}
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns the scalar for logits (N, K, h, w) and labels (N, H, W)."""
+
+    def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
+        """None: it is a ratio of sums over the batch, not a mean."""
+        return {self.term: None}

@@ -1,0 +1,1 @@
+"""Reading checkpoints: published files, our own, and ImageNet weights."""

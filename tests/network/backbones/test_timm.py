@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+import network
+from network.backbones.timm import TimmBackbone
+from network.checkpoints.weights import WeightsError, load, load_imagenet, published_state_dict
+
+pytest.importorskip("timm", reason="timm is not installed: pip install timm")
+
+
+def images(count: int, height: int, width: int) -> torch.Tensor:
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", [
+    "sfnet_timm:mobilenetv3_small_050", "sfnet_lite_timm:convnext_atto", "sfnet_timm:pvt_v2_b0",
+    "sfnet_lite_timm:mambaout_femto"])
+def test_convolutional_and_transformer_backbones_run_and_train(name: str) -> None:
+    net = network.build(name, 19, deep_supervision=True)
+    with torch.no_grad():
+        assert net.eval()(images(1, 65, 97))["main"].shape == (1, 19, 65, 97)
+    outputs = net.train()(images(2, 64, 96))
+    sum(logits.square().mean() for logits in outputs.values()).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(64, 96), (70, 101)])
+def test_channels_last_maps_are_permuted_and_sizes_made_to_divide(size: tuple[int, int]) -> None:
+    backbone = TimmBackbone("swin_tiny_patch4_window7_224").eval()
+    maps = backbone(images(1, *size))
+    assert tuple(each.shape[1] for each in maps) == backbone.out_channels
+    height, width = (-(-side // 4) * 4 for side in size)
+    assert maps[0].shape[-2:] == (height // 4, width // 4)
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("maxvit_tiny_tf_224", r"sfnet_timm:maxvit_tiny_tf_224: timm's maxvit_tiny_tf_224 takes images of 224x224 only"),
+    ("vit_tiny_patch16_224", r"vit_tiny_patch16_224 gives maps at strides 16, 16, 16, but a pyramid needs 4, 8, 16"),
+    ("resnet18q", r"timm has no model 'resnet18q'"),
+])
+def test_a_backbone_that_cannot_serve_is_refused_by_name(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        network.build(f"sfnet_timm:{name}", 19)
+
+
+def test_without_timm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ValueError, match="the backbone resnet18 comes from timm, which is not installed: pip install"):
+        network.build("sfnet_timm:resnet18", 19)
+
+
+def test_a_checkpoint_goes_round() -> None:
+    source, target = (network.build("sfnet_timm:mobilenetv3_small_050", 3) for _ in range(2))
+    load(target, published_state_dict(source))
+    assert all(torch.equal(value, target.state_dict()[key]) for key, value in source.state_dict().items())
+
+
+def test_weights_that_cannot_be_fetched_are_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+    net = network.build("sfnet_timm:mobilenetv3_small_050", 3)
+
+    def offline(*args: object, **kwargs: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(WeightsError, match=r"not fetch the weights of mobilenetv3_small_050 \(OSError: no route .*"
+                                           r"--pretrained none"):
+        load_imagenet(net, "sfnet_timm:mobilenetv3_small_050", "auto")
+
+
+def test_fetched_weights_fill_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+    create, asked = timm.create_model, []
+
+    def kept(name: str, pretrained: bool, **options: object) -> object:
+        asked.append(pretrained)
+        return create(name, pretrained=False, **options)
+
+    monkeypatch.setattr(timm, "create_model", kept)
+    torch.manual_seed(0)
+    net = network.build("sfnet_timm:mobilenetv3_small_050", 3)
+    before = net.backbone.model.conv_stem.weight.clone()
+    report = load_imagenet(net, "sfnet_timm:mobilenetv3_small_050", "auto")
+    assert asked == [False, True]
+    assert report is not None
+    assert len(report.loaded) == len(net.backbone.state_dict())
+    assert not torch.equal(before, net.backbone.model.conv_stem.weight)

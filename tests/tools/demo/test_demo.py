@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import io
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import datasets
+import network
+from network.checkpoints.weights import published_state_dict
+from tools.demo import __main__ as demo
+from tools.demo import frames
+from tools.demo.frames import Clip, VideoFile
+
+SPEC = datasets.spec("camvid")
+
+
+def picture(path: Path, height: int = 40, width: int = 60) -> Path:
+    rng = np.random.default_rng(0)
+    cv2.imwrite(str(path), rng.integers(0, 256, (height, width, 3), np.uint8))
+    return path
+
+
+def run(snapshot: Path, out: Path, *inputs: Path | str) -> int:
+    return demo.main(["--snapshot", str(snapshot), "--out", str(out), "--input", *map(str, inputs)])
+
+
+def test_each_picture_of_a_folder_becomes_overlay_mask_and_ids(snapshot: Path, tmp_path: Path,
+                                                               capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    (folder / "deeper").mkdir(parents=True)
+    picture(folder / "a.png", 33, 47)
+    picture(folder / "B.JPG", 40, 150)
+    picture(folder / "deeper" / "c.png")
+    (folder / "notes.txt").write_text("no picture")
+    assert run(snapshot, out, folder) == 0
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*.*")} == {
+        f"{kind}/{name}.png" for kind in ("overlays", "colour_masks", "label_ids") for name in ("a", "B")}
+    ids = cv2.imread(str(out / "label_ids" / "a.png"), cv2.IMREAD_UNCHANGED)
+    mask = cv2.imread(str(out / "colour_masks" / "a.png"))[..., ::-1]
+    overlay = cv2.imread(str(out / "overlays" / "a.png"))
+    assert ids.shape == (33, 47)
+    assert np.array_equal(SPEC.palette[ids], mask)
+    assert overlay.shape[1] == 9 * 47                       # enlarged to be looked at
+    assert overlay.shape[0] > 9 * 33                        # the legend stands below
+    assert "2 of 2 pictures in" in capsys.readouterr().out
+
+
+def test_a_corrupt_picture_is_named_and_skipped(snapshot: Path, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = picture(tmp_path / "good.png"), tmp_path / "bad.png"
+    bad.write_bytes(good.read_bytes()[:500])
+    assert run(snapshot, tmp_path / "out", tmp_path) == 1
+    said = capsys.readouterr()
+    assert "bad.png is truncated or damaged" in said.err
+    assert "1 of 2 pictures" in said.out
+    assert "1 skipped" in said.out
+
+
+def test_nothing_but_corrupt_pictures_is_a_failure(snapshot: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"")
+    assert run(snapshot, tmp_path / "out", tmp_path / "bad.png") == 1
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    files = [picture(tmp_path / name) for name in ("a.png", "a.jpg")]
+    assert demo.find_inputs(map(str, [*files, files[0]])) == {"a": files[0], "a_": files[1]}
+
+
+def test_a_camera_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.jpg", 20, 30)
+    # an EXIF block (big-endian TIFF) of one entry: tag 0x112 orientation, type 3 short, count 1, value 6 (turn right)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    assert datasets.read_image(path, upright=True).shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize(("files", "message"), [
+    (["notes.txt"], r"holds no picture \(.png .jpg .jpeg .webp\) and no video .*Name the folder that holds them"),
+    (["deeper/a.png"], "Subfolders are not searched: name one, such as .*deeper"),
+    (None, "does not exist: give a picture, a video, a folder of them"),
+])
+def test_an_input_without_pictures_is_refused(tmp_path: Path, files: list[str] | None, message: str) -> None:
+    for file in files or []:
+        (tmp_path / "in" / file).parent.mkdir(parents=True)
+        (tmp_path / "in" / file).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=message):
+        demo.find_inputs([str(tmp_path / "in")])
+
+
+def test_mistakes_end_with_a_message(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "none.pth", tmp_path / "out", picture(tmp_path / "a.png")) == 2
+    assert "tools.demo: error: no weights at" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_refused(snapshot: Path, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    image = picture(tmp_path / "a.png")
+    assert run(snapshot, image / "out", image) == 2
+    assert "a.png/out cannot be made (Not a directory): name another folder" in capsys.readouterr().err
+
+
+def film(path: Path, count: int = 5, height: int = 48, width: int = 64, fps: float = 10) -> Path:
+    rng = np.random.default_rng(0)
+    with VideoFile(path, fps) as file:
+        for _ in range(count):
+            file.write(rng.integers(0, 256, (height, width, 3), np.uint8))
+    return path
+
+
+def frames_in(path: Path) -> tuple[int, float]:
+    capture = cv2.VideoCapture(str(path))
+    return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
+
+
+def test_a_video_becomes_videos_of_the_same_length_and_label_ids(snapshot: Path, tmp_path: Path,
+                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    flags = ["--write", *demo.KINDS, "--dump_flow"]
+    assert demo.main(["--snapshot", str(snapshot), "--out", str(out), "--input", str(film(tmp_path / "a.mp4")),
+                      *flags]) == 0
+    for kind in ("overlays", "colour_masks", "side_by_side", "flows"):
+        assert frames_in(out / kind / "a.mp4") == (5, 10.0)
+    ids = sorted((out / "label_ids/a").iterdir())
+    assert [path.name for path in ids] == [f"{i:06}.png" for i in range(5)]
+    assert cv2.imread(str(ids[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64)
+    said = capsys.readouterr().out
+    assert "5 of 5 frames of a in" in said
+    speeds = re.findall(r", ([\d.]+) images/s with reading and writing, ([\d.]+) without", said)
+    with_files, alone = map(float, speeds[0])
+    assert alone > with_files > 0
+
+
+def test_a_damaged_video_is_named_and_the_next_one_is_parsed(snapshot: Path, tmp_path: Path,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = film(tmp_path / "good.mp4"), tmp_path / "bad.mp4"
+    bad.write_bytes(good.read_bytes()[:3000])               # an MP4's index stands at its end
+    assert run(snapshot, tmp_path / "out", bad, good) == 1
+    said = capsys.readouterr()
+    assert "bad.mp4 is damaged, cut off, or no video" in said.err
+    assert frames_in(tmp_path / "out/overlays/good.mp4")[0] == 5
+
+
+def test_a_pipe_of_pictures_becomes_a_video(snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = picture(tmp_path / "a.jpg").read_bytes() + picture(tmp_path / "b.png").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert demo.main(["--snapshot", str(snapshot), "--out", str(tmp_path / "out"), "--input", "-",
+                      "--stdin_fps", "5"]) == 0
+    assert frames_in(tmp_path / "out/overlays/stdin.mp4") == (2, 5.0)
+
+
+def test_what_comes_live_plays_at_the_speed_of_its_clock(snapshot: Path, tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+
+    def late() -> Iterator[np.ndarray]:
+        for _ in range(3):
+            time.sleep(0.2)
+            yield image
+
+    monkeypatch.setattr(frames, "camera", lambda number, name: Clip(name, late(), 20.0, live=True))
+    assert run(snapshot, tmp_path / "out", "camera:0") == 0
+    assert frames_in(tmp_path / "out/overlays/camera0.mp4")[0] >= 0.6 * 20 - 1
+
+
+def test_a_camera_that_is_not_there_is_an_error(snapshot: Path, tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(snapshot, tmp_path / "out", "camera:77") == 2
+    assert "camera 77 is not there, or another program has it" in capsys.readouterr().err
+
+
+def test_a_video_that_cannot_be_written_is_an_error(snapshot: Path, tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("a file")
+    assert run(snapshot, tmp_path / "out", film(tmp_path / "a.mp4")) == 2
+    assert str(tmp_path / "out") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_video_plays(snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                    stop: signal.Signals) -> None:
+    whole = demo.Demo.labels
+
+    def labels(self: demo.Demo, image: np.ndarray, tally: demo.Tally) -> np.ndarray:
+        if len(tally.parsing) == 2:
+            signal.raise_signal(stop)
+        return whole(self, image, tally)
+
+    monkeypatch.setattr(demo.Demo, "labels", labels)
+    assert run(snapshot, tmp_path / "out", film(tmp_path / "a.mp4")) == 128 + stop
+    assert frames_in(tmp_path / "out/overlays/a.mp4")[0] == 3
+
+
+def test_a_network_without_flow_alignment_has_no_flow_to_show(snapshot: Path, tmp_path: Path,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    plain = tmp_path / "plain.pth"
+    torch.save({"arch": "fpn_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names),
+                "state_dict": published_state_dict(network.build("fpn_dfnetv1", SPEC.num_classes))}, plain)
+    assert demo.main(["--snapshot", str(plain), "--out", str(tmp_path), "--input", str(picture(tmp_path / "a.png")),
+                      "--dump_flow"]) == 2
+    assert "no flow alignment: leave --dump_flow out" in capsys.readouterr().err
+
+
+def test_other_classes_than_the_snapshots_are_refused(snapshot: Path, tmp_path: Path,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--snapshot", str(snapshot), "--out", str(tmp_path), "--input", str(picture(tmp_path / "a.png"))]
+    assert demo.main([*flags, "--dataset", "cityscapes"]) == 2
+    assert "but cityscapes has 19 classes" in capsys.readouterr().err

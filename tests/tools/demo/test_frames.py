@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tools.demo import frames
+from tools.demo.frames import Damaged, VideoFile
+
+RNG = np.random.default_rng(0)
+PICTURE = RNG.integers(0, 256, (24, 31, 3), np.uint8)
+
+
+def encoded(suffix: str, *flags: int, picture: np.ndarray = PICTURE) -> bytes:
+    return cv2.imencode(suffix, picture, flags)[1].tobytes()
+
+
+class Dripping(io.RawIOBase):
+    """A pipe that gives a few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self.data.read(min(size, 7))
+
+
+def test_png_and_jpeg_files_are_told_apart_in_a_pipe() -> None:
+    progressive = encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    restarting = encoded(".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 1)
+    files = [encoded(".png"), encoded(".jpg"), progressive, restarting, encoded(".png")]
+    for stream in (io.BytesIO(b"".join(files)), Dripping(b"".join(files))):
+        clip = frames.pipe(stream, "stdin", 25)                # type: ignore[arg-type]
+        seen = list(clip.frames)
+        assert len(seen) == 5
+        for frame, data in zip(seen, files, strict=True):
+            wanted = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+            assert np.array_equal(frame, wanted)
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (encoded(".png") + encoded(".png")[:-20], "the input ends within frame 2"),
+    (encoded(".jpg") + encoded(".jpg")[:200], "the input ends within frame 2"),
+    (encoded(".png") + b"RIFF" * 9, "neither PNG nor JPEG .* at frame 2; what follows it is not read"),
+    (encoded(".png") + b"\xff\xd8\xff\xe0\0\2junk", "a damaged JPEG at frame 2"),
+    (encoded(".png") + frames.PNG + b"\xff" * 20, "more than .* bytes at frame 2"),
+    (encoded(".png") + encoded(".png", picture=PICTURE[:20]), "frame 2 of the input is 20x31, .* here 24x31"),
+    (encoded(".png") + encoded(".png").replace(b"IDAT", b"IDAX"), "frame 2 of the input is damaged"),
+])
+def test_what_is_wrong_in_a_pipe_is_said_with_its_frame(data: bytes, message: str) -> None:
+    first, second = frames.pipe(io.BytesIO(data), "stdin", 25).frames
+    assert isinstance(first, np.ndarray)
+    with pytest.raises(Damaged, match=message):
+        raise second
+
+
+def test_raw_frames_are_cut_by_their_size_and_a_rest_is_said() -> None:
+    data = PICTURE.tobytes() * 2 + b"rest"
+    one, two, rest = frames.pipe(io.BytesIO(data), "stdin", 25, (24, 31)).frames
+    assert np.array_equal(one, PICTURE) and np.array_equal(two, PICTURE)
+    assert "within frame 3, after 4 of 2232 bytes: are the frames 24x31" in str(rest)
+
+
+def test_a_video_is_read_back_at_even_sides(tmp_path: Path) -> None:
+    flat = np.full((33, 47, 3), (200, 40, 90), np.uint8)
+    with VideoFile(tmp_path / "new/a.mp4", 12.5) as file:
+        file.write(flat)
+        file.write(flat, times=3)
+    clip = frames.video(tmp_path / "new/a.mp4", "a")
+    assert (clip.fps, clip.count) == (12.5, 4)
+    seen = list(clip.frames)
+    assert len(seen) == 4
+    assert seen[0].shape == (34, 48, 3)
+    assert np.abs(seen[0].astype(int) - (200, 40, 90)).max() < 12
+
+
+def test_a_video_that_ends_early_is_told_with_its_frames(tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(20):
+        writer.write(RNG.integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    data = (tmp_path / "a.avi").read_bytes()
+    (tmp_path / "a.avi").write_bytes(data[:len(data) // 2])
+    *whole, last = frames.video(tmp_path / "a.avi", "a").frames
+    assert 5 < len(whole) < 15
+    assert isinstance(last, Damaged)
+    assert f"ends after {len(whole)} of 20 frames" in str(last)
+
+
+def test_no_video_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(Damaged, match=r"a\.mp4 is damaged, cut off, or no video"):
+        frames.video(tmp_path / "a.mp4", "a")
+
+
+def test_a_file_that_lost_frames_is_an_error(tmp_path: Path) -> None:
+    file = VideoFile(tmp_path / "a.mp4", 10)
+    file.write(PICTURE)
+    file.written = 9
+    with pytest.raises(OSError, match=r"holds 1 of 9 frames: is the disk full"):
+        file.close()

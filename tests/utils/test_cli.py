@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from utils.cli import FlagParser, add_switch, fraction, positive_int, size, suggest, whole_numbers
+
+
+@pytest.fixture
+def parser() -> FlagParser:
+    parser = FlagParser(prog="train.py", retired={"--local_rank": "torchrun"})
+    parser.add_argument("--crop_size", type=size, default=(512, 512))
+    parser.add_argument("--lr", type=float, default=0.01)
+    add_switch(parser, "--flip", default=True, help="mirror")
+    return parser
+
+
+@pytest.mark.parametrize(("words", "expected"), [([], True), (["--no_flip"], False), (["--no_flip", "--flip"], True)])
+def test_a_switch_has_a_no_spelling(parser: FlagParser, words: list[str], expected: bool) -> None:
+    assert parser.parse_args(words).flip is expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("360x480", (360, 480)), ("720X960", (720, 960)), ("64", (64, 64))])
+def test_sizes_are_height_by_width(text: str, expected: tuple[int, int]) -> None:
+    assert size(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x", "3x", "0", "12x0", "-3", "1.5", "1x2x3"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a size"):
+        size(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many"])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="whole number"):
+        positive_int(text)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--crop_siz", "3"], "unknown flag --crop_siz, did you mean '--crop_size'"),
+    (["--crop", "3"], "unknown flag --crop"),                                   # no abbreviations
+    (["--local_rank=0"], "--local_rank is retired: use torchrun"),
+    (["stray"], "unexpected word 'stray'"),
+    (["--lr", "fast"], "--lr"),
+])
+def test_a_mistake_is_answered_in_one_line(parser: FlagParser, words: list[str], message: str,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parser.parse_args(words)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in said and said.count("\n") == 1
+
+
+def test_given_holds_only_what_the_command_line_names(parser: FlagParser) -> None:
+    assert parser.given(["--lr", "0.01", "--no_flip"]) == {"lr": 0.01, "flip": False}
+
+
+def test_nothing_near_is_suggested_as_nothing() -> None:
+    assert suggest("qqq", ["camvid", "streets"]) == ""
+
+
+def test_a_subcommands_flags_are_suggested_too(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = FlagParser(prog="tools.weights")
+    parser.add_subparsers(dest="command").add_parser("list").add_argument("--folder")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["list", "--foldr", "x"])
+    assert "unknown flag --foldr, did you mean '--folder'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0.0), ("1", 1.0), ("0.5", 0.5), ("1e-1", 0.1)])
+def test_a_fraction_lies_between_0_and_1(text: str, value: float) -> None:
+    assert fraction(text) == value
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1.01", "nan", "half", ""])
+def test_what_is_no_fraction_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a number from 0 to 1"):
+        fraction(text)
+
+
+def test_whole_numbers_are_separated_by_commas() -> None:
+    assert (whole_numbers("7"), whole_numbers("14,15,16")) == ((7,), (14, 15, 16))
+    for text in ("", "1,", "1, 2", "-1", "a"):
+        with pytest.raises(argparse.ArgumentTypeError, match="give them as in 14,15,16"):
+            whole_numbers(text)

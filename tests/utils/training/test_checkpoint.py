@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import errno
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from utils import files
+from utils.training import checkpoint
+
+
+def read(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def save(folder: Path, step: int, keep: int = 2) -> Path:
+    return checkpoint.save(folder, {"step": step, "weights": torch.arange(5)}, step, keep)
+
+
+def test_the_newest_is_read_and_last_is_the_same_file(tmp_path: Path) -> None:
+    for step in (5, 10):
+        save(tmp_path, step)
+    newest = checkpoint.newest(tmp_path, read)
+    assert newest is not None and newest["step"] == 10
+    assert read(tmp_path / "last.pth")["step"] == 10
+
+
+def test_only_the_last_few_stay(tmp_path: Path) -> None:
+    for step in (9, 10, 100):                               # by number, not by name
+        save(tmp_path, step)
+    assert [path.name for path in checkpoint.saved(tmp_path)] == ["step_100.pth", "step_10.pth"]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 4         # each with its checksum
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save(tmp_path, 1)
+    path = save(tmp_path, 2)
+    path.write_bytes(path.read_bytes()[:-10])
+    with caplog.at_level(logging.WARNING):
+        newest = checkpoint.newest(tmp_path, read)
+    assert newest is not None and newest["step"] == 1
+    assert "step_2.pth is damaged" in caplog.text
+
+
+def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
+    save(tmp_path, 1).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"every checkpoint .* is damaged"):
+        checkpoint.newest(tmp_path, read)
+
+
+def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
+    assert checkpoint.newest(tmp_path, read) is None
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, 1)
+
+    def full(payload: object, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"step 2 could not be written .*No space left.* go on with --resume"):
+        save(tmp_path, 2)
+    monkeypatch.undo()
+    newest = checkpoint.newest(tmp_path, read)
+    assert newest is not None and newest["step"] == 1
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_pointing_replaces_what_was_there(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+        files.link_or_copy(tmp_path / "best.pth", tmp_path / name)
+    assert (tmp_path / "best.pth").read_text() == "b"
+
+
+def test_a_crash_while_a_step_is_saved_again_leaves_the_file_of_before(tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path, 1, keep=1)
+
+    whole = Path.replace
+
+    def crash(self: Path, target: Path) -> Path:
+        if target == path:
+            raise KeyboardInterrupt
+        return whole(self, target)
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(tmp_path, {"step": 1, "weights": torch.zeros(3)}, 1, 1)
+    monkeypatch.undo()
+    newest = checkpoint.newest(tmp_path, read)
+    assert newest is not None and len(newest["weights"]) == 5
+    save(tmp_path, 2, keep=1)
+    assert not list(tmp_path.rglob("*.tmp"))                # what the crash left is gone

@@ -1,0 +1,129 @@
+"""A page to try networks on, for this machine alone: `python -m tools.app --snapshot FILE [--compare FILE2]`."""
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import datasets
+from network import deployed
+from network.checkpoints import snapshot
+from network.checkpoints.snapshot import Snapshot
+from utils import precision
+from utils.cli import FlagParser, positive_int, positive_number
+from utils.evaluation import inference
+from utils.evaluation.predictor import Predictor
+from utils.logs import start_logging
+
+if TYPE_CHECKING:
+    from tools.app.views import Model
+
+log = logging.getLogger("app")
+
+
+def build_parser() -> FlagParser:
+    parser = FlagParser(prog="python -m tools.app",
+                        description="Try a trained network, or compare two, in the browser.")
+    group = parser.add_argument_group("Page")
+    group.add_argument("--compare", type=Path, metavar="FILE", help="a second snapshot, of the same classes")
+    group.add_argument("--dataset", help="classes and colors; default: the snapshot's")
+    group.add_argument("--port", type=positive_int, default=7860, help="of the page, which this machine alone can open")
+    group.add_argument("--max_pixels", type=positive_int, default=16_000_000, help="larger pictures are refused")
+    group.add_argument("--max_mb", type=positive_number, default=20, help="larger files are refused, in 10^6 bytes")
+    snapshot.add_flags(parser)
+    inference.add_flags(parser)
+    precision.add_flags(parser, training=False)
+    return parser
+
+
+def load(args: Namespace) -> list[Model]:
+    """Returns the network to show, and the one to compare it with.
+
+    Raises:
+        ValueError, OSError: a snapshot or a flag is wrong, or the two have not the same classes.
+    """
+    from tools.app.views import Model
+    device = precision.default_device()
+    chosen = precision.start(args, device)
+    models: list[Model] = []
+    for path, arch in ((args.snapshot, args.arch), (args.compare, None)):
+        if path is None:
+            continue
+        trained = Snapshot(path, arch, args.weights)
+        spec = models[0].spec if models else datasets.spec(args.dataset or trained.dataset)
+        net = trained.network(spec.name, spec.names)
+        predictor = Predictor(deployed(net), device, chosen, spec.mean, spec.std, args.channels_last,
+                              inference.from_args(args), compiled=args.compile)
+        models.append(Model(f"{path.parent.name}/{path.name}, {trained.arch}", predictor, spec))
+    return models
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Sets variables of this process's environment meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def served(models: list[Model], max_pixels: int, max_bytes: int, port: int) -> Iterator[str]:
+    """Serves the page meanwhile and gives its address; what was uploaded is deleted at the end.
+
+    Raises:
+        ImportError: gradio is not installed.
+        OSError: the port is taken.
+    """
+    with tempfile.TemporaryDirectory(prefix="sfsegnets_app_") as uploads, \
+            environment(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", GRADIO_TEMP_DIR=uploads):
+        # The variables are read by gradio, which then asks no other machine for anything.
+        from tools.app import page
+        blocks = page.build(models, max_pixels)
+        try:
+            yield page.launch(blocks, port, max_bytes)
+        finally:
+            blocks.close(verbose=False)
+
+
+def wait() -> None:
+    """Waits for SIGINT (Ctrl-C) or SIGTERM."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    start_logging(None)
+    logging.getLogger("httpx").setLevel(logging.WARNING)    # gradio asks itself whether it is there
+    try:
+        with served(load(args), args.max_pixels, int(args.max_mb * 1e6), args.port) as address:
+            log.info("open %s in a browser; Ctrl-C ends it", address)
+            wait()
+    except ImportError as error:
+        log.error("tools.app: error: %s: it comes with pip install '.[app]'", error)
+        return 2
+    except (ValueError, OSError) as error:
+        log.error("tools.app: error: %s", error)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

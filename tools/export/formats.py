@@ -1,0 +1,128 @@
+"""The files that a graph is written to, and the runtimes that read them back."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from tools.export.gathers import without_grid_sample
+from tools.export.graph import Graph
+from utils.evaluation.predictor import require_compiler
+
+INPUT = "images"
+OPSETS = (16, 17, 18)
+TORCH_FOR_ONNX = (2, 9)                                     # before, open sizes and opsets below 18 fail in many ways
+METADATA = "metadata.json"                                  # the entry of a torch.export file
+Metadata = Mapping[str, str]
+Run = Callable[[Tensor], Tensor]
+
+
+class Request(NamedTuple):
+    """What a format is asked to write: a traced graph, under the names that its users will see."""
+
+    graph: Graph
+    program: ExportedProgram
+    metadata: Metadata
+    opset: int
+
+
+class Format(NamedTuple):
+    """A row of the table: `require()` refuses where something is missing, `write` makes the file, `open` runs it.
+
+    `open` returns the runtime, from a batch of images to what the graph gives, and the metadata in the file.
+    """
+
+    suffix: str
+    runtime: str
+    require: Callable[[], None]
+    write: Callable[[Request, Path], None]
+    open: Callable[[Path], tuple[Run, Metadata]]
+
+
+def first_line(error: BaseException) -> str:
+    """Returns what an error says, without the listings that torch and onnxruntime add."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _require_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"--format onnx needs onnx, onnxscript and onnxruntime, and {error.name} is not installed: "
+                         "pip install '.[export]' in the checkout") from error
+    if tuple(map(int, torch.__version__.split(".")[:2])) < TORCH_FOR_ONNX:
+        raise ValueError(f"--format onnx needs torch {'.'.join(map(str, TORCH_FOR_ONNX))} or newer, and this is "
+                         f"{torch.__version__}: upgrade it, or give --format pt2")
+
+
+def _write_onnx(request: Request, path: Path) -> None:
+    import onnx
+    import onnxscript
+
+    try:
+        made: Any = torch.onnx.export(request.program, (), dynamo=True, opset_version=request.opset,
+                                      input_names=[INPUT], output_names=[request.graph.gives], verbose=False)
+    except Exception as error:                              # each of its many passes has errors of its own
+        raise ValueError(f"torch {torch.__version__} with onnxscript {onnxscript.__version__} cannot write this "
+                         f"network as ONNX ({first_line(error.__cause__ or error)}): a newer torch may, "
+                         "as may a fixed size, --opset 18 or --format pt2") from error
+    model = made.model_proto
+    written = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    if written != request.opset:
+        raise ValueError(f"opset {request.opset} was asked for, but torch {torch.__version__} wrote opset {written} "
+                         f"and could not convert it: choose --opset {written if written in OPSETS else OPSETS[-1]}")
+    onnx.helper.set_model_props(model, dict(request.metadata))
+    onnx.checker.check_model(model)
+    onnx.save_model(model, str(path))
+
+
+def _write_onnx_gather(request: Request, path: Path) -> None:
+    _write_onnx(request._replace(program=without_grid_sample(request.program)), path)
+
+
+def _open_onnx(path: Path) -> tuple[Run, Metadata]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {INPUT: images.numpy()})[0])
+
+    return run, session.get_modelmeta().custom_metadata_map
+
+
+def _write_pt2(request: Request, path: Path) -> None:
+    torch.export.save(request.program, path, extra_files={METADATA: json.dumps(dict(request.metadata))})
+
+
+def _open_pt2(path: Path) -> tuple[Run, Metadata]:
+    extra = {METADATA: ""}
+    loaded = torch.export.load(path, extra_files=extra).module()
+    return lambda images: loaded(images), json.loads(extra[METADATA])
+
+
+def _write_aoti(request: Request, path: Path) -> None:
+    torch._inductor.aoti_compile_and_package(request.program, package_path=str(path),
+                                             inductor_configs={"aot_inductor.metadata": dict(request.metadata)})
+
+
+def _open_aoti(path: Path) -> tuple[Run, Metadata]:
+    package: Any = torch._inductor.aoti_load_package(str(path))
+    return lambda images: package(images), package.get_metadata()
+
+
+FORMATS = {
+    "onnx": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx, _open_onnx),
+    "onnx-gather": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx_gather, _open_onnx),
+    "pt2": Format(".pt2", "torch.export's loader", lambda: None, _write_pt2, _open_pt2),
+    "aoti": Format(".pt2", "AOTInductor's loader", lambda: require_compiler("--format aoti"), _write_aoti, _open_aoti),
+}

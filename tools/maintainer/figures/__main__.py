@@ -1,0 +1,95 @@
+"""Draws the figures of the documents from what is committed: `python -m tools.maintainer.figures [NAME ...]`.
+
+Each is drawn for light and for dark pages, `figs/NAME.png` and `figs/NAME_dark.png`, out of `results/figures/` and
+`results/runs/`; no dataset and no weights are needed.
+"""
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.maintainer.figures import (
+    class_shares,
+    class_uniform,
+    curves,
+    flow,
+    schedules,
+    sfnet_res,
+    sfnets,
+    style,
+)
+from tools.maintainer.figures.style import Theme
+from utils.cli import FlagParser, suggest
+from utils.files import ROOT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# name -> (folder of the sources, look) -> figure; raises FileNotFoundError or ValueError naming what it lacks
+FIGURES: dict[str, Callable[[Path, Theme], Figure]] = {
+    "sfnet_res": sfnet_res.draw, "sfnets": sfnets.draw, "flow": flow.draw, "curves": curves.draw,
+    "class_shares": class_shares.draw, "class_uniform": class_uniform.draw, "schedules": schedules.draw,
+}
+
+
+def build_parser() -> FlagParser:
+    parser = FlagParser(prog="tools.maintainer.figures", description="Draw the documents' figures, each for light and dark pages.")
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(FIGURES),
+                        help=f"figures to draw; some of: {', '.join(FIGURES)}")
+    parser.add_argument("--out", type=Path, default=Path("figs"), help="folder of the pictures")
+    parser.add_argument("--sources", type=Path, default=ROOT / "results" / "figures",
+                        help="what they are drawn from; the studies' runs lie in the folder `runs` beside it")
+    group = parser.add_argument_group("What the figure `flow` is drawn from, written anew in place of drawing")
+    group.add_argument("--record", type=Path, metavar="SNAPSHOT", help="a trained SFNet")
+    group.add_argument("--image", type=Path, metavar="FILE", help="the picture that it parses, which is not kept")
+    return parser
+
+
+def draw(names: Sequence[str], sources: Path, out: Path) -> list[str]:
+    """Draws figures; returns what could not be drawn and why. Raises ImportError or OSError where nothing can be."""
+    import matplotlib
+
+    failures = []
+    for name in names:
+        try:
+            for look in style.LOOKS:
+                with matplotlib.rc_context(look.settings()):
+                    style.write(FIGURES[name](sources, look), out / f"{name}{look.suffix}.png")
+        except (FileNotFoundError, ValueError) as error:
+            failures.append(f"{name}: {error}")
+        else:
+            print(f"{out / name}.png and {name}{style.DARK.suffix}.png")
+    return failures
+
+
+def run(args: Namespace) -> list[str]:
+    """Records or draws; returns what went wrong. Raises ValueError, OSError or ImportError."""
+    if (args.record is None) != (args.image is None):
+        raise ValueError("--record SNAPSHOT and --image FILE go together")
+    if args.record:
+        print(flow.record(args.record, args.image, args.sources))
+        return []
+    unknown = [name for name in args.names if name not in FIGURES]
+    if unknown:
+        raise ValueError(f"there is no figure {unknown[0]!r}{suggest(unknown[0], FIGURES)} "
+                         f"All: {', '.join(FIGURES)}")
+    return draw(args.names, args.sources, args.out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        failures = run(build_parser().parse_args(argv))
+    except ImportError as error:
+        failures = [f"{error}: figures need pip install '.[report]'"]
+    except (ValueError, OSError) as error:
+        failures = [str(error)]
+    for failure in failures:
+        print(f"tools.maintainer.figures: error: {failure}", file=sys.stderr)
+    return 2 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

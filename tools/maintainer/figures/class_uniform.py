@@ -1,0 +1,48 @@
+"""What class-uniform sampling changes: the classes' shares in the crops, as `tools.benchmark sampling` counts them."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import datasets
+from tools.maintainer.figures import style
+from tools.maintainer.figures.style import Theme
+from tools.maintainer.results.studies import read_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COUNTS = "class_uniform.json"
+HOW = ("make it with `python -m tools.benchmark sampling --dataset camvid --data_root data/camvid --crop_size 180x240 "
+       "--class_uniform_tile 180 --draws 1100 --passes 20 --num_workers 0 --json {}`")
+
+
+def draw(sources: Path, look: Theme) -> Figure:
+    """Draws the shares without and with class-uniform draws, the most frequent class at the top."""
+    found = read_json(sources / COUNTS, how=HOW.format(sources / COUNTS))
+    names, settings = datasets.spec(found["settings"]["dataset"]).names, found["settings"]
+    order = [i for i in np.argsort(found["without"]["pixels"]) if found["with"]["crops"][i]]
+    kinds = {"without": ("each image once", look.faint),
+             "with": (f"{settings['class_uniform_pct']:.0%} of the crops class-uniform", look.blue)}
+    figure, axes = style.new_figure(1.35 + 0.26 * len(order), ncols=2, sharey=True, gridspec_kw={
+        "left": 0.105, "right": 0.985, "top": 0.93, "bottom": 0.175, "wspace": 0.08})
+    height, width = settings["crop_size"]
+    for axis, what, letter, title in zip(axes, ("pixels", "crops"), "ab", (
+            f"Share of the pixels, crops of {height}×{width}", "Crops that show the class"), strict=True):
+        ends = {kind: [100 * found[kind][what][i] for i in order] for kind in kinds}
+        axis.hlines(range(len(order)), *ends.values(), color=look.line, linewidth=3, zorder=1)
+        for kind, (words, color) in kinds.items():
+            axis.scatter(ends[kind], range(len(order)), color=color, s=34, zorder=2, label=words)
+        style.letter(axis, letter, title)
+        axis.grid(axis="y", visible=False)
+        axis.tick_params(axis="y", length=0)
+        axis.spines["left"].set_visible(False)
+    axes[0].set_xscale("log")
+    axes[0].set_xlabel("%, logarithmic")
+    style.plain_ticks(axes[0], (0.2, 0.5, 1, 2, 5, 10, 20, 40))
+    axes[0].set_yticks(range(len(order)), [names[i] for i in order])
+    axes[1].set(xlabel="%", xlim=(0, 104))
+    style.legend_below(axes[0])
+    return figure

@@ -1,0 +1,6 @@
+"""Procedural street scenes with the label ids of Cityscapes. `draw(seed, index, size)` makes one."""
+from __future__ import annotations
+
+from tools.make_streets.scene import SMALLEST, VERSION, draw
+
+__all__ = ["SMALLEST", "VERSION", "draw"]

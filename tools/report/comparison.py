@@ -1,0 +1,23 @@
+"""The page of two models on the same images: `python -m tools.report --compare logs/A logs/B`."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tools.report.evaluation import load, load_data
+from utils.report import page, results
+
+
+def add_flags(kinds: argparse._ActionsContainer) -> None:
+    kinds.add_argument("--compare", nargs=2, type=Path, metavar=("A", "B"),
+                       help="write the page of two evaluations of the same images, given as FOLDER is; the page is "
+                            "report/against_B.html in A's folder")
+
+
+def run(args: argparse.Namespace) -> str:
+    """Writes the page of `--compare`, and says where. Raises ValueError or OSError."""
+    a, b = (results.read(results.find(folder)) for folder in args.compare)
+    data = load_data(a, args.data_root)
+    out = args.out or a.report_folder / f"against_{b.title}.html"
+    page.compare(out, load(a, data), load(b, data), data, args.images)
+    return f"comparison of {a.folder} and {b.folder} in {out}"

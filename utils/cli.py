@@ -1,0 +1,233 @@
+"""Command line flags, and the shell that every program runs in."""
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import math
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+
+from utils import distributed
+from utils.logs import start_logging
+from utils.training.signals import Interrupted
+
+log = logging.getLogger(__name__)
+
+FAILED, REFUSED, LOST_PEER, STOPPED = 1, 2, 3, 130          # exit codes
+
+
+def suggest(name: str, valid: Collection[str]) -> str:
+    """Returns ", did you mean 'x' or 'y'?" for the nearest of the valid names, or "" when none is near."""
+    near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+    return f", did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+
+
+class Command(NamedTuple):
+    """A row of a program's table of subcommands: `run(args)` reads the flags that `add_flags(parser)` declares."""
+
+    help: str
+    add_flags: Callable[[FlagParser], None]
+    run: Callable[[argparse.Namespace], Any]
+
+
+class FlagParser(argparse.ArgumentParser):
+    """An `ArgumentParser` that takes no abbreviations and refuses unknown and retired flags by name.
+
+    Args:
+        retired: flag of the reference implementation -> what to use instead, said in the error.
+    """
+
+    def __init__(self, *args: Any, retired: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        kwargs["allow_abbrev"] = False
+        super().__init__(*args, **kwargs)
+        self.retired = dict(retired or {})
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        words = list(sys.argv[1:] if args is None else args)
+        self._refuse_retired(words)
+        parsed, unknown = self.parse_known_args(words, namespace)
+        if unknown:
+            self._refuse_unknown(unknown[0])
+        return parsed
+
+    def add_commands(self, commands: Mapping[str, Command]) -> None:
+        """Declares a table of subcommands, one of which must be given; its name becomes `args.command`."""
+        parsers = self.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        for name, command in commands.items():
+            command.add_flags(parsers.add_parser(name, help=command.help, description=command.help))
+
+    def given(self, args: Sequence[str] | None = None) -> dict[str, Any]:
+        """Returns only the flags that the command line names, by destination."""
+        unset = object()
+        blank = argparse.Namespace(**{action.dest: unset for action in self._actions})
+        parsed, _ = self.parse_known_args(list(sys.argv[1:] if args is None else args), blank)
+        return {name: value for name, value in vars(parsed).items() if value is not unset}
+
+    def error(self, message: str) -> NoReturn:
+        """Says one line instead of the whole usage, and exits with status 2."""
+        self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
+
+    def _refuse_retired(self, words: Sequence[str]) -> None:
+        for word in words:
+            flag = word.split("=", 1)[0]
+            if flag in self.retired:
+                self.error(f"{flag} is retired: use {self.retired[flag]}")
+
+    def _refuse_unknown(self, word: str) -> NoReturn:
+        flag = word.split("=", 1)[0]
+        if not flag.startswith("-"):
+            self.error(f"unexpected word {word!r}: every argument of {self.prog} is a --flag or the value of one")
+        self.error(f"unknown flag {flag}{suggest(flag, self._flags())}")
+
+    def _flags(self) -> list[str]:
+        """Returns every flag of this parser and of its subcommands."""
+        commands = [command for action in self._actions if isinstance(action, argparse._SubParsersAction)
+                    for command in action.choices.values()]
+        return [flag for parser in (self, *commands) for flag in parser._option_string_actions]
+
+
+class _Switch(argparse.Action):
+    """`--flip` stores True, `--no_flip` stores False."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, default: bool | None, help: str) -> None:
+        positive = option_strings[0]
+        super().__init__([positive, f"--no_{positive[2:]}"], dest, nargs=0, default=default, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, not (option_string or "").startswith("--no_"))
+
+    def format_usage(self) -> str:
+        return " | ".join(self.option_strings)
+
+
+def add_switch(group: argparse._ActionsContainer, flag: str, *, default: bool | None, help: str) -> None:
+    """Declares `--x` and `--no_x` at once."""
+    group.add_argument(flag, action=_Switch, default=default, help=help)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Reads "N" or "HEIGHTxWIDTH" as (height, width) in pixels."""
+    match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not (height and width):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give N or HEIGHTxWIDTH in pixels, such as 512x1024")
+    return height, width
+
+
+def positive_int(text: str) -> int:
+    """Reads a whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def fraction(text: str) -> float:
+    """Reads a number from 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Reads whole numbers that commas separate, such as 14,15,16."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers: give them as in 14,15,16")
+    return tuple(map(int, text.split(",")))
+
+
+def positive_number(text: str) -> float:
+    """Reads a number above 0."""
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def number_from_0(text: str) -> float:
+    """Reads a number that is not below 0."""
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return value
+
+
+def int_from_0(text: str) -> int:
+    """Reads a whole number that is not below 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Reads a number; NaN where it is none, so that no range holds it."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def run_program(program: str, work: Callable[[], int | None], *, resume: str = "", extra: str = "") -> int:
+    """Runs a program; turns an expected error into one line and an exit code, and leaves the process group.
+
+    Unexpected errors of a single process keep their traceback. With several processes, the one that fails exits at
+    once without waiting for the others, which notice it; so the first message is that of the process where it began.
+
+    Args:
+        program: the program's name, for messages.
+        work: returns the exit code; None means 0.
+        resume: how to go on after a signal.
+        extra: the extra of setup.cfg that brings the packages that `work` imports.
+
+    Returns:
+        The exit code: 2 where the input is invalid, 3 where another process is lost, 128 + the number of a signal.
+    """
+    if not logging.getLogger().handlers:
+        start_logging()
+    try:
+        code = work() or 0
+    except Interrupted as error:
+        code = _report(error.exit_code, f"{program}: {error}{resume and f': {resume}'}")
+    except KeyboardInterrupt:
+        code = _report(STOPPED, f"{program}: stopped at once{resume and f'; {resume}'}")
+    except ImportError as error:
+        hint = f": install it with pip install '.[{extra}]'" if extra else ""
+        code = _report(REFUSED, f"{program}: error: {error}{hint}", traced=True)
+    except (ValueError, OSError) as error:
+        code = _report(REFUSED, f"{program}: error: {error}", traced=True)
+    except torch.OutOfMemoryError as error:
+        code = _report(FAILED, f"{program}: error: {str(error).split('. ')[0]}. Give a GPU less at once: --bs_mult 1 "
+                               "--accumulate N (N forward passes a step keep the global batch), a smaller --crop_size, "
+                               "--precision bf16, or --recompute", traced=True)
+    except Exception as error:
+        if distributed.is_lost_peer(error):
+            reason = str(error).splitlines()[0][-120:]
+            code = _report(LOST_PEER, f"{program}: error: another process ended or is silent ({reason}): its own "
+                                      "message stands above. Go on with --resume")
+        elif distributed.world_size() == 1:
+            raise
+        else:
+            traceback.print_exc()
+            code = _report(FAILED, f"{program}: error: {type(error).__name__}: {error}")
+    if code in (FAILED, REFUSED, LOST_PEER, STOPPED) and distributed.world_size() > 1:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # leaving in good order would wait for the other processes
+        os._exit(code)
+    distributed.stop()
+    return code
+
+
+def _report(code: int, message: str, traced: bool = False) -> int:
+    log.error(message, exc_info=traced)
+    return code

@@ -1,0 +1,103 @@
+"""Files that are written whole or not at all, their checksums, and the commit of this checkout."""
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+ROOT = Path(__file__).resolve().parents[1]                  # of the checkout
+
+
+@contextmanager
+def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
+    """Opens `temporary` for writing, then flushes it to the disk and renames it to `path`.
+
+    A crash at any instant leaves either the old `path` or the new one. If the body raises, `path` is unchanged and
+    `temporary` is removed.
+
+    Args:
+        temporary: a file in the folder of `path`.
+    """
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all, also when several processes write it at the same time."""
+    with replacing(path, path.with_name(f"{path.name}.{os.getpid()}.tmp")) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def link_or_copy(link: Path, target: Path) -> None:
+    """Replaces `link` by a hard link to `target`, or by a copy where the file system has no hard links."""
+    temporary = link.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(target, temporary)
+    except OSError:
+        shutil.copyfile(target, temporary)
+    temporary.replace(link)
+    sync_folder(link.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in the folder durable, where the operating system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Returns the file's SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def replace_between(document: str, begin: str, end: str, text: str) -> str:
+    """Returns the document with `text` between the lines `begin` and `end`, which stay.
+
+    Raises:
+        ValueError: the document does not contain both lines in this order.
+    """
+    if not 0 <= document.find(begin) < document.find(end):
+        raise ValueError(f"the document has no place for the table: add the lines {begin} and {end}")
+    head, tail = document.split(begin)[0], document.split(end, 1)[1]
+    return "\n".join([head + begin, text, end]) + tail
+
+
+def commit() -> str | None:
+    """Returns the commit of this checkout, or None without git or outside a checkout."""
+    return git_output("rev-parse", "HEAD")
+
+
+def git_output(*words: str) -> str | None:
+    """Returns the output of a git command in this checkout, or None without git or outside a checkout."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
