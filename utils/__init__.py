@@ -2,5 +2,9 @@
 import sys
 
 from utils.evaluation import metrics
+from utils.evaluation.metrics import IGNORE_LABEL
 
-sys.modules[f"{__name__}.metrics"] = metrics                # `from utils.metrics import ConfusionMatrix` keeps working
+__all__ = ["IGNORE_LABEL", "metrics"]
+
+# `from utils.metrics import ConfusionMatrix` works, whichever package holds the module
+sys.modules[f"{__name__}.metrics"] = metrics

@@ -9,6 +9,7 @@ import cv2
 import torch
 from torch import Tensor
 
+IGNORE_LABEL = 255                                          # label of pixels that no loss and no score counts
 _IDS = 256                                                  # label maps are bytes
 _CPU_CHUNK = 1 << 22                                        # pixels: OpenCV counts in float32, exact up to 2**24
 
@@ -30,7 +31,7 @@ class ConfusionMatrix:
         ValueError: more classes than a byte can number, or an `ignore_label` that is a class or no byte.
     """
 
-    def __init__(self, num_classes: int, ignore_label: int = 255, device: torch.device | str = "cpu") -> None:
+    def __init__(self, num_classes: int, ignore_label: int = IGNORE_LABEL, device: torch.device | str = "cpu") -> None:
         if not 1 <= num_classes <= ignore_label < _IDS:
             raise ValueError(f"num_classes {num_classes} and ignore_label {ignore_label} do not fit together: classes "
                              f"are numbered from 0, the ignored label comes after them and is at most {_IDS - 1}.")
