@@ -6,23 +6,28 @@ import logging
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 import datasets
 from network import deployed
 from network.alignment import recorded_flows
-from network.checkpoints import snapshot
+from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import Snapshot
-from utils import distributed, files, precision
+from utils import distributed, files
+from utils import precision as precision_flags
 from utils.cli import FlagParser, add_switch, positive_int
-from utils.evaluation import boundary, evaluator, inference, scores, submission
+from utils.evaluation import boundary, evaluator, scores, submission
+from utils.evaluation import inference as inference_flags
+from utils.evaluation.inference import Inference
 from utils.evaluation.predictor import Predictor
 from utils.evaluation.records import RESULT, Record, Records
 from utils.logs import start_logging
+from utils.precision import default_device, resolve_precision
 from utils.report import page, results
 from utils.report.gallery import Model
 from utils.training.signals import Interrupted, Interrupts
@@ -40,9 +45,9 @@ RETIRED = {
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="eval.py", description="Score a trained scene parsing network.", retired=RETIRED)
     datasets.add_flags(parser, training=False)
-    snapshot.add_flags(parser)
-    inference.add_flags(parser)
-    precision.add_flags(parser, training=False)
+    snapshot_flags.add_flags(parser)
+    inference_flags.add_flags(parser)
+    precision_flags.add_flags(parser, training=False)
     boundary.add_flags(parser)
     add_switch(parser.add_argument_group("Network"), "--deployed", default=False,
                help="score the network as the demo, the app and exports run it: normalization folded into convolutions")
@@ -66,6 +71,65 @@ def add_share_flags(parser: ArgumentParser) -> None:
     group.add_argument("--split_index", type=int, default=0, help="which of the shares, from 0 on")
 
 
+class LoadedModel(NamedTuple):
+    """A trained network, ready to predict.
+
+    Attributes:
+        trained: the checkpoint file: its architecture, dataset and weights ("raw" or "ema").
+        spec: the dataset whose classes the network predicts.
+        net: the network as it was trained, in evaluation mode. With `fuse` the predictor runs a
+            fused copy, and `net` stays on the CPU.
+        predictor: turns images into label maps, probabilities or logits.
+    """
+
+    trained: Snapshot
+    spec: datasets.DatasetSpec
+    net: nn.Module
+    predictor: Predictor
+
+
+def load_predictor(
+    snapshot: str | Path,
+    *,
+    arch: str | None = None,
+    weights: str = "auto",
+    dataset: str | Mapping[str, Any] | datasets.DatasetSpec | None = None,
+    device: torch.device | str | None = None,
+    precision: str | None = None,
+    channels_last: bool = True,
+    inference: Inference | None = None,
+    fuse: bool = True,
+    compile: bool = False,
+) -> LoadedModel:
+    """Loads a trained network and prepares it for prediction.
+
+    Args:
+        snapshot: checkpoint of a run, or a published one.
+        arch: required if neither the file nor its keys tell the architecture.
+        weights: "raw", "ema" (averaged), or "auto": averaged if the file has them.
+        dataset: name, YAML file, description or spec of a dataset with the same classes; by default
+            the one the network was trained on.
+        device: by default a GPU if there is one.
+        precision: "fp32", "bf16" or "fp16"; by default bf16 on devices that are fast at it.
+        inference: windows, scales and flips; by default the whole image at its own size.
+        fuse: fold batch normalization into convolutions and drop the auxiliary heads.
+        compile: use `torch.compile`.
+
+    Raises:
+        FileNotFoundError: there is no such snapshot.
+        ValueError: the snapshot is damaged, of unknown architecture or of other classes than the
+            dataset, or the device does not support the precision or compilation.
+    """
+    device = torch.device(device) if device is not None else default_device()
+    precision = resolve_precision(precision, device)
+    trained = Snapshot(snapshot, arch, weights)
+    spec = datasets.spec(dataset or trained.dataset)
+    net = trained.network(spec.name, spec.names)
+    predictor = Predictor(deployed(net) if fuse else net, device, precision, spec.mean, spec.std,
+                          channels_last, inference, compiled=compile)
+    return LoadedModel(trained, spec, net, predictor)
+
+
 def describe(args: Namespace, trained: Snapshot, data: datasets.SegmentationDataset, chosen: str) -> dict[str, Any]:
     """Returns what decides the numbers: two evaluations in which it differs do not mix in one folder."""
     names = [sample.name for sample in data.samples[:args.max_images]]
@@ -74,7 +138,7 @@ def describe(args: Namespace, trained: Snapshot, data: datasets.SegmentationData
         "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(), "labelled": data.labelled,
         "classes": data.spec.names, "categories": [label.category for label in data.spec.classes],
         "arch": trained.arch, "snapshot_sha256": files.sha256(args.snapshot), "weights": trained.weights,
-        "precision": chosen, **inference.from_args(args).settings(), **({"deployed": True} if args.deployed else {}),
+        "precision": chosen, **inference_flags.from_args(args).settings(), **({"deployed": True} if args.deployed else {}),
         "thresholds": args.eval_thresholds if args.evaluateF and data.labelled else None,
     }
 
@@ -130,17 +194,15 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
         ValueError, OSError: with what is wrong and what to do.
         Interrupted: a signal came; what was done is kept.
     """
-    device = precision.default_device()
-    chosen = precision.start(args, device)
-    how = inference.from_args(args)
-    trained = Snapshot(args.snapshot, args.arch, args.weights)
-    spec = datasets.spec(args.dataset or trained.dataset)
-    net = trained.network(spec.name, spec.names)
+    device = default_device()
+    chosen = precision_flags.start(args, device)
+    how = inference_flags.from_args(args)
+    trained, spec, _, predictor = load_predictor(
+        args.snapshot, arch=args.arch, weights=args.weights, dataset=args.dataset, device=device, precision=chosen,
+        channels_last=args.channels_last, inference=how, fuse=args.deployed, compile=args.compile)
     split = datasets.annotated(spec, datasets.fold(spec, args.split, args.cv_split), args.mode)
     data = datasets.build(spec, args.data_root, split)
     refuse_clashes(args, data)
-    predictor = Predictor(deployed(net) if args.deployed else net, device, chosen, spec.mean, spec.std,
-                          args.channels_last, how, compiled=args.compile)
     folder = args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{data.split}"
     run = describe(args, trained, data, chosen)
     records = Records(folder, run, (args.split_index, args.split_count), settings(args, run, data, device))

@@ -428,3 +428,23 @@ def test_no_flip_of_old_scripts_is_accepted() -> None:
 
 def assert_matches(text: str, pattern: str) -> None:
     assert re.search(pattern, text), text
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_a_loaded_predictor_gives_the_labels_of_the_network(fuse: bool, snapshot: Path) -> None:
+    model = program.load_predictor(snapshot, device="cpu", precision="fp32", fuse=fuse)
+    images = torch.randint(0, 256, (2, 3, 32, 40), dtype=torch.uint8)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.spec.mean, model.spec.std))
+    with torch.no_grad():
+        expected = model.net((images / 255 - mean) / std)["main"].argmax(1)
+    assert (model.predictor.labels(images) == expected).float().mean() > 0.999
+    assert (model.trained.arch, model.spec.name, model.net.training) == ("sfnet_dfnetv1", "camvid", False)
+    assert (model.predictor.net is model.net) is not fuse
+
+
+def test_a_predictor_takes_the_name_or_the_spec_of_another_dataset_of_as_many_classes(snapshot: Path) -> None:
+    spec = datasets.spec("camvid")
+    for dataset in ("camvid", spec):
+        assert program.load_predictor(snapshot, dataset=dataset, precision="fp32").spec is spec
+    with pytest.raises(ValueError, match="trained on the 11 classes of camvid .* but cityscapes has 19"):
+        program.load_predictor(snapshot, dataset="cityscapes")

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from eval import load_predictor
 from network.alignment import recorded_flows
-from network.checkpoints.snapshot import Snapshot
-from utils import precision
 from utils.cli import positive_int
 from utils.evaluation.inference import Inference
-from utils.evaluation.predictor import Predictor
 from utils.files import sha256
 from utils.report import page, results
 from utils.report.gallery import Model
@@ -67,14 +65,13 @@ def load(found: Results, data: datasets.SegmentationDataset) -> Model:
         ValueError: it holds another network or other classes.
     """
     settings: dict[str, Any] = found.settings
-    device = precision.default_device()
-    trained = Snapshot(find_snapshot(found), found.scores["arch"], settings.get("weights", "auto"))
-    chosen = precision.resolve_precision(settings.get("precision", "auto"), device)
-    how = Inference(settings["inference_mode"], tuple(settings.get("crop_size", Inference.crop)),
-                    settings.get("sliding_overlap", Inference.overlap), scales=tuple(settings["scales"]),
-                    flip=settings["flip"], average=settings.get("average", Inference.average))
-    net = trained.network(data.spec.name, data.spec.names)
-    predictor = Predictor(net, device, chosen, data.spec.mean, data.spec.std, bool(settings.get("channels_last")), how)
+    inference = Inference(settings["inference_mode"], tuple(settings.get("crop_size", Inference.crop)),
+                          settings.get("sliding_overlap", Inference.overlap), scales=tuple(settings["scales"]),
+                          flip=settings["flip"], average=settings.get("average", Inference.average))
+    predictor = load_predictor(
+        find_snapshot(found), arch=found.scores["arch"], weights=settings.get("weights", "auto"), dataset=data.spec,
+        precision=settings.get("precision"), channels_last=bool(settings.get("channels_last")), inference=inference,
+        fuse=False).predictor
     return Model(found, predictor, recorded_flows)
 
 
