@@ -200,8 +200,7 @@ def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
     trained, spec, _, predictor = load_predictor(
         args.snapshot, arch=args.arch, weights=args.weights, dataset=args.dataset, device=device, precision=chosen,
         channels_last=args.channels_last, inference=how, fuse=args.deployed, compile=args.compile)
-    split = datasets.annotated(spec, datasets.fold(spec, args.split, args.cv_split), args.mode)
-    data = datasets.build(spec, args.data_root, split)
+    data = datasets.EvalDataOptions.from_args(args).build(spec)
     refuse_clashes(args, data)
     folder = args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{data.split}"
     run = describe(args, trained, data, chosen)

@@ -110,9 +110,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         if args.freeze_backbone and args.pretrained == "none" and not (args.snapshot or args.resume):
             raise ValueError("--freeze_backbone would keep random weights (--pretrained none): give --pretrained or "
                              "--snapshot, or leave it out")
-        spec = datasets.spec(args.dataset)
-        args.crop_size = args.crop_size or spec.crop_size
-        datasets.check_sampling(spec, args.class_uniform_pct, args.coarse_boost_classes)
+        args.crop_size = args.crop_size or datasets.DataOptions.from_args(args).spec.crop_size
         build_transform(args)                               # refuses clashing flags before any work starts
         shared = batching.batching(distributed.world_size_to_come(), args.bs_mult, args.accumulate,
                                       args.global_batch, again=bool(args.resume))
@@ -144,10 +142,11 @@ class Training:
         self.folder = Path(args.resume) if args.resume else Path(args.ckpt) / args.exp
         self.device = precision.default_device()
         self.precision = precision.resolve_precision(args.precision, self.device)
-        self.spec = datasets.spec(args.dataset)
+        self.data = datasets.DataOptions.from_args(args)
+        self.spec = self.data.spec
         self.criterion = loss.build(**loss.chosen_flags(vars(args)), class_names=self.spec.names)
         state = checkpoint.newest(self.folder, network.checkpoints.weights.read) if args.resume else None
-        if state is not None and not datasets.same(state.get("description"), self.spec.description):
+        if state is not None and not datasets.describes_same_data(state.get("description"), self.spec.description):
             raise ValueError(f"{args.dataset} no longer says what it said when the run in {self.folder} began, and "
                              "other data make another run: put it back, or start a new run with --snapshot.")
         distributed.check_same({**{name: value for name, value in vars(args).items() if name not in PER_HOST_FLAGS},
@@ -189,22 +188,13 @@ class Training:
 
     def _build_data(self, args: Namespace) -> None:
         transform, self.color = build_transform(args)
-        train_split = datasets.fold(self.spec, args.train_split, args.cv)
-        data = datasets.build(self.spec, args.data_root, train_split, transform,
-                              self.color.draw if self.color else None, args.packed)
-        self.val_set = None
-        if args.val_split != "none":
-            val_split = datasets.fold(self.spec, args.val_split, args.cv)
-            self.val_set = datasets.build(self.spec, args.data_root, val_split)
-        self.train_set, self.plan = datasets.plan_training(
-            data, args.seed, class_uniform_pct=args.class_uniform_pct,
-            class_uniform_tile=args.class_uniform_tile, max_cu_epoch=args.max_cu_epoch,
-            coarse_boost_classes=args.coarse_boost_classes, cache_dir=args.cache_dir, num_workers=args.num_workers,
-            skip_bad=args.on_bad_sample == "skip")
+        extras = self.color.draw if self.color else None
+        self.val_set = self.data.build_val_set()
+        self.train_set, self.plan = self.data.build_train_set(transform, extras, args.seed)
         self.sampler = datasets.EpochSampler(self.plan, args.bs_mult * args.accumulate, distributed.rank(),
                                             distributed.world_size())
-        self.loader = datasets.train_loader(self.train_set, self.sampler, args.num_workers,
-                                            skip_bad=args.on_bad_sample == "skip")
+        self.loader = datasets.train_loader(self.train_set, self.sampler, self.data.num_workers,
+                                            skip_bad=self.data.skip_bad)
 
     def _build_optimization(self, args: Namespace) -> None:
         precision.configure(args.tf32, args.deterministic)
@@ -281,7 +271,7 @@ class Training:
             predictor = Predictor(net, self.device, self.precision, self.spec.mean, self.spec.std,
                                   self.args.channels_last)
             verdicts.append(validation.judge(
-                weights, predictor, partial(datasets.eval_loader, self.val_set, self.args.num_workers), indices,
+                weights, predictor, partial(datasets.eval_loader, self.val_set, self.data.num_workers), indices,
                 num_classes=self.spec.num_classes, palette=self.spec.palette, record_flows=recorded_flows,
                 interrupts=self.interrupts, what=f"validation on {self.val_set.split}, {weights} weights",
                 together=self.args.bs_mult_val,

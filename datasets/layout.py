@@ -6,10 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from datasets.spec import Layout
+
+@dataclass(frozen=True)
+class Layout:
+    """One way a dataset's files are laid out, as globs relative to the root.
+
+    `{split}` stands for the split's folder, `{suffix}` for any of .png .jpg .jpeg .webp, `*` for anything within a
+    folder and `**/` for any folders. What the stars of `images` match, left to right, takes the place of the stars of
+    `labels`: so an image names its label.
+
+    Args:
+        train_ids: these label files hold train ids, whatever the table's raw ids are.
+    """
+
+    images: str
+    labels: str
+    train_ids: bool = False
 
 
 class Found(NamedTuple):

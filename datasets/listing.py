@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.layout import Found, Subset
-from datasets.spec import DatasetError, DatasetSpec, Layout
+from datasets.layout import Found, Layout, Subset
+from datasets.spec import DatasetError, DatasetSpec
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SEE_DATASETS = "(see DATASETs.md)"

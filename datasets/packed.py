@@ -13,14 +13,12 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from datasets.reader import SegmentationDataset
 from datasets.spec import BadSample, DatasetError
-
-if TYPE_CHECKING:
-    from datasets.reader import SegmentationDataset
 
 FORMAT = "sfsegnets-pack/1"
 MANIFEST, JOURNAL, PAIRS, LOCK = "pack.json", "journal.jsonl", "pairs", "lock"
@@ -91,6 +89,9 @@ class Pack:
             raise BadSample(self._damaged(entry, f"{len(data):,} of {4 * entry.pixels:,} bytes"))
         size = (entry.height, entry.width)
         return data[: 3 * entry.pixels].reshape(*size, 3), data[3 * entry.pixels :].reshape(size)
+
+    def label(self, index: int) -> np.ndarray:
+        return self.read(index)[1]
 
     def verify(self) -> Iterable[str]:
         """Reads every byte; yields "" for each pair that is as it was written and what is wrong with each other."""

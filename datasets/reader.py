@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -13,7 +14,6 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.listing import SEE_DATASETS, Sample, find_samples
-from datasets.packed import Pack
 from datasets.sampling import SampleDraw
 from datasets.spec import UNKNOWN, BadSample, DatasetError, DatasetSpec
 
@@ -23,6 +23,40 @@ JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"     # in a scan, 00 foll
 Focus = tuple[int, int] | None
 Extras = Callable[[np.random.Generator], dict[str, Any]]
 Transform = Callable[[np.ndarray, np.ndarray, Focus, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+class PairSource(Protocol):
+    """Where a dataset reads its pairs: its own files (`Files`) or a packed copy (`Pack`)."""
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns an image (H, W, 3) and its label (H, W) of train ids; no label if it has none."""
+        ...
+
+    def label(self, index: int) -> np.ndarray:
+        """Returns the label (H, W) of train ids of one image, without reading the image."""
+        ...
+
+
+class Files:
+    """Reads each pair from the image file and the label file of a sample."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+        sample = self.samples[index]
+        image = read_image(sample.image)
+        if sample.label is None:
+            return image, None
+        label = read_train_ids(sample.label, sample.table)
+        if image.shape[:2] != label.shape:
+            raise BadSample(describe_sizes(sample, image.shape[:2], label.shape))
+        return image, label
+
+    def label(self, index: int) -> np.ndarray:
+        sample = self.samples[index]
+        assert sample.label is not None
+        return read_train_ids(sample.label, sample.table)
 
 
 class SegmentationDataset(Dataset[dict[str, Any]]):
@@ -54,7 +88,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         self.extras = extras
         self.root = Path(root).expanduser()
         self.samples = find_samples(spec, self.root, split)
-        self.pack: Pack | None = None                       # where pairs are read from instead, once it is set
+        self.source: PairSource = Files(self.samples)
 
     @property
     def labelled(self) -> bool:
@@ -82,24 +116,29 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         Raises:
             DatasetError: a damaged file, two sizes, an id that the table does not name.
         """
-        if self.pack is not None:
-            return self.pack.read(index)
-        sample = self.samples[index]
-        image = read_image(sample.image)
-        if sample.label is None:
-            return image, None
-        label = read_train_ids(sample.label, sample.table)
-        if image.shape[:2] != label.shape:
-            raise BadSample(describe_sizes(sample, image.shape[:2], label.shape))
-        return image, label
+        return self.source.read(index)
 
     def label(self, index: int) -> np.ndarray:
         """Returns the train ids (H, W) of one image, 255 where ignored, without reading the image."""
-        if self.pack is not None:
-            return self.pack.read(index)[1]
-        sample = self.samples[index]
-        assert sample.label is not None
-        return read_train_ids(sample.label, sample.table)
+        return self.source.label(index)
+
+
+class JoinedDataset(Dataset[dict[str, Any]]):
+    """Two splits under one numbering: the images of the second follow those of the first."""
+
+    def __init__(self, first: SegmentationDataset, second: SegmentationDataset) -> None:
+        self.first, self.second = first, second
+        self.spec = first.spec
+        self.samples = (*first.samples, *second.samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: int | SampleDraw) -> dict[str, Any]:
+        draw = key if isinstance(key, SampleDraw) else SampleDraw(index=key, position=key)
+        if draw.index < len(self.first):
+            return self.first[draw]
+        return self.second[replace(draw, index=draw.index - len(self.first))]
 
 
 def read_train_ids(path: Path, spec: DatasetSpec) -> np.ndarray:

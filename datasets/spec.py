@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datasets.layout import Subset
+from datasets.layout import Layout, Subset
+from utils import IGNORE_LABEL
 from utils.cli import suggest
 
-IGNORED = 255           # train id of pixels that no loss and no score counts
 UNKNOWN = 254           # train id of pixels whose raw id the table does not name: the reader refuses them
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -41,23 +41,6 @@ class ClassInfo:
     rgb: tuple[int, int, int]
     raw_ids: tuple[int, ...] | None = None
     category: str = ""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One way a dataset's files are laid out, as globs relative to the root.
-
-    `{split}` stands for the split's folder, `{suffix}` for any of .png .jpg .jpeg .webp, `*` for anything within a
-    folder and `**/` for any folders. What the stars of `images` match, left to right, takes the place of the stars of
-    `labels`: so an image names its label.
-
-    Args:
-        train_ids: these label files hold train ids, whatever the table's raw ids are.
-    """
-
-    images: str
-    labels: str
-    train_ids: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +76,7 @@ class DatasetSpec:
     splits: Mapping[str, tuple[str | Subset, ...]] = field(hash=False)
     hint: str
     unlabelled: tuple[str, ...] = ()
-    ignored_raw_ids: tuple[int, ...] = (IGNORED,)
+    ignored_raw_ids: tuple[int, ...] = (IGNORE_LABEL,)
     crop_size: tuple[int, int] = (1024, 1024)
     coarse_split: str = ""
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -159,7 +142,7 @@ class DatasetSpec:
     @cached_property
     def table(self) -> dict[int, int]:
         """Raw id -> train id, 255 for ignored ones, in the order of the raw ids."""
-        table = dict.fromkeys(self.ignored_raw_ids, IGNORED)
+        table = dict.fromkeys(self.ignored_raw_ids, IGNORE_LABEL)
         for train_id in range(self.num_classes):
             table.update(dict.fromkeys(self.raw_ids(train_id), train_id))
         return dict(sorted(table.items()))
@@ -198,7 +181,7 @@ class DatasetSpec:
     @cached_property
     def to_raw_ids(self) -> np.ndarray:
         """(256,) uint8 or uint16, or (256, 3) uint8 colors: train id -> what the dataset's own label files hold."""
-        ignored = (*self.ignored_raw_ids, pack((0, 0, 0)) if self.colors else IGNORED)[0]
+        ignored = (*self.ignored_raw_ids, pack((0, 0, 0)) if self.colors else IGNORE_LABEL)[0]
         raw = np.full(256, ignored, np.uint32)
         raw[: self.num_classes] = [(*self.raw_ids(train_id), ignored)[0] for train_id in range(self.num_classes)]
         if self.colors:
@@ -208,7 +191,7 @@ class DatasetSpec:
     def with_train_id_labels(self) -> DatasetSpec:
         """Returns the table for label files that hold train ids, and 255 for what is ignored."""
         classes = tuple(replace(label, raw_ids=None) for label in self.classes)
-        return replace(self, title=f"{self.title}, train ids", classes=classes, ignored_raw_ids=(IGNORED,),
+        return replace(self, title=f"{self.title}, train ids", classes=classes, ignored_raw_ids=(IGNORE_LABEL,),
                        colors=False)
 
     def remapped_to(self, classes: tuple[ClassInfo, ...], names: Mapping[str, str], **changes: Any) -> DatasetSpec:
@@ -225,6 +208,33 @@ class DatasetSpec:
             (raw_ids[names[label.name]] if label.name in names else ignored).extend(self.raw_ids(train_id))
         return replace(self, classes=tuple(replace(label, raw_ids=tuple(raw_ids[label.name])) for label in classes),
                        ignored_raw_ids=tuple(ignored), **changes)
+
+
+def split_name(spec: DatasetSpec, split: str, *, fold: int = 0, annotations: str = "fine") -> str:
+    """Returns the name under which `spec.splits` lists a variant of a split.
+
+    Args:
+        fold: number of the cross-validation split; 0 is the usual one.
+        annotations: "fine" or "coarse".
+
+    Raises:
+        DatasetError: the dataset has no such cross-validation split, or no coarse annotations of
+            this split.
+    """
+    name = split
+    if fold:
+        name = f"{split}_cv{fold}"
+        if name not in spec.splits:
+            others = [other for other in spec.splits if "_cv" in other]
+            remedy = f"it has {', '.join(others)}." if others else "it has none; leave --cv out."
+            raise DatasetError(f"{spec.title} has no cross-validation split {fold} of {split}: "
+                               f"{remedy}")
+    if annotations == "fine" or name == spec.coarse_split:
+        return name
+    if f"{name}_{annotations}" not in spec.splits:
+        raise DatasetError(f"{spec.title} has no {annotations} annotations of {name}: "
+                           "leave --mode out.")
+    return f"{name}_{annotations}"
 
 
 @lru_cache(maxsize=4)                                       # beside the table, whose copies go to worker processes

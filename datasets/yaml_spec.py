@@ -8,19 +8,18 @@ from typing import Any, NoReturn
 
 import yaml
 
-from datasets.layout import Choose, Listed, Matching, Subset
+from datasets.layout import Choose, Layout, Listed, Matching, Subset
 from datasets.listing import IMAGE_SUFFIXES
 from datasets.spec import (
-    IGNORED,
     IMAGENET_MEAN,
     IMAGENET_STD,
     ClassInfo,
     DatasetError,
     DatasetSpec,
-    Layout,
     pack,
     unpack,
 )
+from utils import IGNORE_LABEL
 from utils.cli import suggest
 
 SUFFIXES = (".yaml", ".yml")
@@ -68,9 +67,10 @@ def from_description(content: Any, source: str) -> DatasetSpec:
     return _Description(source).spec(content)
 
 
-def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Whether two descriptions, None for a dataset of the code, describe the same data, wherever they lie."""
-    return {**(one or {}), "root": None} == {**(other or {}), "root": None}
+def describes_same_data(first: Mapping[str, Any] | None,
+                        second: Mapping[str, Any] | None) -> bool:
+    """Whether two descriptions agree in everything but `root`; None stands for a table in code."""
+    return {**(first or {}), "root": None} == {**(second or {}), "root": None}
 
 
 class _Loader(yaml.SafeLoader):
@@ -234,7 +234,7 @@ class _Description:
     def ignored(self, content: Mapping[str, Any], classes: Collection[ClassInfo], colors: bool) -> tuple[int, ...]:
         if not colors:
             used = {raw_id for label in classes for raw_id in label.raw_ids or ()}
-            default = [IGNORED] if IGNORED not in used else []
+            default = [IGNORE_LABEL] if IGNORE_LABEL not in used else []
             ignored = self.ids(content.get("ignored_ids", default), "ignored_ids")
         else:
             shades = content.get("ignored_rgbs", [])

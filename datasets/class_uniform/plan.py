@@ -8,8 +8,7 @@ import numpy as np
 
 from datasets.class_uniform.centroid_cache import default_folder
 from datasets.class_uniform.centroids import find_centroids
-from datasets.joined import JoinedDataset
-from datasets.reader import SegmentationDataset
+from datasets.reader import JoinedDataset, SegmentationDataset
 from datasets.sampling import EpochPlan, SampleDraw
 from datasets.spec import DatasetError, DatasetSpec
 

@@ -4,7 +4,8 @@ A class bears the first of its synonyms.
 """
 from __future__ import annotations
 
-from datasets.spec import ClassInfo, DatasetSpec, Layout
+from datasets.layout import Layout
+from datasets.spec import ClassInfo, DatasetSpec
 
 ADE20K = DatasetSpec(
     name="ade20k",

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from datasets.spec import DatasetSpec, Layout
+from datasets.layout import Layout
+from datasets.spec import DatasetSpec
 from datasets.tables.cityscapes import CITYSCAPES
 
 BDD100K = DatasetSpec(

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from datasets.layout import Frames, Subset, Videos
-from datasets.spec import ClassInfo, DatasetSpec, Layout, pack
+from datasets.layout import Frames, Layout, Subset, Videos
+from datasets.spec import ClassInfo, DatasetSpec, pack
 
 CAMVID = DatasetSpec(
     name="camvid",

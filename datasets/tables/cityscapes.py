@@ -1,8 +1,8 @@
 """Cityscapes (Cordts et al., CVPR 2016, arXiv 1604.01685), fine and coarse annotations."""
 from __future__ import annotations
 
-from datasets.layout import Fold, Subset
-from datasets.spec import ClassInfo, DatasetSpec, Layout
+from datasets.layout import Fold, Layout, Subset
+from datasets.spec import ClassInfo, DatasetSpec
 
 LAYOUTS = (
     Layout(images="leftImg8bit/{split}/*/*_leftImg8bit{suffix}",

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from datasets.spec import ClassInfo, DatasetSpec, Layout
+from datasets.layout import Layout
+from datasets.spec import ClassInfo, DatasetSpec
 from datasets.tables.cityscapes import CITYSCAPES
 
 IMAGES = "leftImg8bit/{split}/*/*_leftImg8bit{suffix}"

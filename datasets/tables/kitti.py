@@ -1,8 +1,8 @@
 """KITTI for semantic segmentation (Alhaija et al., IJCV 2018): 200 frames with the ids of Cityscapes."""
 from __future__ import annotations
 
-from datasets.layout import Indices, Subset
-from datasets.spec import DatasetSpec, Layout
+from datasets.layout import Indices, Layout, Subset
+from datasets.spec import DatasetSpec
 from datasets.tables.cityscapes import CITYSCAPES
 
 # There is no official validation split: these are the images held out in each of three, by their place among the 200.

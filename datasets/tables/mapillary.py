@@ -1,7 +1,8 @@
 """Mapillary Vistas v1.1 (Neuhold et al., ICCV 2017): names and colors of its `config_v1.1.json`."""
 from __future__ import annotations
 
-from datasets.spec import ClassInfo, DatasetSpec, Layout
+from datasets.layout import Layout
+from datasets.spec import ClassInfo, DatasetSpec
 
 MAPILLARY = DatasetSpec(
     name="mapillary",

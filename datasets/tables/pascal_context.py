@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from datasets.layout import Listed, Subset
-from datasets.spec import ClassInfo, DatasetSpec, Layout
+from datasets.layout import Layout, Listed, Subset
+from datasets.spec import ClassInfo, DatasetSpec
 
 NAMES = (
     "aeroplane", "bag", "bed", "bedclothes", "bench", "bicycle", "bird", "boat", "book", "bottle", "building", "bus",

@@ -102,7 +102,7 @@ def test_cross_validation_of_cityscapes_holds_out_other_cities(tmp_path: Path) -
     held_out = {0: every[:3], 1: every[4:7], 2: every[8:11]}
     for number, expected in held_out.items():
         spec = datasets.spec("cityscapes")
-        train, val = (datasets.build("cityscapes", tmp_path, datasets.fold(spec, split, number))
+        train, val = (datasets.build("cityscapes", tmp_path, datasets.split_name(spec, split, fold=number))
                       for split in ("train", "val"))
         assert [sample.image.parts[-2] for sample in val.samples] == expected
         assert {sample.image.parts[-2] for sample in train.samples} == {*every} - {*expected}
@@ -117,14 +117,14 @@ def test_cross_validation_of_kitti_holds_out_the_images_of_its_lists(tmp_path: P
             one.touch()
     spec = datasets.spec("kitti")
     for number, first in enumerate((1, 0, 3)):
-        train, val = (datasets.build("kitti", tmp_path, datasets.fold(spec, split, number)).samples
+        train, val = (datasets.build("kitti", tmp_path, datasets.split_name(spec, split, fold=number)).samples
                       for split in ("train", "val"))
         assert (len(train), len(val), val[0].name) == (179, 21, f"{first:06}_10")
         assert not {*train} & {*val}
     with pytest.raises(DatasetError, match=r"KITTI has no cross-validation split 3 of val: it has train_cv1, val_cv1"):
-        datasets.fold(spec, "val", 3)
-    with pytest.raises(DatasetError, match=r"it has none at all; leave --cv out"):
-        datasets.fold(datasets.spec("camvid"), "val", 1)
+        datasets.split_name(spec, "val", fold=3)
+    with pytest.raises(DatasetError, match=r"it has none; leave --cv out"):
+        datasets.split_name(datasets.spec("camvid"), "val", fold=1)
 
 
 def test_an_incomplete_kitti_does_not_get_other_splits(tmp_path: Path) -> None:

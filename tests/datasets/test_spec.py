@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets.spec import IGNORED, UNKNOWN, ClassInfo, DatasetSpec, Layout, pack
+from datasets.layout import Layout
+from datasets.spec import UNKNOWN, ClassInfo, DatasetSpec, pack
+from utils import IGNORE_LABEL
 
 
 def table(classes: tuple[ClassInfo, ...], ignored: tuple[int, ...] = (255,)) -> DatasetSpec:
@@ -19,7 +21,7 @@ def test_train_id_is_the_position_in_the_table() -> None:
     spec = table((ClassInfo("a", (1, 2, 3), raw_ids=(7, 9)), ClassInfo("b", (4, 5, 6), raw_ids=(8,))), ignored=(3, 255))
     assert spec.num_classes == 2
     assert spec.names == ("a", "b")
-    assert [spec.lookup[raw_id] for raw_id in (7, 9, 8, 3, 255, 0)] == [0, 0, 1, IGNORED, IGNORED, UNKNOWN]
+    assert [spec.lookup[raw_id] for raw_id in (7, 9, 8, 3, 255, 0)] == [0, 0, 1, IGNORE_LABEL, IGNORE_LABEL, UNKNOWN]
     assert spec.palette.shape == (256, 3)
     assert spec.palette[:3].tolist() == [[1, 2, 3], [4, 5, 6], [0, 0, 0]]
 
@@ -32,7 +34,7 @@ def test_without_raw_ids_the_files_hold_train_ids() -> None:
 @pytest.mark.parametrize("name", datasets.names())
 def test_raw_ids_survive_the_way_to_train_ids_and_back(name: str) -> None:
     spec = datasets.spec(name)
-    train_ids = np.array([*range(spec.num_classes), IGNORED], np.uint8)
+    train_ids = np.array([*range(spec.num_classes), IGNORE_LABEL], np.uint8)
     raw = spec.to_raw_ids[train_ids]
     if spec.colors:
         raw = np.array([pack(tuple(rgb)) for rgb in raw.tolist()], np.uint32)

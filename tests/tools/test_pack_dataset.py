@@ -220,7 +220,7 @@ def test_a_pack_that_does_not_fit_is_refused_and_mended_by_packing_again(
         datasets.build("camvid", camvid, "train", packed=out)
     assert pack_dataset.main(flags(camvid, out)) == 0
     assert "1 of " in capsys.readouterr().out.splitlines()[-2]
-    assert len(datasets.build("camvid", camvid, "train", packed=out).pack.entries) >= 6
+    assert len(datasets.build("camvid", camvid, "train", packed=out).source.entries) >= 6
 
 
 def test_a_changed_byte_is_found_by_verifying(camvid: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ import datasets
 import train
 import transforms
 from datasets.loader import collate
-from datasets.reader import read_image
+from datasets.reader import Files, read_image
 from tools import pack_dataset
 from tools.benchmark.pair import cityscapes_sized, write_cityscapes
 from utils.cli import FlagParser, positive_int
@@ -112,7 +112,7 @@ def stages(data: datasets.SegmentationDataset, args: Namespace) -> Stages:
     for number in range(WARM_UP + args.samples):
         draw = replace(draws[number % len(draws)], epoch=number)
         clock = Clock(times if number >= WARM_UP else {})
-        if data.pack is None:
+        if isinstance(data.source, Files):
             image, label = read_image(data.samples[draw.index].image), data.label(draw.index)
             clock.restart()
             read_image(data.samples[draw.index].image)

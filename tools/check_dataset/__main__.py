@@ -18,7 +18,7 @@ import datasets
 from datasets.listing import IMAGE_SUFFIXES, list_split
 from datasets.loader import default_workers, label_loader
 from datasets.reader import read_train_ids
-from datasets.spec import IGNORED, UNKNOWN, DatasetError, DatasetSpec
+from datasets.spec import UNKNOWN, DatasetError, DatasetSpec
 from tools.check_dataset.inspection import (
     Inspection,
     Problem,
@@ -26,6 +26,7 @@ from tools.check_dataset.inspection import (
     pairing_problems,
     repeated_names,
 )
+from utils import IGNORE_LABEL
 from utils.cli import FlagParser, positive_int
 from utils.files import write_text
 from utils.logs import start_logging, track
@@ -42,7 +43,7 @@ def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.check_dataset", description="Look at every file of a dataset. Exit "
                         "status: 0 when nothing is wrong, 1 when something is, 2 when it could not be looked at.")
     data = parser.add_argument_group("Data")
-    data.add_argument("--dataset", default="streets", help=datasets.KNOWN)
+    data.add_argument("--dataset", default="streets", help=datasets.help_text())
     data.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
     data.add_argument("--split", nargs="+", default=[ALL], metavar="SPLIT",
                       help="splits to look at; all takes those that are there, without sums and cross-validation")
@@ -97,7 +98,7 @@ def describe(spec: DatasetSpec, split: str, summary: Summary) -> str:
         for train_id, name in enumerate(spec.names):
             lines.append(f"  {name:{width}}  {percent(summary.share(train_id)):>7}  {summary.images[train_id]:>7}  "
                          f"{weights[train_id]:.3f}" + ("" if summary.images[train_id] else "  (nowhere)"))
-        lines.append(f"  ignored {percent(summary.share(IGNORED))} of all pixels, "
+        lines.append(f"  ignored {percent(summary.share(IGNORE_LABEL))} of all pixels, "
                      f"unmapped {percent(summary.share(UNKNOWN))}")
     tables: dict[str, list[str]] = defaultdict(list)
     for table, raw_id, pixels, _ in summary.by_raw_id():
@@ -123,7 +124,7 @@ def percent(share: float) -> str:
 
 def as_json(spec: DatasetSpec, split: str, summary: Summary) -> dict[str, Any]:
     """Returns what is in a split, in JSON types."""
-    names = {**dict(enumerate(spec.names)), IGNORED: "ignored", UNKNOWN: "unmapped"}
+    names = {**dict(enumerate(spec.names)), IGNORE_LABEL: "ignored", UNKNOWN: "unmapped"}
     return {
         "images": summary.sizes.total(), "labelled": split not in spec.unlabelled,
         "sizes": {f"{height}x{width}": count for (height, width), count in summary.sizes.most_common()},

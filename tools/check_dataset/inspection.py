@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 
 from datasets.listing import Listing, Sample
 from datasets.reader import describe_sizes, describe_unknown, read_image, read_label
-from datasets.spec import IGNORED, UNKNOWN, DatasetError, DatasetSpec
+from datasets.spec import UNKNOWN, DatasetError, DatasetSpec
+from utils import IGNORE_LABEL
 
 Size = tuple[int, int]
 
@@ -131,7 +132,7 @@ class Summary:
 
     def share(self, train_id: int) -> float:
         """Returns a class's share of the pixels that count; of all pixels for 254 and 255. 0 where there are none."""
-        counted = self.pixels.total() if train_id in (IGNORED, UNKNOWN) else self.counted
+        counted = self.pixels.total() if train_id in (IGNORE_LABEL, UNKNOWN) else self.counted
         return self.pixels[train_id] / counted if counted else 0.0
 
     @property

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from datasets.layout import Fold, Found, Indices
+from datasets.layout import Fold, Found, Indices, Layout
 from datasets.listing import _fill, _match
 from datasets.sampling import SampleDraw
-from datasets.spec import IGNORED, UNKNOWN, ClassInfo, DatasetError, DatasetSpec, Layout
+from datasets.spec import UNKNOWN, ClassInfo, DatasetError, DatasetSpec
 from datasets.yaml_spec import from_description
+from utils import IGNORE_LABEL
 
 FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -28,7 +29,7 @@ def test_every_raw_id_becomes_what_the_table_says(data: st.DataObject, kind: str
     spec = DatasetSpec(name="any", title="Any", layouts=(), splits={}, hint="", colors=kind == "colors",
                        classes=tuple(ClassInfo(str(place), (0, 0, 0), group) for place, group in enumerate(groups)),
                        ignored_raw_ids=ignored)
-    truth = {raw_id: place for place, group in enumerate(groups) for raw_id in group} | dict.fromkeys(ignored, IGNORED)
+    truth = {raw_id: place for place, group in enumerate(groups) for raw_id in group} | dict.fromkeys(ignored, IGNORE_LABEL)
     raw = data.draw(st.lists(st.sampled_from(ids) | st.integers(0, most), min_size=1, max_size=30))
     found = spec.to_train_ids(np.array([raw], dtype))
     assert found.dtype == np.uint8

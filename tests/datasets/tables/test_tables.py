@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets.spec import IGNORED, UNKNOWN
+from datasets.spec import UNKNOWN
 from datasets.tables.camvid import ORIGINAL
+from utils import IGNORE_LABEL
 
 CLASSES = {"camvid": 11, "camvid_full": 11, "bdd100k": 19, "idd": 19, "idd26": 26, "mapillary": 65, "kitti": 19,
            "uds": 19, "ade20k": 150, "pascal_context": 59, "pascal_context60": 60, "cityscapes": 19, "streets": 19}
@@ -78,7 +79,7 @@ def test_mapillary_is_merged_by_the_published_map() -> None:
     part = dict(datasets.spec("uds").parts)["mapillary"]
     assert {label.name: tuple(sorted(label.raw_ids or ())) for label in part.classes} == MAPILLARY_IDS
     named = {raw_id for ids in MAPILLARY_IDS.values() for raw_id in ids}
-    assert {raw_id for raw_id in range(66) if part.lookup[raw_id] == IGNORED} == {*range(66)} - named
+    assert {raw_id for raw_id in range(66) if part.lookup[raw_id] == IGNORE_LABEL} == {*range(66)} - named
     assert part.lookup[66] == UNKNOWN
 
 
@@ -101,7 +102,7 @@ def test_the_original_camvid_has_32_colors_that_become_11_classes() -> None:
 def test_colors_become_train_ids() -> None:
     spec = datasets.spec("camvid_full")
     raw = np.array([[0x808080, 0x8000C0, 0x000000, 0x010203]], np.uint32)       # Sky, LaneMkgsDriv, Void, nothing
-    assert spec.to_train_ids(raw).tolist() == [[0, 3, IGNORED, UNKNOWN]]
-    assert spec.to_raw_ids[[0, 3, IGNORED]].tolist() == [[128, 128, 128], [128, 64, 128], [0, 0, 0]]
+    assert spec.to_train_ids(raw).tolist() == [[0, 3, IGNORE_LABEL, UNKNOWN]]
+    assert spec.to_raw_ids[[0, 3, IGNORE_LABEL]].tolist() == [[128, 128, 128], [128, 64, 128], [0, 0, 0]]
 
 

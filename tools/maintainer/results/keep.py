@@ -147,7 +147,7 @@ def _scored(run: Path, args: dict[str, Any], found: results.Results) -> str:
         if snapshot != WEIGHTS[0] and args["val_split"] != "none":
             used["chosen"] = args["val_split"]
         for what, name in used.items():
-            parts = spec.splits[datasets.fold(spec, name, args.get("cv", 0))]
+            parts = spec.splits[datasets.split_name(spec, name, fold=args.get("cv", 0))]
             if set(parts) & set(spec.splits[split]):
                 raise ValueError(f"{found.folder / SCORES} scores {snapshot} on {split}, and {name}, on which it was "
                                  f"{what}, holds images of it: score it on images that had no part in it")

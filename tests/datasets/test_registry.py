@@ -1,19 +1,10 @@
-"""Datasets by name, and their flags."""
+"""The table of datasets: `spec` and `build` by name."""
 
 from pathlib import Path
 
 import pytest
 
 import datasets
-from utils.cli import FlagParser
-
-
-def test_the_embedded_dataset_is_the_default() -> None:
-    parser = FlagParser()
-    datasets.add_flags(parser)
-    args = parser.parse_args([])
-    assert (args.dataset, args.data_root, args.train_split, args.val_split) == ("streets", None, "train", "val")
-    assert args.num_workers >= 1
 
 
 @pytest.mark.parametrize("name", datasets.names())
