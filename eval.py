@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import datasets
-from network import deployed
+from network import fuse_for_inference
 from network.alignment import recorded_flows
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import Snapshot
@@ -125,7 +125,7 @@ def load_predictor(
     trained = Snapshot(snapshot, arch, weights)
     spec = datasets.spec(dataset or trained.dataset)
     net = trained.network(spec.name, spec.names)
-    predictor = Predictor(deployed(net) if fuse else net, device, precision, spec.mean, spec.std,
+    predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, spec.mean, spec.std,
                           channels_last, inference, compiled=compile)
     return LoadedModel(trained, spec, net, predictor)
 

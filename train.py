@@ -58,23 +58,9 @@ def build_parser() -> FlagParser:
     parser = FlagParser(prog="train.py", description="Train a scene parsing network.", retired=RETIRED)
     datasets.add_flags(parser)
     transforms.add_flags(parser)
-    model = parser.add_argument_group("Model")
-    model.add_argument("--arch", default="sfnet_resnet18", help=f"one of: {', '.join(network.names())}, "
-                       "or sfnet_timm:MODEL, sfnet_lite_timm:MODEL on a backbone of timm")
-    add_switch(model, "--fpn_dsn_loss", default=False, help="deep supervision: an auxiliary loss at each level")
-    network.add_option_flags(model)
-    model.add_argument("--pretrained", default="auto", help="ImageNet weights of the backbone: auto (its file in "
-                       "pretrained_models/; timm fetches its own), none (random weights) or a path")
-    model.add_argument("--init", choices=network.INITIALIZATIONS, default="uniform",
-                       help="how weights that no file gives are drawn: torch's way, or He's as for ResNet")
-    model.add_argument("--snapshot", help="start from this checkpoint's weights, the averaged ones where it has them "
-                                          "(fine-tuning; to go on, use --resume)")
-    add_switch(model, "--reset_classifier", default=False, help="with --snapshot: start the classifier anew")
-    add_switch(model, "--init_aux", default=False, help="with --snapshot: auxiliary heads it lacks start anew")
-    add_switch(model, "--restore_optimizer", default=False,
+    network.add_flags(parser)
+    add_switch(parser, "--restore_optimizer", default=False,
                help="with --snapshot: take its optimizer's momentum too; rates and steps start anew")
-    add_switch(model, "--fix_bn", default=False, help="batch norms keep their statistics, scale and shift")
-    add_switch(model, "--freeze_backbone", default=False, help="train the head alone, on the backbone as it was loaded")
     for room in (loss, optimizer, precision, recovery, batching, intervals, validation, boundary):
         room.add_flags(parser)
     run_folder.add_flags(parser, RECIPES)
@@ -102,7 +88,8 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         elif args.joint_edgeseg_loss and not network.has_body_edge_outputs(args.arch):
             raise ValueError(f"{args.arch} gives no body and edge to train: leave out --joint_edgeseg_loss, or take "
                              "--arch decouple_resnet50")
-        loss.chosen_flags(vars(args))                       # both refuse what clashes
+        network.NetworkOptions.from_args(args)              # all three refuse what clashes
+        loss.chosen_flags(vars(args))
         optimizer.chosen_flags(vars(args))
         if args.restore_optimizer and not args.snapshot:
             raise ValueError("--restore_optimizer takes the optimizer of --snapshot, and there is none. To go on with "
@@ -152,9 +139,9 @@ class Training:
         distributed.check_same({**{name: value for name, value in vars(args).items() if name not in PER_HOST_FLAGS},
                                 "resume": f"{args.resume} (step {state['step'] if state else 0})"})
         torch.manual_seed(args.seed)
-        self.net = network.build(args.arch, self.spec.num_classes, args.fpn_dsn_loss or args.aux,
-                                 **network.chosen_options(vars(args)))
-        network.initialize(self.net, args.init)
+        options = network.NetworkOptions.from_args(args)
+        self.net = network.build(options.arch, self.spec.num_classes, options.deep_supervision, **options.build_options)
+        network.initialize(self.net, options.init)
         said = self._load_weights() if state is None else f"going on from step {state['step']}"
         self.net.freeze(backbone=args.freeze_backbone, norms=args.fix_bn, training_only=not args.joint_edgeseg_loss
                         and network.has_body_edge_outputs(args.arch))
@@ -426,7 +413,7 @@ def run(args: Namespace) -> int:
     """Trains; returns the exit code."""
     start_logging()
     distributed.start(args.timeout)
-    with closing(Training(args)) as training, Interrupts(agreed=True) as interrupts:
+    with network.flags_in_errors(), closing(Training(args)) as training, Interrupts(agreed=True) as interrupts:
         try:
             training.fit(interrupts)
         except Interrupted as stopped:

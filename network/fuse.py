@@ -16,7 +16,7 @@ from network.model import TRAINING_ONLY
 PROBE = (2, 3, 64, 64)                                      # images that every network here accepts
 
 
-def deployed(net: nn.Module) -> nn.Module:
+def fuse_for_inference(net: nn.Module) -> nn.Module:
     """Returns a copy of the network, in evaluation mode, that computes the same with less.
 
     Each batch normalization that alone reads a convolution's output is folded into that convolution, and the heads

@@ -41,7 +41,7 @@ class Fusion(nn.Sequential):
 
     Attributes:
         chunked: whether a CPU takes some rows at a time, and never holds the whole concatenation. The logits are the
-            same; `deployed` says so.
+            same; `fuse_for_inference` sets it.
     """
 
     chunked = False

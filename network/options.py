@@ -1,35 +1,192 @@
-"""The papers' options: flags that become keywords of `network.build`, and are found again in a run's checkpoint."""
+"""The flags of the network, the options that they become, and the flags that errors mention."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import re
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from network.backbones.resnet import STAGE_STRIDES
 from network.context import CONTEXTS
+from network.initialization import INITIALIZATIONS
+from network.registry import names, resolve_name, timm_names
 
-OPTIONS = ("fam_levels", "final_fams", "context", "output_stride")
+# The flags that become keywords of `network.build`; a checkpoint keeps them among its `args`.
+BUILD_OPTIONS = ("fam_levels", "final_fams", "context", "output_stride")
+
+# An argument as errors of this package write it (`reset_classifier=True`) -> its flag.
+ARGUMENT_FLAGS = {
+    "arch": "--arch",
+    "batch_size": "--bs_mult",
+    "context": "--context",
+    "deep_supervision": "--fpn_dsn_loss",
+    "ema": "--ema_decay",
+    "fam_levels": "--fam_levels",
+    "init": "--init",
+    "init_aux": "--init_aux",
+    "output_stride": "--output_stride",
+    "pretrained": "--pretrained",
+    "reset_classifier": "--reset_classifier",
+    "weights": "--weights",
+}
 
 
-def add_option_flags(group: argparse._ArgumentGroup) -> None:
-    """Declares a flag for each of `OPTIONS`; one that is not given is at the architecture's own default."""
-    group.add_argument("--fam_levels", type=_levels, metavar="LEVELS",
-                       help="levels reached by flow alignment, as 0,1 with 0 the finest, or none; all by default")
-    group.add_argument("--final_fams", action="store_true", help="flow alignment in the last fusion too")
-    group.add_argument("--no_final_fams", action="store_false", dest="final_fams", help=argparse.SUPPRESS)
-    group.add_argument("--context", choices=list(CONTEXTS),
-                       help="pyramid pooling (ppm, the default), or the lighter one that adds its levels (sum)")
-    group.add_argument("--output_stride", type=int, choices=sorted(STAGE_STRIDES),
-                       help="stride of a ResNet's coarsest map; 32 by default in SFNet, 8 in PSPNet and DeepLabV3+")
+def add_flags(parser: ArgumentParser) -> None:
+    """Declares the flags of group "Model"."""
+    group = parser.add_argument_group("Model")
+    group.add_argument(
+        "--arch", default="sfnet_resnet18",
+        help=f"one of: {', '.join(names())}, or {', '.join(timm_names())} on a timm backbone")
+    _add_switch(group, "fpn_dsn_loss", "deep supervision: an auxiliary loss at each level")
+    group.add_argument(
+        "--fam_levels", type=_levels, metavar="LEVELS",
+        help="pyramid levels with flow alignment, as 0,1 with 0 the finest, or none; default: all")
+    _add_switch(group, "final_fams", "flow alignment in the last fusion too")
+    group.add_argument(
+        "--context", choices=list(CONTEXTS),
+        help="pyramid pooling that concatenates its levels (ppm, the default) or adds them (sum)")
+    group.add_argument(
+        "--output_stride", type=int, choices=sorted(STAGE_STRIDES),
+        help="stride of a ResNet's coarsest map; default: 32 in SFNet, 8 in PSPNet and DeepLabV3+")
+    group.add_argument(
+        "--pretrained", default="auto",
+        help="ImageNet weights of the backbone: auto (its file in pretrained_models/; timm "
+             "downloads its own), none (random weights) or a path")
+    group.add_argument(
+        "--init", choices=INITIALIZATIONS, default="uniform",
+        help="distribution of the random weights: torch's default, or He's as for ResNet")
+    group.add_argument(
+        "--snapshot",
+        help="start from the weights of this checkpoint, the averaged ones if it has them "
+             "(for fine-tuning; use --resume to continue a run)")
+    _add_switch(group, "reset_classifier", "with --snapshot: start with a random classifier")
+    _add_switch(group, "init_aux",
+                "with --snapshot: start with random auxiliary heads if the file has none")
+    _add_switch(group, "fix_bn", "batch norms keep their statistics, scale and shift")
+    _add_switch(group, "freeze_backbone", "train the head alone, on the loaded backbone")
 
 
-def chosen_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Picks `build`'s options out of a run's flags or a checkpoint's; those left at their defaults are not there."""
-    return {option: settings[option] for option in OPTIONS if settings.get(option) not in (None, False)}
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What to build, how to initialize it, and which of its parts to train.
+
+    Attributes:
+        arch: a name that `network.build` takes.
+        deep_supervision: adds the auxiliary classifiers.
+        fam_levels, final_fams, context, output_stride: as in `network.build`; None and False
+            stand for the architecture's own default.
+        pretrained: ImageNet weights of the backbone: "auto", "none" or a path.
+        init: a name of `INITIALIZATIONS`.
+        snapshot: a checkpoint to start from.
+        reset_classifier, init_aux: as in `network.weights.load`, for `snapshot`.
+        fix_bn: keeps the statistics, scale and shift of every batch norm.
+        freeze_backbone: trains the head alone.
+
+    Raises:
+        ValueError: a value is unknown or out of range; the message names the flag.
+    """
+
+    arch: str = "sfnet_resnet18"
+    deep_supervision: bool = False
+    fam_levels: tuple[int, ...] | None = None
+    final_fams: bool = False
+    context: str | None = None
+    output_stride: int | None = None
+    pretrained: str = "auto"
+    init: str = "uniform"
+    snapshot: str | None = None
+    reset_classifier: bool = False
+    init_aux: bool = False
+    fix_bn: bool = False
+    freeze_backbone: bool = False
+
+    def __post_init__(self) -> None:
+        resolve_name(self.arch)
+        if self.fam_levels is not None and any(level < 0 for level in self.fam_levels):
+            raise ValueError(f"--fam_levels {','.join(map(str, self.fam_levels))}: levels count "
+                             "from 0, the finest")
+        _check_choice("--context", self.context, (None, *CONTEXTS))
+        _check_choice("--output_stride", self.output_stride, (None, *STAGE_STRIDES))
+        _check_choice("--init", self.init, INITIALIZATIONS)
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> NetworkOptions:
+        """Reads the flags of `add_flags`, and `--aux`, the other name of deep supervision."""
+        return cls(
+            arch=resolve_name(args.arch),
+            deep_supervision=args.fpn_dsn_loss or args.aux,
+            fam_levels=args.fam_levels,
+            final_fams=args.final_fams,
+            context=args.context,
+            output_stride=args.output_stride,
+            pretrained=args.pretrained,
+            init=args.init,
+            snapshot=args.snapshot,
+            reset_classifier=args.reset_classifier,
+            init_aux=args.init_aux,
+            fix_bn=args.fix_bn,
+            freeze_backbone=args.freeze_backbone,
+        )
+
+    @property
+    def build_options(self) -> dict[str, Any]:
+        """The keywords of `network.build` besides name, class count and deep supervision."""
+        return build_options(vars(self))
+
+
+def build_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `network.build`'s keywords among a run's settings, without those at their default.
+
+    Args:
+        settings: a run's flags, or the `args` of its checkpoint.
+    """
+    return {name: settings[name] for name in BUILD_OPTIONS
+            if settings.get(name) not in (None, False)}
+
+
+@contextmanager
+def flags_in_errors() -> Iterator[None]:
+    """Adds to an error of this package the flags of the arguments that its message names.
+
+    Messages write an argument as in a call (`reset_classifier=True`), for those who import the
+    package; a program runs its body within this context, for those who type its command.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if len(error.args) == 1:
+            error.args = (with_flags(str(error)),)
+        raise
+
+
+def with_flags(message: str) -> str:
+    """Returns the message with the flags of the arguments `name=...` that it names."""
+    arguments = dict.fromkeys(re.findall(r"(?<![\w-])(\w+)=", message))
+    flags = [ARGUMENT_FLAGS[name] for name in arguments if name in ARGUMENT_FLAGS]
+    return f"{message} (on the command line: {', '.join(flags)})" if flags else message
+
+
+def _add_switch(group: argparse._ArgumentGroup, name: str, help: str) -> None:
+    """Declares `--x`, off by default, and `--no_x`."""
+    group.add_argument(f"--{name}", action="store_true", help=help)
+    group.add_argument(f"--no_{name}", action="store_false", dest=name, default=False,
+                       help=argparse.SUPPRESS)
+
+
+def _check_choice(flag: str, value: object, choices: Any) -> None:
+    if value not in choices:
+        listed = ", ".join(str(choice) for choice in choices if choice is not None)
+        raise ValueError(f"{flag} {value}: choose one of {listed}")
 
 
 def _levels(text: str) -> tuple[int, ...]:
+    if text == "none":
+        return ()
     try:
-        return tuple(int(level) for level in text.split(",")) if text != "none" else ()
+        return tuple(int(level) for level in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} names no levels: give them as 0,1 or none") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of levels: give them as 0,1 or none") from None

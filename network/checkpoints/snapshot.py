@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from network import build, chosen_options, names, resolve_name
 from network.checkpoints import weights
 from network.checkpoints.keys import class_count, guess_architecture
 from network.checkpoints.weights import WeightsError
+from network.options import build_options
+from network.registry import build, names, resolve_name
 
 WEIGHTS = ("auto", "raw", "ema")
 
@@ -117,7 +118,7 @@ class Snapshot:
     @property
     def options(self) -> dict[str, Any]:
         """`build`'s options, as the run chose them."""
-        return chosen_options(self.payload.get("args") or {})
+        return build_options(self.payload.get("args") or {})
 
 
 def _first(classes: Sequence[str], most: int = 4) -> str:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import network
-from network import deployed
+from network import fuse_for_inference
 from network.model import SceneParser
 
 
@@ -29,7 +29,7 @@ def test_it_computes_the_same_without_normalizations(name: str) -> None:
     torch.manual_seed(0)
     net = with_statistics(network.build(name, 5))
     images = torch.rand(1, 3, 64, 96)
-    fast = deployed(net)
+    fast = fuse_for_inference(net)
     with torch.no_grad():
         expected, found = net(images)["main"], fast(images)["main"]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
@@ -40,7 +40,7 @@ def test_it_computes_the_same_without_normalizations(name: str) -> None:
 def test_auxiliary_heads_are_gone_and_the_original_is_untouched(name: str) -> None:
     net = network.build(name, 5, deep_supervision=True).train()
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    fast = deployed(net)
+    fast = fuse_for_inference(net)
     assert not any("dsn" in key for key in fast.state_dict())
     assert net.training and norms(net) > 0
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
@@ -48,7 +48,7 @@ def test_auxiliary_heads_are_gone_and_the_original_is_untouched(name: str) -> No
 
 
 def test_body_and_edge_of_decouple_are_gone() -> None:
-    fast = deployed(network.build("decouple_resnet50", 5))
+    fast = fuse_for_inference(network.build("decouple_resnet50", 5))
     assert not any("edge_out" in key or "dsn_seg_body" in key for key in fast.state_dict())
 
 
@@ -83,7 +83,7 @@ class Main(nn.Module):
 def test_an_output_that_is_read_otherwise_keeps_its_normalization(backbone: type[Residual], left: list[str]) -> None:
     torch.manual_seed(0)
     net = with_statistics(SceneParser(backbone(), Main()))  # type: ignore[arg-type]
-    fast, images = deployed(net), torch.rand(1, 3, 8, 8)
+    fast, images = fuse_for_inference(net), torch.rand(1, 3, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(fast(images)["main"], net(images)["main"])
     assert [name.split(".")[-1] for name, module in fast.named_modules() if isinstance(module, nn.BatchNorm2d)] == left
@@ -93,7 +93,7 @@ def test_timms_normalizations_leave_their_activation() -> None:
     pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     torch.manual_seed(0)
     net = with_statistics(network.build("sfnet_timm:mobilenetv3_small_050", 3))
-    fast, images = deployed(net), torch.rand(1, 3, 64, 64)
+    fast, images = fuse_for_inference(net), torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(fast(images)["main"], net(images)["main"], rtol=1e-4, atol=1e-4)
     assert norms(fast) == 0

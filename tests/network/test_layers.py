@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from network import build, deployed
+from network import build, fuse_for_inference
 from network.layers import BAND_ROWS, Fusion
 
 
@@ -36,4 +36,4 @@ def test_a_fusion_in_bands_gives_the_same_logits(height: int, layout: torch.memo
 def test_a_deployed_network_fuses_in_bands_and_the_original_at_once() -> None:
     net = build("sfnet_dfnetv1", 3)
     assert not net.head.conv_last.chunked
-    assert deployed(net).head.conv_last.chunked
+    assert fuse_for_inference(net).head.conv_last.chunked

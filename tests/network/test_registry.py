@@ -1,7 +1,6 @@
 """One suite over every architecture of the registry, its options, and backbones of timm."""
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import time
@@ -231,11 +230,6 @@ def test_an_option_without_meaning_is_refused(name: str, options: dict[str, Any]
         network.build(name, 19, **options)
 
 
-def test_defaults_among_the_flags_are_no_options() -> None:
-    flags = {"arch": "x", "fam_levels": None, "final_fams": False, "context": None, "output_stride": 16}
-    assert network.chosen_options(flags) == {"output_stride": 16}
-
-
 # Names.
 
 @pytest.mark.parametrize(("given", "ours"), [
@@ -260,14 +254,3 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, message: str) -
 def test_fewer_than_two_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="sfnet_dfnetv1: num_classes is 1, but a classifier needs at least 2"):
         network.build("sfnet_dfnetv1", 1)
-
-
-@pytest.mark.parametrize(("words", "options"), [
-    ([], {}), (["--fam_levels", "0,2"], {"fam_levels": (0, 2)}), (["--fam_levels", "none"], {"fam_levels": ()}),
-    (["--final_fams", "--no_final_fams"], {}),
-    (["--final_fams", "--context", "sum", "--output_stride", "16"],
-     {"final_fams": True, "context": "sum", "output_stride": 16})], ids=str)
-def test_flags_become_options(words: list[str], options: dict[str, Any]) -> None:
-    parser = argparse.ArgumentParser()
-    network.add_option_flags(parser.add_argument_group("Model"))
-    assert network.chosen_options(vars(parser.parse_args(words))) == options

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import datasets
-from network import deployed
+from network import fuse_for_inference
 from network.checkpoints import snapshot
 from network.checkpoints.snapshot import Snapshot
 from utils import precision
@@ -60,7 +60,7 @@ def load(args: Namespace) -> list[Model]:
         trained = Snapshot(path, arch, args.weights)
         spec = models[0].spec if models else datasets.spec(args.dataset or trained.dataset)
         net = trained.network(spec.name, spec.names)
-        predictor = Predictor(deployed(net), device, chosen, spec.mean, spec.std, args.channels_last,
+        predictor = Predictor(fuse_for_inference(net), device, chosen, spec.mean, spec.std, args.channels_last,
                               inference.from_args(args), compiled=args.compile)
         models.append(Model(f"{path.parent.name}/{path.name}, {trained.arch}", predictor, spec))
     return models

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import datasets
 import network
-from network import deployed
+from network import fuse_for_inference
 from network.checkpoints.snapshot import Snapshot
 from tools.benchmark import exported
 from tools.export.graph import Difference, Graph, compare
@@ -84,7 +84,7 @@ class Setting:
             if self.arithmetic == "tf32" and device.type != "cuda":
                 raise ValueError(f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16")
             own = "fp32" if self.arithmetic == "tf32" else self.arithmetic
-            predictor = Predictor(deployed(subject.net), device, precision.resolve_precision(own, device),
+            predictor = Predictor(fuse_for_inference(subject.net), device, precision.resolve_precision(own, device),
                                   subject.mean, subject.std, channels_last=True, compiled=self.has("compile"),
                                   graphs=self.has("graphs"))
             run = (lambda images: predictor.labels(images).cpu()) if host_copies else predictor.labels_of_normalized

@@ -18,7 +18,7 @@ from torch import nn
 
 import datasets
 from datasets.listing import IMAGE_SUFFIXES
-from network import deployed
+from network import fuse_for_inference
 from network.alignment import FlowAlignment, recorded_flows
 from network.checkpoints import snapshot
 from network.checkpoints.snapshot import Snapshot
@@ -238,7 +238,7 @@ def demonstrate(args: Namespace) -> int:
     trained = Snapshot(args.snapshot, args.arch, args.weights)
     spec = datasets.spec(args.dataset or trained.dataset)
     net = trained.network(spec.name, spec.names)
-    predictor = Predictor(deployed(net), device, chosen, spec.mean, spec.std, args.channels_last, how,
+    predictor = Predictor(fuse_for_inference(net), device, chosen, spec.mean, spec.std, args.channels_last, how,
                           compiled=args.compile)
     demo = Demo(net, predictor, spec, args.write, args.dump_flow)
     try:

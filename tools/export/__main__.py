@@ -17,7 +17,7 @@ from torch import Tensor
 
 import datasets
 from datasets.spec import DatasetSpec
-from network import deployed
+from network import fuse_for_inference
 from network.checkpoints import snapshot
 from network.checkpoints.snapshot import Snapshot
 from tools.export import int8
@@ -198,7 +198,7 @@ def export(args: Namespace) -> None:
         trained = Snapshot(args.snapshot, args.arch, args.weights)
         spec = datasets.spec(args.dataset or trained.dataset)
         data = splits(args, spec)
-        graph = Graph(deployed(trained.network(spec.name, spec.names)), spec.mean, spec.std, args.input, args.output)
+        graph = Graph(fuse_for_inference(trained.network(spec.name, spec.names)), spec.mean, spec.std, args.input, args.output)
         facts = metadata(args, trained, spec)
         log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights, spec.title)
         traced = program(graph, args.size, args.dynamic, trained.arch)

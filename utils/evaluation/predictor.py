@@ -22,7 +22,7 @@ class Predictor:
     """Parses uint8 images with a network, which it moves to the device; each call leaves it in evaluation mode.
 
     Args:
-        net: gives `net(images, upsample=False)["main"]`, logits (N, K, h, w) at its own stride. `network.deployed`
+        net: gives `net(images, upsample=False)["main"]`, logits (N, K, h, w) at its own stride. `network.fuse_for_inference`
             makes it faster.
         precision: "fp32", "bf16" or "fp16", of the network; logits and probabilities are float32 in any case.
         mean, std: of RGB in [0, 1], those that the network was trained with.

@@ -78,7 +78,7 @@ def test_sliding_windows_reach_the_network(net: nn.Module) -> None:
 
 def test_a_deployed_network_parses_alike(net: nn.Module) -> None:
     images = pictures(64, 96, 2)
-    plain, fast = (Predictor(each, CPU, "fp32", MEAN, STD, True) for each in (net, network.deployed(net)))
+    plain, fast = (Predictor(each, CPU, "fp32", MEAN, STD, True) for each in (net, network.fuse_for_inference(net)))
     torch.testing.assert_close(fast.logits(images), plain.logits(images), atol=1e-4, rtol=1e-4)
     assert (fast.labels(images) == plain.labels(images)).float().mean() > 0.999
 
@@ -118,7 +118,7 @@ def test_a_compiled_network_holds_its_weights_in_its_own_type() -> None:
 @pytest.mark.slow
 def test_a_compiled_predictor_parses_alike_at_several_sizes(net: nn.Module) -> None:
     torch.compiler.reset()
-    fast = Predictor(network.deployed(net), CPU, "fp32", MEAN, STD, True, compiled=True)
+    fast = Predictor(network.fuse_for_inference(net), CPU, "fp32", MEAN, STD, True, compiled=True)
     fast.warm_up((64, 96))
     for size in ((64, 96), (96, 64), (70, 33), (64, 96), (40, 50)):      # the third and later share a program
         images = pictures(*size)
@@ -141,8 +141,8 @@ def test_graphs_without_a_gpu_are_refused(net: nn.Module) -> None:
 @pytest.mark.gpu
 def test_a_graph_replays_what_the_network_computes(net: nn.Module) -> None:
     device = torch.device("cuda")
-    fast = Predictor(network.deployed(net), device, "fp32", MEAN, STD, True, graphs=True)
-    plain = Predictor(network.deployed(net), device, "fp32", MEAN, STD, True)
+    fast = Predictor(network.fuse_for_inference(net), device, "fp32", MEAN, STD, True, graphs=True)
+    plain = Predictor(network.fuse_for_inference(net), device, "fp32", MEAN, STD, True)
     fast.warm_up((64, 96))
     first, second = pictures(64, 96), pictures(64, 96).flip(3)
     kept = fast.labels(first)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import datasets
-from network import deployed
+from network import fuse_for_inference
 from network.alignment import recorded_flows
 from network.checkpoints.snapshot import Snapshot
 from tools.maintainer.figures import style
@@ -61,7 +61,7 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
     """
     trained, device = Snapshot(snapshot), torch.device("cpu")
     spec = datasets.spec(trained.dataset)
-    predictor = Predictor(deployed(trained.network(spec.name, spec.names)), device, "fp32", spec.mean, spec.std)
+    predictor = Predictor(fuse_for_inference(trained.network(spec.name, spec.names)), device, "fp32", spec.mean, spec.std)
     image = datasets.read_image(picture)
     seen = flows.observe(predictor, recorded_flows, image)
     if not seen:
