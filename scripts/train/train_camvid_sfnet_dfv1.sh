@@ -6,15 +6,7 @@
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \
+    --recipe camvid \
     --arch sfnet_dfnetv1 \
     --dataset camvid --data_root "$ROOT/data/camvid" \
-    --pretrained none \
-    --train_split trainval --val_split none \
-    --fpn_dsn_loss \
-    --global_batch 4 \
-    --max_epoch 40 \
-    --adamw --lr 0.001 --weight_decay 0.01 \
-    --warmup_steps 100 \
-    --ohem --ohem_min_kept 50000 \
-    --ema_decay 0.998 \
     "$@"

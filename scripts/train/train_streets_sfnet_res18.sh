@@ -5,16 +5,8 @@
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \
+    --recipe streets \
     --arch sfnet_resnet18 \
-    --pretrained none \
     --dataset streets --data_root "$ROOT/data/streets" \
     --crop_size 128x256 \
-    --scale_min 0.75 --scale_max 1.5 \
-    --no_gblur \
-    --global_batch 8 \
-    --max_epoch 4 \
-    --adamw --lr 0.002 --weight_decay 0.01 \
-    --warmup_steps 50 \
-    --ema_decay 0.99 \
-    --eval_epoch 1 --eval_every 1 \
     "$@"

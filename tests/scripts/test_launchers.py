@@ -1,6 +1,7 @@
 """Every launcher under scripts/: its flags are parsed by the real parser, just as the shell hands them over."""
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCHERS = sorted((ROOT / "scripts/train").glob("*.sh"))
 EVAL_LAUNCHERS = sorted((ROOT / "scripts/eval").glob("*.sh"))
 Handed = Callable[[Path], list[str]]
+# The flags that every launcher trains with: `defaults`, and by launcher the values that differ from
+# them. The folder of the checkout stands as ROOT. Left out: --recipe, which only names where values
+# come from, and --num_workers, whose default depends on the machine.
+EFFECTIVE_FLAGS = json.loads((Path(__file__).parent / "effective_flags.json").read_text(encoding="utf-8"))
 NAME = re.compile(rf"(?:train|eval)_(?P<dataset>{'|'.join(sorted(datasets.names(), key=len, reverse=True))})"
                   r"_(?P<model>sfnet(?:_lite)?_(?:res|dfv|stdc)\d+)(?P<variant>_\w+)?")
 
@@ -54,7 +59,7 @@ def test_there_is_a_launcher_for_each_dataset() -> None:
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=lambda path: path.stem)
 class TestLauncher:
     def test_first_comment_tells_the_expected_score(self, launcher: Path, handed: Handed) -> None:
-        args, comment = train.build_parser().parse_args(handed(launcher)), launcher.read_text().splitlines()[1]
+        args, comment = train.parse(handed(launcher)), launcher.read_text().splitlines()[1]
         match = re.match(r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)(?: by its server)? \(.+\)\.$",
                          comment)
         assert match, comment
@@ -83,6 +88,12 @@ class TestLauncher:
             name = parser._option_string_actions[flag].dest
             assert vars(args)[name] != vars(base)[name], f"{flag} repeats what it would be without it"
 
+    def test_trains_with_the_recorded_flags(self, launcher: Path, handed: Handed) -> None:
+        """A change of a recipe or of a default must not change a run without being noticed."""
+        expected = EFFECTIVE_FLAGS["defaults"] | EFFECTIVE_FLAGS[launcher.stem]
+        args = json.loads(json.dumps(vars(train.parse(handed(launcher)))).replace(str(ROOT), "ROOT"))
+        assert {name: args[name] for name in expected} == expected
+
     def test_several_processes_can_share_its_batch(self, launcher: Path, handed: Handed) -> None:
         assert train.parse(handed(launcher)).global_batch % 4 == 0
 
@@ -100,7 +111,7 @@ class TestEvalLauncher:
     def test_scores_what_its_run_writes(self, launcher: Path, handed: Handed) -> None:
         args = evaluation.build_parser().parse_args(handed(launcher))
         run = launcher.stem.replace("eval_", "train_", 1)
-        trained = train.build_parser().parse_args(handed(ROOT / f"scripts/train/{run}.sh"))
+        trained = train.parse(handed(ROOT / f"scripts/train/{run}.sh"))
         assert args.data_root == trained.data_root
         if trained.dataset == "streets":                    # the scenes of the quick start, whose folder it names
             assert args.snapshot.name == "last.pth"

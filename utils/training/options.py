@@ -42,7 +42,8 @@ def resolve_flags(parser: FlagParser, argv: Sequence[str] | None, *, recipes: Ma
     values["exp"] = values["exp"] or default_name(values)
     folder = args.resume or _begun_before(Path(values["ckpt"]) / values["exp"])
     if folder:
-        values |= _resumed(Path(folder), given, may_change) | {"resume": str(folder)}
+        recipe = recipes[args.recipe] if args.recipe else {}
+        values |= _resumed(Path(folder), given, may_change, recipe) | {"resume": str(folder)}
         origins = dict.fromkeys(values, "run")
     return Namespace(**values), origins | dict.fromkeys(given, "command line")
 
@@ -53,10 +54,13 @@ def table(args: Namespace, origins: Mapping[str, str]) -> str:
                      for name, value in sorted(vars(args).items()))
 
 
-def _resumed(run: Path, given: Mapping[str, Any], may_change: Collection[str]) -> dict[str, Any]:
+def _resumed(run: Path, given: Mapping[str, Any], may_change: Collection[str], recipe: Recipe) -> dict[str, Any]:
     stored = {name: tuple(value) if isinstance(value, list) else value for name, value in run_folder.read_args(run).items()}
+    # A run that began without this recipe, with the same values, is the same run.
+    matches = all((value(stored) if callable(value) else value) == stored.get(name)
+                  for name, value in recipe.items() if name not in given)
     for name, value in given.items():
-        if name not in may_change and stored.get(name) != value:
+        if name not in may_change and stored.get(name) != value and not (name == "recipe" and matches):
             raise ValueError(f"--{name} {value} would make it another run than {run}, which has {stored.get(name)}: "
                              "leave it out, or start a new run under another --exp")
     return {**stored, **{name: value for name, value in given.items() if name in may_change}}
