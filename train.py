@@ -88,9 +88,9 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
         elif args.joint_edgeseg_loss and not network.has_body_edge_outputs(args.arch):
             raise ValueError(f"{args.arch} gives no body and edge to train: leave out --joint_edgeseg_loss, or take "
                              "--arch decouple_resnet50")
-        network.NetworkOptions.from_args(args)              # all three refuse what clashes
-        loss.chosen_flags(vars(args))
-        optimizer.chosen_flags(vars(args))
+        network.NetworkOptions.from_args(args)
+        optimizer.OptimizerOptions.from_args(args)
+        check_flags(loss.LossOptions.from_args(args), optimizer.ScheduleOptions.from_args(args), args)
         if args.restore_optimizer and not args.snapshot:
             raise ValueError("--restore_optimizer takes the optimizer of --snapshot, and there is none. To go on with "
                              "a run, --resume restores everything.")
@@ -98,7 +98,7 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
             raise ValueError("--freeze_backbone would keep random weights (--pretrained none): give --pretrained or "
                              "--snapshot, or leave it out")
         args.crop_size = args.crop_size or datasets.DataOptions.from_args(args).spec.crop_size
-        build_transform(args)                               # refuses clashing flags before any work starts
+        transforms.TransformOptions.from_args(args)
         shared = batching.batching(distributed.world_size_to_come(), args.bs_mult, args.accumulate,
                                       args.global_batch, again=bool(args.resume))
     except (ValueError, OSError) as error:
@@ -109,16 +109,20 @@ def parse(argv: Sequence[str] | None = None) -> Namespace:
     return args
 
 
-def build_transform(args: Namespace) -> tuple[transforms.Compose, transforms.GpuColorAugmentation | None]:
-    """Returns what the loader does to a pair, and what is left to the device.
+def check_flags(losses: loss.LossOptions, schedule: optimizer.ScheduleOptions, args: Namespace) -> None:
+    """Checks flags that concern two packages.
 
     Raises:
-        ValueError: flags of the transforms lie outside their range or clash.
+        ValueError: two flags exclude each other, or one needs another.
     """
-    whole = transforms.train_transform(
-        args.crop_size, args.scale_min, args.scale_max, args.rotate, args.flip, args.color_aug, args.brightness,
-        args.contrast, args.saturation, args.hue, args.gblur, args.bblur, args.gblur_prob)
-    return transforms.split_for_device(whole) if args.augment_on == "device" else (whole, None)
+    epoch = losses.rlx_off_epoch
+    if epoch and not schedule.restarts:
+        losses.check_used("rlx_off_epoch")
+    if schedule.restarts and not epoch:
+        raise ValueError("--lr_schedule scl-poly needs --rlx_off_epoch, the epoch in which it restarts")
+    if schedule.restarts and not args.max_iters and epoch >= args.max_epoch:
+        raise ValueError(f"--lr_schedule scl-poly would restart in epoch {epoch} (--rlx_off_epoch), but the run ends "
+                         f"after {args.max_epoch} (--max_epoch)")
 
 
 class Training:
@@ -131,7 +135,7 @@ class Training:
         self.precision = precision.resolve_precision(args.precision, self.device)
         self.data = datasets.DataOptions.from_args(args)
         self.spec = self.data.spec
-        self.criterion = loss.build(**loss.chosen_flags(vars(args)), class_names=self.spec.names)
+        self.criterion = loss.build(loss.LossOptions.from_args(args), class_names=self.spec.names)
         state = checkpoint.newest(self.folder, network.checkpoints.weights.read) if args.resume else None
         if state is not None and not datasets.describes_same_data(state.get("description"), self.spec.description):
             raise ValueError(f"{args.dataset} no longer says what it said when the run in {self.folder} began, and "
@@ -174,7 +178,7 @@ class Training:
                 self.spec.names[train_id]: count for train_id, count in self.plan.class_draws(0).items()})
 
     def _build_data(self, args: Namespace) -> None:
-        transform, self.color = build_transform(args)
+        transform, self.color = transforms.build(transforms.TransformOptions.from_args(args))
         extras = self.color.draw if self.color else None
         self.val_set = self.data.build_val_set()
         self.train_set, self.plan = self.data.build_train_set(transform, extras, args.seed)
@@ -195,10 +199,10 @@ class Training:
         model = distributed.wrap(self.net, self.device, syncbn=args.syncbn, apex=args.apex, accumulate=args.accumulate)
         if args.compile:
             model.compile()
-        chosen = optimizer.chosen_flags(vars(args))
-        rule = optimizer.build(self.net, global_batch=args.global_batch, **chosen["build"])
-        schedule = optimizer.build_schedule(rule, total_steps=self.cadence.total_steps,
-                                            steps_per_epoch=len(self.sampler), **chosen["schedule"])
+        rule = optimizer.build(self.net, optimizer.OptimizerOptions.from_args(args), global_batch=args.global_batch)
+        schedule = optimizer.build_schedule(
+            rule, optimizer.ScheduleOptions.from_args(args), total_steps=self.cadence.total_steps,
+            steps_per_epoch=len(self.sampler), restart_epoch=args.rlx_off_epoch)
         prepare = partial(batches.prepare, device=self.device, mean=self.spec.mean, std=self.spec.std,
                           channels_last=args.channels_last,
                           color=self.color.apply if self.color else None)

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from transforms.base import Compose
-from transforms.color import LUMA, BilateralBlur, ColorJitter, GaussianBlur
+from transforms.color import LUMA, ColorJitter, GaussianBlur
 
 
 class GpuColorAugmentation:
@@ -51,20 +50,6 @@ class GpuColorAugmentation:
     def radius(self) -> int:
         """The reach in pixels of the widest Gaussian, as OpenCV cuts it for uint8."""
         return (round(6 * self.blur.sigma_max + 1) | 1) // 2 if self.blur else 0
-
-
-def split_for_device(transform: Compose) -> tuple[Compose, GpuColorAugmentation]:
-    """Splits a training transform into what stays in the loader and the color and blur that follow on the device.
-
-    Raises:
-        ValueError: it blurs by `BilateralBlur`, which only the loader can.
-    """
-    jitter = next((step for step in transform.transforms if isinstance(step, ColorJitter)), None)
-    blur = next((step for step in transform.transforms if isinstance(step, GaussianBlur)), None)
-    if isinstance(blur, BilateralBlur):
-        raise ValueError("--bblur blurs in the loader only: take --gblur, or leave out --augment_on device.")
-    stays = Compose([step for step in transform.transforms if step is not jitter and step is not blur])
-    return stays, GpuColorAugmentation(jitter, blur)
 
 
 def jittered(images: Tensor, color: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from transforms.base import Focus, Pair
+from utils import IGNORE_LABEL
 
-IGNORE_LABEL = 255
 IMAGENET_GRAY = (124, 116, 104)                             # the ImageNet mean: near 0 after normalizing
 
 

@@ -24,7 +24,8 @@ WriteCamvid = Callable[..., Path]
 
 
 def build(root: Path) -> datasets.SegmentationDataset:
-    return datasets.build("camvid", root, "train", transforms.train_transform((8, 10)))
+    transform, _ = transforms.build(transforms.TransformOptions((8, 10)))
+    return datasets.build("camvid", root, "train", transform)
 
 
 def sampler_of(data: datasets.SegmentationDataset, batch_size: int = 2) -> datasets.EpochSampler:
@@ -66,8 +67,9 @@ def test_batches_do_not_depend_on_the_number_of_workers(write_camvid: WriteCamvi
 
 
 def test_what_is_left_to_the_device_does_not_depend_on_workers_or_ranks(write_camvid: WriteCamvid) -> None:
-    stays, color = transforms.split_for_device(transforms.train_transform((8, 10)))
-    data = datasets.build("camvid", write_camvid(count=8), "train", stays, extras=color.draw)
+    transform, color = transforms.build(transforms.TransformOptions((8, 10), augment_on="device"))
+    assert color is not None
+    data = datasets.build("camvid", write_camvid(count=8), "train", transform, extras=color.draw)
     plan = datasets.EpochPlan(len(data), seed=3)
     alone, shared = (list(datasets.train_loader(data, datasets.EpochSampler(plan, 4), workers)) for workers in (0, 2))
     halves = [list(datasets.train_loader(data, datasets.EpochSampler(plan, 2, rank, 2), 0)) for rank in (0, 1)]

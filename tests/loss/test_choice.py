@@ -15,7 +15,8 @@ NAMES = ("road", "car", "sky")
 
 
 def build(*flags: str) -> loss.Criterion:
-    return loss.build(**loss.chosen_flags(vars(train.build_parser().parse_args(flags))), class_names=NAMES)
+    options = loss.LossOptions.from_args(train.build_parser().parse_args(flags))
+    return loss.build(options, class_names=NAMES)
 
 
 @pytest.mark.parametrize(("flags", "kind"), [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -56,8 +57,8 @@ def test_scaled_poly_starts_anew() -> None:
 
 def test_a_run_that_ends_before_the_restart_falls_as_poly_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     stepper = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    schedule = optimizer.build_schedule(stepper, total_steps=3, lr_schedule="scl-poly", poly_exp=1.0, restart_epoch=1,
-                                        steps_per_epoch=3)
+    options = optimizer.ScheduleOptions(lr_schedule="scl-poly", poly_exp=1.0)
+    schedule = optimizer.build_schedule(stepper, options, total_steps=3, restart_epoch=1, steps_per_epoch=3)
     rates = []
     for _ in range(3):
         rates.append(stepper.param_groups[0]["lr"])
@@ -129,7 +130,7 @@ def test_nesterov_reaches_sgd() -> None:
     ("--nesterov --adamw", "--nesterov is a form of SGD's momentum"),
     ("--nesterov --momentum 0", "--nesterov is a form of SGD's momentum"),
     ("--lr_schedule scl-poly", "scl-poly needs --rlx_off_epoch"),
-    ("--lr_schedule scl-poly --rlx_off_epoch 9 --max_epoch 9", "would start anew in epoch 9 .* ends after 9"),
+    ("--lr_schedule scl-poly --rlx_off_epoch 9 --max_epoch 9", "would restart in epoch 9 .* ends after 9"),
     ("--layer_decay 1.2", "--layer_decay is 1.2"),
 ])
 def test_flags_that_clash_are_refused_at_once(flags: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,9 +153,10 @@ def test_a_value_out_of_range_is_refused_by_its_flags_name(flag: str, value: str
 def test_flags_reach_optimizer_and_schedule() -> None:
     flags = "--lr 0.2 --scale_lr --lr_schedule scl-poly --rlx_off_epoch 5 --rescale 0.5 --repoly 2 --max_epoch 10"
     args = train.parse([*flags.split(), "--lr_step", "epoch"])
-    chosen = optimizer.chosen_flags(vars(args))
-    stepper = optimizer.build(nn.Linear(2, 2), global_batch=8, **chosen["build"])
-    schedule = optimizer.build_schedule(stepper, total_steps=100, steps_per_epoch=10, **chosen["schedule"])
+    stepper = optimizer.build(nn.Linear(2, 2), optimizer.OptimizerOptions.from_args(args), global_batch=8)
+    schedule = optimizer.build_schedule(
+        stepper, optimizer.ScheduleOptions.from_args(args), total_steps=100, steps_per_epoch=10,
+        restart_epoch=args.rlx_off_epoch)
     rates = []
     for _ in range(100):
         rates.append(stepper.param_groups[0]["lr"])
@@ -164,9 +166,9 @@ def test_flags_reach_optimizer_and_schedule() -> None:
     assert rates[99] == pytest.approx(0.05 * 0.2 ** 2)
 
 
-def build(net: nn.Module, **changes: object) -> torch.optim.Optimizer:
-    flags = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "decay_norms": False}
-    return optimizer.build(net, **{**flags, **changes})
+def build(net: nn.Module, global_batch: int = 16, **changes: Any) -> torch.optim.Optimizer:
+    options = optimizer.OptimizerOptions(**{"lr": 0.1, "weight_decay": 0.01, **changes})
+    return optimizer.build(net, options, global_batch=global_batch)
 
 
 def test_norms_and_biases_decay_only_when_asked() -> None:
@@ -195,7 +197,7 @@ def test_every_optimizer_takes_a_step_that_lowers_the_loss(name: str, kind: type
 
 def test_the_schedule_follows_the_optimizer_step_by_step() -> None:
     stepper = build(nn.Linear(2, 2))
-    schedule = optimizer.build_schedule(stepper, total_steps=10, lr_schedule="poly", poly_exp=1.0, warmup_steps=0)
+    schedule = optimizer.build_schedule(stepper, optimizer.ScheduleOptions(poly_exp=1.0), total_steps=10)
     rates = []
     for _ in range(10):
         rates.append(stepper.param_groups[0]["lr"])

@@ -38,7 +38,7 @@ def ohem(args: Namespace) -> str:
 
 
 def auxiliaries(args: Namespace) -> str:
-    weight = loss.chosen_flags(vars(args))["aux_weight"]
+    weight = loss.LossOptions.from_args(args).auxiliary_weight
     return "-" if weight is None else f"{weight:g}"
 
 

@@ -50,15 +50,18 @@ def out(camvid: Path, tmp_path: Path) -> Path:
 
 
 def batches(root: Path, packed: Path | None, workers: int = 0, start_method: str | None = None) -> list[dict]:
-    stays, color = transforms.split_for_device(transforms.train_transform((16, 24), rotate=5))
-    data = datasets.build("camvid", root, "train", stays, color.draw, packed)
+    options = transforms.TransformOptions((16, 24), rotate=5, augment_on="device")
+    transform, color = transforms.build(options)
+    assert color is not None
+    data = datasets.build("camvid", root, "train", transform, color.draw, packed)
     sampler = datasets.EpochSampler(datasets.EpochPlan(len(data), seed=5), 3)
     return list(datasets.train_loader(data, sampler, workers, start_method))
 
 
 def test_class_uniform_crops_from_the_pack_are_those_from_the_files(camvid: Path, out: Path, tmp_path: Path) -> None:
     def samples(packed: Path | None) -> list[dict]:
-        data = datasets.build("camvid", camvid, "train", transforms.train_transform((16, 24)), packed=packed)
+        transform, _ = transforms.build(transforms.TransformOptions((16, 24)))
+        data = datasets.build("camvid", camvid, "train", transform, packed=packed)
         # A cache each, so that the points are looked for in the pack, too.
         images, plan = datasets.plan_training(data, 5, class_uniform_pct=0.5, class_uniform_tile=8,
                                               cache_dir=tmp_path / f"cache_{packed is None}")

@@ -1,11 +1,14 @@
 """Color on the device is what the loader would have done, by the same draws."""
+from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import transforms
-from transforms import BilateralBlur, ColorJitter, GaussianBlur, GpuColorAugmentation
+from transforms import ColorJitter, GaussianBlur, GpuColorAugmentation, TransformOptions
 from utils.batches import denormalize, prepare
 
 RNG = np.random.default_rng(0)
@@ -56,24 +59,23 @@ def test_prepare_changes_colors_before_it_normalizes() -> None:
 
 
 def test_the_loaders_half_keeps_geometry_alone() -> None:
-    whole = transforms.train_transform((8, 8))
-    stays, color = transforms.split_for_device(whole)
-    assert [*stays.transforms, color.jitter, color.blur] == [*whole.transforms]
-    assert len(whole.transforms) == 4
+    whole, nothing = transforms.build(TransformOptions((8, 8)))
+    geometry, color = transforms.build(TransformOptions((8, 8), augment_on="device"))
+    assert nothing is None
+    assert color is not None
+    parts = [*geometry.transforms, color.jitter, color.blur]
+    assert list(map(type, parts)) == list(map(type, whole.transforms))
+    assert len(parts) == 4
 
 
 def test_the_loader_makes_the_same_draws_either_way() -> None:
-    whole = transforms.train_transform((40, 48), 1, 1, flip=False, gblur_prob=1.0)
-    stays, color = transforms.split_for_device(whole)
+    options = TransformOptions((40, 48), scale_min=1, scale_max=1, flip=False, gblur_prob=1.0)
+    whole, _ = transforms.build(options)
+    geometry, color = transforms.build(replace(options, augment_on="device"))
+    assert color is not None
     expected, _ = whole(IMAGES[0], LABEL, None, np.random.default_rng(5))
     rng = np.random.default_rng(5)
-    image, _ = stays(IMAGES[0], LABEL, None, rng)
+    image, _ = geometry(IMAGES[0], LABEL, None, rng)
     drawn = {name: value[None] for name, value in color.draw(rng).items()}
     changed = color.apply(torch.from_numpy(image).permute(2, 0, 1)[None], **drawn)
     assert np.abs(changed[0].permute(1, 2, 0).numpy() - expected.astype(float)).max() <= 2
-
-
-def test_the_bilateral_blur_is_the_loaders_alone() -> None:
-    with pytest.raises(ValueError, match=r"--bblur blurs in the loader only.*leave out --augment_on device"):
-        transforms.split_for_device(transforms.train_transform((8, 8), bblur=True))
-    assert isinstance(BilateralBlur(), GaussianBlur)

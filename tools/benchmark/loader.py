@@ -18,7 +18,6 @@ import cv2
 import torch
 
 import datasets
-import train
 import transforms
 from datasets.loader import collate
 from datasets.reader import Files, read_image
@@ -92,12 +91,13 @@ def open_ways(args: Namespace, stack: ExitStack) -> dict[str, datasets.Segmentat
         pack_dataset.pack(plain, packed, {}, range(COPIES), 0)
     args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
     places = {"files": None, "pack": packed} if packed else {"files": None}
+    options = transforms.TransformOptions.from_args(args)
     ways = {}
     for where, folder in places.items():
         for augment_on in ("loader", "device"):
             if augment_on == "device" and args.bblur:
                 continue
-            transform, color = train.build_transform(Namespace(**{**vars(args), "augment_on": augment_on}))
+            transform, color = transforms.build(replace(options, augment_on=augment_on))
             name = where if color is None else f"{where}, color on the device"
             extras = None if color is None else color.draw
             ways[name] = datasets.build(args.dataset, root, args.split, transform, extras, folder)

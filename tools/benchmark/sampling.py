@@ -62,8 +62,8 @@ def run(args: Namespace) -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         root = args.data_root or draw_scenes(scratch / "scenes", args.maps, args.size)
         crop = args.crop_size or datasets.spec(args.dataset).crop_size
-        data = datasets.build(args.dataset, root, args.split,
-                              transforms.train_transform(crop, color_aug=0, gblur=False))
+        transform, _ = transforms.build(transforms.TransformOptions(crop, color_aug=0, gblur=False))
+        data = datasets.build(args.dataset, root, args.split, transform)
         found = {"times": times(data, args, scratch / "cache"), **shares(data, args, scratch / "cache")}
     found["settings"] = {"dataset": args.dataset, "split": args.split, "images": len(data), "crop_size": list(crop),
                          "class_uniform_pct": args.class_uniform_pct, "class_uniform_tile": args.class_uniform_tile}

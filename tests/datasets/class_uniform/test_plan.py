@@ -146,7 +146,8 @@ def test_a_class_uniform_sample_shows_the_class(tmp_path: Path, size: tuple[int,
     rng = np.random.default_rng(1)
     for number in range(12):
         write_pair(tmp_path, "train", f"{number}", sparse_label(rng, size, (8, 9, 10)[number % 3]))
-    transform = transforms.train_transform((16, 20), scale_min=0.5, scale_max=2, color_aug=0, gblur=False)
+    options = transforms.TransformOptions((16, 20), color_aug=0, gblur=False)
+    transform, _ = transforms.build(options)
     data, plan = plan_training(datasets.build("camvid", tmp_path, "train", transform), seed=4, class_uniform_pct=1,
                                class_uniform_tile=16, cache_dir=tmp_path / "cache")
     for draw in (draw for epoch in range(8) for draw in plan.draws(epoch)):
@@ -190,7 +191,8 @@ def test_coarse_images_join_where_the_chosen_classes_are(tmp_path: Path, monkeyp
     for number in range(10):
         write_pair(tmp_path, "train", f"fine_{number}", sparse_label(rng, (20, 30), 10 if number < 2 else 7))
         write_pair(tmp_path, "coarse", f"coarse_{number}", sparse_label(rng, (20, 30), (10, 9, 7)[number % 3]))
-    fine = datasets.build("camvid", tmp_path, "train", transforms.train_transform((16, 20)))
+    transform, _ = transforms.build(transforms.TransformOptions((16, 20)))
+    fine = datasets.build("camvid", tmp_path, "train", transform)
     data, plan = plan_training(fine, seed=0, class_uniform_pct=0.6, coarse_boost_classes=(9, 10),
                                cache_dir=tmp_path / "cache")
     assert (len(plan), len(data)) == (10, 20)
@@ -224,7 +226,8 @@ def test_coarse_cityscapes_joins_for_its_large_vehicles(tmp_path: Path) -> None:
     for number in range(6):
         write("train", "ulm", "gtFine", number, person)
         write("train_extra", "mannheim", "gtCoarse", number, (truck, bus, person)[number % 3])
-    fine = datasets.build("cityscapes", tmp_path, "train", transforms.train_transform((16, 16), 1, 2))
+    transform, _ = transforms.build(transforms.TransformOptions((16, 16), scale_min=1))
+    fine = datasets.build("cityscapes", tmp_path, "train", transform)
     data, plan = plan_training(fine, 0, class_uniform_pct=0.5, coarse_boost_classes=(14, 15, 16),
                                cache_dir=tmp_path / "cache")
     # Three of six draws in an epoch: the bus has its turn in the next.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EPOCHS, STEPS_PER_EPOCH = 20, 50
 STYLES = ("solid", (0, (4, 2)), "solid", "dotted")          # so that a line shows beneath one that covers it
-# panel -> label -> keywords of `optimizer.build_schedule`
+# panel -> label -> fields of `ScheduleOptions`, and `restart_epoch`
 PANELS: dict[str, dict[str, Mapping[str, Any]]] = {
     "poly, cosine and constant": {
         "poly --poly_exp 0.9": {"lr_schedule": "poly"},
@@ -33,11 +33,12 @@ PANELS: dict[str, dict[str, Mapping[str, Any]]] = {
 }
 
 
-def rates(**schedule: Any) -> list[float]:
+def rates(*, restart_epoch: int | None = None, **fields: Any) -> list[float]:
     """Returns the rate of each step, stepping an optimizer whose --lr is 1."""
     stepper = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     following = optimizer.build_schedule(
-        stepper, total_steps=EPOCHS * STEPS_PER_EPOCH, steps_per_epoch=STEPS_PER_EPOCH, **schedule)
+        stepper, optimizer.ScheduleOptions(**fields), total_steps=EPOCHS * STEPS_PER_EPOCH,
+        steps_per_epoch=STEPS_PER_EPOCH, restart_epoch=restart_epoch)
     found = []
     for _ in range(EPOCHS * STEPS_PER_EPOCH):
         found.append(stepper.param_groups[0]["lr"])

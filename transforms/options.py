@@ -1,0 +1,120 @@
+"""The flags of the training transform."""
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, fields
+
+from transforms.base import Transform
+from transforms.color import BilateralBlur, ColorJitter, GaussianBlur
+from transforms.geometry import RandomFlip, RandomScaleCrop
+from utils.cli import add_switch, size
+
+AUGMENT_ON = ("loader", "device")
+
+
+@dataclass(frozen=True)
+class TransformOptions:
+    """The flags of group "Transforms", under their own names.
+
+    Args:
+        crop_size: (height, width) in pixels.
+        scale_min, scale_max: range of the random scale.
+        rotate: largest angle in degrees, in either direction.
+        flip: mirror half of the images left to right.
+        color_aug: strength of the color jitter; 0 turns it off. For hue, at most 0.5 is used.
+        brightness, contrast, saturation, hue: strengths that replace `color_aug`; None does not.
+        gblur: blur some images by a Gaussian.
+        bblur: blur them by a bilateral filter instead.
+        gblur_prob: probability of a blur, of either kind.
+        augment_on: one of `AUGMENT_ON`, where color and blur are computed.
+
+    Raises:
+        ValueError: a value is out of range, or two flags exclude each other.
+    """
+
+    crop_size: tuple[int, int]
+    scale_min: float = 0.5
+    scale_max: float = 2.0
+    rotate: float = 0.0
+    flip: bool = True
+    color_aug: float = 0.25
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = None
+    hue: float | None = None
+    gblur: bool = True
+    bblur: bool = False
+    gblur_prob: float = 0.5
+    augment_on: str = "loader"
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> TransformOptions:
+        """Reads the flags; `args.crop_size` must be set, by the caller if not on the command line."""
+        values = {field.name: getattr(args, field.name) for field in fields(cls)}
+        # a JSON file of flags has lists for tuples
+        height, width = args.crop_size
+        values["crop_size"] = (height, width)
+        return cls(**values)
+
+    def __post_init__(self) -> None:
+        if self.augment_on not in AUGMENT_ON:
+            raise ValueError(f"--augment_on {self.augment_on} is unknown: choose "
+                             f"{' or '.join(AUGMENT_ON)}")
+        # each transform checks the ranges of its own arguments
+        self.geometry()
+        self.jitter()
+        if isinstance(self.blur(), BilateralBlur) and self.augment_on == "device":
+            raise ValueError("--bblur blurs in the loader only: use --gblur, or leave out "
+                             "--augment_on device")
+
+    def geometry(self) -> list[Transform]:
+        """Returns the transforms that move pixels, in order."""
+        crop = RandomScaleCrop(self.crop_size, scale_min=self.scale_min, scale_max=self.scale_max,
+                               rotate=self.rotate)
+        return [crop, RandomFlip()] if self.flip else [crop]
+
+    def jitter(self) -> ColorJitter | None:
+        """Returns the color jitter; None where every strength is 0."""
+        defaults = {"brightness": self.color_aug, "contrast": self.color_aug,
+                    "saturation": self.color_aug, "hue": min(self.color_aug, 0.5)}
+        given = {name: getattr(self, name) for name in defaults}
+        strengths = {name: default if given[name] is None else given[name]
+                     for name, default in defaults.items()}
+        return ColorJitter(**strengths) if any(strengths.values()) else None
+
+    def blur(self) -> GaussianBlur | None:
+        """Returns the blur; None where it is off."""
+        blur = BilateralBlur(self.gblur_prob) if self.bblur else GaussianBlur(self.gblur_prob)
+        is_on = (self.gblur or self.bblur) and self.gblur_prob > 0
+        return blur if is_on else None
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Declares the flags of group "Transforms", which `TransformOptions.from_args` reads."""
+    default = TransformOptions
+    group = parser.add_argument_group("Transforms")
+    group.add_argument("--crop_size", type=size,
+                       help="training crop in pixels, N or HEIGHTxWIDTH; by default the size that "
+                            "DATASETs.md gives for the dataset")
+    group.add_argument("--scale_min", type=float, default=default.scale_min,
+                       help="smallest random scale")
+    group.add_argument("--scale_max", type=float, default=default.scale_max,
+                       help="largest random scale")
+    group.add_argument("--rotate", type=float, default=default.rotate, metavar="DEGREES",
+                       help="largest random rotation in degrees; 0 is off")
+    add_switch(group, "--flip", default=default.flip, help="mirror half of the images left to right")
+    group.add_argument("--color_aug", type=float, default=default.color_aug,
+                       help="strength of random brightness, contrast, saturation and hue; 0 is off")
+    for name in ("brightness", "contrast", "saturation"):
+        group.add_argument(f"--{name}", type=float,
+                           help=f"strength of random {name}, in place of --color_aug")
+    group.add_argument("--hue", type=float,
+                       help="strength of random hue in turns, 0 to 0.5, in place of --color_aug")
+    add_switch(group, "--gblur", default=default.gblur, help="blur some images by a Gaussian")
+    add_switch(group, "--bblur", default=default.bblur,
+               help="blur by an edge-preserving bilateral filter instead of a Gaussian")
+    group.add_argument("--gblur_prob", type=float, default=default.gblur_prob,
+                       help="probability that an image is blurred")
+    group.add_argument("--augment_on", choices=AUGMENT_ON, default=default.augment_on,
+                       help="where color and Gaussian blur are computed: in the loader's "
+                            "processes, or in batches on the training device")
