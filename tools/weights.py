@@ -23,12 +23,15 @@ from network.checkpoints.weights import (
     state_dict,
     write_safetensors,
 )
-from utils.cli import Command, FlagParser, add_switch
+from utils.cli import Command, FlagParser, add_switch, run_program
 from utils.files import sha256, write_text
+from utils.logs import start_logging
 
-MANIFEST = "SHA256SUMS"                                     # as sha256sum writes it and reads it
+# as sha256sum writes it and reads it
+MANIFEST = "SHA256SUMS"
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
-KEPT = ("num_classes", "dataset", "classes", "mean_iu")     # what a converted file still says about itself
+# what a converted file still says about itself
+KEPT = ("num_classes", "dataset", "classes", "mean_iu")
 
 
 def add_list_flags(parser: FlagParser) -> None:
@@ -49,22 +52,33 @@ def list_files(args: Namespace) -> bool:
 
 
 def add_verify_flags(parser: FlagParser) -> None:
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: all weights in --folder")
-    parser.add_argument("--folder", type=Path, default=PRETRAINED, help=f"the folder of the manifest {MANIFEST}")
-    add_switch(parser, "--record", default=False, help="write the files that can be read into the manifest")
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="default: all weights in --folder"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=PRETRAINED, help=f"the folder of the manifest {MANIFEST}"
+    )
+    add_switch(
+        parser, "--record", default=False, help="write the files that can be read into the manifest"
+    )
 
 
 def verify(args: Namespace) -> bool:
     """Reads each file and compares its SHA-256 with the manifest's; says whether all is well."""
     manifest = _read_manifest(args.folder / MANIFEST)
     files = args.files or sorted(path for path in args.folder.glob("*") if path.suffix in SUFFIXES)
-    missing = [] if args.files else [name for name in manifest if not (args.folder / name).is_file()]
+    missing = (
+        [] if args.files else [name for name in manifest if not (args.folder / name).is_file()]
+    )
     well = not missing
     for name in missing:
         print(f"{args.folder / name}: is in the manifest, but not there")
     for path in files:
         try:
-            guess = guess_architecture(state_dict(read(path), False, str(path))) or "not a network known here"
+            guess = (
+                guess_architecture(state_dict(read(path), False, str(path)))
+                or "not a network known here"
+            )
         except (WeightsError, FileNotFoundError) as error:
             print(error)
             well = False
@@ -74,11 +88,20 @@ def verify(args: Namespace) -> bool:
             manifest[path.name], state = found, "recorded"
         else:
             known = manifest.get(path.name)
-            state = "not in the manifest" if known is None else "as recorded" if known == found else "CHANGED"
+            state = (
+                "not in the manifest"
+                if known is None
+                else "as recorded"
+                if known == found
+                else "CHANGED"
+            )
             well &= state != "CHANGED"
         print(f"{path}: {guess}, {state}, {found}")
     if args.record:
-        write_text(args.folder / MANIFEST, "".join(f"{value}  {name}\n" for name, value in sorted(manifest.items())))
+        write_text(
+            args.folder / MANIFEST,
+            "".join(f"{value}  {name}\n" for name, value in sorted(manifest.items())),
+        )
     if not (files or missing):
         print(f"no file of weights ({' '.join(SUFFIXES)}) in {args.folder}")
     return well
@@ -101,22 +124,34 @@ def inspect(args: Namespace) -> bool:
             continue
         guess, classes = guess_architecture(tensors), class_count(tensors)
         recognized &= guess is not None
-        parts = [guess or "no network known here",
-                 f"{classes} classes" if classes else "no scene parsing classifier",
-                 f"{len(tensors)} tensors of {sum(value.numel() for value in tensors.values()):,} numbers"]
-        parts += [f"says {name} {payload[name]}" for name in ("arch", "dataset", "epoch", "step", "mean_iu")
-                  if payload.get(name) is not None]
+        parts = [
+            guess or "no network known here",
+            f"{classes} classes" if classes else "no scene parsing classifier",
+            f"{len(tensors)} tensors of {sum(value.numel() for value in tensors.values()):,} "
+            "numbers",
+        ]
+        parts += [
+            f"says {name} {payload[name]}"
+            for name in ("arch", "dataset", "epoch", "step", "mean_iu")
+            if payload.get(name) is not None
+        ]
         parts += ["with averaged weights"] if payload.get("ema") else []
         print(f"{path}: {'; '.join(parts)}")
     return recognized
 
 
 def add_convert_flags(parser: FlagParser) -> None:
-    parser.add_argument("--snapshot", type=Path, required=True, metavar="FILE", help="checkpoint to strip")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="new file: .pth or .safetensors")
+    parser.add_argument(
+        "--snapshot", type=Path, required=True, metavar="FILE", help="checkpoint to strip"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="new file: .pth or .safetensors"
+    )
     parser.add_argument("--arch", help="needed where neither the file says it nor its keys show it")
-    parser.add_argument("--weights", choices=WEIGHTS, default="auto",
-                        help="raw or averaged (ema) ones; auto takes the averaged where the file has them")
+    parser.add_argument(
+        "--weights", choices=WEIGHTS, default="auto",
+        help="raw or averaged (ema) ones; auto takes the averaged where the file has them",
+    )
 
 
 def convert(args: Namespace) -> bool:
@@ -126,35 +161,48 @@ def convert(args: Namespace) -> bool:
         ValueError, OSError, ImportError: the file does not load, or the new one cannot be written.
     """
     if args.out.suffix not in (".pth", ".safetensors"):
-        raise ValueError(f"--out {args.out}: end it in .pth or .safetensors, the two forms there are")
+        raise ValueError(
+            f"--out {args.out}: end it in .pth or .safetensors, the two forms there are"
+        )
     if args.out.exists():
         raise ValueError(f"--out {args.out} exists: choose another name, or remove it first")
     trained = Snapshot(args.snapshot, args.arch, args.weights)
     net = trained.filled()
-    payload = {"arch": trained.arch, "args": trained.options, "state_dict": published_state_dict(net),
-               **{name: trained.payload[name] for name in KEPT if trained.payload.get(name) is not None}}
+    payload = {
+        "arch": trained.arch, "args": trained.options, "state_dict": published_state_dict(net),
+        **{name: trained.payload[name] for name in KEPT if trained.payload.get(name) is not None},
+    }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     beside = args.out.with_name(args.out.name + ".tmp")
     write = write_safetensors if args.out.suffix == ".safetensors" else torch.save
     write(payload, beside)
     beside.replace(args.out)
-    print(f"{args.out}: {trained.arch}, {trained.weights} weights, {args.out.stat().st_size:,} bytes "
-          f"(from {args.snapshot.stat().st_size:,})")
+    print(
+        f"{args.out}: {trained.arch}, {trained.weights} weights, {args.out.stat().st_size:,} bytes "
+        f"(from {args.snapshot.stat().st_size:,})"
+    )
     return True
 
 
 def add_stand_in_flags(parser: FlagParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files are written")
-    parser.add_argument("--arch", nargs="+", default=network.names(), metavar="NAME", help="which networks")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="where the files are written"
+    )
+    parser.add_argument(
+        "--arch", nargs="+", default=network.names(), metavar="NAME", help="which networks"
+    )
 
 
 def stand_ins(args: Namespace) -> bool:
-    """Writes files in the form of published ones, with random weights, and loads each: keys as `module.layer...`,
-    parts that nothing uses, a numpy score, the legacy format."""
+    """Writes files in the form of published ones, with random weights, and loads each: keys as
+    `module.layer...`, parts that nothing uses, a numpy score, the legacy format.
+    """
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.arch:
         net, path = network.build(name, 19), args.out / f"{name}.pth"
-        tensors = OrderedDict((f"module.{key}", _random(key, shape)) for key, shape in published_shapes(net).items())
+        tensors = OrderedDict(
+            (f"module.{key}", _random(key, shape)) for key, shape in published_shapes(net).items()
+        )
         torch.save({"state_dict": tensors, "mean_iu": np.float64(0.5), "epoch": np.int64(1)}, path,
                    _use_new_zipfile_serialization=False)
         report = network.checkpoints.weights.load(net, path)
@@ -164,26 +212,29 @@ def stand_ins(args: Namespace) -> bool:
 
 COMMANDS = {
     "list": Command("the ImageNet file of each backbone", add_list_flags, list_files),
-    "verify": Command(f"read files, and compare their SHA-256 with {MANIFEST}", add_verify_flags, verify),
+    "verify": Command(
+        f"read files, and compare their SHA-256 with {MANIFEST}", add_verify_flags, verify
+    ),
     "inspect": Command("say what a file is, by its keys alone", add_inspect_flags, inspect),
     "convert": Command("strip a checkpoint to what inference needs", add_convert_flags, convert),
-    "stand_ins": Command("write files in the form of published ones, and load them", add_stand_in_flags, stand_ins),
+    "stand_ins": Command(
+        "write files in the form of published ones, and load them", add_stand_in_flags, stand_ins
+    ),
 }
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="python -m tools.weights", description="List, check, recognize and convert weights.")
+    parser = FlagParser(
+        prog="python -m tools.weights", description="List, check, recognize and convert weights."
+    )
     parser.add_commands(COMMANDS)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    try:
-        return 0 if COMMANDS[args.command].run(args) else 1
-    except (ValueError, OSError, ImportError) as error:
-        print(f"tools.weights: error: {error}", file=sys.stderr)
-        return 2
+    start_logging()
+    return run_program("tools.weights", lambda: 0 if COMMANDS[args.command].run(args) else 1)
 
 
 def _read_manifest(path: Path) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""A page to try networks on, for this machine alone: `python -m tools.app --snapshot FILE [--compare FILE2]`."""
+"""A page to try networks on, for this machine alone: `python -m tools.app --snapshot FILE
+[--compare FILE2]`.
+"""
 from __future__ import annotations
 
 import logging
@@ -18,7 +20,7 @@ from network import fuse_for_inference
 from network.checkpoints import snapshot
 from network.checkpoints.snapshot import Snapshot
 from utils import precision
-from utils.cli import FlagParser, positive_int, positive_number
+from utils.cli import FlagParser, positive_int, positive_number, run_program
 from utils.evaluation import inference
 from utils.evaluation.predictor import Predictor
 from utils.logs import start_logging
@@ -33,11 +35,20 @@ def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.app",
                         description="Try a trained network, or compare two, in the browser.")
     group = parser.add_argument_group("Page")
-    group.add_argument("--compare", type=Path, metavar="FILE", help="a second snapshot, of the same classes")
+    group.add_argument(
+        "--compare", type=Path, metavar="FILE", help="a second snapshot, of the same classes"
+    )
     group.add_argument("--dataset", help="classes and colors; default: the snapshot's")
-    group.add_argument("--port", type=positive_int, default=7860, help="of the page, which this machine alone can open")
-    group.add_argument("--max_pixels", type=positive_int, default=16_000_000, help="larger pictures are refused")
-    group.add_argument("--max_mb", type=positive_number, default=20, help="larger files are refused, in 10^6 bytes")
+    group.add_argument(
+        "--port", type=positive_int, default=7860,
+        help="of the page, which this machine alone can open",
+    )
+    group.add_argument(
+        "--max_pixels", type=positive_int, default=16_000_000, help="larger pictures are refused"
+    )
+    group.add_argument(
+        "--max_mb", type=positive_number, default=20, help="larger files are refused, in 10^6 bytes"
+    )
     snapshot.add_flags(parser)
     inference.add_flags(parser)
     precision.add_flags(parser, training=False)
@@ -60,8 +71,10 @@ def load(args: Namespace) -> list[Model]:
         trained = Snapshot(path, arch, args.weights)
         spec = models[0].spec if models else datasets.spec(args.dataset or trained.dataset)
         net = trained.network(spec.name, spec.names)
-        predictor = Predictor(fuse_for_inference(net), device, chosen, spec.mean, spec.std, args.channels_last,
-                              inference.from_args(args), compiled=args.compile)
+        predictor = Predictor(
+            fuse_for_inference(net), device, chosen, spec.mean, spec.std, args.channels_last,
+            inference.from_args(args), compiled=args.compile,
+        )
         models.append(Model(f"{path.parent.name}/{path.name}, {trained.arch}", predictor, spec))
     return models
 
@@ -86,8 +99,10 @@ def served(models: list[Model], max_pixels: int, max_bytes: int, port: int) -> I
         ImportError: gradio is not installed.
         OSError: the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix="sfsegnets_app_") as uploads, \
-            environment(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", GRADIO_TEMP_DIR=uploads):
+    with (
+        tempfile.TemporaryDirectory(prefix="sfsegnets_app_") as uploads,
+        environment(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", GRADIO_TEMP_DIR=uploads),
+    ):
         # The variables are read by gradio, which then asks no other machine for anything.
         from tools.app import page
         blocks = page.build(models, max_pixels)
@@ -99,7 +114,10 @@ def served(models: list[Model], max_pixels: int, max_bytes: int, port: int) -> I
 
 def wait() -> None:
     """Waits for SIGINT (Ctrl-C) or SIGTERM."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -108,21 +126,25 @@ def wait() -> None:
             signal.signal(number, handler)
 
 
+def run(args: Namespace) -> None:
+    """Serves the page until a signal ends it.
+
+    Raises:
+        ImportError: gradio is not installed.
+        ValueError, OSError: a snapshot or a flag is invalid, or the port is taken.
+    """
+    max_bytes = int(args.max_mb * 1e6)
+    with served(load(args), args.max_pixels, max_bytes, args.port) as address:
+        log.info("open %s in a browser; Ctrl-C ends it", address)
+        wait()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging(None)
-    logging.getLogger("httpx").setLevel(logging.WARNING)    # gradio asks itself whether it is there
-    try:
-        with served(load(args), args.max_pixels, int(args.max_mb * 1e6), args.port) as address:
-            log.info("open %s in a browser; Ctrl-C ends it", address)
-            wait()
-    except ImportError as error:
-        log.error("tools.app: error: %s: it comes with pip install '.[app]'", error)
-        return 2
-    except (ValueError, OSError) as error:
-        log.error("tools.app: error: %s", error)
-        return 2
-    return 0
+    start_logging()
+    # gradio asks itself over HTTP whether it is there
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return run_program("tools.app", lambda: run(args), extra="app")
 
 
 if __name__ == "__main__":

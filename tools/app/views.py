@@ -1,4 +1,6 @@
-"""What the page of the app shows of a picture, as text that `viewer.js` reads: classes, flow fields, a comparison."""
+"""What the page of the app shows of a picture, as text that `viewer.js` reads: classes, flow
+fields, a comparison.
+"""
 from __future__ import annotations
 
 import base64
@@ -20,8 +22,10 @@ from utils.evaluation.predictor import Predictor
 from utils.report import pictures
 from utils.visualization import flow, label_maps
 
-WIDTH = 1280                                                # of pictures and maps on the page, at most
-PAIRS = 6                                                   # rows of what two networks see differently
+# of pictures and maps on the page, at most
+WIDTH = 1280
+# rows of what two networks see differently
+PAIRS = 6
 SAME = (70, 74, 80)
 
 
@@ -43,7 +47,9 @@ class Model:
 
     def labels(self, image: np.ndarray) -> np.ndarray:
         """Parses (H, W, 3) into train ids (H, W)."""
-        return self.predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].cpu().numpy()
+        return (
+            self.predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].cpu().numpy()
+        )
 
 
 def read(path: str, name: str, max_pixels: int) -> np.ndarray:
@@ -56,30 +62,41 @@ def read(path: str, name: str, max_pixels: int) -> np.ndarray:
         Refused: it is too large, damaged, or no picture.
     """
     try:
-        with Image.open(path) as header:                    # reads the size alone
+        # reads the size alone
+        with Image.open(path) as header:
             width, height = header.size
     except (OSError, Image.DecompressionBombError):
-        width = height = 0                                  # the reader knows better what is wrong
+        # the reader knows better what is wrong
+        width = height = 0
     if width * height > max_pixels:
-        raise Refused(f"{name} has {width} × {height} pixels, more than the {max_pixels:,} that are parsed here: "
-                      "shrink it, or start the app with a larger --max_pixels.")
+        raise Refused(
+            f"{name} has {width} × {height} pixels, more than the {max_pixels:,} that are parsed "
+            "here: shrink it, or start the app with a larger --max_pixels."
+        )
     try:
         return datasets.read_image(Path(path), upright=True)
     except datasets.DatasetError as error:
-        raise Refused(f"{str(error).replace(path, name)} PNG, JPEG and WebP pictures are read.") from error
+        raise Refused(
+            f"{str(error).replace(path, name)} PNG, JPEG and WebP pictures are read."
+        ) from error
 
 
 def decode(uri: str, max_pixels: int) -> np.ndarray:
-    """Reads a camera's frame, a picture in a data URI, as (H, W, 3). Raises Refused for a damaged or too large one."""
+    """Reads a camera's frame, a picture in a data URI, as (H, W, 3). Raises Refused for a damaged
+    or too large one.
+    """
     try:
         frame = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2], validate=True)))
-        too_large = frame.width * frame.height > max_pixels             # known before anything is decoded
+        # known before anything is decoded
+        too_large = frame.width * frame.height > max_pixels
         pixels = None if too_large else np.array(frame.convert("RGB"))
     except (ValueError, OSError, Image.DecompressionBombError) as error:
         raise Refused("The camera's frame is damaged.") from error
     if pixels is None:
-        raise Refused(f"The camera gives {frame.width} × {frame.height} pixels, more than the {max_pixels:,} that "
-                      "are parsed here: start the app with a larger --max_pixels.")
+        raise Refused(
+            f"The camera gives {frame.width} × {frame.height} pixels, more than the {max_pixels:,} "
+            "that are parsed here: start the app with a larger --max_pixels."
+        )
     return pixels
 
 
@@ -95,7 +112,8 @@ def parse(models: list[Model], image: np.ndarray) -> tuple[str, list[str]]:
     """Parses a picture with one network, or with two.
 
     Returns:
-        what was done, in words, and the values of the tabs: classes and flow fields of the first, and with two networks
+        what was done, in words, and the values of the tabs: classes and flow fields of the first,
+            and with two networks
         their comparison.
     """
     start = time.monotonic()
@@ -111,34 +129,61 @@ def parse(models: list[Model], image: np.ndarray) -> tuple[str, list[str]]:
 
 def classes(image: np.ndarray, labels: np.ndarray, spec: datasets.DatasetSpec) -> dict[str, Any]:
     """Returns the picture, its label map and the share of each class."""
-    return {"kind": "classes", "image": _picture(image), "labels": _ids(labels), "classes": _table(spec, labels),
-            "note": "Point at the picture or at a class to see where it is."}
+    return {
+        "kind": "classes", "image": _picture(image), "labels": _ids(labels),
+        "classes": _table(spec, labels),
+        "note": "Point at the picture or at a class to see where it is.",
+    }
 
 
 def flow_fields(image: np.ndarray, model: Model) -> dict[str, Any]:
     """Returns the flow fields of a network in colors; none where it has no flow alignment."""
     fields = flow.fields(flow.observe(model.predictor, recorded_flows, image), image.shape[1])
     size = pictures.shrink(image, WIDTH).shape[1::-1]
-    note = ("The color tells in which direction a place looks for its features and how far: see the wheel."
-            if fields else "This network has no flow alignment, so there is no flow to show.")
-    return {"kind": "flows", "image": _picture(image), "wheel": pictures.jpeg(label_maps.color_wheel(128), 95),
-            "note": note, "fields": [{"title": field.title, "note": field.note,
-                                      "picture": pictures.jpeg(cv2.resize(field.colors, size), 92)}
-                                     for field in fields]}
+    note = (
+        "The color tells in which direction a place looks for its features and how far: see the "
+        "wheel."
+        if fields
+        else "This network has no flow alignment, so there is no flow to show."
+    )
+    return {
+        "kind": "flows", "image": _picture(image),
+        "wheel": pictures.jpeg(label_maps.color_wheel(128), 95), "note": note,
+        "fields": [
+            {
+                "title": field.title, "note": field.note,
+                "picture": pictures.jpeg(cv2.resize(field.colors, size), 92),
+            }
+            for field in fields
+        ],
+    }
 
 
 def comparison(image: np.ndarray, labels: list[np.ndarray], models: list[Model]) -> dict[str, Any]:
-    """Returns the label maps of two networks, and the pairs of classes by which they differ most."""
+    """Returns the label maps of two networks, and the pairs of classes by which they differ
+    most.
+    """
     ours, theirs = labels
     spec = models[0].spec
-    counts = np.bincount(ours.ravel().astype(int) * 256 + theirs.ravel(), minlength=1 << 16).reshape(256, 256)
+    counts = np.bincount(
+        ours.ravel().astype(int) * 256 + theirs.ravel(), minlength=1 << 16
+    ).reshape(256, 256)
     np.fill_diagonal(counts, 0)
     largest = np.argsort(-counts.ravel(), kind="stable")[:PAIRS]
-    pairs = [{"a": int(pair) // 256, "b": int(pair) % 256, "share": float(counts.ravel()[pair] / ours.size)}
-             for pair in largest if counts.ravel()[pair]]
-    return {"kind": "comparison", "image": _picture(image), "labels": [_ids(each) for each in labels],
-            "titles": [model.title for model in models], "classes": _table(spec, ours),
-            "share": float(np.mean(ours != theirs)), "pairs": pairs, "same": SAME, "different": label_maps.WRONG}
+    pairs = [
+        {
+            "a": int(pair) // 256, "b": int(pair) % 256,
+            "share": float(counts.ravel()[pair] / ours.size),
+        }
+        for pair in largest
+        if counts.ravel()[pair]
+    ]
+    return {
+        "kind": "comparison", "image": _picture(image), "labels": [_ids(each) for each in labels],
+        "titles": [model.title for model in models], "classes": _table(spec, ours),
+        "share": float(np.mean(ours != theirs)), "pairs": pairs, "same": SAME,
+        "different": label_maps.WRONG,
+    }
 
 
 def _picture(image: np.ndarray) -> str:

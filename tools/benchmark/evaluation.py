@@ -1,4 +1,6 @@
-"""Where the time of scoring goes: seconds an image in the network, resizing, accumulation, the metric and reading."""
+"""Where the time of scoring goes: seconds an image in the network, resizing, accumulation, the
+metric and reading.
+"""
 from __future__ import annotations
 
 import json
@@ -49,13 +51,23 @@ class Stopwatch:
 
 def add_flags(parser: FlagParser) -> None:
     parser.add_argument("--arch", default="sfnet_dfnetv1", help="network, with random weights")
-    parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the scenes that are drawn")
-    parser.add_argument("--images", type=positive_int, default=3, help="images that are timed, after one that is not")
-    parser.add_argument("--dataset", default="streets", help="with --data_root: images of this instead of drawn ones")
+    parser.add_argument(
+        "--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the scenes that are drawn"
+    )
+    parser.add_argument(
+        "--images", type=positive_int, default=3,
+        help="images that are timed, after one that is not",
+    )
+    parser.add_argument(
+        "--dataset", default="streets",
+        help="with --data_root: images of this instead of drawn ones",
+    )
     parser.add_argument("--data_root", type=Path, metavar="FOLDER")
     parser.add_argument("--split", default="val")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the seconds to this file")
-    add_switch(parser, "--evaluateF", default=False, help="score outlines at four thresholds as well")
+    add_switch(
+        parser, "--evaluateF", default=False, help="score outlines at four thresholds as well"
+    )
     inference.add_flags(parser)
     precision.add_flags(parser, training=False)
 
@@ -66,35 +78,44 @@ def run(args: Namespace) -> None:
         root = args.data_root
         if root is None:
             root = Path(scratch)
-            make_streets.main(["--out", scratch, "--train", "1", "--val", str(args.images + 1), "--size",
-                               f"{args.size[0]}x{args.size[1]}"])
+            make_streets.main([
+                "--out", scratch, "--train", "1", "--val", str(args.images + 1), "--size",
+                f"{args.size[0]}x{args.size[1]}",
+            ])
         found = measure(args, datasets.build(args.dataset, root, args.split))
     whole = sum(found["seconds"].values())
     for part, seconds in found["seconds"].items():
         print(f"{part:14} {seconds:8.3f} s/image  {100 * seconds / whole:5.1f} %")
-    print(f"{'together':14} {whole:8.3f} s/image; {100 * found['overhead']:.0f} % outside the network; "
-          f"peak memory of this process {found['peak_host_bytes'] / 2 ** 30:.2f} GiB")
+    print(
+        f"{'together':14} {whole:8.3f} s/image; {100 * found['overhead']:.0f} % outside the "
+        f"network; peak memory of this process {found['peak_host_bytes'] / 2**30:.2f} GiB"
+    )
     if args.json:
         write_text(args.json, json.dumps(found, indent=2) + "\n")
 
 
 def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, Any]:
-    """Returns the mean seconds an image in each part, the share outside the network without reading, and the peak of
-    this process's memory.
+    """Returns the mean seconds an image in each part, the share outside the network without
+    reading, and the peak of this process's memory.
     """
     device = precision.default_device()
     chosen = precision.start(args, device)
     watch, spec = Stopwatch(device), data.spec
     net = network.build(args.arch, spec.num_classes)
     how = replace(inference.from_args(args), watch=watch)
-    predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, how, compiled=args.compile)
+    predictor = Predictor(
+        net, device, chosen, spec.mean, spec.std, args.channels_last, how, compiled=args.compile
+    )
     matrix = ConfusionMatrix(spec.num_classes, device=device)
     count = min(args.images, len(data) - 1)
     if count < 1:
-        raise ValueError(f"{spec.title} {data.split} has {len(data)} image(s): one for warming up and one more are "
-                         "needed.")
+        raise ValueError(
+            f"{spec.title} {data.split} has {len(data)} image(s): one for warming up and one more "
+            "are needed."
+        )
     for index in range(count + 1):
-        if index == 1:                                      # the first image chose kernels and filled caches
+        # the first image chose kernels and filled caches
+        if index == 1:
             watch.seconds = dict.fromkeys(PARTS, 0.0)
             began = watch.now()
         with watch("reading"):
@@ -109,12 +130,16 @@ def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, An
     return {
         "seconds": seconds, "images": count, "peak_host_bytes": peak_memory(),
         "overhead": 1 - seconds["network"] / (sum(seconds.values()) - seconds["reading"]),
-        "settings": {"arch": args.arch, "size": list(sample["label"].shape), **how.settings(), "precision": chosen,
-                     "batch_size": args.batch_size, "device": str(device), "threads": torch.get_num_threads(),
-                     "torch": torch.__version__},
+        "settings": {
+            "arch": args.arch, "size": list(sample["label"].shape), **how.settings(),
+            "precision": chosen, "batch_size": args.batch_size, "device": str(device),
+            "threads": torch.get_num_threads(), "torch": torch.__version__,
+        },
     }
 
 
 def peak_memory() -> int:
     """Returns the most bytes of memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )

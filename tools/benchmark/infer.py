@@ -1,4 +1,6 @@
-"""How fast images become label maps: networks and settings of the predictor, interleaved, against plain eager ones."""
+"""How fast images become label maps: networks and settings of the predictor, interleaved, against
+plain eager ones.
+"""
 from __future__ import annotations
 
 import ctypes
@@ -33,23 +35,32 @@ from utils.training import run_folder
 
 PLAIN = "plain"
 PRECISIONS = {**precision.PRECISIONS, "tf32": torch.float32}
-EXPORTED = "onnx:"                                          # then the path of an exported file
+# then the path of an exported file
+EXPORTED = "onnx:"
 WORDS = ("compile", "graphs")
-EXACT = ("fp32", "fp32+compile")                            # settings that keep the network's own arithmetic
-USUAL = {"cpu": (*EXACT, "bf16", "bf16+compile"),
-         "cuda": (*EXACT, "fp32+graphs", "tf32", "tf32+compile", "bf16", "bf16+compile", "bf16+graphs", "fp16",
-                  "fp16+compile", "fp16+graphs")}
-RANDOM_SPEC = "cityscapes"                                  # classes and normalization of networks without a snapshot
+# settings that keep the network's own arithmetic
+EXACT = ("fp32", "fp32+compile")
+USUAL = {
+    "cpu": (*EXACT, "bf16", "bf16+compile"),
+    "cuda": (
+        *EXACT, "fp32+graphs", "tf32", "tf32+compile", "bf16", "bf16+compile", "bf16+graphs",
+        "fp16", "fp16+compile", "fp16+graphs",
+    ),
+}
+# classes and normalization of networks without a snapshot
+RANDOM_SPEC = "cityscapes"
 INSIDE = "network, resizing to the image, arg max"
 
-Labels = Callable[[Tensor], Tensor]                         # images (N, 3, H, W) -> label maps (N, H, W)
+# images (N, 3, H, W) -> label maps (N, H, W)
+Labels = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to run a network: `plain` is the network as it is, eager, float32, NCHW, with full-size logits and
-    arg max; every other folds normalization, lays out channels last and takes labels straight from the stride.
-    Float32 is that alone: factors are rounded to TF32 in `tf32` only. `onnx:FILE` is an exported file in onnxruntime.
+    """One way to run a network: `plain` is the network as it is, eager, float32, NCHW, with
+    full-size logits and arg max; every other folds normalization, lays out channels last and takes
+    labels straight from the stride. Float32 is that alone: factors are rounded to TF32 in `tf32`
+    only. `onnx:FILE` is an exported file in onnxruntime.
     """
 
     name: str
@@ -64,15 +75,22 @@ class Setting:
     def facts(self) -> dict[str, Any]:
         """Returns what it does, by the names of a row's columns."""
         fast, ours = self.name != PLAIN, not self.name.startswith(EXPORTED)
-        return {"precision": self.arithmetic if ours else "the file's", "normalization_folded": fast,
-                "channels_last": fast and ours, "compiled": self.has("compile"), "cuda_graphs": self.has("graphs")}
+        return {
+            "precision": self.arithmetic if ours else "the file's", "normalization_folded": fast,
+            "channels_last": fast and ours, "compiled": self.has("compile"),
+            "cuda_graphs": self.has("graphs"),
+        }
 
     def configure(self) -> None:
-        """Sets what holds for the whole process, and so must be set before each of its predictions."""
+        """Sets what holds for the whole process, and so must be set before each of its
+        predictions.
+        """
         precision.configure(tf32=self.arithmetic == "tf32", deterministic=False)
 
     def build(self, subject: Subject, device: torch.device, host_copies: bool) -> Labels:
-        """Returns what is timed. Raises ValueError where the device or the machine cannot run it."""
+        """Returns what is timed. Raises ValueError where the device or the machine cannot run
+        it.
+        """
         if self.name == PLAIN:
             net = subject.net.to(device).eval()
             labels: Labels = lambda images: net(images)["main"].argmax(1)  # noqa: E731
@@ -82,12 +100,20 @@ class Setting:
             run = exported.labels(Path(self.name.removeprefix(EXPORTED)), subject.name, host_copies)
         else:
             if self.arithmetic == "tf32" and device.type != "cuda":
-                raise ValueError(f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16")
+                raise ValueError(
+                    f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16"
+                )
             own = "fp32" if self.arithmetic == "tf32" else self.arithmetic
-            predictor = Predictor(fuse_for_inference(subject.net), device, precision.resolve_precision(own, device),
-                                  subject.mean, subject.std, channels_last=True, compiled=self.has("compile"),
-                                  graphs=self.has("graphs"))
-            run = (lambda images: predictor.labels(images).cpu()) if host_copies else predictor.labels_of_normalized
+            predictor = Predictor(
+                fuse_for_inference(subject.net), device, precision.resolve_precision(own, device),
+                subject.mean, subject.std, channels_last=True, compiled=self.has("compile"),
+                graphs=self.has("graphs"),
+            )
+            run = (
+                (lambda images: predictor.labels(images).cpu())
+                if host_copies
+                else predictor.labels_of_normalized
+            )
         return torch.inference_mode()(run)
 
 
@@ -103,10 +129,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Row:
-    """What one setting of one network took; memory in bytes, of a prediction and of the process at its peak.
+    """What one setting of one network took; memory in bytes, of a prediction and of the process at
+    its peak.
 
-    `largest_gap` tells ties from errors: by how much, at worst, the plain network prefers its own label over the one
-    that the setting gave, as a share of its largest logit.
+    `largest_gap` tells ties from errors: by how much, at worst, the plain network prefers its own
+    label over the one that the setting gave, as a share of its largest logit.
     """
 
     network: str
@@ -154,10 +181,13 @@ class Timing:
     def row(self, batch: int, plain: float, memory: int | None, process: int | None) -> Row:
         """Sums up; `plain` is the median time of the plain network, in seconds."""
         p50, p90, p99 = (1000 * float(np.percentile(self.taken, share)) for share in (50, 90, 99))
-        return Row(self.subject.name, self.setting.name, p50, p90, p99, images_per_second=1000 * batch / p50,
-                   times_plain=1000 * plain / p50, equal_labels=float(np.mean([one.equal for one in self.differences])),
-                   largest_gap=max(one.largest for one in self.differences), memory=memory, process=process,
-                   **self.setting.facts())
+        return Row(
+            self.subject.name, self.setting.name, p50, p90, p99,
+            images_per_second=1000 * batch / p50, times_plain=1000 * plain / p50,
+            equal_labels=float(np.mean([one.equal for one in self.differences])),
+            largest_gap=max(one.largest for one in self.differences), memory=memory,
+            process=process, **self.setting.facts(),
+        )
 
 
 def setting(text: str) -> Setting:
@@ -165,49 +195,85 @@ def setting(text: str) -> Setting:
         return Setting(text)
     first, *words = text.split("+")
     if text != PLAIN and (first not in PRECISIONS or any(word not in WORDS for word in words)):
-        raise ArgumentTypeError(f"{text!r} is no setting: give {PLAIN}, or {', '.join(PRECISIONS)} with or "
-                                f"without +{' +'.join(WORDS)}, such as bf16+compile")
+        raise ArgumentTypeError(
+            f"{text!r} is no setting: give {PLAIN}, or {', '.join(PRECISIONS)} with or "
+            f"without +{' +'.join(WORDS)}, such as bf16+compile"
+        )
     return Setting(text)
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument("--arch", nargs="+", default=["sfnet_resnet18", "sfnet_dfnetv1"], metavar="NAME",
-                        help="networks with random weights")
+    parser.add_argument(
+        "--arch", nargs="+", default=["sfnet_resnet18", "sfnet_dfnetv1"], metavar="NAME",
+        help="networks with random weights",
+    )
     parser.add_argument("--snapshot", nargs="+", type=Path, default=[], metavar="FILE",
                         help="trained networks, in place of --arch")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--settings", nargs="+", type=setting, metavar="SETTING",
-                       help=f"{PLAIN} (the unit, always measured) and {'|'.join(PRECISIONS)}[+compile][+graphs], and "
-                            f"{EXPORTED}FILE, exported and run by onnxruntime on the CPU; without, those that suit the "
-                            "device")
-    which.add_argument("--exact", action="store_true",
-                       help=f"only what keeps the network's own arithmetic: --settings {' '.join(EXACT)}")
-    parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the images")
+    which.add_argument(
+        "--settings", nargs="+", type=setting, metavar="SETTING",
+        help=f"{PLAIN} (the unit, always measured) and {'|'.join(PRECISIONS)}[+compile][+graphs], "
+        f"and {EXPORTED}FILE, exported and run by onnxruntime on the CPU; without, those that "
+        "suit the device",
+    )
+    which.add_argument(
+        "--exact", action="store_true",
+        help=f"only what keeps the network's own arithmetic: --settings {' '.join(EXACT)}",
+    )
+    parser.add_argument(
+        "--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the images"
+    )
     parser.add_argument("--batch", type=positive_int, default=1, help="images at once")
-    parser.add_argument("--rounds", type=positive_int, default=10, help="timed predictions of each setting")
-    parser.add_argument("--warm_up", type=positive_int, default=2, help="predictions of each setting before them")
-    parser.add_argument("--pictures", nargs="+", type=Path, default=[], metavar="FILE",
-                        help="real pictures, resized to --size, on which labels are compared; without, smooth colors")
-    add_switch(parser, "--host_copies", default=False, help="time from bytes in the host's memory to labels there")
-    add_switch(parser, "--memory", default=True, help="measure memory as well, each setting in a process of its own")
-    add_switch(parser, "--interleave_networks", default=True,
-               help="take the networks in turn too, which holds all of them in memory; without, one after another")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write protocol and rows to this file")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=10, help="timed predictions of each setting"
+    )
+    parser.add_argument(
+        "--warm_up", type=positive_int, default=2, help="predictions of each setting before them"
+    )
+    parser.add_argument(
+        "--pictures", nargs="+", type=Path, default=[], metavar="FILE",
+        help="real pictures, resized to --size, on which labels are compared; without, smooth "
+        "colors",
+    )
+    add_switch(
+        parser, "--host_copies", default=False,
+        help="time from bytes in the host's memory to labels there",
+    )
+    add_switch(
+        parser, "--memory", default=True,
+        help="measure memory as well, each setting in a process of its own",
+    )
+    add_switch(
+        parser, "--interleave_networks", default=True,
+        help="take the networks in turn too, which holds all of them in memory; without, one "
+        "after another",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write protocol and rows to this file"
+    )
 
 
 def run(args: Namespace) -> None:
     """Measures and prints. Raises ValueError or OSError for what cannot be built, run or read."""
     device = precision.default_device()
     usual = [Setting(name) for name in (EXACT if args.exact else USUAL.get(device.type, EXACT))]
-    settings = [Setting(PLAIN), *(each for each in dict.fromkeys(args.settings or usual) if each.name != PLAIN)]
+    settings = [
+        Setting(PLAIN),
+        *(each for each in dict.fromkeys(args.settings or usual) if each.name != PLAIN),
+    ]
     protocol = describe(args, device)
     print("\n".join(f"{name:16} {value}" for name, value in protocol.items()), flush=True)
     positions = range(len(args.snapshot or args.arch))
     memory = iter([peak_in_fresh_process(args, position, each) if args.memory else (None, None)
-                   for position in positions for each in settings])     # before this process holds any network
+                   # before this process holds any network
+                   for position in positions for each in settings])
     rows: list[Row] = []
-    for together in [positions] if args.interleave_networks else [[position] for position in positions]:
-        for timings in measure(args, [load(args, position) for position in together], settings, device):
+    for together in (
+        [positions] if args.interleave_networks else [[position] for position in positions]
+    ):
+        for timings in measure(
+            args, [load(args, position) for position in together], settings, device
+        ):
             plain = float(np.median(timings[0].taken))
             rows += [timing.row(args.batch, plain, *next(memory)) for timing in timings]
     print(table(rows))
@@ -220,14 +286,24 @@ def describe(args: Namespace, device: torch.device) -> dict[str, Any]:
     """Returns the protocol: what a figure of this run depends on."""
     facts = run_folder.environment(device, "", [])
     turns = "networks and settings" if args.interleave_networks else "settings"
-    copies = "inside: bytes from the host, labels to it" if args.host_copies else "outside: float images on the device"
-    return {"device": facts["device"], "clock": f"{clock(device)} MHz at the start", "threads": facts["threads"],
-            "torch": facts["torch"], "commit": facts["commit"], "size": f"{args.size[0]}x{args.size[1]}",
-            "batch": args.batch, "warm-up": args.warm_up, "rounds": f"{args.rounds}, {turns} interleaved",
-            "synchronized": "before and after each prediction" if device.type == "cuda" else "a CPU needs none",
-            "inside": INSIDE, "host copies": copies,
-            "normalization": f"folded into convolutions, but for {PLAIN}",
-            "float32": f"not rounded to TF32, but for tf32; {PLAIN} is float32"}
+    copies = (
+        "inside: bytes from the host, labels to it"
+        if args.host_copies
+        else "outside: float images on the device"
+    )
+    return {
+        "device": facts["device"], "clock": f"{clock(device)} MHz at the start",
+        "threads": facts["threads"], "torch": facts["torch"], "commit": facts["commit"],
+        "size": f"{args.size[0]}x{args.size[1]}", "batch": args.batch, "warm-up": args.warm_up,
+        "rounds": f"{args.rounds}, {turns} interleaved",
+        "synchronized": "before and after each prediction"
+        if device.type == "cuda"
+        else "a CPU needs none",
+        "inside": INSIDE,
+        "host copies": copies,
+        "normalization": f"folded into convolutions, but for {PLAIN}",
+        "float32": f"not rounded to TF32, but for tf32; {PLAIN} is float32",
+    }
 
 
 def clock(device: torch.device) -> float | None:
@@ -235,7 +311,8 @@ def clock(device: torch.device) -> float | None:
     if device.type == "cuda":
         try:
             return torch.cuda.clock_rate(device)
-        except (ImportError, RuntimeError):                 # the driver's library is not there
+        except (ImportError, RuntimeError):
+            # the driver's library is not there
             return None
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.is_file() else []
@@ -254,34 +331,50 @@ def load(args: Namespace, position: int) -> Subject:
 
 
 def pictures(args: Namespace) -> list[Tensor]:
-    """Returns batches (N, 3, H, W) uint8 to parse; one of smooth colors where no picture is named."""
+    """Returns batches (N, 3, H, W) uint8 to parse; one of smooth colors where no picture is
+    named.
+    """
     if not args.pictures:
         colors = torch.rand(args.batch, 3, 5, 9, generator=torch.Generator().manual_seed(0))
-        return [(F.interpolate(colors, size=args.size, mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)]
+        return [
+            (F.interpolate(colors, size=args.size, mode="bicubic").clamp(0, 1) * 255).to(
+                torch.uint8
+            )
+        ]
     read = [cv2.resize(datasets.read_image(path), args.size[::-1], interpolation=cv2.INTER_LINEAR)
             for path in args.pictures]
-    return [torch.from_numpy(image).permute(2, 0, 1)[None].repeat(args.batch, 1, 1, 1) for image in read]
+    return [
+        torch.from_numpy(image).permute(2, 0, 1)[None].repeat(args.batch, 1, 1, 1) for image in read
+    ]
 
 
 def taken_in(batch: Tensor, args: Namespace, subject: Subject, device: torch.device) -> Tensor:
-    """Returns what a network is timed on: bytes on the host, or what it sees of them on the device."""
+    """Returns what a network is timed on: bytes on the host, or what it sees of them on the
+    device.
+    """
     return batch if args.host_copies else normalize(batch.to(device), subject.mean, subject.std)
 
 
 def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Setting],
             device: torch.device) -> list[list[Timing]]:
-    """Times every setting of every network, one prediction of each in turn, and compares labels with the plain's.
+    """Times every setting of every network, one prediction of each in turn, and compares labels
+    with the plain's.
 
     Returns:
         The settings of each network, the plain one first.
     """
-    torch.compiler.reset()                                  # networks compiled before must not count as recompilings
+    # networks compiled before must not count as recompilings
+    torch.compiler.reset()
     found, read = [], pictures(args)
     for subject in subjects:
         seen = [taken_in(batch, args, subject, device) for batch in read]
-        found.append([Timing(subject, each, each.build(subject, device, args.host_copies), seen) for each in settings])
+        found.append([
+            Timing(subject, each, each.build(subject, device, args.host_copies), seen)
+            for each in settings
+        ])
     timings = [timing for of_one_network in found for timing in of_one_network]
-    with torch._dynamo.config.patch(cache_size_limit=2 * len(timings)):   # all compile the same lines
+    # all compile the same lines
+    with torch._dynamo.config.patch(cache_size_limit=2 * len(timings)):
         for timing in timings:
             for _ in range(args.warm_up):
                 timing.predict(0)
@@ -291,7 +384,9 @@ def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Set
         for of_one_network in found:
             plain = of_one_network[0]
             takes = "rgb" if args.host_copies else "normalized"
-            reference = Graph(plain.subject.net, plain.subject.mean, plain.subject.std, takes, "logits").to(device)
+            reference = Graph(
+                plain.subject.net, plain.subject.mean, plain.subject.std, takes, "logits"
+            ).to(device)
             for turn, batch in enumerate(plain.batches):
                 plain.setting.configure()
                 with torch.inference_mode():
@@ -306,14 +401,22 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_in_fresh_process(args: Namespace, position: int, chosen: Setting) -> tuple[int | None, int | None]:
-    """Returns the bytes that a prediction takes, and those of its process at the peak, measured in a new process."""
+def peak_in_fresh_process(
+    args: Namespace, position: int, chosen: Setting
+) -> tuple[int | None, int | None]:
+    """Returns the bytes that a prediction takes, and those of its process at the peak, measured in
+    a new process.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(peak, (args, position, chosen, torch.get_num_threads()))
 
 
-def peak(args: Namespace, position: int, chosen: Setting, threads: int) -> tuple[int | None, int | None]:
-    """Measures this process: the peak during a prediction, above what lay there before it, and in all."""
+def peak(
+    args: Namespace, position: int, chosen: Setting, threads: int
+) -> tuple[int | None, int | None]:
+    """Measures this process: the peak during a prediction, above what lay there before it, and in
+    all.
+    """
     torch.set_num_threads(threads)
     device, subject = precision.default_device(), load(args, position)
     batch = taken_in(pictures(args)[0], args, subject, device)
@@ -330,10 +433,13 @@ def peak(args: Namespace, position: int, chosen: Setting, threads: int) -> tuple
         most = torch.cuda.max_memory_allocated(device)
         return most - before, most
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)             # gives what is free back, so that it is not hidden below
-        Path("/proc/self/clear_refs").write_text("5")       # the peak starts anew
+        # gives what is free back, so that it is not hidden below
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")
         before = resident("VmRSS")
-    except (OSError, AttributeError):                       # not Linux with glibc
+    except (OSError, AttributeError):
+        # not Linux with glibc
         return None, None
     contender(batch)
     most = resident("VmHWM")
@@ -347,13 +453,21 @@ def resident(field: str) -> int:
 
 
 def table(rows: Sequence[Row]) -> str:
-    lines = [f"{'network':22} {'setting':13} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'images/s':>9} {'x plain':>8} "
-             f"{'equal labels':>13} {'gap':>8} {'memory':>7} {'process':>8}"]
-    lines += [f"{row.network:22} {row.setting:13} {row.p50_ms:8.1f} {row.p90_ms:8.1f} {row.p99_ms:8.1f} "
-              f"{row.images_per_second:9.2f} {row.times_plain:8.2f} {100 * row.equal_labels:11.4f} % "
-              f"{row.largest_gap:8.1e} {_mib(row.memory):>7} {_mib(row.process):>8}" for row in rows]
-    return "\n".join([*lines, "gap: by how much of its largest logit the plain network prefers its labels, at worst",
-                      "memory in MiB: what a prediction adds at its peak, and the process at that peak"])
+    lines = [
+        f"{'network':22} {'setting':13} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'images/s':>9} "
+        f"{'x plain':>8} {'equal labels':>13} {'gap':>8} {'memory':>7} {'process':>8}"
+    ]
+    lines += [
+        f"{row.network:22} {row.setting:13} {row.p50_ms:8.1f} {row.p90_ms:8.1f} {row.p99_ms:8.1f} "
+        f"{row.images_per_second:9.2f} {row.times_plain:8.2f} {100 * row.equal_labels:11.4f} % "
+        f"{row.largest_gap:8.1e} {_mib(row.memory):>7} {_mib(row.process):>8}"
+        for row in rows
+    ]
+    return "\n".join([
+        *lines,
+        "gap: by how much of its largest logit the plain network prefers its labels, at worst",
+        "memory in MiB: what a prediction adds at its peak, and the process at that peak",
+    ])
 
 
 def _mib(count: int | None) -> str:

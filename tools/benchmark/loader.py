@@ -1,4 +1,6 @@
-"""What a training sample costs, stage by stage, and whether the loader keeps up with the steps that eat its batches."""
+"""What a training sample costs, stage by stage, and whether the loader keeps up with the steps that
+eat its batches.
+"""
 from __future__ import annotations
 
 import json
@@ -26,49 +28,86 @@ from tools.benchmark.pair import cityscapes_sized, write_cityscapes
 from utils.cli import FlagParser, positive_int
 from utils.files import write_text
 
-WARM_UP = 3                                                 # samples, batches
-COPIES = 8                                                  # of the pair that is made when there is no --data_root
-SETTLED = 100                                               # samples after which a worker's memory is first looked at
+# samples, batches
+WARM_UP = 3
+# of the pair that is made when there is no --data_root
+COPIES = 8
+# samples after which a worker's memory is first looked at
+SETTLED = 100
 SEED = 0
 
 Stages = dict[str, float]
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument("--dataset", default="cityscapes", help=f"one of: {', '.join(datasets.names())}")
-    parser.add_argument("--data_root", help="folder of the dataset; when not given, a pair as large as those of "
-                        "Cityscapes is made and packed for now")
+    parser.add_argument(
+        "--dataset", default="cityscapes", help=f"one of: {', '.join(datasets.names())}"
+    )
+    parser.add_argument(
+        "--data_root",
+        help="folder of the dataset; when not given, a pair as large as those of "
+        "Cityscapes is made and packed for now",
+    )
     parser.add_argument("--split", default="train", help="images that are read")
-    parser.add_argument("--packed", metavar="DIR", help="packed copy of that split, measured beside the files")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="frame that is enlarged for the pair; when not "
-                        "given, a street is drawn")
-    parser.add_argument("--samples", type=positive_int, default=60, help="samples timed in each way")
+    parser.add_argument(
+        "--packed", metavar="DIR", help="packed copy of that split, measured beside the files"
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE",
+        help="frame that is enlarged for the pair; when not given, a street is drawn",
+    )
+    parser.add_argument(
+        "--samples", type=positive_int, default=60, help="samples timed in each way"
+    )
     parser.add_argument("--bs_mult", type=positive_int, default=8, help="images in a batch")
-    parser.add_argument("--num_workers", type=int, nargs="+", default=[datasets.default_workers()],
-                        help="processes that load, one measurement for each number; 0 loads in this one")
-    parser.add_argument("--batches", type=positive_int, default=12, help="batches timed with each number of workers")
-    parser.add_argument("--step_ms", type=float, nargs="*", default=[], help="how long a training step takes: tells "
-                        "what share of the time it would wait for batches")
-    parser.add_argument("--memory", type=int, default=0, metavar="N", help="tell by how much one worker's own memory "
-                        f"grows from {SETTLED} to N samples (Linux)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to this file")
+    parser.add_argument(
+        "--num_workers", type=int, nargs="+", default=[datasets.default_workers()],
+        help="processes that load, one measurement for each number; 0 loads in this one",
+    )
+    parser.add_argument(
+        "--batches", type=positive_int, default=12, help="batches timed with each number of workers"
+    )
+    parser.add_argument(
+        "--step_ms", type=float, nargs="*", default=[],
+        help="how long a training step takes: tells "
+        "what share of the time it would wait for batches",
+    )
+    parser.add_argument(
+        "--memory", type=int, default=0, metavar="N",
+        help=f"tell by how much one worker's own memory grows from {SETTLED} to N samples (Linux)",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write what was found to this file"
+    )
     transforms.add_flags(parser)
 
 
 def run(args: Namespace) -> None:
     """Measures, and prints tables. Raises ValueError or OSError where train.py would."""
     threads = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)                                    # what a worker has
+    # what a worker has
+    cv2.setNumThreads(1)
     torch.set_num_threads(1)
     try:
         with ExitStack() as stack:
             ways = open_ways(args, stack)
-            found = {"ms": {way: stages(data, args) for way, data in ways.items()},
-                     "images_per_second": {way: {workers: speed(data, args, workers) for workers in args.num_workers}
-                                           for way, data in ways.items()},
-                     "waits": {way: {workers: {step: wait(data, args, workers, step) for step in args.step_ms}
-                                     for workers in args.num_workers} for way, data in ways.items()},
-                     "memory_mb": {way: memory(data, args) for way, data in ways.items()} if args.memory else {}}
+            found = {
+                "ms": {way: stages(data, args) for way, data in ways.items()},
+                "images_per_second": {
+                    way: {workers: speed(data, args, workers) for workers in args.num_workers}
+                    for way, data in ways.items()
+                },
+                "waits": {
+                    way: {
+                        workers: {step: wait(data, args, workers, step) for step in args.step_ms}
+                        for workers in args.num_workers
+                    }
+                    for way, data in ways.items()
+                },
+                "memory_mb": {way: memory(data, args) for way, data in ways.items()}
+                if args.memory
+                else {},
+            }
     finally:
         cv2.setNumThreads(threads[0])
         torch.set_num_threads(threads[1])
@@ -184,7 +223,9 @@ def speed(data: datasets.SegmentationDataset, args: Namespace, workers: int) -> 
     return images / (time.perf_counter() - start)
 
 
-def wait(data: datasets.SegmentationDataset, args: Namespace, workers: int, step_ms: float) -> float:
+def wait(
+    data: datasets.SegmentationDataset, args: Namespace, workers: int, step_ms: float
+) -> float:
     """Returns the share of the time that steps of a given length would wait for their batches."""
     batches = loading(data, args, workers, (WARM_UP + args.batches) * args.bs_mult)
     for _ in range(WARM_UP):
@@ -200,7 +241,8 @@ def wait(data: datasets.SegmentationDataset, args: Namespace, workers: int, step
 
 
 def memory(data: datasets.SegmentationDataset, args: Namespace) -> dict[str, float]:
-    """Returns megabytes of one worker's anonymous memory after `SETTLED` and after `--memory` samples.
+    """Returns megabytes of one worker's anonymous memory after `SETTLED` and after `--memory`
+    samples.
 
     Raises:
         OSError: the system does not tell (it is not Linux).
@@ -210,7 +252,9 @@ def memory(data: datasets.SegmentationDataset, args: Namespace) -> dict[str, flo
     found: dict[str, float] = {}
     while samples < max(args.memory, SETTLED):
         samples += len(next(batches)["name"])
-        worker = next(child.pid for child in multiprocessing.active_children() if child.pid not in before)
+        worker = next(
+            child.pid for child in multiprocessing.active_children() if child.pid not in before
+        )
         if samples >= SETTLED:
             found.setdefault(f"{SETTLED} samples", anonymous_mb(worker))
     found[f"{args.memory} samples"] = anonymous_mb(worker)
@@ -229,16 +273,30 @@ def anonymous_mb(process: int | None) -> float:
 def report(found: dict[str, Any], args: Namespace) -> None:
     """Prints the tables."""
     ways = list(found["ms"])
-    names = dict.fromkeys(stage for way in ways for stage in found["ms"][way] if stage != "whole sample")
+    names = dict.fromkeys(
+        stage for way in ways for stage in found["ms"][way] if stage != "whole sample"
+    )
     print(f"milliseconds a sample (medians of {args.samples}, one core)")
     print_row("", ways)
     for stage in (*names, "whole sample"):
-        print_row(stage, [f"{found['ms'][way][stage]:.2f}" if stage in found["ms"][way] else "-" for way in ways])
+        print_row(
+            stage,
+            [
+                f"{found['ms'][way][stage]:.2f}" if stage in found["ms"][way] else "-"
+                for way in ways
+            ],
+        )
     print(f"\nbatches of {args.bs_mult}")
     for workers in args.num_workers:
-        print_row(f"images/s, {workers} worker(s)", [f"{found['images_per_second'][way][workers]:.1f}" for way in ways])
+        print_row(
+            f"images/s, {workers} worker(s)",
+            [f"{found['images_per_second'][way][workers]:.1f}" for way in ways],
+        )
         for step in args.step_ms:
-            print_row(f"waits, steps of {step:g} ms", [f"{found['waits'][way][workers][step]:.0%}" for way in ways])
+            print_row(
+                f"waits, steps of {step:g} ms",
+                [f"{found['waits'][way][workers][step]:.0%}" for way in ways],
+            )
     for way, amounts in found["memory_mb"].items():
         listed = ", ".join(f"{amount:.1f} MB after {when}" for when, amount in amounts.items())
         print(f"a worker's own memory, {way}: {listed}")

@@ -17,11 +17,16 @@ from network.context import AdaptiveAveragePooling
 from utils.cli import FlagParser, size
 from utils.files import replace_between, write_text
 
-BEGIN, END = "<!-- models: python -m tools.benchmark models --doc docs/networks.md -->", "<!-- end of models -->"
+BEGIN, END = (
+    "<!-- models: python -m tools.benchmark models --doc docs/networks.md -->",
+    "<!-- end of models -->",
+)
 
 # Cityscapes val mIoU in %, at one scale, as the papers' authors reported it with their own code
-PUBLISHED = {"sfnet_resnet18": "78.4", "sfnet_resnet50": "80.4", "sfnet_resnet101": "81.2", "sfnet_dfnetv1": "72.2",
-             "sfnet_dfnetv2": "75.8"}
+PUBLISHED = {
+    "sfnet_resnet18": "78.4", "sfnet_resnet50": "80.4", "sfnet_resnet101": "81.2",
+    "sfnet_dfnetv1": "72.2", "sfnet_dfnetv2": "75.8",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Cost:
     Attributes:
         parameters: of the network here.
         published_parameters: in a published file, which may hold parts that nothing computes with.
-        macs: multiply-accumulates of its convolutions and matrix products; resizing, pooling and sampling not counted.
+        macs: multiply-accumulates of its convolutions and matrix products; resizing, pooling and
+            sampling not counted.
         activations: elements that its convolutions and linear layers give.
     """
 
@@ -43,17 +49,26 @@ class Cost:
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument("--arch", nargs="+", default=network.names(), metavar="NAME", help="networks to count")
+    parser.add_argument(
+        "--arch", nargs="+", default=network.names(), metavar="NAME", help="networks to count"
+    )
     parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the image")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to this file")
-    parser.add_argument("--doc", type=Path, metavar="FILE", help="rewrite the table of networks in this document")
+    parser.add_argument(
+        "--doc", type=Path, metavar="FILE", help="rewrite the table of networks in this document"
+    )
 
 
 def run(args: Namespace) -> None:
-    """Counts, and prints a table. Raises ValueError for an unknown network, or a document without the table's place."""
+    """Counts, and prints a table. Raises ValueError for an unknown network, or a document without
+    the table's place.
+    """
     costs = [cost(name, args.size) for name in args.arch]
     print(table(costs))
-    print(f"at {args.size[0]}x{args.size[1]}; the file's parameters where a published file holds unused ones besides")
+    print(
+        f"at {args.size[0]}x{args.size[1]}; the file's parameters where a published file holds "
+        "unused ones besides"
+    )
     if args.json:
         found = {"size": list(args.size), "models": [asdict(each) for each in costs]}
         write_text(args.json, json.dumps(found, indent=2) + "\n")
@@ -81,16 +96,27 @@ def cost(name: str, image_size: Sequence[int]) -> Cost:
     counts = counter.get_flop_counts()
     pooling = [f"{type(net).__name__}.{path}" for path, module in net.named_modules()
                if isinstance(module, AdaptiveAveragePooling)]
-    flops = sum(counts["Global"].values()) - sum(sum(counts[path].values()) for path in pooling if path in counts)
-    return Cost(name, sum(parameter.numel() for parameter in net.parameters()), published_parameters(net), flops // 2,
-                activations)
+    flops = sum(counts["Global"].values()) - sum(
+        sum(counts[path].values()) for path in pooling if path in counts
+    )
+    return Cost(
+        name, sum(parameter.numel() for parameter in net.parameters()), published_parameters(net),
+        flops // 2, activations,
+    )
 
 
 def table(costs: Iterable[Cost]) -> str:
-    """Returns a line a network: millions of parameters, of those in the file, billions of MACs, millions activated."""
-    lines = [f"{'network':28} {'parameters':>12} {'in the file':>12} {'MACs':>18} {'activations':>14}"]
-    lines += [f"{each.arch:28} {each.parameters:12,} {each.published_parameters:12,} {each.macs:18,} "
-              f"{each.activations:14,}" for each in costs]
+    """Returns a line a network: millions of parameters, of those in the file, billions of MACs,
+    millions activated.
+    """
+    lines = [
+        f"{'network':28} {'parameters':>12} {'in the file':>12} {'MACs':>18} {'activations':>14}"
+    ]
+    lines += [
+        f"{each.arch:28} {each.parameters:12,} {each.published_parameters:12,} {each.macs:18,} "
+        f"{each.activations:14,}"
+        for each in costs
+    ]
     return "\n".join(lines)
 
 
@@ -100,8 +126,11 @@ def with_table(document: str, costs: Iterable[Cost]) -> str:
     Raises:
         ValueError: the marks are not there.
     """
-    rows = ["| `--arch` | parameters | multiply-accumulates at 1024x2048 | Cityscapes val mIoU, **published** |",
-            "|---|---|---|---|"]
+    rows = [
+        "| `--arch` | parameters | multiply-accumulates at 1024x2048 | Cityscapes val mIoU, "
+        "**published** |",
+        "|---|---|---|---|",
+    ]
     rows += [f"| `{each.arch}` | {_millions(each)} | {each.macs / 1e9:.1f} G "
              f"| {PUBLISHED.get(each.arch, '-')} |" for each in costs]
     return replace_between(document, BEGIN, END, "\n".join(rows))

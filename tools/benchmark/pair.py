@@ -1,4 +1,6 @@
-"""A pair as large as those of Cityscapes, in its layout, for measuring where there is no Cityscapes."""
+"""A pair as large as those of Cityscapes, in its layout, for measuring where there is no
+Cityscapes.
+"""
 from __future__ import annotations
 
 from pathlib import Path
@@ -10,16 +12,18 @@ from datasets.reader import read_image
 from tools.make_streets import draw
 
 SIZE, FRAME = (1024, 2048), (512, 1024)
-LEAST, MOST = 2.0e6, 2.6e6                                  # bytes of its PNG: so many have the frames of Cityscapes
-STEP, STRONGEST = 0.25, 20.0                                # of the noise's sigma, in levels of 255
+# bytes of its PNG: so many have the frames of Cityscapes
+LEAST, MOST = 2.0e6, 2.6e6
+# of the noise's sigma, in levels of 255
+STEP, STRONGEST = 0.25, 20.0
 
 
 def cityscapes_sized(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Returns an image (1024, 2048, 3) uint8 RGB and the label ids (1024, 2048) of a drawn street.
 
     Args:
-        picture: a frame to enlarge; the same street, drawn smaller, when None. Gaussian noise is added, as little as it
-            takes for the PNG to have the bytes of a Cityscapes frame.
+        picture: a frame to enlarge; the same street, drawn smaller, when None. Gaussian noise is
+            added, as little as it takes for the PNG to have the bytes of a Cityscapes frame.
 
     Raises:
         ValueError: the picture cannot be read, or its PNG has too many bytes even without noise.
@@ -34,14 +38,18 @@ def cityscapes_sized(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
             return noisy, draw(0, 0, SIZE)[1]
         if size > MOST:
             break
-    raise ValueError(f"{picture or 'the drawn street'}: with noise of sigma {sigma:.2f} its PNG has {size:,} bytes, not"
-                     f" {LEAST:,.0f} to {MOST:,.0f} as a frame of Cityscapes: give another --picture.")
+    raise ValueError(
+        f"{picture or 'the drawn street'}: with noise of sigma {sigma:.2f} its PNG has {size:,} "
+        f"bytes, not {LEAST:,.0f} to {MOST:,.0f} as a frame of Cityscapes: give another --picture."
+    )
 
 
 def write_cityscapes(root: Path, image: np.ndarray, label_ids: np.ndarray, count: int) -> None:
     """Writes the pair `count` times as the train split of a Cityscapes."""
-    for folder, kind, pixels in (("leftImg8bit", "leftImg8bit", np.ascontiguousarray(image[..., ::-1])),
-                                 ("gtFine", "gtFine_labelIds", label_ids)):
+    for folder, kind, pixels in (
+        ("leftImg8bit", "leftImg8bit", np.ascontiguousarray(image[..., ::-1])),
+        ("gtFine", "gtFine_labelIds", label_ids),
+    ):
         city = root / folder / "train" / "city"
         city.mkdir(parents=True)
         data = cv2.imencode(".png", pixels)[1].tobytes()

@@ -1,4 +1,6 @@
-"""Class-uniform sampling: what finding the points of the classes costs, and what the crops around them show."""
+"""Class-uniform sampling: what finding the points of the classes costs, and what the crops around
+them show.
+"""
 from __future__ import annotations
 
 import copy
@@ -39,20 +41,48 @@ class Shares:
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument("--dataset", default="streets", help=f"one of: {', '.join(datasets.names())}")
-    parser.add_argument("--data_root", help="folder of the dataset; when not given, street scenes are drawn for now")
+    parser.add_argument(
+        "--dataset", default="streets", help=f"one of: {', '.join(datasets.names())}"
+    )
+    parser.add_argument(
+        "--data_root", help="folder of the dataset; when not given, street scenes are drawn for now"
+    )
     parser.add_argument("--split", default="train", help="images that are drawn from")
-    parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of scenes that are drawn")
-    parser.add_argument("--maps", type=positive_int, default=16, help="label maps timed, and scenes that are drawn")
-    parser.add_argument("--crop_size", type=size, help="HEIGHTxWIDTH of the crops; when not given, the dataset's own")
-    parser.add_argument("--class_uniform_pct", type=fraction, default=0.5, help="share of the crops around points")
-    parser.add_argument("--class_uniform_tile", type=positive_int, default=1024, help="side of a tile in pixels")
-    parser.add_argument("--draws", type=positive_int, default=400, help="crops looked at, rounded up to whole epochs")
-    parser.add_argument("--entries", type=positive_int, default=3000, help="labels whose points a second start reads")
-    parser.add_argument("--passes", type=positive_int, default=200, help="labels of a first start, repeated if need be")
-    parser.add_argument("--num_workers", type=int, nargs="+", default=[datasets.default_workers()],
-                        help="processes that read, one first start for each number; 0 reads in this one")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found to this file")
+    parser.add_argument(
+        "--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of scenes that are drawn"
+    )
+    parser.add_argument(
+        "--maps", type=positive_int, default=16, help="label maps timed, and scenes that are drawn"
+    )
+    parser.add_argument(
+        "--crop_size", type=size,
+        help="HEIGHTxWIDTH of the crops; when not given, the dataset's own",
+    )
+    parser.add_argument(
+        "--class_uniform_pct", type=fraction, default=0.5, help="share of the crops around points"
+    )
+    parser.add_argument(
+        "--class_uniform_tile", type=positive_int, default=1024, help="side of a tile in pixels"
+    )
+    parser.add_argument(
+        "--draws", type=positive_int, default=400,
+        help="crops looked at, rounded up to whole epochs",
+    )
+    parser.add_argument(
+        "--entries", type=positive_int, default=3000,
+        help="labels whose points a second start reads",
+    )
+    parser.add_argument(
+        "--passes", type=positive_int, default=200,
+        help="labels of a first start, repeated if need be",
+    )
+    parser.add_argument(
+        "--num_workers", type=int, nargs="+", default=[datasets.default_workers()],
+        help="processes that read, one first start for each number; 0 reads in this one",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write what was found to this file"
+    )
 
 
 def run(args: Namespace) -> None:
@@ -64,9 +94,13 @@ def run(args: Namespace) -> None:
         crop = args.crop_size or datasets.spec(args.dataset).crop_size
         transform, _ = transforms.build(transforms.TransformOptions(crop, color_aug=0, gblur=False))
         data = datasets.build(args.dataset, root, args.split, transform)
-        found = {"times": times(data, args, scratch / "cache"), **shares(data, args, scratch / "cache")}
-    found["settings"] = {"dataset": args.dataset, "split": args.split, "images": len(data), "crop_size": list(crop),
-                         "class_uniform_pct": args.class_uniform_pct, "class_uniform_tile": args.class_uniform_tile}
+        found = {
+            "times": times(data, args, scratch / "cache"), **shares(data, args, scratch / "cache"),
+        }
+    found["settings"] = {
+        "dataset": args.dataset, "split": args.split, "images": len(data), "crop_size": list(crop),
+        "class_uniform_pct": args.class_uniform_pct, "class_uniform_tile": args.class_uniform_tile,
+    }
     report(found, data.spec.names)
     if args.json:
         write_text(args.json, json.dumps(found, indent=2) + "\n")
@@ -74,12 +108,16 @@ def run(args: Namespace) -> None:
 
 def draw_scenes(folder: Path, count: int, image_size: tuple[int, int]) -> Path:
     print(f"drawing {count} street scenes of {image_size[0]}x{image_size[1]} ...", file=sys.stderr)
-    make_streets(folder, {"train": count, "val": 1}, image_size, seed=0, workers=datasets.default_workers())
+    make_streets(
+        folder, {"train": count, "val": 1}, image_size, seed=0, workers=datasets.default_workers()
+    )
     return folder
 
 
 def times(data: datasets.SegmentationDataset, args: Namespace, cache: Path) -> dict[str, Any]:
-    """Times the finding of points on one core, with all workers, and from a file of so many labels' points."""
+    """Times the finding of points on one core, with all workers, and from a file of so many labels'
+    points.
+    """
     decoding, finding = [], []
     for index in range(min(args.maps, len(data))):
         start = time.perf_counter()
@@ -98,15 +136,18 @@ def times(data: datasets.SegmentationDataset, args: Namespace, cache: Path) -> d
     rows = find_centroids(data, args.class_uniform_tile, args.num_workers[-1], cache)
     many = repeated(data, args.entries)
     of_image = np.split(rows[:, 1:], np.searchsorted(rows[:, 0], range(1, len(data))))
-    kept = np.concatenate([np.insert(of_image[i % len(data)], 0, i, axis=1) for i in range(args.entries)])
+    kept = np.concatenate(
+        [np.insert(of_image[i % len(data)], 0, i, axis=1) for i in range(args.entries)]
+    )
     CentroidCache.of(many, args.class_uniform_tile, cache).write(kept)
     start = time.perf_counter()
     find_centroids(many, args.class_uniform_tile, 0, cache)
     return {
         "label_height": label.shape[0], "label_width": label.shape[1],
-        "decoding_ms": 1e3 * statistics.median(decoding), "points_ms": 1e3 * statistics.median(finding),
-        "points_ms_slowest": 1e3 * max(finding), "labels_per_second": labels_per_second,
-        "entries": args.entries, "points": len(kept), "second_start_s": time.perf_counter() - start,
+        "decoding_ms": 1e3 * statistics.median(decoding),
+        "points_ms": 1e3 * statistics.median(finding), "points_ms_slowest": 1e3 * max(finding),
+        "labels_per_second": labels_per_second, "entries": args.entries, "points": len(kept),
+        "second_start_s": time.perf_counter() - start,
     }
 
 
@@ -124,19 +165,27 @@ def shares(data: datasets.SegmentationDataset, args: Namespace, cache: Path) -> 
         _, plan = datasets.plan_training(data, 0, class_uniform_pct=share, cache_dir=cache,
                                          class_uniform_tile=args.class_uniform_tile)
         found[name] = asdict(look(data, plan, -(-args.draws // len(plan)), args.num_workers[-1]))
-        found["draws"] = {data.spec.names[train_id]: count for train_id, count in plan.class_draws(0).items()}
+        found["draws"] = {
+            data.spec.names[train_id]: count for train_id, count in plan.class_draws(0).items()
+        }
     return found
 
 
-def look(data: datasets.SegmentationDataset, plan: datasets.EpochPlan, epochs: int, num_workers: int) -> Shares:
+def look(
+    data: datasets.SegmentationDataset, plan: datasets.EpochPlan, epochs: int, num_workers: int
+) -> Shares:
     """Counts, in every crop of some epochs, the pixels of each class."""
     sampler = datasets.EpochSampler(plan, 1)
     loader = datasets.train_loader(data, sampler, num_workers)
-    pixels, crops = np.zeros(data.spec.num_classes, np.int64), np.zeros(data.spec.num_classes, np.int64)
+    pixels, crops = (
+        np.zeros(data.spec.num_classes, np.int64), np.zeros(data.spec.num_classes, np.int64),
+    )
     for epoch in range(epochs):
         sampler.set_position(epoch)
         for batch in loader:
-            counts = np.bincount(batch["label"].numpy().ravel(), minlength=256)[: data.spec.num_classes]
+            counts = np.bincount(batch["label"].numpy().ravel(), minlength=256)[
+                : data.spec.num_classes
+            ]
             pixels += counts
             crops += counts > 0
     return Shares((pixels / pixels.sum()).tolist(), (crops / (epochs * len(plan))).tolist())
@@ -144,17 +193,23 @@ def look(data: datasets.SegmentationDataset, plan: datasets.EpochPlan, epochs: i
 
 def report(found: dict[str, Any], names: tuple[str, ...]) -> None:
     cost = found["times"]
-    print(f"labels of {cost['label_height']}x{cost['label_width']}, "
-          f"tiles of {found['settings']['class_uniform_tile']}\n"
-          f"decoding a label            {cost['decoding_ms']:8.1f} ms\n"
-          f"points of a label, one core {cost['points_ms']:8.1f} ms (slowest {cost['points_ms_slowest']:.1f})\n"
-          f"second start                {cost['second_start_s']:8.3f} s with {cost['entries']} labels, "
-          f"{cost['points']} points")
+    print(
+        f"labels of {cost['label_height']}x{cost['label_width']}, tiles of "
+        f"{found['settings']['class_uniform_tile']}\ndecoding a label            "
+        f"{cost['decoding_ms']:8.1f} ms\npoints of a label, one core {cost['points_ms']:8.1f} ms "
+        f"(slowest {cost['points_ms_slowest']:.1f})\nsecond start                "
+        f"{cost['second_start_s']:8.3f} s with {cost['entries']} labels, {cost['points']} points"
+    )
     for workers, speed in cost["labels_per_second"].items():
         print(f"first start                 {speed:8.1f} labels/s with {workers} worker(s)")
-    print(f"\n{'':20} {'pixels of the crops':>22} {'crops that show it':>22} {'crops for its sake':>20}\n"
-          f"{'class':20} {'without':>11}{'with':>11} {'without':>11}{'with':>11} {'in an epoch':>20}")
+    print(
+        f"\n{'':20} {'pixels of the crops':>22} {'crops that show it':>22} "
+        f"{'crops for its sake':>20}\n{'class':20} {'without':>11}{'with':>11} "
+        f"{'without':>11}{'with':>11} {'in an epoch':>20}"
+    )
     for i, name in enumerate(names):
-        cells = [found[kind][what][i] for what in ("pixels", "crops") for kind in ("without", "with")]
+        cells = [
+            found[kind][what][i] for what in ("pixels", "crops") for kind in ("without", "with")
+        ]
         print(f"{name:20} {cells[0]:11.2%}{cells[1]:11.2%} {cells[2]:11.1%}{cells[3]:11.1%} "
               f"{found['draws'].get(name, 0):20}")

@@ -1,4 +1,6 @@
-"""Parses one's own pictures and videos: `python -m tools.demo --snapshot FILE --input INPUT --out FOLDER`."""
+"""Parses one's own pictures and videos: `python -m tools.demo --snapshot FILE --input INPUT --out
+FOLDER`.
+"""
 from __future__ import annotations
 
 import logging
@@ -25,11 +27,11 @@ from network.checkpoints.snapshot import Snapshot
 from tools.demo import frames
 from tools.demo.frames import VIDEO_SUFFIXES, Clip, Damaged, VideoFile
 from utils import precision
-from utils.cli import FlagParser, add_switch, positive_number, size
+from utils.cli import FlagParser, add_switch, positive_number, run_program, size
 from utils.evaluation import inference
 from utils.evaluation.predictor import Predictor
 from utils.logs import start_logging, track
-from utils.training.signals import Interrupted, Interrupts
+from utils.training.signals import Interrupts
 from utils.visualization import flow, label_maps
 
 log = logging.getLogger("demo")
@@ -37,25 +39,42 @@ log = logging.getLogger("demo")
 PIPE, CAMERA = "-", re.compile(r"camera:(\d+)")
 KINDS = ("overlays", "colour_masks", "label_ids", "side_by_side")
 USUAL_KINDS = KINDS[:3]
-Input = Path | str                                          # a file, or PIPE, or what CAMERA matches
+# a file, or PIPE, or what CAMERA matches
+Input = Path | str
 
 
 def build_parser() -> FlagParser:
     parser = FlagParser(
-        prog="python -m tools.demo", description="Parse pictures and videos of any size with a trained network.",
-        epilog="Exit status: 0 all was parsed, 1 something was skipped, 2 a mistake, 130 interrupted.",
-        retired={"--demo_folder": "--input", "--demo_floder": "--input", "--save_dir": "--out"})
+        prog="python -m tools.demo",
+        description="Parse pictures and videos of any size with a trained network.",
+        epilog="Exit status: 0 all was parsed, 1 something was skipped, 2 a mistake, 130 "
+        "interrupted.",
+        retired={"--demo_folder": "--input", "--demo_floder": "--input", "--save_dir": "--out"},
+    )
     group = parser.add_argument_group("Pictures")
-    group.add_argument("--input", nargs="+", required=True, metavar="INPUT",
-                       help=f"pictures ({' '.join(IMAGE_SUFFIXES)}), videos ({' '.join(VIDEO_SUFFIXES)}), folders of "
-                            "both (not their subfolders), camera:0, or - for PNG or JPEG files out of a pipe")
-    group.add_argument("--out", type=Path, required=True, metavar="FOLDER",
-                       help="where a folder of each kind is made, with a .png of each picture and a .mp4 of each video")
-    group.add_argument("--write", nargs="+", choices=KINDS, default=list(USUAL_KINDS), metavar="KIND",
-                       help=f"some of {', '.join(KINDS)}; label ids are pictures for videos too, one a frame")
-    add_switch(group, "--dump_flow", default=False, help="write what the flow alignments do as well, under flows/")
-    group.add_argument("--stdin_size", type=size, help="HEIGHTxWIDTH of raw rgb24 frames out of the pipe, instead of "
-                                                       "PNG or JPEG files")
+    group.add_argument(
+        "--input", nargs="+", required=True, metavar="INPUT",
+        help=f"pictures ({' '.join(IMAGE_SUFFIXES)}), videos ({' '.join(VIDEO_SUFFIXES)}), "
+        "folders of both (not their subfolders), camera:0, or - for PNG or JPEG files out of a "
+        "pipe",
+    )
+    group.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER",
+        help="where a folder of each kind is made, with a .png of each picture and a .mp4 of "
+        "each video",
+    )
+    group.add_argument(
+        "--write", nargs="+", choices=KINDS, default=list(USUAL_KINDS), metavar="KIND",
+        help=f"some of {', '.join(KINDS)}; label ids are pictures for videos too, one a frame",
+    )
+    add_switch(
+        group, "--dump_flow", default=False,
+        help="write what the flow alignments do as well, under flows/",
+    )
+    group.add_argument(
+        "--stdin_size", type=size,
+        help="HEIGHTxWIDTH of raw rgb24 frames out of the pipe, instead of PNG or JPEG files",
+    )
     group.add_argument("--stdin_fps", type=positive_number, default=frames.USUAL_FPS,
                        help="frames a second of what comes out of the pipe")
     group.add_argument("--dataset", help=f"classes and colors; default: the snapshot's; one of: "
@@ -77,7 +96,9 @@ def find_inputs(names: Iterable[str]) -> dict[str, Input]:
         found += [name] if name == PIPE or CAMERA.fullmatch(name) else _files(Path(name))
     named: dict[str, Input] = {}
     for one in dict.fromkeys(found):
-        name = one.stem if isinstance(one, Path) else "stdin" if one == PIPE else one.replace(":", "")
+        name = (
+            one.stem if isinstance(one, Path) else "stdin" if one == PIPE else one.replace(":", "")
+        )
         while name in named:
             name += "_"
         named[name] = one
@@ -86,18 +107,29 @@ def find_inputs(names: Iterable[str]) -> dict[str, Input]:
 
 def _files(path: Path) -> list[Path]:
     if not path.exists():
-        raise FileNotFoundError(f"--input {path} does not exist: give a picture, a video, a folder of them, camera:0, "
-                                "or - for a pipe.")
+        raise FileNotFoundError(
+            f"--input {path} does not exist: give a picture, a video, a folder of them, camera:0, "
+            "or - for a pipe."
+        )
     if not path.is_dir():
         return [path]
     files = sorted(path.iterdir())
-    found = [file for file in files if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES]
+    found = [
+        file
+        for file in files
+        if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
+    ]
     if not found:
         folder = next((file for file in files if file.is_dir()), None)
-        raise FileNotFoundError(f"--input {path} holds no picture ({' '.join(IMAGE_SUFFIXES)}) and no video "
-                                f"({' '.join(VIDEO_SUFFIXES)}). "
-                                + (f"Subfolders are not searched: name one, such as {folder}." if folder else
-                                   "Name the folder that holds them."))
+        raise FileNotFoundError(
+            f"--input {path} holds no picture ({' '.join(IMAGE_SUFFIXES)}) and no video "
+            f"({' '.join(VIDEO_SUFFIXES)}). "
+            + (
+                f"Subfolders are not searched: name one, such as {folder}."
+                if folder
+                else "Name the folder that holds them."
+            )
+        )
     return found
 
 
@@ -126,8 +158,10 @@ class Tally:
     def report(self) -> None:
         done, seconds = len(self.parsing), time.monotonic() - self.start
         alone = f", {1 / statistics.median(self.parsing):.2f} without" if done else ""
-        log.info("%d of %d %s in %.1f s, %.2f images/s with reading and writing%s; %d skipped", done,
-                 done + self.skipped, self.what, seconds, done / seconds, alone, self.skipped)
+        log.info(
+            "%d of %d %s in %.1f s, %.2f images/s with reading and writing%s; %d skipped", done,
+            done + self.skipped, self.what, seconds, done / seconds, alone, self.skipped,
+        )
 
 
 class Demo:
@@ -141,8 +175,10 @@ class Demo:
         ValueError: there are no flow fields to show.
     """
 
-    def __init__(self, net: nn.Module, predictor: Predictor, spec: datasets.DatasetSpec, kinds: Sequence[str],
-                 dump_flow: bool) -> None:
+    def __init__(
+        self, net: nn.Module, predictor: Predictor, spec: datasets.DatasetSpec,
+        kinds: Sequence[str], dump_flow: bool,
+    ) -> None:
         if dump_flow and not any(isinstance(module, FlowAlignment) for module in net.modules()):
             raise ValueError("this network has no flow alignment: leave --dump_flow out.")
         self.predictor, self.spec, self.kinds, self.dump_flow = predictor, spec, kinds, dump_flow
@@ -150,7 +186,9 @@ class Demo:
     def labels(self, image: np.ndarray, tally: Tally) -> np.ndarray:
         """Parses (H, W, 3) into train ids (H, W)."""
         start = time.monotonic()
-        found = self.predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].cpu().numpy()
+        found = (
+            self.predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].cpu().numpy()
+        )
         tally.parsing.append(time.monotonic() - start)
         return found
 
@@ -159,9 +197,12 @@ class Demo:
         """Yields the kinds that are asked for, each a picture or (H, W) label ids.
 
         Args:
-            reaches: see `flows.fields`; given for the frames of a video, whose pictures must be of one size.
+            reaches: see `flows.fields`; given for the frames of a video, whose pictures must be of
+                one size.
         """
-        look = label_maps.Theme(image, labels, self.spec.palette, self.spec.names, steady=reaches is not None)
+        look = label_maps.Theme(
+            image, labels, self.spec.palette, self.spec.names, steady=reaches is not None
+        )
         made: dict[str, Callable[[], np.ndarray]] = {
             "overlays": look.overlay, "side_by_side": look.side_by_side,
             "colour_masks": lambda: label_maps.color_mask(labels, self.spec.palette),
@@ -172,10 +213,14 @@ class Demo:
             yield "flows", flow.sheet(look.image, flow.fields(seen, image.shape[1], reaches))
 
 
-def parse_pictures(demo: Demo, pictures: dict[str, Path], out: Path, interrupts: Interrupts) -> Tally:
+def parse_pictures(
+    demo: Demo, pictures: dict[str, Path], out: Path, interrupts: Interrupts
+) -> Tally:
     """Parses pictures of any size. Raises Interrupted, or OSError where nothing can be written."""
     tally = Tally("pictures")
-    for name, path in interrupts.during(track(pictures.items(), len(pictures), "pictures"), len(pictures)):
+    for name, path in interrupts.during(
+        track(pictures.items(), len(pictures), "pictures"), len(pictures)
+    ):
         try:
             image = datasets.read_image(path, upright=True)
         except datasets.DatasetError as error:
@@ -189,7 +234,8 @@ def parse_pictures(demo: Demo, pictures: dict[str, Path], out: Path, interrupts:
 def parse_clip(demo: Demo, clip: Clip, out: Path, interrupts: Interrupts) -> Tally:
     """Parses a video, whose files are closed and play even when it raises Interrupted.
 
-    A frame that comes live is repeated for as long as parsing it took, so that the video plays at the right speed.
+    A frame that comes live is repeated for as long as parsing it took, so that the video plays at
+    the right speed.
     """
     tally, shown = Tally(f"frames of {clip.name}"), 0
     reaches: list[float] = []
@@ -204,10 +250,14 @@ def parse_clip(demo: Demo, clip: Clip, out: Path, interrupts: Interrupts) -> Tal
                 times = max(1, due - shown)
                 for kind, picture in demo.pictures(frame, demo.labels(frame, tally), reaches):
                     if picture.ndim == 2:
-                        label_maps.write(out / kind / clip.name / f"{len(tally.parsing) - 1:06}.png", picture)
+                        label_maps.write(
+                            out / kind / clip.name / f"{len(tally.parsing) - 1:06}.png", picture
+                        )
                         continue
                     if kind not in videos:
-                        videos[kind] = files.enter_context(VideoFile(out / kind / f"{clip.name}.mp4", clip.fps))
+                        videos[kind] = files.enter_context(
+                            VideoFile(out / kind / f"{clip.name}.mp4", clip.fps)
+                        )
                     videos[kind].write(picture, times)
                 shown += times
         finally:
@@ -238,17 +288,28 @@ def demonstrate(args: Namespace) -> int:
     trained = Snapshot(args.snapshot, args.arch, args.weights)
     spec = datasets.spec(args.dataset or trained.dataset)
     net = trained.network(spec.name, spec.names)
-    predictor = Predictor(fuse_for_inference(net), device, chosen, spec.mean, spec.std, args.channels_last, how,
-                          compiled=args.compile)
+    predictor = Predictor(
+        fuse_for_inference(net), device, chosen, spec.mean, spec.std, args.channels_last, how,
+        compiled=args.compile,
+    )
     demo = Demo(net, predictor, spec, args.write, args.dump_flow)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"--out {args.out} cannot be made ({error.strerror}): name another folder") from error
-    pictures = {name: one for name, one in inputs.items() if isinstance(one, Path) and not is_clip(one)}
+        raise OSError(
+            f"--out {args.out} cannot be made ({error.strerror}): name another folder"
+        ) from error
+    pictures = {
+        name: one for name, one in inputs.items() if isinstance(one, Path) and not is_clip(one)
+    }
     clips = {name: one for name, one in inputs.items() if name not in pictures}
-    log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights, spec.title)
-    log.info("%d pictures and %d videos, %s, in %s on %s", len(pictures), len(clips), how, chosen, device)
+    log.info(
+        "%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights,
+        spec.title,
+    )
+    log.info(
+        "%d pictures and %d videos, %s, in %s on %s", len(pictures), len(clips), how, chosen, device
+    )
 
     tallies: list[Tally] = []
     with Interrupts() as interrupts:
@@ -263,7 +324,9 @@ def demonstrate(args: Namespace) -> int:
                 tallies[-1].skip(error)
                 continue
             tallies.append(parse_clip(demo, clip, args.out, interrupts))
-    skipped, done = sum(tally.skipped for tally in tallies), sum(len(tally.parsing) for tally in tallies)
+    skipped, done = (
+        sum(tally.skipped for tally in tallies), sum(len(tally.parsing) for tally in tallies),
+    )
     if done:
         log.info("look at %s", args.out / (args.write[0]))
     return 1 if skipped or not done else 0
@@ -271,18 +334,10 @@ def demonstrate(args: Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging(None)
-    try:
-        return demonstrate(args)
-    except (ValueError, OSError) as error:
-        log.error("tools.demo: error: %s", error)
-        return 2
-    except Interrupted as stop:
-        log.error("tools.demo: %s; what is done is in %s", stop, args.out)
-        return stop.exit_code
-    except KeyboardInterrupt:
-        log.error("tools.demo: interrupted; what is done is in %s", args.out)
-        return 130
+    start_logging()
+    return run_program(
+        "tools.demo", lambda: demonstrate(args), resume=f"finished files are in {args.out}"
+    )
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from utils.evaluation.predictor import require_compiler
 
 INPUT = "images"
 OPSETS = (16, 17, 18)
-TORCH_FOR_ONNX = (2, 9)                                     # before, open sizes and opsets below 18 fail in many ways
-METADATA = "metadata.json"                                  # the entry of a torch.export file
+# before, open sizes and opsets below 18 fail in many ways
+TORCH_FOR_ONNX = (2, 9)
+# the entry of a torch.export file
+METADATA = "metadata.json"
 Metadata = Mapping[str, str]
 Run = Callable[[Tensor], Tensor]
 
@@ -32,9 +34,11 @@ class Request(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A row of the table: `require()` refuses where something is missing, `write` makes the file, `open` runs it.
+    """A row of the table: `require()` refuses where something is missing, `write` makes the file,
+    `open` runs it.
 
-    `open` returns the runtime, from a batch of images to what the graph gives, and the metadata in the file.
+    `open` returns the runtime, from a batch of images to what the graph gives, and the metadata in
+    the file.
     """
 
     suffix: str
@@ -55,11 +59,15 @@ def _require_onnx() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"--format onnx needs onnx, onnxscript and onnxruntime, and {error.name} is not installed: "
-                         "pip install '.[export]' in the checkout") from error
+        raise ValueError(
+            f"--format onnx needs onnx, onnxscript and onnxruntime, and {error.name} is not "
+            "installed: pip install '.[export]' in the checkout"
+        ) from error
     if tuple(map(int, torch.__version__.split(".")[:2])) < TORCH_FOR_ONNX:
-        raise ValueError(f"--format onnx needs torch {'.'.join(map(str, TORCH_FOR_ONNX))} or newer, and this is "
-                         f"{torch.__version__}: upgrade it, or give --format pt2")
+        raise ValueError(
+            f"--format onnx needs torch {'.'.join(map(str, TORCH_FOR_ONNX))} or newer, and this is "
+            f"{torch.__version__}: upgrade it, or give --format pt2"
+        )
 
 
 def _write_onnx(request: Request, path: Path) -> None:
@@ -67,17 +75,25 @@ def _write_onnx(request: Request, path: Path) -> None:
     import onnxscript
 
     try:
-        made: Any = torch.onnx.export(request.program, (), dynamo=True, opset_version=request.opset,
-                                      input_names=[INPUT], output_names=[request.graph.gives], verbose=False)
-    except Exception as error:                              # each of its many passes has errors of its own
-        raise ValueError(f"torch {torch.__version__} with onnxscript {onnxscript.__version__} cannot write this "
-                         f"network as ONNX ({first_line(error.__cause__ or error)}): a newer torch may, "
-                         "as may a fixed size, --opset 18 or --format pt2") from error
+        made: Any = torch.onnx.export(
+            request.program, (), dynamo=True, opset_version=request.opset, input_names=[INPUT],
+            output_names=[request.graph.gives], verbose=False,
+        )
+    except Exception as error:
+        # each of its many passes has errors of its own
+        raise ValueError(
+            f"torch {torch.__version__} with onnxscript {onnxscript.__version__} cannot write this "
+            f"network as ONNX ({first_line(error.__cause__ or error)}): a newer torch may, "
+            "as may a fixed size, --opset 18 or --format pt2"
+        ) from error
     model = made.model_proto
     written = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
     if written != request.opset:
-        raise ValueError(f"opset {request.opset} was asked for, but torch {torch.__version__} wrote opset {written} "
-                         f"and could not convert it: choose --opset {written if written in OPSETS else OPSETS[-1]}")
+        raise ValueError(
+            f"opset {request.opset} was asked for, but torch {torch.__version__} wrote opset "
+            f"{written} and could not convert it: choose --opset "
+            f"{written if written in OPSETS else OPSETS[-1]}"
+        )
     onnx.helper.set_model_props(model, dict(request.metadata))
     onnx.checker.check_model(model)
     onnx.save_model(model, str(path))
@@ -101,7 +117,9 @@ def _open_onnx(path: Path) -> tuple[Run, Metadata]:
 
 
 def _write_pt2(request: Request, path: Path) -> None:
-    torch.export.save(request.program, path, extra_files={METADATA: json.dumps(dict(request.metadata))})
+    torch.export.save(
+        request.program, path, extra_files={METADATA: json.dumps(dict(request.metadata))}
+    )
 
 
 def _open_pt2(path: Path) -> tuple[Run, Metadata]:
@@ -111,8 +129,10 @@ def _open_pt2(path: Path) -> tuple[Run, Metadata]:
 
 
 def _write_aoti(request: Request, path: Path) -> None:
-    torch._inductor.aoti_compile_and_package(request.program, package_path=str(path),
-                                             inductor_configs={"aot_inductor.metadata": dict(request.metadata)})
+    torch._inductor.aoti_compile_and_package(
+        request.program, package_path=str(path),
+        inductor_configs={"aot_inductor.metadata": dict(request.metadata)},
+    )
 
 
 def _open_aoti(path: Path) -> tuple[Run, Metadata]:
@@ -124,5 +144,8 @@ FORMATS = {
     "onnx": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx, _open_onnx),
     "onnx-gather": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx_gather, _open_onnx),
     "pt2": Format(".pt2", "torch.export's loader", lambda: None, _write_pt2, _open_pt2),
-    "aoti": Format(".pt2", "AOTInductor's loader", lambda: require_compiler("--format aoti"), _write_aoti, _open_aoti),
+    "aoti": Format(
+        ".pt2", "AOTInductor's loader", lambda: require_compiler("--format aoti"), _write_aoti,
+        _open_aoti,
+    ),
 }

@@ -15,9 +15,11 @@ def without_grid_sample(program: ExportedProgram) -> ExportedProgram:
 
 def sample(features: Tensor, grid: Tensor, interpolation: int = 0, padding: int = 0,
            align_corners: bool = False) -> Tensor:
-    """`grid_sampler_2d`, bilinear and with zeros outside: (N, C, h, w), (N, H, W, 2) -> (N, C, H, W).
+    """`grid_sampler_2d`, bilinear and with zeros outside: (N, C, h, w), (N, H, W, 2) -> (N, C, H,
+    W).
 
-    Whole pixels are gathered, one index for all C channels: gathers along one dimension exist everywhere.
+    Whole pixels are gathered, one index for all C channels: gathers along one dimension exist
+    everywhere.
 
     Raises:
         ValueError: another interpolation or padding is asked for.
@@ -25,7 +27,9 @@ def sample(features: Tensor, grid: Tensor, interpolation: int = 0, padding: int 
     if interpolation or padding:
         raise ValueError("only bilinear sampling with zeros outside is written out as gathers")
     count, channels, height, width = features.shape
-    x, y = (_places(grid[..., axis], side, align_corners) for axis, side in ((0, width), (1, height)))
+    x, y = (
+        _places(grid[..., axis], side, align_corners) for axis, side in ((0, width), (1, height))
+    )
     left, top = x.floor(), y.floor()
     pixels = features.permute(0, 2, 3, 1).reshape(-1, channels)
     first_row = torch.arange(count, device=grid.device)[:, None, None] * height
@@ -33,7 +37,8 @@ def sample(features: Tensor, grid: Tensor, interpolation: int = 0, padding: int 
     for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
         inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
         weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside.to(grid.dtype)
-        index = ((first_row + row.long()) * width + column.long()) * inside.long()      # outside: any, for it weighs 0
+        # outside: any, for it weighs 0
+        index = ((first_row + row.long()) * width + column.long()) * inside.long()
         corner = pixels.index_select(0, index.reshape(-1)).reshape(*index.shape, channels)
         total = total + corner * weight[..., None]
     return total.permute(0, 3, 1, 2)
@@ -41,4 +46,8 @@ def sample(features: Tensor, grid: Tensor, interpolation: int = 0, padding: int 
 
 def _places(coordinates: Tensor, side: int, align_corners: bool) -> Tensor:
     """[-1, 1] -> pixels of a side."""
-    return (coordinates + 1) * ((side - 1) / 2) if align_corners else ((coordinates + 1) * side - 1) / 2
+    return (
+        (coordinates + 1) * ((side - 1) / 2)
+        if align_corners
+        else ((coordinates + 1) * side - 1) / 2
+    )

@@ -1,4 +1,6 @@
-"""What is exported: a network from images to labels or logits, as one graph; and its comparison with the network."""
+"""What is exported: a network from images to labels or logits, as one graph; and its comparison
+with the network.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,33 +13,40 @@ from torch.export import Dim, ExportedProgram
 
 INPUTS = ("normalized", "rgb")
 OUTPUTS = ("labels", "logits")
-SMALLEST = 32                                               # a side of the image: the coarsest stride
+# a side of the image: the coarsest stride
+SMALLEST = 32
 CHECK_SEED = 0
 
 
 class Tolerance(NamedTuple):
-    """How far a runtime may be from the network: share of equal labels; difference of logits, over the largest."""
+    """How far a runtime may be from the network: share of equal labels; difference of logits, over
+    the largest.
+    """
 
     equal: float
     largest: float
 
 
 EXACT = Tolerance(0.999, 1e-3)
-INT8 = Tolerance(0.9, 0.5)                                  # on training images; what it costs, only a score can tell
+# on training images; what it costs, only a score can tell
+INT8 = Tolerance(0.9, 0.5)
 
 
 class Graph(nn.Module):
     """A deployed network with what its users would have to write around it.
 
     Args:
-        takes: "normalized", (N, 3, H, W) float32 that is (RGB / 255 - mean) / std, or "rgb", (N, 3, H, W) uint8.
+        takes: "normalized", (N, 3, H, W) float32 that is (RGB / 255 - mean) / std, or "rgb", (N, 3,
+            H, W) uint8.
         gives: "labels", (N, H, W) int32, or "logits", (N, K, H, W) float32 at the image's size.
     """
 
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float], takes: str, gives: str) -> None:
+    def __init__(
+        self, net: nn.Module, mean: Sequence[float], std: Sequence[float], takes: str, gives: str
+    ) -> None:
         super().__init__()
         self.net = net
         self.takes, self.gives = takes, gives
@@ -73,18 +82,24 @@ def program(graph: Graph, size: tuple[int, int], dynamic: bool, what: str) -> Ex
         what: names the network in errors.
 
     Raises:
-        ValueError: a side is below `SMALLEST`, or the network cannot be traced; the message says why.
+        ValueError: a side is below `SMALLEST`, or the network cannot be traced; the message says
+            why.
     """
     if min(size) < SMALLEST:
-        raise ValueError(f"--size {size[0]}x{size[1]}: an exported graph cannot pad, and a side below {SMALLEST} "
-                         f"leaves nothing at the network's coarsest stride. Give at least {SMALLEST}x{SMALLEST}, and "
-                         "pad smaller pictures before they go in, as utils/evaluation/predictor.py does.")
+        raise ValueError(
+            f"--size {size[0]}x{size[1]}: an exported graph cannot pad, and a side below "
+            f"{SMALLEST} leaves nothing at the network's coarsest stride. Give at least "
+            f"{SMALLEST}x{SMALLEST}, and pad smaller pictures before they go in, as "
+            "utils/evaluation/predictor.py does."
+        )
     # A tracer takes a side of one for a constant, so two images stand for an open batch.
     example = graph.example(size, batch=2 if dynamic else 1)
     open_sides = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
     try:
         with torch.no_grad():
-            return torch.export.export(graph, (example,), dynamic_shapes=(open_sides,), strict=False)
+            return torch.export.export(
+                graph, (example,), dynamic_shapes=(open_sides,), strict=False
+            )
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         hint = "; a fixed size (without --dynamic) may do" if dynamic else ""
@@ -92,8 +107,10 @@ def program(graph: Graph, size: tuple[int, int], dynamic: bool, what: str) -> Ex
 
 
 class Difference(NamedTuple):
-    """How far a runtime is from the network: the largest difference of logits, over the largest logit, and the share
-    of equal labels. Of labels alone, the difference is by how much the network prefers its own."""
+    """How far a runtime is from the network: the largest difference of logits, over the largest
+    logit, and the share of equal labels. Of labels alone, the difference is by how much the network
+    prefers its own.
+    """
 
     largest: float
     equal: float
@@ -103,7 +120,9 @@ class Difference(NamedTuple):
 
 
 def compare(expected: Tensor, found: Tensor) -> Difference:
-    """Compares what was found, logits (N, K, H, W) or labels (N, H, W), with the network's logits (N, K, H, W)."""
+    """Compares what was found, logits (N, K, H, W) or labels (N, H, W), with the network's logits
+    (N, K, H, W).
+    """
     found = found.to(expected.device)
     labels = expected.argmax(dim=1)
     if found.ndim == expected.ndim:

@@ -13,14 +13,18 @@ from utils.logs import track
 
 
 class Scores(NamedTuple):
-    """Mean IoU in [0, 1] of the network and of its file, and the share of labels in which they agree."""
+    """Mean IoU in [0, 1] of the network and of its file, and the share of labels in which they
+    agree.
+    """
 
     network: float
     file: float
     equal: float
 
 
-def score(graph: Graph, run: Run, data: SegmentationDataset, size: tuple[int, int] | None) -> Scores:
+def score(
+    graph: Graph, run: Run, data: SegmentationDataset, size: tuple[int, int] | None
+) -> Scores:
     """Parses every image of a split, at its own size, with the network and with its file.
 
     Args:
@@ -49,5 +53,7 @@ def score(graph: Graph, run: Run, data: SegmentationDataset, size: tuple[int, in
 def require_size(name: str, found: tuple[int, int], size: tuple[int, int] | None) -> None:
     """Raises ValueError where an image does not fit a file of one size."""
     if size is not None and found != size:
-        raise ValueError(f"--score: {name} is {found[0]}x{found[1]}, but the file takes {size[0]}x{size[1]} only: "
-                         f"export with --size {found[0]}x{found[1]}, or with --dynamic.")
+        raise ValueError(
+            f"--score: {name} is {found[0]}x{found[1]}, but the file takes {size[0]}x{size[1]} "
+            f"only: export with --size {found[0]}x{found[1]}, or with --dynamic."
+        )

@@ -1,14 +1,18 @@
-"""Pictures of a report, or of the app, for documents: `python -m tools.maintainer.screenshots PAGE --out FOLDER`."""
+"""Pictures of a report, or of the app, for documents: `python -m tools.maintainer.screenshots PAGE
+--out FOLDER`.
+"""
 from __future__ import annotations
 
 import shutil
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli import FlagParser, positive_int, size
+from utils.cli import FlagParser, positive_int, run_program, size
+from utils.logs import start_logging
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -21,15 +25,29 @@ DECODED = "Promise.all([...document.querySelectorAll('#v-stage img[src]')].map((
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="python -m tools.maintainer.screenshots", description="Take pictures of a report, or of the app.")
-    parser.add_argument("page", help="the .html file of a report, or the address at which python -m tools.app runs")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
-                        help="where light.png, dark.png, matrix.png and image.png go; of the app classes.png, "
-                             "flow_fields.png and comparison.png")
+    parser = FlagParser(
+        prog="python -m tools.maintainer.screenshots",
+        description="Take pictures of a report, or of the app.",
+    )
+    parser.add_argument(
+        "page", help="the .html file of a report, or the address at which python -m tools.app runs"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER",
+        help="where light.png, dark.png, matrix.png and image.png go; of the app classes.png, "
+        "flow_fields.png and comparison.png",
+    )
     parser.add_argument("--picture", type=Path, help="what the app is given to parse")
-    parser.add_argument("--size", type=size, default="860x1280", help="of the window, HEIGHTxWIDTH in pixels")
-    parser.add_argument("--image", type=positive_int, default=1, help="which image of the gallery is opened, from 1 on")
-    parser.add_argument("--view", type=positive_int, default=1, help="which view of it is shown, from 1 on")
+    parser.add_argument(
+        "--size", type=size, default="860x1280", help="of the window, HEIGHTxWIDTH in pixels"
+    )
+    parser.add_argument(
+        "--image", type=positive_int, default=1,
+        help="which image of the gallery is opened, from 1 on",
+    )
+    parser.add_argument(
+        "--view", type=positive_int, default=1, help="which view of it is shown, from 1 on"
+    )
     return parser
 
 
@@ -40,7 +58,8 @@ def find_browser() -> str | None:
 
 @contextmanager
 def browser(*flags: str) -> Iterator[Browser]:
-    """Gives a headless Chromium. Raises FileNotFoundError where none is installed, ImportError without playwright.
+    """Gives a headless Chromium. Raises FileNotFoundError where none is installed, ImportError
+    without playwright.
 
     Args:
         flags: of Chromium's own.
@@ -48,9 +67,12 @@ def browser(*flags: str) -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
     path = find_browser()
     if path is None:
-        raise FileNotFoundError(f"none of {', '.join(BROWSERS)} is installed (Debian and Ubuntu: apt install chromium)")
+        raise FileNotFoundError(
+            f"none of {', '.join(BROWSERS)} is installed (Debian and Ubuntu: apt install chromium)"
+        )
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", *flags]                                    # root has no sandbox
+        # root has no sandbox
+        arguments = ["--no-sandbox", *flags]
         opened = playwright.chromium.launch(executable_path=path, args=arguments)
         try:
             yield opened
@@ -58,11 +80,17 @@ def browser(*flags: str) -> Iterator[Browser]:
             opened.close()
 
 
-def take(opened: Browser, page: Path, out: Path, window: tuple[int, int], image: int, view: int) -> None:
-    """Takes the pictures: the first screen in light and dark, the confusion matrix, and an image opened."""
+def take(
+    opened: Browser, page: Path, out: Path, window: tuple[int, int], image: int, view: int
+) -> None:
+    """Takes the pictures: the first screen in light and dark, the confusion matrix, and an image
+    opened.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for scheme in ("light", "dark"):
-        tab = opened.new_page(viewport={"width": window[1], "height": window[0]}, color_scheme=scheme)
+        tab = opened.new_page(
+            viewport={"width": window[1], "height": window[0]}, color_scheme=scheme
+        )
         tab.goto(page.resolve().as_uri())
         tab.screenshot(path=out / f"{scheme}.png")
         if scheme == "light" and tab.locator("#confusion").count():
@@ -73,8 +101,12 @@ def take(opened: Browser, page: Path, out: Path, window: tuple[int, int], image:
     tab.screenshot(path=out / "image.png")
 
 
-def take_app(opened: Browser, address: str, out: Path, window: tuple[int, int], picture: Path) -> None:
-    """Takes a picture of each tab of the app but the camera's, with the pointer on the road of what is compared."""
+def take_app(
+    opened: Browser, address: str, out: Path, window: tuple[int, int], picture: Path
+) -> None:
+    """Takes a picture of each tab of the app but the camera's, with the pointer on the road of what
+    is compared.
+    """
     out.mkdir(parents=True, exist_ok=True)
     tab = opened.new_page(viewport={"width": window[1], "height": window[0]}, color_scheme="light")
     tab.goto(address)
@@ -91,28 +123,34 @@ def take_app(opened: Browser, address: str, out: Path, window: tuple[int, int], 
         tab.screenshot(path=out / f"{button.inner_text().lower().replace(' ', '_')}.png")
 
 
+def run(args: Namespace) -> None:
+    """Takes the screenshots of a report or of the app.
+
+    Raises:
+        ImportError: playwright is not installed.
+        FileNotFoundError: the report or the image is missing, or there is no browser.
+    """
+    is_app = args.page.startswith("http:")
+    if not is_app and not Path(args.page).is_file():
+        raise FileNotFoundError(f"{args.page} is missing: python -m tools.report writes it")
+    if is_app and args.picture is None:
+        raise FileNotFoundError("the app needs a --picture to predict, and none is given")
+    if is_app and not args.picture.is_file():
+        raise FileNotFoundError(
+            f"the app needs a --picture to predict, and {args.picture} is missing"
+        )
+    with browser() as opened:
+        if is_app:
+            take_app(opened, args.page, args.out, args.size, args.picture)
+        else:
+            take(opened, Path(args.page), args.out, args.size, args.image, args.view)
+    print(f"screenshots of {args.page} in {args.out}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    try:
-        served = args.page.startswith("http:")
-        if not served and not Path(args.page).is_file():
-            raise FileNotFoundError(f"{args.page} is missing: python -m tools.report makes it")
-        if served and not (args.picture and args.picture.is_file()):
-            raise FileNotFoundError("the app needs a --picture to parse, and "
-                                    + (f"{args.picture} is missing" if args.picture else "none is given"))
-        with browser() as opened:
-            if served:
-                take_app(opened, args.page, args.out, args.size, args.picture)
-            else:
-                take(opened, Path(args.page), args.out, args.size, args.image, args.view)
-    except ImportError as error:
-        print(f"tools.maintainer.screenshots: error: {error}: it comes with pip install '.[test]'", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"tools.maintainer.screenshots: error: {error}", file=sys.stderr)
-        return 2
-    print(f"pictures of {args.page} in {args.out}")
-    return 0
+    start_logging()
+    return run_program("tools.maintainer.screenshots", lambda: run(args), extra="test")
 
 
 if __name__ == "__main__":

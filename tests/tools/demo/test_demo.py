@@ -32,8 +32,9 @@ def run(snapshot: Path, out: Path, *inputs: Path | str) -> int:
     return demo.main(["--snapshot", str(snapshot), "--out", str(out), "--input", *map(str, inputs)])
 
 
-def test_each_picture_of_a_folder_becomes_overlay_mask_and_ids(snapshot: Path, tmp_path: Path,
-                                                               capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_picture_of_a_folder_becomes_overlay_mask_and_ids(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     (folder / "deeper").mkdir(parents=True)
     picture(folder / "a.png", 33, 47)
@@ -42,14 +43,19 @@ def test_each_picture_of_a_folder_becomes_overlay_mask_and_ids(snapshot: Path, t
     (folder / "notes.txt").write_text("no picture")
     assert run(snapshot, out, folder) == 0
     assert {path.relative_to(out).as_posix() for path in out.rglob("*.*")} == {
-        f"{kind}/{name}.png" for kind in ("overlays", "colour_masks", "label_ids") for name in ("a", "B")}
+        f"{kind}/{name}.png"
+        for kind in ("overlays", "colour_masks", "label_ids")
+        for name in ("a", "B")
+    }
     ids = cv2.imread(str(out / "label_ids" / "a.png"), cv2.IMREAD_UNCHANGED)
     mask = cv2.imread(str(out / "colour_masks" / "a.png"))[..., ::-1]
     overlay = cv2.imread(str(out / "overlays" / "a.png"))
     assert ids.shape == (33, 47)
     assert np.array_equal(SPEC.palette[ids], mask)
-    assert overlay.shape[1] == 9 * 47                       # enlarged to be looked at
-    assert overlay.shape[0] > 9 * 33                        # the legend stands below
+    # enlarged to be looked at
+    assert overlay.shape[1] == 9 * 47
+    # the legend stands below
+    assert overlay.shape[0] > 9 * 33
     assert "2 of 2 pictures in" in capsys.readouterr().out
 
 
@@ -76,19 +82,28 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> Non
 
 def test_a_camera_on_its_side_is_turned_upright(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.jpg", 20, 30)
-    # an EXIF block (big-endian TIFF) of one entry: tag 0x112 orientation, type 3 short, count 1, value 6 (turn right)
+    # an EXIF block (big-endian TIFF) of one entry: tag 0x112 orientation, type 3 short, count 1,
+    # value 6 (turn right)
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     data = path.read_bytes()
     path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
     assert datasets.read_image(path, upright=True).shape == (30, 20, 3)
 
 
-@pytest.mark.parametrize(("files", "message"), [
-    (["notes.txt"], r"holds no picture \(.png .jpg .jpeg .webp\) and no video .*Name the folder that holds them"),
-    (["deeper/a.png"], "Subfolders are not searched: name one, such as .*deeper"),
-    (None, "does not exist: give a picture, a video, a folder of them"),
-])
-def test_an_input_without_pictures_is_refused(tmp_path: Path, files: list[str] | None, message: str) -> None:
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ["notes.txt"],
+            r"holds no picture \(.png .jpg .jpeg .webp\) and no video .*Name the folder that holds them",
+        ),
+        (["deeper/a.png"], "Subfolders are not searched: name one, such as .*deeper"),
+        (None, "does not exist: give a picture, a video, a folder of them"),
+    ],
+)
+def test_an_input_without_pictures_is_refused(
+    tmp_path: Path, files: list[str] | None, message: str
+) -> None:
     for file in files or []:
         (tmp_path / "in" / file).parent.mkdir(parents=True)
         (tmp_path / "in" / file).write_bytes(b"")
@@ -96,7 +111,9 @@ def test_an_input_without_pictures_is_refused(tmp_path: Path, files: list[str] |
         demo.find_inputs([str(tmp_path / "in")])
 
 
-def test_mistakes_end_with_a_message(snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_end_with_a_message(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(tmp_path / "none.pth", tmp_path / "out", picture(tmp_path / "a.png")) == 2
     assert "tools.demo: error: no weights at" in capsys.readouterr().err
 
@@ -105,7 +122,9 @@ def test_a_folder_that_cannot_be_made_is_refused(snapshot: Path, tmp_path: Path,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     image = picture(tmp_path / "a.png")
     assert run(snapshot, image / "out", image) == 2
-    assert "a.png/out cannot be made (Not a directory): name another folder" in capsys.readouterr().err
+    assert (
+        "a.png/out cannot be made (Not a directory): name another folder" in capsys.readouterr().err
+    )
 
 
 def film(path: Path, count: int = 5, height: int = 48, width: int = 64, fps: float = 10) -> Path:
@@ -121,12 +140,15 @@ def frames_in(path: Path) -> tuple[int, float]:
     return int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
 
 
-def test_a_video_becomes_videos_of_the_same_length_and_label_ids(snapshot: Path, tmp_path: Path,
-                                                                 capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_video_becomes_videos_of_the_same_length_and_label_ids(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     flags = ["--write", *demo.KINDS, "--dump_flow"]
-    assert demo.main(["--snapshot", str(snapshot), "--out", str(out), "--input", str(film(tmp_path / "a.mp4")),
-                      *flags]) == 0
+    assert demo.main([
+        "--snapshot", str(snapshot), "--out", str(out), "--input",
+        str(film(tmp_path / "a.mp4")), *flags,
+    ]) == 0
     for kind in ("overlays", "colour_masks", "side_by_side", "flows"):
         assert frames_in(out / kind / "a.mp4") == (5, 10.0)
     ids = sorted((out / "label_ids/a").iterdir())
@@ -139,17 +161,21 @@ def test_a_video_becomes_videos_of_the_same_length_and_label_ids(snapshot: Path,
     assert alone > with_files > 0
 
 
-def test_a_damaged_video_is_named_and_the_next_one_is_parsed(snapshot: Path, tmp_path: Path,
-                                                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_video_is_named_and_the_next_one_is_parsed(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good, bad = film(tmp_path / "good.mp4"), tmp_path / "bad.mp4"
-    bad.write_bytes(good.read_bytes()[:3000])               # an MP4's index stands at its end
+    # an MP4's index stands at its end
+    bad.write_bytes(good.read_bytes()[:3000])
     assert run(snapshot, tmp_path / "out", bad, good) == 1
     said = capsys.readouterr()
     assert "bad.mp4 is damaged, cut off, or no video" in said.err
     assert frames_in(tmp_path / "out/overlays/good.mp4")[0] == 5
 
 
-def test_a_pipe_of_pictures_becomes_a_video(snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_of_pictures_becomes_a_video(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = picture(tmp_path / "a.jpg").read_bytes() + picture(tmp_path / "b.png").read_bytes()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert demo.main(["--snapshot", str(snapshot), "--out", str(tmp_path / "out"), "--input", "-",
@@ -199,18 +225,29 @@ def test_an_interrupted_video_plays(snapshot: Path, tmp_path: Path, monkeypatch:
     assert frames_in(tmp_path / "out/overlays/a.mp4")[0] == 3
 
 
-def test_a_network_without_flow_alignment_has_no_flow_to_show(snapshot: Path, tmp_path: Path,
-                                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_without_flow_alignment_has_no_flow_to_show(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plain = tmp_path / "plain.pth"
-    torch.save({"arch": "fpn_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names),
-                "state_dict": published_state_dict(network.build("fpn_dfnetv1", SPEC.num_classes))}, plain)
-    assert demo.main(["--snapshot", str(plain), "--out", str(tmp_path), "--input", str(picture(tmp_path / "a.png")),
-                      "--dump_flow"]) == 2
+    torch.save(
+        {
+            "arch": "fpn_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names),
+            "state_dict": published_state_dict(network.build("fpn_dfnetv1", SPEC.num_classes)),
+        },
+        plain,
+    )
+    assert demo.main([
+        "--snapshot", str(plain), "--out", str(tmp_path), "--input",
+        str(picture(tmp_path / "a.png")), "--dump_flow",
+    ]) == 2
     assert "no flow alignment: leave --dump_flow out" in capsys.readouterr().err
 
 
 def test_other_classes_than_the_snapshots_are_refused(snapshot: Path, tmp_path: Path,
                                                       capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--snapshot", str(snapshot), "--out", str(tmp_path), "--input", str(picture(tmp_path / "a.png"))]
+    flags = [
+        "--snapshot", str(snapshot), "--out", str(tmp_path), "--input",
+        str(picture(tmp_path / "a.png")),
+    ]
     assert demo.main([*flags, "--dataset", "cityscapes"]) == 2
     assert "but cityscapes has 19 classes" in capsys.readouterr().err

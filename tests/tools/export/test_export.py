@@ -28,20 +28,26 @@ Export = Callable[..., int]
 
 @pytest.fixture
 def run(snapshot: Path) -> Export:
-    return lambda *flags: export.main(["--snapshot", str(snapshot), "--size", "64x96", *map(str, flags)])
+    return lambda *flags: export.main(
+        ["--snapshot", str(snapshot), "--size", "64x96", *map(str, flags)]
+    )
 
 
-def test_an_onnx_file_of_any_size_says_what_it_is_and_computes_the_same(run: Export, tmp_path: Path,
-                                                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_onnx_file_of_any_size_says_what_it_is_and_computes_the_same(
+    run: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     need_onnx()
     import onnx
 
     path = tmp_path / "deeper" / "net.onnx"
-    assert run("--format", "onnx", "--out", path, "--dynamic", "--input", "rgb", "--opset", "16") == 0
+    assert run(
+        "--format", "onnx", "--out", path, "--dynamic", "--input", "rgb", "--opset", "16"
+    ) == 0
     said = capsys.readouterr().out
     assert "1x3x64x96 in onnxruntime: largest difference of logits" in said
     assert "2x3x64x64 in onnxruntime" in said
-    assert "unused nodes" not in said                       # what onnx's own optimizers have to say
+    # what onnx's own optimizers have to say
+    assert "unused nodes" not in said
     model = onnx.load(path)
     assert {each.domain: each.version for each in model.opset_import}[""] == 16
     assert "GridSample" in {node.op_type for node in model.graph.node}
@@ -49,7 +55,8 @@ def test_an_onnx_file_of_any_size_says_what_it_is_and_computes_the_same(run: Exp
     assert facts["classes"] == list(SPEC.names)
     assert facts["palette"] == SPEC.palette.tolist()
     assert (facts["arch"], facts["input"], facts["output"]) == ("sfnet_dfnetv1", "rgb", "labels")
-    assert list(path.parent.iterdir()) == [path]            # no half-written file beside it
+    # no half-written file beside it
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_without_grid_sample_gives_logits(run: Export, tmp_path: Path) -> None:
@@ -59,7 +66,9 @@ def test_a_file_without_grid_sample_gives_logits(run: Export, tmp_path: Path) ->
     assert run("--format", "onnx-gather", "--out", tmp_path / "net.onnx", "--output", "logits") == 0
     model = onnx.load(tmp_path / "net.onnx")
     assert {node.op_type for node in model.graph.node} & {"GridSample", "Gather"} == {"Gather"}
-    assert [side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim] == [1, 11, 64, 96]
+    assert [side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim] == [
+        1, 11, 64, 96,
+    ]
 
 
 def test_a_program_of_torch_export_is_read_back(run: Export, tmp_path: Path) -> None:
@@ -73,7 +82,9 @@ def test_a_program_of_torch_export_is_read_back(run: Export, tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_a_compiled_package_is_read_back(run: Export, tmp_path: Path, dynamic: bool) -> None:
-    assert run("--format", "aoti", "--out", tmp_path / "net.pt2", *(["--dynamic"] if dynamic else [])) == 0
+    assert run(
+        "--format", "aoti", "--out", tmp_path / "net.pt2", *(["--dynamic"] if dynamic else [])
+    ) == 0
 
 
 def exported(arch: str, folder: Path, *flags: str) -> int:
@@ -82,17 +93,24 @@ def exported(arch: str, folder: Path, *flags: str) -> int:
         need_onnx()
     torch.manual_seed(0)
     net = network.build(arch, SPEC.num_classes)
-    torch.save({"arch": arch, "dataset": "camvid", "state_dict": published_state_dict(net)}, folder / "net.pth")
+    torch.save(
+        {"arch": arch, "dataset": "camvid", "state_dict": published_state_dict(net)},
+        folder / "net.pth",
+    )
     out = folder / f"out{formats.FORMATS[flags[0]].suffix}"
-    return export.main(["--snapshot", str(folder / "net.pth"), "--out", str(out), "--size", "128x192", "--format",
-                        *flags])
+    return export.main([
+        "--snapshot", str(folder / "net.pth"), "--out", str(out), "--size", "128x192", "--format",
+        *flags,
+    ])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", ["onnx", "onnx-gather"])
 @pytest.mark.parametrize("arch", SFNETS)
-def test_every_sfnet_gives_the_labels_of_torch(arch: str, name: str, dynamic: bool, tmp_path: Path) -> None:
+def test_every_sfnet_gives_the_labels_of_torch(
+    arch: str, name: str, dynamic: bool, tmp_path: Path
+) -> None:
     assert exported(arch, tmp_path, name, *(["--dynamic"] if dynamic else [])) == 0
 
 
@@ -104,7 +122,9 @@ def test_the_small_baselines_give_the_labels_of_torch(arch: str, name: str, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["onnx", "onnx-gather", "pt2"])
 @pytest.mark.parametrize("arch", [*BASELINES, "sfnet_timm:resnet18d", "sfnet_lite_timm:resnet18d"])
-def test_every_other_network_gives_the_labels_of_torch(arch: str, name: str, tmp_path: Path) -> None:
+def test_every_other_network_gives_the_labels_of_torch(
+    arch: str, name: str, tmp_path: Path
+) -> None:
     if "timm" in arch:
         pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     assert exported(arch, tmp_path, name, "--dynamic") == 0
@@ -115,7 +135,8 @@ def test_every_other_network_gives_the_labels_of_torch(arch: str, name: str, tmp
 def test_gathers_sample_as_grid_sample_does(shape: tuple[int, ...], align_corners: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(shape, generator=generator)
-    grid = 3 * torch.rand(shape[0], 6, 8, 2, generator=generator) - 1.5         # some of it outside
+    # some of it outside
+    grid = 3 * torch.rand(shape[0], 6, 8, 2, generator=generator) - 1.5
     expected = F.grid_sample(features, grid, align_corners=align_corners)
     torch.testing.assert_close(gathers.sample(features, grid, 0, 0, align_corners), expected)
 
@@ -126,18 +147,22 @@ def test_other_samplings_are_not_written_out() -> None:
 
 
 def test_a_difference_is_measured_by_logits_and_by_labels() -> None:
-    expected = torch.stack([torch.zeros(1, 4, 4), torch.full((1, 4, 4), 2.0)], dim=1)   # class 1 is preferred by 2
+    # class 1 is preferred by 2
+    expected = torch.stack([torch.zeros(1, 4, 4), torch.full((1, 4, 4), 2.0)], dim=1)
     labels = torch.ones(1, 4, 4, dtype=torch.int32)
     assert compare(expected, expected) == compare(expected, labels) == (0, 1)
-    assert compare(expected, expected + 0.5) == (0.25, 1)   # 0.5 of at most 2; no label changes
+    # 0.5 of at most 2; no label changes
+    assert compare(expected, expected + 0.5) == (0.25, 1)
     labels[:, :1] = 0
-    assert compare(expected, labels) == (1, 0.75)           # a quarter wrong, by 2 of at most 2
+    # a quarter wrong, by 2 of at most 2
+    assert compare(expected, labels) == (1, 0.75)
     assert not Difference(0, 0.99).within(EXACT) and not Difference(0.01, 1).within(EXACT)
     assert Difference(1e-5, 0.9995).within(EXACT)
 
 
-def test_a_file_out_of_tolerance_is_not_kept(run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_out_of_tolerance_is_not_kept(
+    run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     row = formats.FORMATS["pt2"]
 
     def wrong(path: Path) -> tuple[formats.Run, formats.Metadata]:
@@ -150,31 +175,43 @@ def test_a_file_out_of_tolerance_is_not_kept(run: Export, tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_does_not_run_is_not_kept(run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                              capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_does_not_run_is_not_kept(
+    run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     row = formats.FORMATS["pt2"]
 
     def guarded(images: Tensor) -> Tensor:
         raise AssertionError("Guard failed: images.size()[2] != 64")
 
-    monkeypatch.setitem(formats.FORMATS, "pt2", row._replace(open=lambda path: (guarded, row.open(path)[1])))
+    monkeypatch.setitem(
+        formats.FORMATS, "pt2", row._replace(open=lambda path: (guarded, row.open(path)[1]))
+    )
     assert run("--format", "pt2", "--out", tmp_path / "net.pt2") == 1
-    assert re.search(r"does not run at 64x96 \(Guard failed: .* != 64\): it was not kept", capsys.readouterr().err)
+    assert re.search(
+        r"does not run at 64x96 \(Guard failed: .* != 64\): it was not kept",
+        capsys.readouterr().err,
+    )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_torch_or_a_runtime_refuses_is_said_in_a_line(run: Export, tmp_path: Path,
-                                                           monkeypatch: pytest.MonkeyPatch,
-                                                           capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_torch_or_a_runtime_refuses_is_said_in_a_line(
+    run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     need_onnx()
 
     def fails(*args: object, **kwargs: object) -> None:
-        raise RuntimeError("SymIntArrayRef expected to contain only concrete integers\nlisting of the graph")
+        raise RuntimeError(
+            "SymIntArrayRef expected to contain only concrete integers\nlisting of the graph"
+        )
 
     monkeypatch.setattr(torch.onnx, "export", fails)
     assert run("--format", "onnx", "--out", tmp_path / "net.onnx") == 2
     said = capsys.readouterr().err
-    assert "cannot write this network as ONNX (SymIntArrayRef expected to contain only concrete integers): " in said
+    assert (
+        "cannot write this network as ONNX (SymIntArrayRef expected to contain only concrete "
+        "integers): "
+        in said
+    )
     assert "listing" not in said
     monkeypatch.setitem(formats.FORMATS, "pt2", formats.FORMATS["pt2"]._replace(open=fails))
     assert run("--format", "pt2", "--out", tmp_path / "net.pt2") == 1
@@ -182,15 +219,25 @@ def test_what_torch_or_a_runtime_refuses_is_said_in_a_line(run: Export, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--format", "pt2", "--out", "net.onnx"], "a file of --format pt2 ends in .pt2"),
-    (["--format", "pt2", "--out", "net.pt2", "--size", "16x64"], "a side below 32 leaves nothing"),
-    (["--format", "pt2", "--out", "net.pt2", "--dataset", "cityscapes"], "cityscapes has 19 classes"),
-    (["--format", "pt2", "--out", "file/net.pt2"], "net.pt2 cannot be written"),
-])
-def test_mistakes_are_told_before_anything_is_written(run: Export, tmp_path: Path, flags: list[str], message: str,
-                                                      monkeypatch: pytest.MonkeyPatch,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--format", "pt2", "--out", "net.onnx"], "a file of --format pt2 ends in .pt2"),
+        (
+            ["--format", "pt2", "--out", "net.pt2", "--size", "16x64"],
+            "a side below 32 leaves nothing",
+        ),
+        (
+            ["--format", "pt2", "--out", "net.pt2", "--dataset", "cityscapes"],
+            "cityscapes has 19 classes",
+        ),
+        (["--format", "pt2", "--out", "file/net.pt2"], "net.pt2 cannot be written"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(
+    run: Export, tmp_path: Path, flags: list[str], message: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("not a folder")
     assert run(*flags) == 2
@@ -198,20 +245,24 @@ def test_mistakes_are_told_before_anything_is_written(run: Export, tmp_path: Pat
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
-def test_onnx_that_is_not_installed_is_named_with_its_extra(run: Export, tmp_path: Path,
-                                                            monkeypatch: pytest.MonkeyPatch,
-                                                            capsys: pytest.CaptureFixture[str]) -> None:
+def test_onnx_that_is_not_installed_is_named_with_its_extra(
+    run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert run("--format", "onnx", "--out", tmp_path / "net.onnx") == 2
     assert "onnxruntime is not installed: pip install '.[export]'" in capsys.readouterr().err
 
 
-def test_a_torch_that_is_too_old_for_onnx_is_named(run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                   capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_torch_that_is_too_old_for_onnx_is_named(
+    run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     need_onnx()
     monkeypatch.setattr(torch, "__version__", "2.6.0+cpu")
     assert run("--format", "onnx-gather", "--out", tmp_path / "net.onnx") == 2
-    assert "needs torch 2.9 or newer, and this is 2.6.0+cpu: upgrade it, or give" in capsys.readouterr().err
+    assert (
+        "needs torch 2.9 or newer, and this is 2.6.0+cpu: upgrade it, or give"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_package_needs_a_compiler(run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -222,11 +273,15 @@ def test_a_package_needs_a_compiler(run: Export, tmp_path: Path, monkeypatch: py
     assert "--format aoti needs a C++ compiler" in capsys.readouterr().err
 
 
-def test_an_opset_that_was_not_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_opset_that_was_not_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     need_onnx()
     real = torch.onnx.export
-    monkeypatch.setattr(torch.onnx, "export",
-                        lambda *args, opset_version, **kwargs: real(*args, opset_version=18, **kwargs))
+    monkeypatch.setattr(
+        torch.onnx, "export",
+        lambda *args, opset_version, **kwargs: real(*args, opset_version=18, **kwargs),
+    )
     graph = Graph(network.build("sfnet_dfnetv1", 3), SPEC.mean, SPEC.std, "normalized", "labels")
     request = formats.Request(graph, program(graph, (32, 32), False, "net"), {}, opset=16)
     with pytest.raises(ValueError, match=r"opset 16 was asked for, but torch .* wrote opset 18"):

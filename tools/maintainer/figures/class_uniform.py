@@ -1,4 +1,6 @@
-"""What class-uniform sampling changes: the classes' shares in the crops, as `tools.benchmark sampling` counts them."""
+"""What class-uniform sampling changes: the classes' shares in the crops, as `tools.benchmark
+sampling` counts them.
+"""
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COUNTS = "class_uniform.json"
-HOW = ("make it with `python -m tools.benchmark sampling --dataset camvid --data_root data/camvid --crop_size 180x240 "
-       "--class_uniform_tile 180 --draws 1100 --passes 20 --num_workers 0 --json {}`")
+HOW = (
+    "make it with `python -m tools.benchmark sampling --dataset camvid --data_root data/camvid "
+    "--crop_size 180x240 --class_uniform_tile 180 --draws 1100 --passes 20 --num_workers 0 --json "
+    "{}`"
+)
 
 
 def draw(sources: Path, look: Theme) -> Figure:
@@ -29,8 +34,11 @@ def draw(sources: Path, look: Theme) -> Figure:
     figure, axes = style.new_figure(1.35 + 0.26 * len(order), ncols=2, sharey=True, gridspec_kw={
         "left": 0.105, "right": 0.985, "top": 0.93, "bottom": 0.175, "wspace": 0.08})
     height, width = settings["crop_size"]
-    for axis, what, letter, title in zip(axes, ("pixels", "crops"), "ab", (
-            f"Share of the pixels, crops of {height}×{width}", "Crops that show the class"), strict=True):
+    for axis, what, letter, title in zip(
+        axes, ("pixels", "crops"), "ab",
+        (f"Share of the pixels, crops of {height}×{width}", "Crops that show the class"),
+        strict=True,
+    ):
         ends = {kind: [100 * found[kind][what][i] for i in order] for kind in kinds}
         axis.hlines(range(len(order)), *ends.values(), color=look.line, linewidth=3, zorder=1)
         for kind, (words, color) in kinds.items():

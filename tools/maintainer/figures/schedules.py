@@ -15,20 +15,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EPOCHS, STEPS_PER_EPOCH = 20, 50
-STYLES = ("solid", (0, (4, 2)), "solid", "dotted")          # so that a line shows beneath one that covers it
+# so that a line shows beneath one that covers it
+STYLES = ("solid", (0, (4, 2)), "solid", "dotted")
 # panel -> label -> fields of `ScheduleOptions`, and `restart_epoch`
 PANELS: dict[str, dict[str, Mapping[str, Any]]] = {
     "poly, cosine and constant": {
         "poly --poly_exp 0.9": {"lr_schedule": "poly"},
         "poly --poly_exp 0.9 --warmup_steps 100": {"lr_schedule": "poly", "warmup_steps": 100},
-        "cosine": {"lr_schedule": "cosine"},
-        "constant": {"lr_schedule": "constant"},
+        "cosine": {"lr_schedule": "cosine"}, "constant": {"lr_schedule": "constant"},
     },
     "scl-poly, and poly that moves by the epoch": {
         "scl-poly --rlx_off_epoch 10": {"lr_schedule": "scl-poly", "restart_epoch": 10},
         "scl-poly --rlx_off_epoch 10 --rescale 0.5 --repoly 2": {
-            "lr_schedule": "scl-poly", "restart_epoch": 10, "rescale": 0.5, "repoly": 2.0},
-        "poly --poly_exp 1 --lr_step epoch": {"lr_schedule": "poly", "poly_exp": 1.0, "lr_step": "epoch"},
+            "lr_schedule": "scl-poly", "restart_epoch": 10, "rescale": 0.5, "repoly": 2.0,
+        },
+        "poly --poly_exp 1 --lr_step epoch": {
+            "lr_schedule": "poly", "poly_exp": 1.0, "lr_step": "epoch",
+        },
     },
 }
 
@@ -54,7 +57,9 @@ def draw(sources: Path, look: Theme) -> Figure:
     epochs = [step / STEPS_PER_EPOCH for step in range(EPOCHS * STEPS_PER_EPOCH)]
     colors = (look.blue, look.orange, look.green, look.purple)
     for axis, letter, (title, schedules) in zip(axes, "ab", PANELS.items(), strict=True):
-        for color, dashes, (label, schedule) in zip(colors, STYLES, schedules.items(), strict=False):
+        for color, dashes, (label, schedule) in zip(
+            colors, STYLES, schedules.items(), strict=False
+        ):
             axis.plot(epochs, rates(**schedule), color=color, linestyle=dashes, label=label)
         style.letter(axis, letter, title)
         axis.set(xlabel="epoch", xticks=range(0, EPOCHS + 1, 5), xlim=(0, EPOCHS), ylim=(0, 1.45))

@@ -1,4 +1,6 @@
-"""Accuracy over speed and cost: what was measured here on CamVid, and what others published on Cityscapes."""
+"""Accuracy over speed and cost: what was measured here on CamVid, and what others published on
+Cityscapes.
+"""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -19,14 +21,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPEEDS, PUBLISHED = "speed_*.json", "published.yaml"
-HOW = ("measure with `python -m tools.benchmark infer --snapshot {} --settings bf16 --size 360x480 --rounds 200 "
-       "--no_memory --json {}/speed_NAME.json`")
-SETTING = "bf16"                                            # of `tools.benchmark infer`
-STUDIES = ("camvid_pair", "camvid_recipe")                  # the first that has runs: one backbone and one budget
+HOW = (
+    "measure with `python -m tools.benchmark infer --snapshot {} --settings bf16 --size 360x480 "
+    "--rounds 200 --no_memory --json {}/speed_NAME.json`"
+)
+# of `tools.benchmark infer`
+SETTING = "bf16"
+# the first that has runs: one backbone and one budget
+STUDIES = ("camvid_pair", "camvid_recipe")
 # where a point's name stands: offset in points, and which of its ends is there
-BESIDE = {"right": (6, 0, "left", "center"), "left": (-6, 0, "right", "center"), "above": (0, 5, "center", "bottom"),
-          "upper left": (0, 5, "right", "bottom"), "below right": (4, -11, "left", "top"),
-          "lower left": (0, -5, "right", "top"), "lower right": (0, -5, "left", "top")}
+BESIDE = {
+    "right": (6, 0, "left", "center"), "left": (-6, 0, "right", "center"),
+    "above": (0, 5, "center", "bottom"), "upper left": (0, 5, "right", "bottom"),
+    "below right": (4, -11, "left", "top"), "lower left": (0, -5, "right", "top"),
+    "lower right": (0, -5, "left", "top"),
+}
 
 
 def draw(sources: Path, look: Theme) -> Figure:
@@ -35,8 +44,12 @@ def draw(sources: Path, look: Theme) -> Figure:
     runs = studies_with_runs(sources, STUDIES)[0].runs
     speeds = read_speeds(sources, sorted({run.args["arch"] for run in runs}))
     figure = style.new_page(7.1)
-    upper = figure.add_gridspec(1, 2, left=0.06, right=0.985, top=0.955, bottom=0.575, wspace=0.17, width_ratios=(2, 3))
-    lower = figure.add_gridspec(1, len(published["speed"]), left=0.06, right=0.985, top=0.41, bottom=0.07, wspace=0.06)
+    upper = figure.add_gridspec(
+        1, 2, left=0.06, right=0.985, top=0.955, bottom=0.575, wspace=0.17, width_ratios=(2, 3)
+    )
+    lower = figure.add_gridspec(
+        1, len(published["speed"]), left=0.06, right=0.985, top=0.41, bottom=0.07, wspace=0.06
+    )
     draw_measured(figure.add_subplot(upper[0]), runs, speeds, look)
     draw_costs(figure.add_subplot(upper[1]), published["cost"], look)
     first: Axes | None = None
@@ -47,8 +60,11 @@ def draw(sources: Path, look: Theme) -> Figure:
         first = first or axis
     assert first is not None
     first.set_ylabel("test mIoU, %")
-    figure.text(0.06, 0.455, "(c) Published: Cityscapes test, a panel for each device, whose speeds do not compare",
-                fontsize=style.TITLE, weight="bold")
+    figure.text(
+        0.06, 0.455,
+        "(c) Published: Cityscapes test, a panel for each device, whose speeds do not compare",
+        fontsize=style.TITLE, weight="bold",
+    )
     return figure
 
 
@@ -68,13 +84,23 @@ def read_published(path: Path) -> dict[str, Any]:
 
 
 def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
-    """Returns network -> images a second. Raises ValueError naming the networks that were not measured."""
-    rows = [row for path in sorted(sources.glob(SPEEDS)) for row in read_json(path, how="restore it from git")["rows"]]
-    speeds = {row["network"]: float(row["images_per_second"]) for row in rows if row["setting"] == SETTING}
+    """Returns network -> images a second. Raises ValueError naming the networks that were not
+    measured.
+    """
+    rows = [
+        row
+        for path in sorted(sources.glob(SPEEDS))
+        for row in read_json(path, how="restore it from git")["rows"]
+    ]
+    speeds = {
+        row["network"]: float(row["images_per_second"]) for row in rows if row["setting"] == SETTING
+    }
     missing = [name for name in networks if name not in speeds]
     if missing:
-        raise ValueError(f"{sources / SPEEDS} tell no speed of {', '.join(missing)}: "
-                         + HOW.format(" ".join(f"logs/{name}_s0/last.pth" for name in networks), sources))
+        raise ValueError(
+            f"{sources / SPEEDS} tell no speed of {', '.join(missing)}: "
+            + HOW.format(" ".join(f"logs/{name}_s0/last.pth" for name in networks), sources)
+        )
     return speeds
 
 
@@ -87,40 +113,65 @@ def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], loo
         x, color = speeds[arch], decoder(arch).color(look)
         axis.plot([x, x], [min(found), max(found)], color=color, linewidth=1, alpha=0.6)
         axis.scatter([x] * len(found), found, s=9, color=color, alpha=0.6, linewidths=0)
-        axis.scatter(x, np.mean(found), s=58, color=color, edgecolors=look.page, linewidths=0.8, zorder=3,
-                     label=decoder(arch).title)
+        axis.scatter(
+            x, np.mean(found), s=58, color=color, edgecolors=look.page, linewidths=0.8, zorder=3,
+            label=decoder(arch).title,
+        )
     every = [value for found in scores.values() for value in found]
-    room = max(0.75 * (max(every) - min(every)), 3.0)       # a difference within the noise does not fill the panel
+    # a difference within the noise does not fill the panel
+    room = max(0.75 * (max(every) - min(every)), 3.0)
     limits = (np.mean([max(every), min(every)]) - room, np.mean([max(every), min(every)]) + room)
     style.letter(axis, "a", "Measured here: CamVid test")
     axis.set(xlabel="images/s of 360×480, 2 CPU cores, bf16", ylabel="mIoU, %", ylim=limits,
              xlim=(0, 1.2 * max(speeds[arch] for arch in scores)))
     backbone = runs[0].args["arch"].rsplit("_", 1)[1]
-    axis.text(0.04, 0.96, f"{style.BACKBONES.get(backbone, backbone)}, {runs[0].args['max_epoch']} epochs", va="top",
-              transform=axis.transAxes, fontsize=style.SMALL, color=look.faint)
+    axis.text(
+        0.04, 0.96,
+        f"{style.BACKBONES.get(backbone, backbone)}, {runs[0].args['max_epoch']} epochs", va="top",
+        transform=axis.transAxes, fontsize=style.SMALL, color=look.faint,
+    )
     style.legend_below(axis)
 
 
 def draw_costs(axis: Axes, rows: list[dict[str, Any]], look: Theme) -> None:
-    """A full point for what began with ImageNet weights, a hollow one for what did not, and a line between the two."""
+    """A full point for what began with ImageNet weights, a hollow one for what did not, and a line
+    between the two.
+    """
     from matplotlib.lines import Line2D
 
     networks: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         networks[row["family"], row["name"]].append(row)
     for both in networks.values():
-        axis.plot([row["gmacs"] for row in both], [row["miou"] for row in both], color=look.faint, linewidth=0.7)
+        axis.plot(
+            [row["gmacs"] for row in both], [row["miou"] for row in both], color=look.faint,
+            linewidth=0.7,
+        )
         for row in both:
             mark_point(axis, row, "gmacs", look, full=row["imagenet"])
         name_point(axis, both[0], "gmacs", look)
     ours = [row for row in rows if row["family"] == "SFNet"]
-    axis.plot([row["gmacs"] for row in ours], [row["miou"] for row in ours], color=look.blue, linewidth=1.2, alpha=0.7)
+    axis.plot(
+        [row["gmacs"] for row in ours], [row["miou"] for row in ours], color=look.blue,
+        linewidth=1.2, alpha=0.7,
+    )
     style.letter(axis, "b", "Published: Cityscapes val")
     axis.set_xscale("log")
-    axis.set(xlabel="multiply-accumulates at 1024×2048, G", ylabel="val mIoU, %", xlim=(14, 1250), ylim=(71.2, 82.2))
+    axis.set(
+        xlabel="multiply-accumulates at 1024×2048, G", ylabel="val mIoU, %", xlim=(14, 1250),
+        ylim=(71.2, 82.2),
+    )
     style.plain_ticks(axis, (20, 50, 100, 200, 500, 1000))
-    entries = [(Line2D([], [], linestyle="", marker="o", markersize=5, color=look.faint, markerfacecolor=face), words)
-               for face, words in ((look.faint, "ImageNet weights"), (look.page, "none"))]
+    entries = [
+        (
+            Line2D(
+                [], [], linestyle="", marker="o", markersize=5, color=look.faint,
+                markerfacecolor=face,
+            ),
+            words,
+        )
+        for face, words in ((look.faint, "ImageNet weights"), (look.page, "none"))
+    ]
     style.legend_below(axis, entries)
 
 
@@ -134,15 +185,20 @@ def draw_speeds(axis: Axes, panel: dict[str, Any], look: Theme) -> None:
 
 def mark_point(axis: Axes, row: dict[str, Any], x: str, look: Theme, full: bool = True) -> None:
     ours, color = is_ours(row), color_of(row, look)
-    axis.scatter(row[x], row["miou"], s=90 if ours else 26, marker="*" if ours else "o", linewidths=1, zorder=3,
-                 color=color if full else look.page, edgecolors=color)
+    axis.scatter(
+        row[x], row["miou"], s=90 if ours else 26, marker="*" if ours else "o", linewidths=1,
+        zorder=3, color=color if full else look.page, edgecolors=color,
+    )
 
 
 def name_point(axis: Axes, row: dict[str, Any], x: str, look: Theme) -> None:
     right, up, across, along = BESIDE[row.get("at", "right")]
-    axis.annotate(f"{row['family']} {row['name']}", (row[x], row["miou"]), (right, up), textcoords="offset points",
-                  ha=across, va=along, fontsize=style.SMALL - 0.5, weight="bold" if is_ours(row) else "normal",
-                  color=color_of(row, look), zorder=2.5, bbox={"facecolor": look.page, "edgecolor": "none", "pad": 0})
+    axis.annotate(
+        f"{row['family']} {row['name']}", (row[x], row["miou"]), (right, up),
+        textcoords="offset points", ha=across, va=along, fontsize=style.SMALL - 0.5,
+        weight="bold" if is_ours(row) else "normal", color=color_of(row, look), zorder=2.5,
+        bbox={"facecolor": look.page, "edgecolor": "none", "pad": 0},
+    )
 
 
 def is_ours(row: dict[str, Any]) -> bool:

@@ -1,4 +1,6 @@
-"""The architectures as `network/` has them: SFNet and its flow alignment, SFNet-Lite and its gated dual one."""
+"""The architectures as `network/` has them: SFNet and its flow alignment, SFNet-Lite and its gated
+dual one.
+"""
 from __future__ import annotations
 
 from pathlib import Path
@@ -16,13 +18,19 @@ from utils.visualization import label_maps
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HEIGHT = 812                                                # of the drawing, in hundredths of an inch
+# of the drawing, in hundredths of an inch
+HEIGHT = 812
 STRIDES = ("1/4", "1/8", "1/16", "1/32")
-SLABS = ((70, 35, 6), (52, 26, 9), (38, 19, 13), (26, 13, 18))                # width, height, depth of the maps above
-SCENE = (120, 240)                                          # height and width of the scene that goes in
+# width, height, depth of the maps above
+SLABS = ((70, 35, 6), (52, 26, 9), (38, 19, 13), (26, 13, 18))
+# height and width of the scene that goes in
+SCENE = (120, 240)
 # class -> color in the image; the prediction has Cityscapes' colors
-PAINT = {"sky": (186, 210, 232), "building": (164, 148, 138), "vegetation": (112, 138, 96), "road": (110, 112, 118),
-         "sidewalk": (182, 176, 170), "car": (62, 88, 132), "pole": (84, 84, 90)}
+PAINT = {
+    "sky": (186, 210, 232), "building": (164, 148, 138), "vegetation": (112, 138, 96),
+    "road": (110, 112, 118), "sidewalk": (182, 176, 170), "car": (62, 88, 132),
+    "pole": (84, 84, 90),
+}
 
 
 def draw(sources: Path, look: Theme) -> Figure:
@@ -44,7 +52,9 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
     shapes = {
         "sky": [(0, 0), (240, 0), (240, 120), (0, 120)],
         "building": [(0, 14), (62, 26), (62, 34), (92, 38), (92, 78), (0, 92)],
-        "vegetation": [(132, 62), (146, 44), (168, 34), (192, 16), (224, 10), (240, 14), (240, 92), (140, 80)],
+        "vegetation": [
+            (132, 62), (146, 44), (168, 34), (192, 16), (224, 10), (240, 14), (240, 92), (140, 80),
+        ],
         "sidewalk": [(0, 84), (104, 66), (134, 66), (240, 86), (240, 120), (0, 120)],
         "road": [(112, 65), (128, 65), (228, 120), (14, 120)],
         "car": [(70, 84), (76, 72), (98, 72), (104, 84), (104, 96), (70, 96)],
@@ -57,11 +67,15 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
     for name, color in PAINT.items():
         paint[spec.names.index(name)] = color
     light = np.linspace(0.86, 1.08, SCENE[0])[:, None, None]
-    return np.clip(paint[labels] * light, 0, 255).astype(np.uint8), label_maps.color_mask(labels, spec.palette)
+    return np.clip(paint[labels] * light, 0, 255).astype(np.uint8), label_maps.color_mask(
+        labels, spec.palette
+    )
 
 
 def flow_tile(towards: Point, turn: float) -> np.ndarray:
-    """Returns a made-up field in the colors of flow: vectors that flee a curve and turn along it."""
+    """Returns a made-up field in the colors of flow: vectors that flee a curve and turn along
+    it.
+    """
     ys, xs = np.mgrid[-1:1:150j, -2:2:300j]
     bend = ys - 0.55 * np.sin(1.3 * xs + towards[0]) - towards[1]
     strength = np.exp(-(1.7 * bend) ** 2)
@@ -69,9 +83,13 @@ def flow_tile(towards: Point, turn: float) -> np.ndarray:
     return label_maps.flow_colors(strength * np.stack([np.cos(angle), np.sin(angle)]), 1.0)
 
 
-def draw_backbone(drawing: Diagram, image: np.ndarray, x: float, rows: tuple[float, ...], picture: float,
-                  unused: tuple[int, ...] = ()) -> None:
-    """The maps of a backbone from the image upwards, with their strides; `rows` are fine to coarse."""
+def draw_backbone(
+    drawing: Diagram, image: np.ndarray, x: float, rows: tuple[float, ...], picture: float,
+    unused: tuple[int, ...] = (),
+) -> None:
+    """The maps of a backbone from the image upwards, with their strides; `rows` are fine to
+    coarse.
+    """
     look = drawing.look
     drawing.picture((x, picture), 80, 40, image)
     drawing.text((x + 46, picture), "image", ha="left", color=look.faint)
@@ -103,7 +121,9 @@ def draw_sfnet(drawing: Diagram, image: np.ndarray, prediction: np.ndarray) -> N
         drawing.box((conv, y), "1×1", look.blue)
         drawing.arrow([(conv + 22, y), (total - 9, y)])
         drawing.arrow([(204, y), (204, between), (total - 27, between)])
-        drawing.arrow([(level_x, above + above_height / 2), (level_x, between), (total + 27, between)])
+        drawing.arrow(
+            [(level_x, above + above_height / 2), (level_x, between), (total + 27, between)]
+        )
         drawing.box((total, between), "FAM", look.orange, width=52)
         drawing.arrow([(total, between + 12), (total, y - 9)])
         drawing.node((total, y), "+")
@@ -117,15 +137,25 @@ def draw_sfnet(drawing: Diagram, image: np.ndarray, prediction: np.ndarray) -> N
         if level:
             drawing.text((bar - 27, y - 9), f"↑{2 ** level}", color=look.faint)
     drawing.text((level_x + 6, 47), "aligned pyramid", color=look.faint)
-    drawing.box((bar, (rows[0] + rows[3]) / 2), "", look.green, width=22, height=rows[0] - rows[3] + 34)
+    drawing.box(
+        (bar, (rows[0] + rows[3]) / 2), "", look.green, width=22, height=rows[0] - rows[3] + 34
+    )
     drawing.text((bar, (rows[0] + rows[3]) / 2), "concatenate", rotation=90)
     finish(drawing, prediction, bar + 11, last, (rows[2], rows[1], rows[0] - 10))
-    drawing.text((180, 380), "1×1, 3×3: convolution, batch norm, ReLU\n"
-                 "PPM: pyramid pooling   +: sum   ↑n: bilinear, n times as large\n"
-                 "in training, an auxiliary classifier after each sum, if wanted", ha="left", color=look.faint)
+    drawing.text(
+        (180, 380),
+        "1×1, 3×3: convolution, batch norm, ReLU\n"
+        "PPM: pyramid pooling   +: sum   ↑n: bilinear, n times as large\n"
+        "in training, an auxiliary classifier after each sum, if wanted",
+        ha="left",
+        color=look.faint,
+    )
 
 
-def finish(drawing: Diagram, prediction: np.ndarray, start: float, x: float, rows: tuple[float, float, float]) -> None:
+def finish(
+    drawing: Diagram, prediction: np.ndarray, start: float, x: float,
+    rows: tuple[float, float, float],
+) -> None:
     """What both networks end in: a convolution, the classifier, and resizing to the image."""
     first, second, third = rows
     look = drawing.look
@@ -157,14 +187,21 @@ def draw_alignment(drawing: Diagram) -> None:
     drawing.arrow([(coarse, 292), (coarse, 320)])
     drawing.features((coarse - 3, 344), 70, 35, 8, look.orange)
     drawing.text((coarse + 52, 338), "$F_l$ on the fine grid, bilinear", ha="left")
-    drawing.text((coarse + 52, 356), r"$\tilde{F}_l(p) = F_l\,(p + \Delta(p))$", ha="left", fontsize=style.TEXT)
-    drawing.text((560, 391), "plain convolutions;  $\\Delta = 0$ would be FPN's upsampling", ha="left",
-                 color=look.faint)
+    drawing.text(
+        (coarse + 52, 356), r"$\tilde{F}_l(p) = F_l\,(p + \Delta(p))$", ha="left",
+        fontsize=style.TEXT,
+    )
+    drawing.text(
+        (560, 391), "plain convolutions;  $\\Delta = 0$ would be FPN's upsampling", ha="left",
+        color=look.faint,
+    )
 
 
 def draw_projections(drawing: Diagram, coarse: float, middle: float, fine: float,
                      rows: tuple[float, float, float]) -> None:
-    """What both alignments begin with: both maps projected, brought to one size and concatenated."""
+    """What both alignments begin with: both maps projected, brought to one size and
+    concatenated.
+    """
     look = drawing.look
     maps, conv, joined = rows
     drawing.features((coarse, maps), 40, 20, 14, look.blue)
@@ -203,11 +240,15 @@ def draw_lite(drawing: Diagram, image: np.ndarray, prediction: np.ndarray) -> No
     drawing.text((module + 7, rows[1] - 38), "coarse", ha="left", color=look.faint)
     drawing.text((module + 7, rows[1] + 38), "fine", ha="left", color=look.faint)
     drawing.arrow([(module + 33, rows[1]), (bar - 11, rows[1])])
-    drawing.box((bar, (rows[1] + rows[2]) / 2), "", look.green, width=22, height=rows[1] - rows[2] + 44)
+    drawing.box(
+        (bar, (rows[1] + rows[2]) / 2), "", look.green, width=22, height=rows[1] - rows[2] + 44
+    )
     drawing.text((bar, (rows[1] + rows[2]) / 2), "concatenate", rotation=90)
     finish(drawing, prediction, bar + 11, last, (rows[2], rows[1], rows[0]))
-    drawing.text((190, 776), "One alignment from 1/32 to 1/4\nin place of one for each level.", ha="left",
-                 color=look.faint)
+    drawing.text(
+        (190, 776), "One alignment from 1/32 to 1/4\nin place of one for each level.", ha="left",
+        color=look.faint,
+    )
 
 
 def draw_gated_alignment(drawing: Diagram) -> None:
@@ -237,8 +278,10 @@ def draw_gated_alignment(drawing: Diagram) -> None:
         drawing.arrow([(x, 733), (x, 774), (middle + side * 9, 774)])
     drawing.text((coarse + 40, 714), "$G$")
     drawing.text((fine - 42, 714), "$1-G$")
-    drawing.box((middle, 724), "mean, max of\n$\\hat{F}_l$ and $F_{l-1}$\n3×3, sigmoid", look.purple, width=92,
-                height=54)
+    drawing.box(
+        (middle, 724), "mean, max of\n$\\hat{F}_l$ and $F_{l-1}$\n3×3, sigmoid", look.purple,
+        width=92, height=54,
+    )
     drawing.node((middle, 774), "+")
     drawing.arrow([(middle, 783), (middle, 802)])
     drawing.text((middle + 10, 794), "both maps on the fine grid", ha="left", color=look.faint)

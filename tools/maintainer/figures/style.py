@@ -1,4 +1,6 @@
-"""How every figure looks: one size of page and text, one palette, on a light page and on a dark one."""
+"""How every figure looks: one size of page and text, one palette, on a light page and on a dark
+one.
+"""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,14 +12,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 9.0                                                 # inches: a README shows it about 900 pixels wide
-DPI = 200                                                   # sharp on screens with two pixels for one
-SMALL, TEXT, TITLE = 8.0, 9.0, 10.0                         # points; a point is 1.4 pixels of a README
+# inches: a README shows it about 900 pixels wide
+WIDTH = 9.0
+# sharp on screens with two pixels for one
+DPI = 200
+# points; a point is 1.4 pixels of a README
+SMALL, TEXT, TITLE = 8.0, 9.0, 10.0
 
 
 @dataclass(frozen=True)
 class Theme:
-    """A page and its colors; those of the data are Okabe and Ito's, which color-blind readers tell apart.
+    """A page and its colors; those of the data are Okabe and Ito's, which color-blind readers tell
+    apart.
 
     Attributes:
         suffix: of the file's name.
@@ -41,25 +47,33 @@ class Theme:
     def settings(self) -> dict[str, Any]:
         """Returns matplotlib's settings, all that a figure's pixels depend on."""
         return {
-            "figure.facecolor": self.page, "savefig.facecolor": self.page, "axes.facecolor": self.page,
-            "figure.dpi": DPI, "savefig.dpi": DPI, "font.family": "DejaVu Sans", "font.size": TEXT,
-            "mathtext.fontset": "dejavusans", "text.color": self.ink, "axes.labelcolor": self.ink,
-            "axes.titlesize": TITLE, "axes.titleweight": "bold", "axes.titlelocation": "left",
-            "axes.titlecolor": self.ink,
-            "axes.labelsize": TEXT, "axes.edgecolor": self.faint, "axes.linewidth": 0.7, "axes.axisbelow": True,
-            "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": self.line,
-            "grid.linewidth": 0.5, "xtick.color": self.faint, "ytick.color": self.faint, "xtick.labelcolor": self.ink,
-            "ytick.labelcolor": self.ink, "xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "xtick.major.size": 2.5,
-            "ytick.major.size": 2.5, "xtick.minor.size": 1.5, "ytick.minor.size": 1.5,
-            "legend.facecolor": self.page, "legend.edgecolor": "none", "legend.framealpha": 1.0,
-            "legend.fontsize": SMALL, "lines.linewidth": 1.5, "patch.linewidth": 0.8, "hatch.color": self.faint,
+            "figure.facecolor": self.page, "savefig.facecolor": self.page,
+            "axes.facecolor": self.page, "figure.dpi": DPI, "savefig.dpi": DPI,
+            "font.family": "DejaVu Sans", "font.size": TEXT, "mathtext.fontset": "dejavusans",
+            "text.color": self.ink, "axes.labelcolor": self.ink, "axes.titlesize": TITLE,
+            "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlecolor": self.ink,
+            "axes.labelsize": TEXT, "axes.edgecolor": self.faint, "axes.linewidth": 0.7,
+            "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
+            "axes.grid": True, "grid.color": self.line, "grid.linewidth": 0.5,
+            "xtick.color": self.faint, "ytick.color": self.faint, "xtick.labelcolor": self.ink,
+            "ytick.labelcolor": self.ink, "xtick.labelsize": SMALL, "ytick.labelsize": SMALL,
+            "xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.minor.size": 1.5,
+            "ytick.minor.size": 1.5, "legend.facecolor": self.page, "legend.edgecolor": "none",
+            "legend.framealpha": 1.0, "legend.fontsize": SMALL, "lines.linewidth": 1.5,
+            "patch.linewidth": 0.8, "hatch.color": self.faint,
         }
 
 
-LIGHT = Theme(suffix="", page="#ffffff", panel="#f3f5f8", ink="#1f2328", faint="#59636e", line="#d8dee4",
-             blue="#0072b2", orange="#d55e00", green="#00896a", purple="#a9518a", yellow="#b98500", sky="#4aa3dc")
-DARK = Theme(suffix="_dark", page="#0d1117", panel="#1a212b", ink="#e6edf3", faint="#a2abb6", line="#30373f",
-            blue="#5cb3f5", orange="#ff9452", green="#3ccfa4", purple="#e59fcb", yellow="#f0c94f", sky="#9bd9ff")
+LIGHT = Theme(
+    suffix="", page="#ffffff", panel="#f3f5f8", ink="#1f2328", faint="#59636e", line="#d8dee4",
+    blue="#0072b2", orange="#d55e00", green="#00896a", purple="#a9518a", yellow="#b98500",
+    sky="#4aa3dc",
+)
+DARK = Theme(
+    suffix="_dark", page="#0d1117", panel="#1a212b", ink="#e6edf3", faint="#a2abb6", line="#30373f",
+    blue="#5cb3f5", orange="#ff9452", green="#3ccfa4", purple="#e59fcb", yellow="#f0c94f",
+    sky="#9bd9ff",
+)
 LOOKS = (LIGHT, DARK)
 
 
@@ -78,7 +92,10 @@ class Decoder:
 DECODERS = {"fpn": Decoder("FPN", "orange"), "sfnet": Decoder("SFNet", "blue"),
             "sfnet_lite": Decoder("SFNet-Lite", "green")}
 OTHER = Decoder("other", "purple")
-BACKBONES = {"dfnetv1": "DFNetV1", "dfnetv2": "DFNetV2", "resnet18": "ResNet-18", "stdc1": "STDC1", "stdc2": "STDC2"}
+BACKBONES = {
+    "dfnetv1": "DFNetV1", "dfnetv2": "DFNetV2", "resnet18": "ResNet-18", "stdc1": "STDC1",
+    "stdc2": "STDC2",
+}
 
 
 def decoder(arch: str) -> Decoder:
@@ -113,8 +130,10 @@ def legend_below(axis: Axes, entries: Sequence[tuple[Any, str]] | None = None) -
     """A legend in one row under a panel: of (handle, words), or of what is labelled in it."""
     handles, words = zip(*entries, strict=True) if entries else axis.get_legend_handles_labels()
     inches = axis.get_window_extent().height / axis.figure.dpi
-    axis.legend(handles, words, loc="upper center", bbox_to_anchor=(0.5, -0.43 / inches), ncols=len(words),
-                columnspacing=1.2, handletextpad=0.2, borderaxespad=0)
+    axis.legend(
+        handles, words, loc="upper center", bbox_to_anchor=(0.5, -0.43 / inches), ncols=len(words),
+        columnspacing=1.2, handletextpad=0.2, borderaxespad=0,
+    )
 
 
 def letter(axis: Axes, which: str, title: str) -> None:

@@ -1,34 +1,75 @@
-"""Writes results/README.md from the runs that results/runs/ keeps; `--add logs/NAME --study STUDY` keeps one more."""
+"""Writes results/README.md from the runs that results/runs/ keeps; `--add logs/NAME --study STUDY`
+keeps one more.
+"""
 from __future__ import annotations
 
 import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tools.maintainer.results import page, studies
+from tools.maintainer.results import results_page, studies
 from tools.maintainer.results.keep import keep
-from utils.cli import FlagParser, add_switch
+from utils.cli import FlagParser, add_switch, run_program
 from utils.files import write_text
+from utils.logs import start_logging
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="tools.maintainer.results", description="Write the page of results from the runs that are kept, or "
-                        "keep a finished and scored run.")
+    parser = FlagParser(
+        prog="tools.maintainer.results",
+        description="Write the page of results from the runs that are kept, or "
+        "keep a finished and scored run.",
+    )
     parser.add_argument("--runs", type=Path, default=studies.RUNS, help="folder of the studies")
-    parser.add_argument("--out", type=Path, help="page to write (default: results.md beside the folder of the studies)")
+    parser.add_argument(
+        "--out", type=Path,
+        help="page to write (default: results.md beside the folder of the studies)",
+    )
     adding = parser.add_argument_group("Keeping a run")
-    adding.add_argument("--add", type=Path, nargs="+", metavar="RUN", help="folders of runs to keep the small files "
-                        "of; the page is then not written")
+    adding.add_argument(
+        "--add", type=Path, nargs="+", metavar="RUN",
+        help="folders of runs to keep the small files of; the page is then not written",
+    )
     adding.add_argument("--study", help="name of the study that they belong to")
-    adding.add_argument("--label", help="row of the study (default: what LABEL_sSEED, the run's name, says)")
-    adding.add_argument("--evaluation", type=Path, metavar="FOLDER", help="eval.py's output folder that counts "
-                        "(default: the only one in the run's folder)")
-    adding.add_argument("--started", type=_date, metavar="DATE", help="when the run began, if its env.json does not "
-                        "say it (default: time of its args.json)")
-    add_switch(adding, "--replace", default=False, help="take the place of a run that is kept under the same name")
+    adding.add_argument(
+        "--label", help="row of the study (default: what LABEL_sSEED, the run's name, says)"
+    )
+    adding.add_argument(
+        "--evaluation", type=Path, metavar="FOLDER",
+        help="eval.py's output folder that counts (default: the only one in the run's folder)",
+    )
+    adding.add_argument(
+        "--started", type=_date, metavar="DATE",
+        help="when the run began, if its env.json does not say it (default: time of its args.json)",
+    )
+    add_switch(
+        adding, "--replace", default=False,
+        help="take the place of a run that is kept under the same name",
+    )
     return parser
+
+
+def run(args: Namespace) -> None:
+    """Keeps runs, or writes the page.
+
+    Raises:
+        ValueError, OSError: a run or a study is invalid, or a file cannot be read or written.
+    """
+    for folder in args.add or ():
+        kept = keep(
+            folder, args.runs / args.study, args.label, args.evaluation, args.started, args.replace
+        )
+        print(f"{folder} is kept in {kept}")
+    if args.add:
+        return
+    all_studies = studies.read_all(args.runs)
+    out = args.out or args.runs.parent / "README.md"
+    write_text(out, results_page.write(all_studies))
+    runs = {run.folder for study in all_studies for run in study.runs}
+    print(f"{out}: {len(runs)} runs of {len(all_studies)} studies")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,20 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--add RUN and --study NAME go together")
     if args.evaluation and len(args.add or ()) != 1:
         parser.error("--evaluation belongs to one run: give one with --add")
-    try:
-        for run in args.add or ():
-            study = args.runs / args.study
-            print(f"{run} is kept in {keep(run, study, args.label, args.evaluation, args.started, args.replace)}")
-        if not args.add:
-            found = studies.read_all(args.runs)
-            out = args.out or args.runs.parent / "README.md"
-            write_text(out, page.write(found))
-            runs = {run.folder for study in found for run in study.runs}
-            print(f"{out}: {len(runs)} runs of {len(found)} studies")
-    except (ValueError, OSError) as error:
-        print(f"tools.maintainer.results: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    start_logging()
+    return run_program("tools.maintainer.results", lambda: run(args))
 
 
 def _date(text: str) -> str:

@@ -8,8 +8,10 @@ import shlex
 import eval as evaluation
 from tools.maintainer.results.studies import SCORING, Run
 
-WIDTH = 120                                                 # of a command's lines
-BESIDES = ("mode", "cv_split", "evaluateF", "eval_thresholds")      # what else decides what stands on the page
+# of a command's lines
+WIDTH = 120
+# what else decides what stands on the page
+BESIDES = ("mode", "cv_split", "evaluateF", "eval_thresholds")
 
 
 def wrapped(command: str) -> str:
@@ -17,7 +19,8 @@ def wrapped(command: str) -> str:
     first, *flags = re.split(" (?=--)", command)
     lines = [first]
     for flag in flags:
-        if len(lines[-1]) + len(flag) + 3 <= WIDTH:         # a space, and the mark of a line that goes on
+        # a space, and the mark of a line that goes on
+        if len(lines[-1]) + len(flag) + 3 <= WIDTH:
             lines[-1] += f" {flag}"
         else:
             lines.append(f"    {flag}")
@@ -33,11 +36,15 @@ def training(run: Run) -> str:
 
 def scoring(run: Run) -> str:
     """Returns the command that scored a run."""
-    return shlex.join(["python", "eval.py", "--snapshot", run.scores["settings"]["snapshot"], *_flags(run)])
+    return shlex.join(
+        ["python", "eval.py", "--snapshot", run.scores["settings"]["snapshot"], *_flags(run)]
+    )
 
 
 def _flags(run: Run) -> list[str]:
-    """Returns the words of eval.py's command line that decide the scores, those of the snapshot excepted."""
+    """Returns the words of eval.py's command line that decide the scores, those of the snapshot
+    excepted.
+    """
     settings = run.scores["settings"]
     defaults = vars(evaluation.build_parser().parse_args(["--snapshot", settings["snapshot"]]))
     other = settings["dataset"] != run.args["dataset"] and not run.args["dataset"].endswith(".yaml")
@@ -53,7 +60,10 @@ def _flags(run: Run) -> list[str]:
             words.append(f"--{name}" if value else f"--no_{name}")
         else:
             between = "x" if name == "crop_size" else ","
-            words += [f"--{name}", between.join(map(str, value)) if isinstance(value, list) else str(value)]
+            words += [
+                f"--{name}",
+                between.join(map(str, value)) if isinstance(value, list) else str(value),
+            ]
     return words
 
 

@@ -1,4 +1,6 @@
-"""Keeps the small files of a finished run under results/runs/, if its score is what it seems to be."""
+"""Keeps the small files of a finished run under results/runs/, if its score is what it seems to
+be.
+"""
 from __future__ import annotations
 
 import json
@@ -24,56 +26,76 @@ from utils.report.charts import METRICS, read_metrics
 RUN = "give the folder of a run that train.py made"
 WEIGHTS = ("last.pth", "best.pth")
 # changed files of these names change no number: training and scoring do not read them
-HARMLESS = re.compile(r"(results/.*|docs/runs|docs/figures|figs|tests|scripts|tools)/.*|.*\.md|[^/]*\.(cfg|toml|cff)|\.[^/]+")
-MACHINE = re.compile(r"(\w+)-.*-(x86_64|AMD64|aarch64|arm64)\b.*")         # system and architecture, of platform's text
-# flag -> (folder, parts): where a path from outside the checkout would lie in it, with so many of its last parts
+HARMLESS = re.compile(
+    r"(results/.*|docs/runs|docs/figures|figs|tests|scripts|tools)/.*|.*\.md|[^/]*\.(cfg|toml|cff)|\.[^/]+"
+)
+# system and architecture, of platform's text
+MACHINE = re.compile(r"(\w+)-.*-(x86_64|AMD64|aarch64|arm64)\b.*")
+# flag -> (folder, parts): where a path from outside the checkout would lie in it, with so many of
+# its last parts
 PLACES = {"data_root": ("data", 1), "root": ("data", 1), "packed": ("data", 1), "ckpt": ("logs", 0),
           "resume": ("logs", 1), "snapshot": ("logs", 2), "pretrained": ("pretrained_models", 1)}
 
 
-def keep(run: Path, study: Path, label: str | None = None, evaluation: Path | None = None, started: str | None = None,
-         replace: bool = False) -> Path:
-    """Copies args.json, env.json, metrics.jsonl, scores.json and per_image.npz; returns the folder they are in now.
+def keep(
+    run: Path, study: Path, label: str | None = None, evaluation: Path | None = None,
+    started: str | None = None, replace: bool = False,
+) -> Path:
+    """Copies args.json, env.json, metrics.jsonl, scores.json and per_image.npz; returns the folder
+    they are in now.
 
     Args:
         run: the run's folder.
         study: folder of the study that it belongs to.
         label: the row; when None, the run's name says it: LABEL_sSEED.
         evaluation: eval.py's output folder, needed when the run holds several.
-        started: date or time, for a run whose env.json does not say it; when None, that of the file args.json.
+        started: date or time, for a run whose env.json does not say it; when None, that of the file
+            args.json.
         replace: whether a run that is kept under this name may go.
 
     Raises:
         FileNotFoundError: a file is missing.
         FileExistsError: the run is kept already.
-        ValueError: the run or its evaluation is not what the results can stand on, or does not fit the study.
+        ValueError: the run or its evaluation is not what the results can stand on, or does not fit
+            the study.
     """
     asked = studies.ask(study)
     args, env = (studies.read_json(run / name, how=RUN) for name in ("args.json", "env.json"))
     folder = study / f"{_label(run, args, asked, label)}_s{args['seed']}"
     if folder.exists() and not replace:
-        raise FileExistsError(f"{folder} is kept already: give --replace to keep {run} in its place, or another "
-                              "--label")
+        raise FileExistsError(
+            f"{folder} is kept already: give --replace to keep {run} in its place, or another "
+            "--label"
+        )
     _refuse_unfinished(run, args)
     _refuse_changed_code(run, env)
     found = results.read(evaluation or _evaluation(run))
     snapshot = _scored(run, args, found)
     env.setdefault("started", started or _time(run / "args.json"))
-    env["diff"] = ""                                        # what is left of it is harmless
+    # what is left of it is harmless
+    env["diff"] = ""
     env["machine"] = MACHINE.sub(r"\1 \2", env.get("machine", ""))
     env["command"] = _tidy_command(env["command"])
     args = {flag: _tidy(flag, value) for flag, value in args.items()}
     place = Path(args["ckpt"], args["exp"], snapshot)
-    scores = {**found.scores, "settings": {
-        **{flag: _tidy(flag, value) for flag, value in found.settings.items()}, "snapshot": place.as_posix()}}
+    scores = {
+        **found.scores,
+        "settings": {
+            **{flag: _tidy(flag, value) for flag, value in found.settings.items()},
+            "snapshot": place.as_posix(),
+        },
+    }
     with TemporaryDirectory(dir=study, prefix=".") as beside:
         made = Path(beside, folder.name)
         made.mkdir()
         for name, content in (("args.json", args), ("env.json", env), (SCORES, scores)):
             (made / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         shutil.copyfile(run / METRICS, made / METRICS)
-        np.savez_compressed(made / results.RESULT, names=np.array(found.names), classes=np.array(found.classes),
-                            matrices=found.matrices.astype(np.int32))        # without what boundaries each image has
+        np.savez_compressed(
+            made / results.RESULT, names=np.array(found.names), classes=np.array(found.classes),
+            # without what boundaries each image has
+            matrices=found.matrices.astype(np.int32),
+        )
         others = [one for one in studies.read(study).runs if one.name != folder.name]
         studies.refuse_strangers(studies.read_run(made, asked.rows), others)
         if folder.exists():
@@ -87,9 +109,15 @@ def _label(run: Path, args: dict[str, Any], asked: Study, label: str | None) -> 
     if label is None and named is not None and int(named["seed"]) == args["seed"]:
         label = named["label"]
     if label is None or label not in asked.rows:
-        raise ValueError(f"{run}: " + (f"{asked.folder / studies.STUDY} has no row {label!r}" if label else
-                         f"its name is not LABEL_s{args['seed']}, so it does not tell its row")
-                         + f": give --label one of: {', '.join(asked.rows)}; or add the row to the file")
+        raise ValueError(
+            f"{run}: "
+            + (
+                f"{asked.folder / studies.STUDY} has no row {label!r}"
+                if label
+                else f"its name is not LABEL_s{args['seed']}, so it does not tell its row"
+            )
+            + f": give --label one of: {', '.join(asked.rows)}; or add the row to the file"
+        )
     return label
 
 
@@ -100,32 +128,47 @@ def _refuse_unfinished(run: Path, args: dict[str, Any]) -> None:
     step, epoch = lines[-1]["step"], lines[-1]["epoch"]
     total = args["max_iters"] or round(args["max_epoch"] * step / epoch)
     if args.get("test_mode"):
-        raise ValueError(f"{run} is a rehearsal (--test_mode), which is no result: train without that flag")
+        raise ValueError(
+            f"{run} is a rehearsal (--test_mode), which is no result: train without that flag"
+        )
     if step < total:
-        raise ValueError(f"{run} has done {step} of {total} steps: finish it with `python train.py --resume {run}`, "
-                         "then score it again")
+        raise ValueError(
+            f"{run} has done {step} of {total} steps: finish it with `python train.py --resume "
+            f"{run}`, then score it again"
+        )
 
 
 def _refuse_changed_code(run: Path, env: dict[str, Any]) -> None:
     if not env.get("commit"):
-        raise ValueError(f"{run / 'env.json'} names no commit (the code was no git checkout), so nobody can run the "
-                         "same again: train from a checkout")
-    changed = [name for name in re.findall(r'^diff --git "?a/(.+?)"? "?b/', env.get("diff") or "", re.MULTILINE)
-               if not HARMLESS.fullmatch(name)]
+        raise ValueError(
+            f"{run / 'env.json'} names no commit (the code was no git checkout), so nobody can run "
+            "the same again: train from a checkout"
+        )
+    changed = [
+        name
+        for name in re.findall(r'^diff --git "?a/(.+?)"? "?b/', env.get("diff") or "", re.MULTILINE)
+        if not HARMLESS.fullmatch(name)
+    ]
     if changed:
-        raise ValueError(f"{run / 'env.json'}: {', '.join(changed)} differed from commit {env['commit'][:7]}, so "
-                         "nobody can run the same again: commit the change and train anew")
+        raise ValueError(
+            f"{run / 'env.json'}: {', '.join(changed)} differed from commit {env['commit'][:7]}, "
+            "so nobody can run the same again: commit the change and train anew"
+        )
 
 
 def _evaluation(run: Path) -> Path:
     """Returns the folder of the run's only evaluation."""
     found = sorted(path.parent for path in run.glob(f"*/{SCORES}"))
     if not found:
-        raise FileNotFoundError(f"{run} is not scored (no */{SCORES} in it): run `python eval.py --snapshot "
-                                f"{run / WEIGHTS[0]} --data_root DIR --split SPLIT` first")
+        raise FileNotFoundError(
+            f"{run} is not scored (no */{SCORES} in it): run `python eval.py --snapshot "
+            f"{run / WEIGHTS[0]} --data_root DIR --split SPLIT` first"
+        )
     if len(found) > 1:
-        raise ValueError(f"{run} is scored {len(found)} times ({', '.join(path.name for path in found)}): say with "
-                         "--evaluation which folder counts")
+        raise ValueError(
+            f"{run} is scored {len(found)} times ({', '.join(path.name for path in found)}): say "
+            "with --evaluation which folder counts"
+        )
     return found[0]
 
 
@@ -135,22 +178,29 @@ def _scored(run: Path, args: dict[str, Any], found: results.Results) -> str:
     there = tuple(name for name in WEIGHTS if (run / name).is_file())
     snapshot = next((name for name in there if sha256(run / name) == scored), None)
     if snapshot is None:
-        raise ValueError(f"{found.folder / SCORES} is of a snapshot with SHA-256 {scored[:12]}..., and in {run} "
-                         f"{f'that is not {there}' if there else f'there is neither of {WEIGHTS}'}: score the run's "
-                         f"own with `python eval.py --snapshot {run / WEIGHTS[0]} ...`")
+        raise ValueError(
+            f"{found.folder / SCORES} is of a snapshot with SHA-256 {scored[:12]}..., and in {run} "
+            f"{f'that is not {there}' if there else f'there is neither of {WEIGHTS}'}: score the "
+            f"run's own with `python eval.py --snapshot {run / WEIGHTS[0]} ...`"
+        )
     if found.settings.get("max_images") is not None:
-        raise ValueError(f"{found.folder / SCORES} holds the first {found.settings['max_images']} images only: score "
-                         "again without --max_images")
+        raise ValueError(
+            f"{found.folder / SCORES} holds the first {found.settings['max_images']} images only: "
+            "score again without --max_images"
+        )
     spec, split = datasets.spec(args["dataset"]), found.settings["split"]
-    if found.settings["dataset"] == spec.name:              # of another dataset, no image was seen
+    # of another dataset, no image was seen
+    if found.settings["dataset"] == spec.name:
         used = {"trained": args["train_split"]}
         if snapshot != WEIGHTS[0] and args["val_split"] != "none":
             used["chosen"] = args["val_split"]
         for what, name in used.items():
             parts = spec.splits[datasets.split_name(spec, name, fold=args.get("cv", 0))]
             if set(parts) & set(spec.splits[split]):
-                raise ValueError(f"{found.folder / SCORES} scores {snapshot} on {split}, and {name}, on which it was "
-                                 f"{what}, holds images of it: score it on images that had no part in it")
+                raise ValueError(
+                    f"{found.folder / SCORES} scores {snapshot} on {split}, and {name}, on which "
+                    f"it was {what}, holds images of it: score it on images that had no part in it"
+                )
     return snapshot
 
 
@@ -165,10 +215,14 @@ def _tidy_command(words: Sequence[str]) -> list[str]:
 
 
 def _tidy(flag: str, value: Any) -> Any:
-    """Returns a flag's value; of a path that leads out of the checkout, where it would lie in it."""
+    """Returns a flag's value; of a path that leads out of the checkout, where it would lie in
+    it.
+    """
     if isinstance(value, dict):
         return {name: _tidy(name, part) for name, part in value.items()}
-    if not isinstance(value, str) or not (value.startswith(("/", "~")) or ".." in Path(value).parts):
+    if not isinstance(value, str) or not (
+        value.startswith(("/", "~")) or ".." in Path(value).parts
+    ):
         return value
     path = Path(value)
     if path.is_relative_to(ROOT):

@@ -11,26 +11,37 @@ from tools.maintainer.results.text import percent, points, table
 from utils.evaluation.statistics import Comparison, paired_test, t_interval
 
 # flags that make no other experiment: where things lie, what is said, how fast it goes
-ASIDE = {"exp", "ckpt", "tb_path", "data_root", "packed", "cache_dir", "num_workers", "log_every", "checkpoint_every",
-         "keep", "seed", "resume", "print_config", "dump_augmentation_images", "memory_estimate", "timeout",
-         "eval_epoch", "eval_every", "eval_late", "eval_images", "eval_weights",
-         "evaluateF", "eval_thresholds", "bs_mult_val"}
-DOUBT = 0.05                                                # a chance above it is no surprise
+ASIDE = {
+    "exp", "ckpt", "tb_path", "data_root", "packed", "cache_dir", "num_workers", "log_every",
+    "checkpoint_every", "keep", "seed", "resume", "print_config", "dump_augmentation_images",
+    "memory_estimate", "timeout", "eval_epoch", "eval_every", "eval_late", "eval_images",
+    "eval_weights", "evaluateF", "eval_thresholds", "bs_mult_val",
+}
+# a chance above it is no surprise
+DOUBT = 0.05
 # (do the seeds leave no doubt, do the images) -> what that means
 VERDICTS = {
-    (True, True): "The difference is larger than the noise: neither the seeds nor the images leave the sign open.",
-    (True, False): "The seeds agree, but the difference is within the noise of the images: on other images of this "
-                   "kind it could have the other sign.",
-    (False, True): "The difference is within the noise of the seeds: on these images the two do differ, but other "
-                   "seeds could turn the sign.",
-    (False, False): "The difference is within the noise, of the seeds and of the images: these runs do not tell the "
-                    "two apart.",
+    (
+        True, True,
+    ): "The difference is larger than the noise: neither the seeds nor the images leave the sign open.",
+    (
+        True, False,
+    ): "The seeds agree, but the difference is within the noise of the images: on other images of this "
+    "kind it could have the other sign.",
+    (
+        False, True,
+    ): "The difference is within the noise of the seeds: on these images the two do differ, but other "
+    "seeds could turn the sign.",
+    (
+        False, False,
+    ): "The difference is within the noise, of the seeds and of the images: these runs do not tell the "
+    "two apart.",
 }
 ALONE = {
     True: "The two differ by more than the noise of the images. One seed does not show how much another would change, "
-          "so this does not show that what was varied is the cause.",
+    "so this does not show that what was varied is the cause.",
     False: "The difference is within the noise of the images, and one seed does not show how much another would "
-           "change: these runs do not tell the two apart.",
+    "change: these runs do not tell the two apart.",
 }
 
 
@@ -62,8 +73,10 @@ class Outcome(NamedTuple):
             return ALONE[self.sure[1]]
         low, high = map(points, self.over_seeds)
         loosely = " (two seeds bound it loosely)" if len(self.pairs) == 2 else ""
-        return (f"Over {len(self.pairs)} seeds the mean difference is {points(self.pooled.difference)} points, "
-                f"Student's 95 % interval {low} to {high}{loosely}. {VERDICTS[self.sure]}")
+        return (
+            f"Over {len(self.pairs)} seeds the mean difference is {points(self.pooled.difference)} "
+            f"points, Student's 95 % interval {low} to {high}{loosely}. {VERDICTS[self.sure]}"
+        )
 
 
 def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:
@@ -71,7 +84,9 @@ def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:
     found = {}
     for a, b in study.compare:
         if pairs := study.paired(a, b):
-            ours, theirs = (np.stack([run.matrices for run in runs]) for runs in zip(*pairs, strict=True))
+            ours, theirs = (
+                np.stack([run.matrices for run in runs]) for runs in zip(*pairs, strict=True)
+            )
             each = [paired_test(one.matrices, other.matrices) for one, other in pairs]
             over_seeds = t_interval([one.difference for one in each]) if len(pairs) > 1 else None
             found[a, b] = Outcome(pairs, each, paired_test(ours, theirs), over_seeds)
@@ -84,32 +99,47 @@ def describe(study: Study, a: str, b: str, found: Outcome) -> str:
             for (one, _), tested in zip(found.pairs, found.each, strict=True)]
     if len(rows) > 1:
         deviation = percent(float(np.std([tested.difference for tested in found.each], ddof=1)))
-        rows.append((f"mean of {len(rows)} seeds", f"{points(found.pooled.difference)} ± {deviation}",
-                     *_over_images(found.pooled)))
+        rows.append((
+            f"mean of {len(rows)} seeds", f"{points(found.pooled.difference)} ± {deviation}",
+            *_over_images(found.pooled),
+        ))
     return "\n\n".join([
         f"**{study.rows[a]} against {study.rows[b]}** (`{a}` minus `{b}`). {budget(found.pairs)}",
-        table(("", "difference of mIoU, points", "95 % over the images", "p over the images"), rows),
-        found.verdict])
+        table(
+            ("", "difference of mIoU, points", "95 % over the images", "p over the images"), rows,
+        ),
+        found.verdict,
+    ])
 
 
 def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
     """Says in which flags the two differ, and whether both saw as many images of the same files."""
-    if all(one.scores["snapshot_sha256"] == other.scores["snapshot_sha256"] for one, other in pairs):
+    if all(
+        one.scores["snapshot_sha256"] == other.scores["snapshot_sha256"] for one, other in pairs
+    ):
         return "The same checkpoints, scored in two ways."
     differing = dict.fromkeys(
-        f"`{flag}` {_short(one.args[flag])} against {_short(other.args[flag])}" for one, other in pairs
-        for flag in one.args if flag not in ASIDE and flag in other.args and one.args[flag] != other.args[flag])
+        f"`{flag}` {_short(one.args[flag])} against {_short(other.args[flag])}"
+        for one, other in pairs
+        for flag in one.args
+        if flag not in ASIDE and flag in other.args and one.args[flag] != other.args[flag]
+    )
     said = []
     for ours, theirs in dict.fromkeys((_steps(one), _steps(other)) for one, other in pairs):
         if ours == theirs:
             said.append(f"equal budget, {ours[0]:,} steps of {ours[1]} images")
         else:
-            said.append(f"**not at equal budget**, {ours[0]:,} steps of {ours[1]} images against {theirs[0]:,} of "
-                        f"{theirs[1]}")
+            said.append(
+                f"**not at equal budget**, {ours[0]:,} steps of {ours[1]} images against "
+                f"{theirs[0]:,} of {theirs[1]}"
+            )
     if any(one.env["data"] != other.env["data"] for one, other in pairs):
         said.append("**not trained on the same files**")
-    scored = dict.fromkeys(f"`{name}` {_short(one.scoring.get(name))} against {_short(other.scoring.get(name))}"
-                           for one, other in pairs for name in one.scored_otherwise(other))
+    scored = dict.fromkeys(
+        f"`{name}` {_short(one.scoring.get(name))} against {_short(other.scoring.get(name))}"
+        for one, other in pairs
+        for name in one.scored_otherwise(other)
+    )
     if scored:
         said.append(f"**not scored alike**, {', '.join(scored)}")
     return f"Flags that differ: {', '.join(differing) or 'none'}; {'; '.join(said)}."

@@ -1,8 +1,9 @@
-"""The studies that are kept under results/runs/: what was asked, and the small files of the runs that answer it.
+"""The studies that are kept under results/runs/: what was asked, and the small files of the runs
+that answer it.
 
-`results/runs/<study>/study.yaml` asks; `results/runs/<study>/<label>_s<seed>/` holds a finished run: `args.json`, `env.json`
-and `metrics.jsonl` as train.py wrote them, `scores.json` and `per_image.npz` as eval.py did. results/runs/README.md says
-more.
+`results/runs/<study>/study.yaml` asks; `results/runs/<study>/<label>_s<seed>/` holds a finished
+run: `args.json`, `env.json` and `metrics.jsonl` as train.py wrote them, `scores.json` and
+`per_image.npz` as eval.py did. results/runs/README.md says more.
 """
 from __future__ import annotations
 
@@ -26,10 +27,18 @@ from utils.report.results import Results
 RUNS = ROOT / "results" / "runs"
 STUDY, MEASURED = "study.yaml", "measured.json"
 NAME = re.compile(r"(?P<label>[\w.-]+)_s(?P<seed>\d+)")
-SCORING = ("weights", "inference_mode", "crop_size", "sliding_overlap", "scales", "flip", "average", "precision",
-           "exact", "deployed", "tf32")                     # settings of eval.py that decide a score
+SCORING = (
+    "weights", "inference_mode", "crop_size", "sliding_overlap", "scales", "flip", "average",
+    "precision",
+    # settings of eval.py that decide a score
+    "exact",
+    "deployed",
+    "tf32",
+)
 HOW = "results/runs/README.md shows one"
-RESTORE = "restore it from git, or keep the run again with `python -m tools.maintainer.results --add RUN`"
+RESTORE = (
+    "restore it from git, or keep the run again with `python -m tools.maintainer.results --add RUN`"
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,10 @@ class Run:
     def batch(self) -> int:
         """Images a step."""
         known = self.args.get("global_batch")
-        return int(known or self.args["bs_mult"] * self.args.get("accumulate", 1) * self.env.get("processes", 1))
+        return int(
+            known
+            or self.args["bs_mult"] * self.args.get("accumulate", 1) * self.env.get("processes", 1)
+        )
 
     @property
     def seconds(self) -> float:
@@ -134,7 +146,8 @@ class Study:
     Attributes:
         title: heading of its section.
         place: sections stand in this order.
-        question, protocol, limits: Markdown: what is asked, how it was done, what the answer can and cannot show.
+        question, protocol, limits: Markdown: what is asked, how it was done, what the answer can
+            and cannot show.
         rows: label -> what the row is, in the order of the table.
         compare: pairs of labels; the first's scores minus the second's are tested.
         borrow: label -> the study beside this one that keeps the runs of that row.
@@ -165,12 +178,16 @@ class Study:
     @property
     def trainings(self) -> tuple[Run, ...]:
         """One of the own runs for each checkpoint: it may be scored in several ways."""
-        return tuple({run.scores["snapshot_sha256"]: run for run in reversed(self.own)}.values())[::-1]
+        return tuple({run.scores["snapshot_sha256"]: run for run in reversed(self.own)}.values())[
+            ::-1
+        ]
 
     @cached_property
     def labels(self) -> dict[str, tuple[Run, ...]]:
         """The rows that have runs: label -> its runs."""
-        found = {label: tuple(run for run in self.runs if run.label == label) for label in self.rows}
+        found = {
+            label: tuple(run for run in self.runs if run.label == label) for label in self.rows
+        }
         return {label: runs for label, runs in found.items() if runs}
 
     def paired(self, a: str, b: str) -> list[tuple[Run, Run]]:
@@ -179,10 +196,14 @@ class Study:
         return [(run, theirs[run.seed]) for run in self.labels.get(a, ()) if run.seed in theirs]
 
 
-ASKED = {one.name for one in fields(Study)} - {"folder", "runs", "measured"}    # the entries of study.yaml
-KINDS = {"title": str, "place": int, "question": str, "protocol": str, "limits": str, "rows": dict, "compare": list,
-         "borrow": dict}
-ENTRIES = {one.name for one in fields(Measured)}                                # of each table of measured.json
+# the entries of study.yaml
+ASKED = {one.name for one in fields(Study)} - {"folder", "runs", "measured"}
+KINDS = {
+    "title": str, "place": int, "question": str, "protocol": str, "limits": str, "rows": dict,
+    "compare": list, "borrow": dict,
+}
+# of each table of measured.json
+ENTRIES = {one.name for one in fields(Measured)}
 
 
 def read_all(folder: Path = RUNS) -> list[Study]:
@@ -203,14 +224,17 @@ def read(folder: Path) -> Study:
 
     Raises:
         FileNotFoundError: the folder holds no `study.yaml`, or a run lacks a file.
-        ValueError: a file is damaged, or the study, its runs and their evaluations do not fit together.
+        ValueError: a file is damaged, or the study, its runs and their evaluations do not fit
+            together.
     """
     asked = ask(folder)
     kept = [*folder.glob("*/args.json")]
     for label, other in asked.borrow.items():
         if not (folder.parent / other / STUDY).is_file():
-            raise ValueError(f"{folder / STUDY} borrows {label!r} from {other!r}, and there is no study of that name "
-                             f"beside it; {HOW}")
+            raise ValueError(
+                f"{folder / STUDY} borrows {label!r} from {other!r}, and there is no study of that "
+                f"name beside it; {HOW}"
+            )
         kept += folder.parent.glob(f"{other}/{label}_s*/args.json")
     runs = [read_run(path.parent, asked.rows) for path in kept]
     for run in runs:
@@ -221,7 +245,9 @@ def read(folder: Path) -> Study:
 
 
 def ask(folder: Path) -> Study:
-    """Reads what a study asks, and none of its runs. Raises FileNotFoundError or ValueError as `read` does."""
+    """Reads what a study asks, and none of its runs. Raises FileNotFoundError or ValueError as
+    `read` does.
+    """
     path = folder / STUDY
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no {STUDY}, so it is no study: write one ({HOW})")
@@ -229,52 +255,84 @@ def ask(folder: Path) -> Study:
         content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no YAML mapping ({error}): {HOW}") from error
-    content = {name: value for name, value in content.items() if value is not None}     # an entry left blank
-    unknown, missing = sorted(set(content) - ASKED), sorted({"title", "place", "question"} - set(content))
+    # an entry left blank
+    content = {name: value for name, value in content.items() if value is not None}
+    unknown, missing = (
+        sorted(set(content) - ASKED), sorted({"title", "place", "question"} - set(content)),
+    )
     if unknown or missing:
-        raise ValueError(f"{path}: " + (f"unknown entry {unknown[0]!r}{suggest(unknown[0], ASKED)}" if unknown
-                                        else f"the entry {missing[0]!r} is missing") + f"; {HOW}")
-    wrong = [name for name, kind in KINDS.items() if not isinstance(content.get(name, kind()), kind)]
+        raise ValueError(
+            f"{path}: "
+            + (
+                f"unknown entry {unknown[0]!r}{suggest(unknown[0], ASKED)}"
+                if unknown
+                else f"the entry {missing[0]!r} is missing"
+            )
+            + f"; {HOW}"
+        )
+    wrong = [
+        name for name, kind in KINDS.items() if not isinstance(content.get(name, kind()), kind)
+    ]
     if wrong:
         raise ValueError(f"{path}: {wrong[0]!r} is a {type(content[wrong[0]]).__name__}, not a "
                          f"{KINDS[wrong[0]].__name__}; {HOW}")
-    rows, compare = content.get("rows", {}), tuple(tuple(pair) for pair in content.get("compare", ()))
-    strangers = [label for pair in (*compare, content.get("borrow", ())) for label in pair if label not in rows]
+    rows, compare = (
+        content.get("rows", {}), tuple(tuple(pair) for pair in content.get("compare", ())),
+    )
+    strangers = [
+        label
+        for pair in (*compare, content.get("borrow", ()))
+        for label in pair
+        if label not in rows
+    ]
     if strangers or any(len(pair) != 2 for pair in compare):
-        raise ValueError(f"{path}: compare takes pairs of labels, and borrow labels, that stand in rows"
-                         + (f", and {strangers[0]!r} does not{suggest(strangers[0], rows)}" if strangers else ""))
+        raise ValueError(
+            f"{path}: compare takes pairs of labels, and borrow labels, that stand in rows"
+            + (f", and {strangers[0]!r} does not{suggest(strangers[0], rows)}" if strangers else "")
+        )
     return Study(**{**content, "folder": folder, "rows": rows, "compare": compare})
 
 
 def read_run(folder: Path, rows: Mapping[str, str]) -> Run:
-    """Reads a kept run of a study with these rows. Raises FileNotFoundError or ValueError as `read` does."""
+    """Reads a kept run of a study with these rows. Raises FileNotFoundError or ValueError as `read`
+    does.
+    """
     named = NAME.fullmatch(folder.name)
     if named is None or named["label"] not in rows:
         label = named["label"] if named else folder.name
-        raise ValueError(f"{folder}: a run is called LABEL_sSEED, with a label of the study's rows"
-                         f"{suggest(label, rows)}: rename it, or add the row to {folder.parent / STUDY}")
+        raise ValueError(
+            f"{folder}: a run is called LABEL_sSEED, with a label of the study's rows"
+            f"{suggest(label, rows)}: rename it, or add the row to {folder.parent / STUDY}"
+        )
     args, env = (read_json(folder / name) for name in ("args.json", "env.json"))
     metrics, result = tuple(read_metrics(folder)), results.read(folder)
     if args.get("seed") != int(named["seed"]):
         raise ValueError(f"{folder}: its args.json says seed {args.get('seed')}: rename the folder")
     run = Run(folder, named["label"], int(named["seed"]), args, env, metrics, result)
     if not run.logged:
-        raise ValueError(f"{folder / 'metrics.jsonl'} has no line of training: keep the run again with "
-                         "`python -m tools.maintainer.results --add`")
+        raise ValueError(
+            f"{folder / 'metrics.jsonl'} has no line of training: keep the run again with "
+            "`python -m tools.maintainer.results --add`"
+        )
     return run
 
 
 def refuse_strangers(run: Run, others: Sequence[Run]) -> None:
-    """Raises ValueError where a run was scored on other images or classes than the others, or than its row's others in
-    another way."""
+    """Raises ValueError where a run was scored on other images or classes than the others, or than
+    its row's others in another way.
+    """
     for other in others:
         if run.label == other.label and (differing := sorted(run.scored_otherwise(other))):
-            raise ValueError(f"{run.folder} and {other.folder} are seeds of one row and were scored with other "
-                             f"--{', --'.join(differing)}: score both alike, or give each way a row of its own")
+            raise ValueError(
+                f"{run.folder} and {other.folder} are seeds of one row and were scored with other "
+                f"--{', --'.join(differing)}: score both alike, or give each way a row of its own"
+            )
         if (run.images, run.classes) != (other.images, other.classes):
-            raise ValueError(f"{run.folder} and {other.folder} were scored on other images or classes "
-                             f"({len(run.images)} images of {len(run.classes)} classes; {len(other.images)} of "
-                             f"{len(other.classes)}): score both alike, or keep them in two studies")
+            raise ValueError(
+                f"{run.folder} and {other.folder} were scored on other images or classes "
+                f"({len(run.images)} images of {len(run.classes)} classes; {len(other.images)} of "
+                f"{len(other.classes)}): score both alike, or keep them in two studies"
+            )
 
 
 def _read_measured(path: Path) -> tuple[Measured, ...]:
@@ -284,10 +342,23 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
     for number, entry in enumerate(read_json(path, list, HOW), start=1):
         wrong = ENTRIES - {"note"} ^ set(entry) - {"note"}
         if wrong or any(len(row) != len(entry["columns"]) for row in entry["rows"]):
-            raise ValueError(f"{path}, table {number}: " + (f"the entries {sorted(wrong)} are missing or unknown"
-                             if wrong else "a row has more or fewer values than there are columns") + f"; {HOW}")
-        found.append(Measured(**{**entry, "commands": tuple(entry["commands"]), "columns": tuple(entry["columns"]),
-                                 "rows": tuple(map(tuple, entry["rows"]))}))
+            raise ValueError(
+                f"{path}, table {number}: "
+                + (
+                    f"the entries {sorted(wrong)} are missing or unknown"
+                    if wrong
+                    else "a row has more or fewer values than there are columns"
+                )
+                + f"; {HOW}"
+            )
+        found.append(
+            Measured(
+                **{
+                    **entry, "commands": tuple(entry["commands"]),
+                    "columns": tuple(entry["columns"]), "rows": tuple(map(tuple, entry["rows"])),
+                }
+            )
+        )
     return tuple(found)
 
 

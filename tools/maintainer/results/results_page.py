@@ -1,4 +1,6 @@
-"""The page of all results, results/README.md: everything on it is computed from what results/runs/ holds."""
+"""The page of all results, results/README.md: everything on it is computed from what results/runs/
+holds.
+"""
 from __future__ import annotations
 
 import re
@@ -31,30 +33,48 @@ How to read it. A mean over several seeds stands with its standard deviation. Tw
 Nothing is corrected for the number of comparisons in a section. The time of training is that of its steps, on a machine
 that did other work besides."""
 
-Outcomes = Mapping[tuple[str, str], pairs.Outcome]          # by the labels
+# by the labels
+Outcomes = Mapping[tuple[str, str], pairs.Outcome]
 # (do the seeds leave no doubt, do the images) -> whether the two are told apart
-TOLD_APART = {(True, True): "yes", (True, False): "for these seeds only", (False, True): "on these images only",
-              (False, False): "no"}
-SHOWN = 8                                                   # validations of a run in a table
+TOLD_APART = {
+    (True, True): "yes", (True, False): "for these seeds only",
+    (False, True): "on these images only", (False, False): "no",
+}
+# validations of a run in a table
+SHOWN = 8
 
 
 def write(studies: Iterable[Study]) -> str:
-    """Returns the page; studies without runs of their own and without measured tables are left out."""
+    """Returns the page; studies without runs of their own and without measured tables are left
+    out.
+    """
     shown = [(study, pairs.outcomes(study)) for study in studies if study.own or study.measured]
-    return "\n\n".join(filter(None, [HEAD, in_short(shown), *(section(*one) for one in shown)])) + "\n"
+    return (
+        "\n\n".join(filter(None, [HEAD, in_short(shown), *(section(*one) for one in shown)])) + "\n"
+    )
 
 
 def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
     """Returns the outcomes of all comparisons over several seeds, a row each."""
     rows = []
     for study, outcomes in shown:
-        anchor = re.sub(r"[^\w\- ]", "", study.title.lower()).replace(" ", "-")       # as GitHub makes it
-        rows += [(f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}", len(found.pairs),
-                  points(found.pooled.difference), f"{points(found.over_seeds[0])} to {points(found.over_seeds[1])}",
-                  TOLD_APART[found.sure])
-                 for (a, b), found in outcomes.items() if found.over_seeds]
+        # as GitHub makes it
+        anchor = re.sub(r"[^\w\- ]", "", study.title.lower()).replace(" ", "-")
+        rows += [
+            (
+                f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}",
+                len(found.pairs), points(found.pooled.difference),
+                f"{points(found.over_seeds[0])} to {points(found.over_seeds[1])}",
+                TOLD_APART[found.sure],
+            )
+            for (a, b), found in outcomes.items()
+            if found.over_seeds
+        ]
     note = "Two seeds bound little, and so many comparisons as these give a wrong \"yes\" now and then."
-    head = ("", "mIoU of the first minus that of the second", "seeds", "points", "95 % over the seeds", "told apart")
+    head = (
+        "", "mIoU of the first minus that of the second", "seeds", "points", "95 % over the seeds",
+        "told apart",
+    )
     return f"## In short\n\n{table(head, rows)}\n\n{note}" if rows else ""
 
 
@@ -62,9 +82,12 @@ def section(study: Study, outcomes: Outcomes) -> str:
     """Returns the part of the page about one study."""
     parts = [f"## {study.title}", study.question.strip(), study.protocol.strip()]
     if study.runs:
-        parts += [_scored(study), _scores(study),
-                  *(pairs.describe(study, *labels, found) for labels, found in outcomes.items()),
-                  _classes(study, outcomes), _boundaries(study), _validations(study), _facts(study), _commands(study)]
+        parts += [
+            _scored(study), _scores(study),
+            *(pairs.describe(study, *labels, found) for labels, found in outcomes.items()),
+            _classes(study, outcomes), _boundaries(study), _validations(study), _facts(study),
+            _commands(study),
+        ]
     parts += [_measured(one) for one in study.measured]
     return "\n\n".join(filter(None, [*parts, study.limits.strip()]))
 
@@ -73,29 +96,46 @@ def _scored(study: Study) -> str:
     """Says what was scored, and how."""
     said = dict.fromkeys(
         f"`{run.scores['settings']['snapshot'].rsplit('/', 1)[-1]}` "
-        f"({'averaged' if run.scores['settings']['weights'] == 'ema' else 'raw'} weights)" for run in study.runs)
+        f"({'averaged' if run.scores['settings']['weights'] == 'ema' else 'raw'} weights)"
+        for run in study.runs
+    )
     settings = study.runs[0].scores["settings"]
-    return (f"Scored: {' or '.join(said)} on the {len(study.runs[0].images)} images of {settings['dataset']} "
-            f"`{settings['split']}`, {len(study.runs[0].classes)} classes.")
+    return (
+        f"Scored: {' or '.join(said)} on the {len(study.runs[0].images)} images of "
+        f"{settings['dataset']} `{settings['split']}`, {len(study.runs[0].classes)} classes."
+    )
 
 
 def _scores(study: Study) -> str:
     rows = []
     for label, runs in study.labels.items():
         low, high = bootstrap(np.stack([run.matrices for run in runs]))
-        rows.append((study.rows[label], f"`{label}`", len(runs), spread(run.scores["mIoU"] for run in runs),
-                     ", ".join(percent(run.scores["mIoU"]) for run in runs), f"{percent(low)} to {percent(high)}",
-                     *(spread(run.scores[name] for run in runs) for name in ("pixel_accuracy", "mean_accuracy",
-                                                                             "fwIoU"))))
-    return table(("", "label", "seeds", "mIoU, %", "each seed", "95 % over the images", "pixel accuracy, %",
-                  "mean accuracy, %", "frequency-weighted IoU, %"), rows)
+        rows.append((
+            study.rows[label], f"`{label}`", len(runs), spread(run.scores["mIoU"] for run in runs),
+            ", ".join(percent(run.scores["mIoU"]) for run in runs),
+            f"{percent(low)} to {percent(high)}",
+            *(
+                spread(run.scores[name] for run in runs)
+                for name in ("pixel_accuracy", "mean_accuracy", "fwIoU")
+            ),
+        ))
+    return table(
+        (
+            "", "label", "seeds", "mIoU, %", "each seed", "95 % over the images",
+            "pixel accuracy, %", "mean accuracy, %", "frequency-weighted IoU, %",
+        ),
+        rows,
+    )
 
 
 def _classes(study: Study, outcomes: Outcomes) -> str:
     """The IoU of each class, and the compared pairs' differences."""
     rows = []
     for place, name in enumerate(study.runs[0].classes):
-        values = [spread(run.scores["per_class_IoU"][name] for run in runs) for runs in study.labels.values()]
+        values = [
+            spread(run.scores["per_class_IoU"][name] for run in runs)
+            for runs in study.labels.values()
+        ]
         differences = [pairs.mean_difference(
             (results.iou(one.matrices.sum(0))[place], results.iou(other.matrices.sum(0))[place])
             for one, other in found.pairs) for found in outcomes.values()]
@@ -109,10 +149,20 @@ def _boundaries(study: Study) -> str:
     rows = []
     for label, runs in study.labels.items():
         found = [run.scores["boundary_F"] for run in runs if "boundary_F" in run.scores]
-        rows += [(f"`{label}`", threshold, *(spread(one[threshold][name] for one in found if threshold in one)
-                                            for name in ("mean", "mean_present")))
-                 for threshold in dict.fromkeys(each for one in found for each in one)]
-    head = ("boundary F", "within this part of the diagonal", "over all classes, %", "over those that are there, %")
+        rows += [
+            (
+                f"`{label}`", threshold,
+                *(
+                    spread(one[threshold][name] for one in found if threshold in one)
+                    for name in ("mean", "mean_present")
+                ),
+            )
+            for threshold in dict.fromkeys(each for one in found for each in one)
+        ]
+    head = (
+        "boundary F", "within this part of the diagonal", "over all classes, %",
+        "over those that are there, %",
+    )
     return table(head, rows) if rows else ""
 
 
@@ -120,14 +170,24 @@ def _validations(study: Study) -> str:
     """What the runs that were validated on the way scored, at some of the epochs."""
     rows = []
     for run in study.runs:
-        history = [(line["epoch"], line["mIoU"]) for line in run.validations if line["mIoU"] is not None]
+        history = [
+            (line["epoch"], line["mIoU"]) for line in run.validations if line["mIoU"] is not None
+        ]
         if history:
             best = max(history, key=lambda one: one[1])
             step = -(-len(history) // SHOWN)
-            some = history[::-step][::-1]                   # the last one is among them
-            rows.append((run.name, f"`{run.args['val_split']}`", ", ".join(
-                f"{epoch:g}: {percent(value)}" for epoch, value in some), f"{percent(best[1])} after {best[0]:g}"))
-    return table(("validated while training", "on", "mIoU, % after epoch", "best"), rows) if rows else ""
+            # the last one is among them
+            some = history[::-step][::-1]
+            rows.append((
+                run.name, f"`{run.args['val_split']}`",
+                ", ".join(f"{epoch:g}: {percent(value)}" for epoch, value in some),
+                f"{percent(best[1])} after {best[0]:g}",
+            ))
+    return (
+        table(("validated while training", "on", "mIoU, % after epoch", "best"), rows)
+        if rows
+        else ""
+    )
 
 
 def _facts(study: Study) -> str:
@@ -135,10 +195,12 @@ def _facts(study: Study) -> str:
     rows = []
     for run in study.trainings:
         last = run.logged[-1]
-        rows.append((run.name, f"{last['loss']:.2f}", f"{last['terms']['main']:.2f}",
-                     f"{last['step']:,}", f"{last['step'] * run.batch:,}", f"{last['epoch']:.4g}",
-                     f"{run.seconds / 3600:.2f} h", run.env["precision"], hardware(run), f"`{run.env['commit'][:7]}`",
-                     run.env["started"][:10]))
+        rows.append((
+            run.name, f"{last['loss']:.2f}", f"{last['terms']['main']:.2f}", f"{last['step']:,}",
+            f"{last['step'] * run.batch:,}", f"{last['epoch']:.4g}", f"{run.seconds / 3600:.2f} h",
+            run.env["precision"], hardware(run), f"`{run.env['commit'][:7]}`",
+            run.env["started"][:10],
+        ))
     head = ("run", "last loss", "of it main", "steps",
             "images seen", "epochs", "training", "precision", "hardware", "commit", "date")
     return "\n".join([table(head, rows), "", software(study.own)])
@@ -153,32 +215,56 @@ def hardware(run: Run) -> str:
 
 def software(runs: Sequence[Run]) -> str:
     """Says what the runs ran with, and by which hash the list of their training files is known."""
-    with_what = " or ".join(dict.fromkeys(f"Python {run.env['python']}, torch {run.env['torch']}" for run in runs))
+    with_what = " or ".join(
+        dict.fromkeys(f"Python {run.env['python']}, torch {run.env['torch']}" for run in runs)
+    )
     files = dict.fromkeys((run.args["train_split"], run.env["data"]["files"],
                            run.env["data"]["sha256_of_names_and_sizes"][:12]) for run in runs)
-    trained_on = "; ".join(f"`{split}`, {count} files (SHA-256 of their names and sizes: `{digest}`)"
-                           for split, count, digest in files)
+    trained_on = "; ".join(
+        f"`{split}`, {count} files (SHA-256 of their names and sizes: `{digest}`)"
+        for split, count, digest in files
+    )
     return f"{with_what}. Trained on {trained_on}."
 
 
 def _commands(study: Study) -> str:
-    """The commands that train and score each row, to be pasted; of the further seeds only what is another."""
+    """The commands that train and score each row, to be pasted; of the further seeds only what is
+    another.
+    """
     lines = []
     for label, runs in study.labels.items():
         if label in study.borrow:
             continue
         first, *more = runs
-        lines += [commands.wrapped(commands.training(first)), commands.wrapped(commands.scoring(first))]
+        lines += [
+            commands.wrapped(commands.training(first)), commands.wrapped(commands.scoring(first)),
+        ]
         for run in more:
             same = commands.alike(run, first)
-            lines += ([f"# seed {run.seed}: the same with --seed {run.seed} --exp {run.args['exp']}"] if same
-                      else [commands.wrapped(commands.training(run)), commands.wrapped(commands.scoring(run))])
-    return "\n".join(["```bash", *dict.fromkeys(lines), "```"])               # one run may be scored in several ways
+            lines += (
+                [f"# seed {run.seed}: the same with --seed {run.seed} --exp {run.args['exp']}"]
+                if same
+                else [
+                    commands.wrapped(commands.training(run)),
+                    commands.wrapped(commands.scoring(run)),
+                ]
+            )
+    # one run may be scored in several ways
+    return "\n".join(["```bash", *dict.fromkeys(lines), "```"])
 
 
 def _measured(found: Measured) -> str:
-    cells: list[Sequence[Any]] = [["-" if value is None else value for value in row] for row in found.rows]
+    cells: list[Sequence[Any]] = [
+        ["-" if value is None else value for value in row] for row in found.rows
+    ]
     shown = "\n".join(["```bash", *found.commands, "```"])
     said = f"{found.hardware}; commit `{found.commit}`, {found.date}."
-    return "\n\n".join(filter(None, [f"### {found.title}" if found.title else "", shown,
-                                     table(found.columns, cells), f"{found.note.strip()} {said}".strip()]))
+    return "\n\n".join(
+        filter(
+            None,
+            [
+                f"### {found.title}" if found.title else "", shown, table(found.columns, cells),
+                f"{found.note.strip()} {said}".strip(),
+            ],
+        )
+    )

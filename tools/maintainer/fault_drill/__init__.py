@@ -1,0 +1,1 @@
+"""Drills that break small training runs on purpose and check that training recovers."""
