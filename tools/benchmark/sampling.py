@@ -22,6 +22,7 @@ import datasets
 import transforms
 from datasets.class_uniform.centroid_cache import CentroidCache
 from datasets.class_uniform.centroids import class_centroids, find_centroids
+from datasets.reader import Files
 from tools.make_streets.__main__ import make_streets
 from utils.cli import FlagParser, fraction, positive_int, size
 from utils.files import write_text
@@ -155,6 +156,7 @@ def repeated(data: datasets.SegmentationDataset, count: int) -> datasets.Segment
     """Returns the dataset as if it had so many labels, the same files again and again."""
     several = copy.copy(data)
     several.samples = tuple(data.samples[i % len(data)] for i in range(count))
+    several.source = Files(several.samples)
     return several
 
 
