@@ -13,16 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.maintainer.figures import (
-    class_shares,
-    class_uniform,
-    curves,
-    flow,
-    schedules,
-    sfnet_res,
-    sfnets,
-    style,
-)
+from tools.maintainer.figures import class_uniform, flow, schedules, sfnet_res, sfnets, style
 from tools.maintainer.figures.style import Theme
 from utils.cli import REFUSED, FlagParser, run_program, suggest
 from utils.files import ROOT
@@ -36,9 +27,8 @@ log = logging.getLogger("figures")
 # name -> (folder of the sources, look) -> figure; raises FileNotFoundError or ValueError naming
 # what it lacks
 FIGURES: dict[str, Callable[[Path, Theme], Figure]] = {
-    "sfnet_res": sfnet_res.draw, "sfnets": sfnets.draw, "flow": flow.draw, "curves": curves.draw,
-    "class_shares": class_shares.draw, "class_uniform": class_uniform.draw,
-    "schedules": schedules.draw,
+    "sfnet_res": sfnet_res.draw, "sfnets": sfnets.draw, "flow": flow.draw,
+    "class_uniform": class_uniform.draw, "schedules": schedules.draw,
 }
 
 
@@ -59,7 +49,7 @@ def build_parser() -> FlagParser:
     )
     group.add_argument("--record", type=Path, metavar="SNAPSHOT", help="a trained SFNet")
     group.add_argument(
-        "--image", type=Path, metavar="FILE", help="the picture that it parses, which is not kept"
+        "--image", type=Path, metavar="FILE", help="a drawn scene; it is committed with the record"
     )
     return parser
 

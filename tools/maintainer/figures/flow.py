@@ -1,9 +1,8 @@
-"""The semantic flow of a trained network on one picture: what it predicts there, and where its
-alignments look.
+"""The semantic flow of a trained network on one image: input, prediction and flow fields.
 
-The picture itself is not kept, only what the network made of it: `prediction.png` (train ids),
-`flows.npz` (float16, in `network.alignment.warp`'s unit) and `about.json`, under
-`results/figures/flow/`.
+`record` writes into `results/figures/flow/`: `image.png`, `prediction.png` (train ids), `flows.npz`
+(float16, in the unit of `network.alignment.warp`) and `about.json`. The image is committed and
+published, so it must be a drawn scene, never a frame of a dataset.
 """
 from __future__ import annotations
 
@@ -33,6 +32,7 @@ from utils.visualization import label_maps
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 FOLDER = "flow"
 HOW = "record it with `python -m tools.maintainer.figures --record SNAPSHOT --image FILE`"
@@ -44,11 +44,12 @@ LEGEND = 0.62
 
 @dataclass(frozen=True)
 class Seen:
-    """What a network made of a picture: train ids (H, W), and by name the flows (2 or 4, h, w),
-    coarse first.
+    """An image (H, W, 3) and the outputs of a network for it: train ids (H, W), and by name the
+    flows (2 or 4, h, w), coarse first.
     """
 
     about: dict[str, Any]
+    image: np.ndarray
     labels: np.ndarray
     flows: dict[str, np.ndarray]
 
@@ -60,7 +61,7 @@ class Seen:
 
 
 def record(snapshot: Path, picture: Path, sources: Path) -> str:
-    """Parses a picture with a trained network, keeps what the figure needs, and says where.
+    """Predicts an image with a trained network and writes what the figure needs; returns a message.
 
     Raises:
         ValueError, OSError: the network has no flow alignment, or a file cannot be read or written.
@@ -88,6 +89,7 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
         ],
     }
     folder = sources / FOLDER
+    label_maps.write(folder / "image.png", image)
     label_maps.write(folder / "prediction.png", labels.astype(np.uint8))
     halved: dict[str, Any] = {name: flow.astype(np.float16) for name, flow in seen.items()}
     np.savez_compressed(folder / "flows.npz", **halved)
@@ -97,7 +99,7 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
 
 def read(folder: Path) -> Seen:
     """Raises FileNotFoundError or ValueError naming the file that is missing or damaged."""
-    for name in ("prediction.png", "flows.npz"):
+    for name in ("image.png", "prediction.png", "flows.npz"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: {HOW}")
     found = {name: flow.astype(np.float32)
@@ -105,48 +107,61 @@ def read(folder: Path) -> Seen:
     labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
     if labels is None:
         raise ValueError(f"{folder / 'prediction.png'} is damaged: {HOW}")
-    return Seen(read_json(folder / "about.json", how=HOW), labels, found)
+    image = datasets.read_image(folder / "image.png")
+    return Seen(read_json(folder / "about.json", how=HOW), image, labels, found)
 
 
 def draw(sources: Path, look: Theme) -> Figure:
-    """Draws the prediction, each flow field in colors, and the last one in arrows."""
+    """Draws the image, the prediction, each flow field in colors, and the last one in arrows."""
     seen = read(sources / FOLDER)
     height, width = seen.labels.shape
     fields = flows.fields(seen.flows, width)
-    panels = 2 + len(fields)
-    rows = -(-panels // 2)
-    side = (style.WIDTH - 0.3) / 2
-    total = rows * (side * height / width + 0.34) + LEGEND
-    figure, axes = style.new_figure(
-        total, nrows=rows, ncols=2, squeeze=False,
-        gridspec_kw={
-            "left": 0.1 / style.WIDTH, "right": 1 - 0.1 / style.WIDTH, "top": 1 - 0.3 / total,
-            "bottom": LEGEND / total, "wspace": 0.1 / side,
-            "hspace": 0.34 / (side * height / width),
-        },
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
-    places = zip(axes.flat, "abcdefgh", strict=False)
-    axis, letter = next(places)
+    figure, axes, box = new_panels(3 + len(fields), height / width)
+    cells = zip(axes, "abcdefgh", strict=False)
+    axis, letter = next(cells)
+    axis.imshow(seen.image, extent=(0, width, height, 0), interpolation="antialiased")
+    style.letter(axis, letter, f"Image: {seen.about['dataset']}")
+    axis, letter = next(cells)
     show(axis, label_maps.color_mask(seen.labels, seen.palette), seen, (1, 1, 1, 0.75))
     style.letter(axis, letter, f"Prediction of {seen.about['arch']}")
     for field in fields:
-        axis, letter = next(places)
-        show(
-            axis, cv2.resize(field.colors, (width, height), interpolation=cv2.INTER_LINEAR), seen,
-            (0, 0, 0, 0.4),
-        )
-        style.letter(
-            axis, letter,
-            f"{field.title.replace('Flow ', 'FAM ')}: the wheel's rim is {field.pixels:.0f} px",
-        )
-    axis, letter = next(places)
+        axis, letter = next(cells)
+        colors = cv2.resize(field.colors, (width, height), interpolation=cv2.INTER_LINEAR)
+        show(axis, colors, seen, (0, 0, 0, 0.4))
+        title = field.title.replace("Flow ", "FAM ")
+        style.letter(axis, letter, f"{title}: the wheel's rim is {field.pixels:.0f} px")
+    axis, letter = next(cells)
     longer = show_arrows(axis, seen, look)
     lengthened = f"{longer:g} times as long" if longer > 1 else "in true length"
     style.letter(axis, letter, f"FAM {len(fields)}, arrows {lengthened}")
-    draw_legend(figure, seen, look, total)
+    draw_legend(figure, seen, look, box)
     return figure
+
+
+def new_panels(count: int, ratio: float) -> tuple[Figure, list[Axes], Bbox]:
+    """Returns a figure with `count` panels in two columns, the panels, and the box of the legend:
+    the cell that an odd number of panels leaves free, or else a row below.
+
+    Args:
+        ratio: height over width of a panel.
+    """
+    from matplotlib.transforms import Bbox
+
+    rows = -(-count // 2)
+    free_cell = count % 2 == 1
+    side = (style.WIDTH - 0.3) / 2
+    bottom = 0.05 if free_cell else LEGEND
+    total = rows * (side * ratio + 0.34) + bottom
+    figure, axes = style.new_figure(total, nrows=rows, ncols=2, squeeze=False, gridspec_kw={
+        "left": 0.1 / style.WIDTH, "right": 1 - 0.1 / style.WIDTH, "top": 1 - 0.3 / total,
+        "bottom": bottom / total, "wspace": 0.1 / side, "hspace": 0.34 / (side * ratio)})
+    for axis in axes.flat:
+        axis.set_axis_off()
+    if free_cell:
+        box = axes.flat[-1].get_position()
+    else:
+        box = Bbox.from_extents(0, 0, 1, LEGEND / total)
+    return figure, list(axes.flat)[:count], box
 
 
 def show(
@@ -186,30 +201,24 @@ def show_arrows(axis: Axes, seen: Seen, look: Theme) -> float:
     return longer
 
 
-def draw_legend(figure: Figure, seen: Seen, look: Theme, height: float) -> None:
-    """The classes that are there, and the wheel."""
+def draw_legend(figure: Figure, seen: Seen, look: Theme, box: Bbox) -> None:
+    """Draws the predicted classes at the left of a box of the figure, the wheel at its right."""
     from matplotlib.patches import Patch
 
-    side, middle = LEGEND - 0.1, 0.5 * LEGEND / height
-    wheel = figure.add_axes(
-        (1 - (side + 0.1) / style.WIDTH, 0.05 / height, side / style.WIDTH, side / height)
-    )
+    middle = (box.y0 + box.y1) / 2
+    side = min(LEGEND - 0.1, box.height * figure.get_figheight())
+    height = side / figure.get_figheight()
+    wheel = figure.add_axes((box.x1 - (side + 0.1) / style.WIDTH, middle - height / 2,
+                             side / style.WIDTH, height))
     ys, xs = np.mgrid[-1:1:200j, -1:1:200j]
-    disc = np.dstack(
-        [label_maps.color_wheel(200), np.where(np.hypot(ys, xs) <= 1, 255, 0).astype(np.uint8)]
-    )
-    wheel.imshow(disc)
+    alpha = np.where(np.hypot(ys, xs) <= 1, 255, 0).astype(np.uint8)
+    wheel.imshow(np.dstack([label_maps.color_wheel(200), alpha]))
     wheel.set_axis_off()
-    figure.text(
-        1 - (side + 0.17) / style.WIDTH, middle, "where to, how far;\nwhite: nowhere", ha="right",
-        va="center", fontsize=style.SMALL, color=look.faint,
-    )
+    figure.text(box.x1 - (side + 0.17) / style.WIDTH, middle, "direction,\nlength;\nwhite: zero",
+                ha="right", va="center", fontsize=style.SMALL, color=look.faint)
     found = [entry for i, entry in enumerate(seen.about["classes"]) if (seen.labels == i).any()]
-    swatches = [
-        Patch(facecolor=np.array(entry["rgb"]) / 255, edgecolor=look.faint, linewidth=0.5)
-        for entry in found
-    ]
-    figure.legend(
-        swatches, [entry["name"] for entry in found], loc="center left", ncols=6,
-        bbox_to_anchor=(0, middle), handlelength=1.2, handleheight=1.0, columnspacing=1.2,
-    )
+    swatches = [Patch(facecolor=np.array(entry["rgb"]) / 255, edgecolor=look.faint, linewidth=0.5)
+                for entry in found]
+    figure.legend(swatches, [entry["name"] for entry in found], loc="center left",
+                  ncols=6 if box.width == 1 else 3, bbox_to_anchor=(box.x0, middle), handlelength=1.2, handleheight=1.0,
+                  columnspacing=1.2)

@@ -194,7 +194,7 @@ def mark_point(axis: Axes, row: dict[str, Any], x: str, look: Theme, full: bool 
 def name_point(axis: Axes, row: dict[str, Any], x: str, look: Theme) -> None:
     right, up, across, along = BESIDE[row.get("at", "right")]
     axis.annotate(
-        f"{row['family']} {row['name']}", (row[x], row["miou"]), (right, up),
+        f"{row['family']} {row.get('label', row['name'])}", (row[x], row["miou"]), (right, up),
         textcoords="offset points", ha=across, va=along, fontsize=style.SMALL - 0.5,
         weight="bold" if is_ours(row) else "normal", color=color_of(row, look), zorder=2.5,
         bbox={"facecolor": look.page, "edgecolor": "none", "pad": 0},

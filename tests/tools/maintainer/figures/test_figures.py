@@ -17,15 +17,12 @@ import network
 from network.checkpoints.weights import published_state_dict
 from tests.tools.conftest import keep_run
 from tools.maintainer.figures import __main__ as figures
-from tools.maintainer.figures import curves, flow, schedules, sfnet_res, style
-from tools.maintainer.results import studies
+from tools.maintainer.figures import flow, schedules, sfnet_res, sources, style
 
 pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).resolve().parents[4]
 LABELS = ("fpn_dfnetv1", "sfnet_dfnetv1")
-# of the runs that `keep_run` writes
-CLASSES = ("dark", "bright")
 PUBLISHED = {
     "cost": [
         {
@@ -95,9 +92,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
         ["--record", str(snapshot), "--image", str(picture), "--sources", str(sources)]
     ) == 0
     add_study(docs)
-    pixels = {
-        split: {"class_pixels": {"dark": 300, "bright": 100}} for split in ("train", "val", "test")
-    }
     shares = {"pixels": [1 / 11] * 11, "crops": [0.5] * 11}
     inputs = {
         "speed_dfnetv1.json": {
@@ -105,7 +99,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
                 {"network": label, "setting": "bf16", "images_per_second": 50} for label in LABELS
             ]
         },
-        "camvid_classes.json": {"classes": CLASSES, "splits": pixels},
         "class_uniform.json": {
             "without": shares, "with": shares,
             "settings": {"dataset": "camvid", "class_uniform_pct": 0.5, "crop_size": [180, 240]},
@@ -153,15 +146,19 @@ def test_what_is_missing_is_named_with_its_command(
         assert line.startswith(f"tools.maintainer.figures: error: {name}: {tmp_path}")
     assert "published.yaml is missing" in said[0]
     assert (
-        "prediction.png is missing: record it with `python -m tools.maintainer.figures --record"
+        "image.png is missing: record it with `python -m tools.maintainer.figures --record"
         in said[1]
     )
-    assert "there is no run: keep some with `python -m tools.maintainer.results --add" in said[2]
-    assert "camvid_classes.json is missing: make it with `python -m tools.check_dataset" in said[3]
     assert (
-        "class_uniform.json is missing: make it with `python -m tools.benchmark sampling" in said[4]
+        "class_uniform.json is missing: make it with `python -m tools.benchmark sampling" in said[2]
     )
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_figure_of_runs_without_runs_is_refused(tmp_path: Path) -> None:
+    message = "there is no run: keep some with `python -m tools.maintainer.results --add"
+    with pytest.raises(FileNotFoundError, match=message):
+        sources.studies_with_runs(tmp_path / "figures", ["camvid_pair"])
 
 
 def test_networks_without_a_measured_speed_are_named(drawn: Drawn) -> None:
@@ -192,7 +189,7 @@ def test_mistakes_are_told_in_one_line(
     assert re.search(message, said) and said.count("\n") == 1
 
 
-def test_the_record_holds_what_the_network_saw_and_no_picture(drawn: Drawn) -> None:
+def test_the_record_holds_the_image_and_what_the_network_made_of_it(drawn: Drawn) -> None:
     seen = flow.read(drawn.sources / "flow")
     assert seen.labels.shape == (96, 128) and seen.labels.max() < 11
     # strides 32 and 16
@@ -200,12 +197,14 @@ def test_the_record_holds_what_the_network_saw_and_no_picture(drawn: Drawn) -> N
     assert max(abs(field).max() for field in seen.flows.values()) > 0
     assert len(seen.about["snapshot_sha256"]) == 64 and seen.about["arch"] == "sfnet_dfnetv1"
     assert {path.name for path in (drawn.sources / "flow").iterdir()} == {
-        "about.json", "flows.npz", "prediction.png",
+        "about.json", "flows.npz", "image.png", "prediction.png",
     }
+    assert seen.image.shape == (96, 128, 3)
 
 
 def test_kept_flows_that_are_damaged_are_named(tmp_path: Path) -> None:
-    (tmp_path / "prediction.png").touch()
+    for name in ("image.png", "prediction.png"):
+        (tmp_path / name).touch()
     (tmp_path / "flows.npz").write_bytes(b"PK\x03\x04cut")
     with pytest.raises(ValueError, match=r"flows.npz is damaged .*record it with"):
         flow.read(tmp_path)
@@ -221,43 +220,6 @@ def test_a_network_without_flow_is_not_recorded(
     assert (
         "fpn_dfnetv1 has no flow alignment: give a snapshot of an SFNet" in capsys.readouterr().err
     )
-
-
-def test_a_training_is_drawn_once(tmp_path: Path) -> None:
-    add_study(tmp_path)
-    study = tmp_path / "runs" / "longer"
-    study.mkdir()
-    (study / "study.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "title": "x", "place": 2, "question": "x",
-                "rows": dict.fromkeys((*LABELS, "long", "flipped"), "a row"),
-                "borrow": dict.fromkeys(LABELS, "camvid_pair"),
-            },
-            sort_keys=False,
-        )
-    )
-    assert curves.trainings(studies.read(study)).runs == ()
-    # the second scores the first's checkpoints
-    for label in ("long", "flipped"):
-        for seed in range(2):
-            scores = keep_run(study, label, seed, 0.6) / "scores.json"
-            scores.write_text(
-                json.dumps({**json.loads(scores.read_text()), "snapshot_sha256": f"{seed}" * 64})
-            )
-    assert [run.name for run in curves.trainings(studies.read(study)).runs] == [
-        "long_s0", "long_s1",
-    ]
-
-
-def test_a_mean_of_curves_ends_with_the_shortest() -> None:
-    # at epoch 2 the second line is halfway from 3 to 5
-    assert curves.mean([[(0, 1), (2, 2)], [(0, 1), (1, 3), (3, 5)]]) == ([0, 2], [1.0, 3.0])
-
-
-def test_curves_show_the_term_that_networks_have_in_common(drawn: Drawn) -> None:
-    run = studies.read(drawn.sources.parent / "runs" / "camvid_pair").runs[0]
-    assert curves.logged(run, "train", "main") == [(0.8, 1.0), (1.6, 0.5), (2.0, 0.4)]
 
 
 def test_the_drawn_rates_are_an_optimizers() -> None:
