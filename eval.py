@@ -1,12 +1,13 @@
-"""Scores a trained network on a split of a dataset, and shows what it sees. `python eval.py --help` lists the flags."""
+"""Evaluates a trained network on a split of a dataset. `python eval.py --help` lists the flags."""
 from __future__ import annotations
 
 import hashlib
 import logging
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,24 +15,30 @@ import torch
 from torch import nn
 
 import datasets
+from datasets import EvalDataOptions, SegmentationDataset
 from network import fuse_for_inference
 from network.alignment import recorded_flows
 from network.checkpoints import snapshot as snapshot_flags
-from network.checkpoints.snapshot import Snapshot
+from network.checkpoints.snapshot import Snapshot, SnapshotOptions
 from utils import distributed, files
 from utils import precision as precision_flags
-from utils.cli import FlagParser, add_switch, positive_int
-from utils.evaluation import boundary, evaluator, scores, submission
+from utils.cli import FlagParser, run_program
+from utils.evaluation import boundary, submission
 from utils.evaluation import inference as inference_flags
+from utils.evaluation import options as eval_flags
+from utils.evaluation.boundary import BoundaryOptions
+from utils.evaluation.evaluator import load_batches, shard, split_batch
 from utils.evaluation.inference import Inference
+from utils.evaluation.options import EvalOptions
 from utils.evaluation.predictor import Predictor
-from utils.evaluation.records import RESULT, Record, Records
+from utils.evaluation.records import Record, Records
+from utils.evaluation.scores import ScoreOptions, report_scores
 from utils.logs import start_logging
-from utils.precision import default_device, resolve_precision
+from utils.precision import PrecisionOptions, default_device, resolve_precision
 from utils.report import page, results
-from utils.report.gallery import Model
-from utils.training.signals import Interrupted, Interrupts
-from utils.visualization import label_maps
+from utils.report.gallery import ReportModel
+from utils.training.signals import Interrupts
+from utils.visualization.rendering import dump_images
 
 log = logging.getLogger("eval")
 
@@ -43,32 +50,41 @@ RETIRED = {
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="eval.py", description="Score a trained scene parsing network.", retired=RETIRED)
+    parser = FlagParser(prog="eval.py", retired=RETIRED,
+                        description="Evaluate a trained semantic segmentation network.")
     datasets.add_flags(parser, training=False)
     snapshot_flags.add_flags(parser)
     inference_flags.add_flags(parser)
     precision_flags.add_flags(parser, training=False)
     boundary.add_flags(parser)
-    add_switch(parser.add_argument_group("Network"), "--deployed", default=False,
-               help="score the network as the demo, the app and exports run it: normalization folded into convolutions")
-    add_share_flags(parser)
-    output = parser.add_argument_group("Output")
-    scores.add_flags(output)
-    add_switch(output, "--dump_images", default=False, help="write color masks, overlays, label ids and panels; "
-               "of a split without labels also a zip file for its benchmark's server")
-    add_switch(output, "--report", default=False, help="write a page that shows scores and images, report/index.html "
-               "in the run's folder (needs: pip install '.[report]')")
-    output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
-                        help="where everything is written (default: eval_DATASET_SPLIT beside the snapshot)")
+    eval_flags.add_flags(parser)
     return parser
 
 
-def add_share_flags(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("Sharing and resuming")
-    add_switch(group, "--resume", default=False, help="go on with what the output folder holds of this evaluation")
-    group.add_argument("--split_count", type=positive_int, default=1, metavar="N",
-                       help="score every N-th image only; `python -m tools.merge` puts the N shares together")
-    group.add_argument("--split_index", type=int, default=0, help="which of the shares, from 0 on")
+@dataclass(frozen=True)
+class Options:
+    """The options of each package.
+
+    Args:
+        flags: every flag with its value, for the record.
+    """
+
+    data: EvalDataOptions
+    snapshot: SnapshotOptions
+    inference: Inference
+    precision: PrecisionOptions
+    boundary: BoundaryOptions
+    scores: ScoreOptions
+    evaluation: EvalOptions
+    flags: Mapping[str, Any]
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        return cls(data=EvalDataOptions.from_args(args), snapshot=SnapshotOptions.from_args(args),
+                   inference=inference_flags.from_args(args),
+                   precision=PrecisionOptions.from_args(args),
+                   boundary=BoundaryOptions.from_args(args), scores=ScoreOptions.from_args(args),
+                   evaluation=EvalOptions.from_args(args), flags=vars(args))
 
 
 class LoadedModel(NamedTuple):
@@ -125,169 +141,204 @@ def load_predictor(
     trained = Snapshot(snapshot, arch, weights)
     spec = datasets.spec(dataset or trained.dataset)
     net = trained.network(spec.name, spec.names)
-    predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, spec.mean, spec.std,
-                          channels_last, inference, compiled=compile)
+    predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, spec.mean,
+                          spec.std, channels_last, inference, compiled=compile)
     return LoadedModel(trained, spec, net, predictor)
 
 
-def describe(args: Namespace, trained: Snapshot, data: datasets.SegmentationDataset, chosen: str) -> dict[str, Any]:
-    """Returns what decides the numbers: two evaluations in which it differs do not mix in one folder."""
-    names = [sample.name for sample in data.samples[:args.max_images]]
-    return {
-        "dataset": data.spec.name, "split": data.split, "images": len(names),
-        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(), "labelled": data.labelled,
-        "classes": data.spec.names, "categories": [label.category for label in data.spec.classes],
-        "arch": trained.arch, "snapshot_sha256": files.sha256(args.snapshot), "weights": trained.weights,
-        "precision": chosen, **inference_flags.from_args(args).settings(), **({"deployed": True} if args.deployed else {}),
-        "thresholds": args.eval_thresholds if args.evaluateF and data.labelled else None,
-    }
+def evaluate(options: Options, interrupts: Interrupts) -> bool:
+    """Loads, predicts, scores and reports.
 
-
-def settings(args: Namespace, run: dict[str, Any], data: datasets.SegmentationDataset,
-             device: torch.device) -> dict[str, Any]:
-    """Returns how and where the scores were found, for people and for `tools.report`, in JSON types."""
-    passed = {name: value for name, value in vars(args).items() if name not in ("json", "ckpt_path")}
-    return {**passed, "snapshot": str(args.snapshot), "description": data.spec.description,
-            "data_root": str(data.root), "device": str(device), "torch": torch.__version__,
-            **{name: run[name] for name in ("dataset", "split", "precision", "arch", "weights")}}
-
-
-def score(predictor: Predictor, data: datasets.SegmentationDataset, indices: Sequence[int], num_workers: int,
-          records: Records, dump: bool, together: int, check: Callable[[], None]) -> None:
-    """Parses images of the split, and keeps what is found of each; what was done is kept whatever happens.
-
-    Args:
-        indices: the images that this process takes.
-        dump: whether the pictures of `visualize.dump` are written into the records' folder.
-        together: images of one size that are parsed in one batch.
-        check: called after each image.
+    Returns:
+        Whether the mean IoU is the expected one, if one is expected.
 
     Raises:
-        ValueError: a file of the dataset is damaged or does not fit its table.
-    """
-    spec, thresholds = data.spec, records.run["thresholds"]
-    nothing = torch.zeros(spec.num_classes, spec.num_classes, dtype=torch.int32)
-    loader = datasets.eval_loader(data, num_workers, indices)
-    parsed = evaluator.parse(predictor, loader, spec.num_classes, total=len(indices), what=f"{spec.name} {data.split}",
-                           together=together)
-    try:
-        for index, one in zip(indices, parsed, strict=True):
-            labels, truth = one.labels.cpu().numpy(), None if one.truth is None else one.truth.numpy()
-            if dump:
-                image = one.image.permute(1, 2, 0).numpy()
-                label_maps.dump(records.folder, one.name, image, labels, spec.palette, spec.names, spec.to_raw_ids,
-                               truth)
-            outlines = None
-            if thresholds and truth is not None:
-                outlines = boundary.boundary_f(labels, truth, spec.num_classes, thresholds)
-            counts = nothing if one.counts is None else one.counts.cpu()
-            records.add(Record(index, one.name, counts.numpy(), outlines))
-            check()
-    finally:
-        records.save()
-
-
-def evaluate(args: Namespace, interrupts: Interrupts) -> bool:
-    """Builds, scores and reports; returns whether the score is the expected one.
-
-    Raises:
-        ValueError, OSError: with what is wrong and what to do.
-        Interrupted: a signal came; what was done is kept.
+        ValueError, OSError: an option, the snapshot or the data is invalid.
+        Interrupted: a signal arrived; the results so far are saved.
     """
     device = default_device()
-    chosen = precision_flags.start(args, device)
-    how = inference_flags.from_args(args)
-    trained, spec, _, predictor = load_predictor(
-        args.snapshot, arch=args.arch, weights=args.weights, dataset=args.dataset, device=device, precision=chosen,
-        channels_last=args.channels_last, inference=how, fuse=args.deployed, compile=args.compile)
-    data = datasets.EvalDataOptions.from_args(args).build(spec)
-    refuse_clashes(args, data)
-    folder = args.ckpt_path or args.snapshot.parent / f"eval_{spec.name}_{data.split}"
-    run = describe(args, trained, data, chosen)
-    records = Records(folder, run, (args.split_index, args.split_count), settings(args, run, data, device))
-    if distributed.is_main():
-        log.info("%s: %s, %s weights", args.snapshot, trained.arch, trained.weights)
-        log.info("%s %s: %d images, %s, in %s on %s", spec.title, data.split, records.run["images"], how, chosen,
-                 device)
-        records.claim(args.resume, replace=args.ckpt_path is None)
-    distributed.barrier()
-    done = records.read() if args.resume else {}
-    distributed.barrier()                                   # all have read before one writes
-    missing = [i for i in range(args.split_index, records.run["images"], args.split_count) if i not in done]
-    if done and distributed.is_main():
-        log.info("%s: %d images are there already, %d are left to do", folder, len(done), len(missing))
+    precision = options.precision.apply(device, one_size=False)
+    model = load_predictor(
+        options.snapshot.path, arch=options.snapshot.arch, weights=options.snapshot.weights,
+        dataset=options.data.dataset, device=device, precision=precision,
+        channels_last=options.precision.channels_last, inference=options.inference,
+        fuse=options.evaluation.fuse, compile=options.precision.compile)
+    data = options.data.build(model.spec)
+    check_options(options, data)
+    records = open_records(options, model, data)
+    missing = records.start(options.evaluation.resume, replace=options.evaluation.folder is None)
+
     start = time.monotonic()
-    score(predictor, data, [missing[i] for i in evaluator.share(len(missing))], args.num_workers, records,
-          args.dump_images, args.batch_size if how.mode == "pooling" else 1, interrupts.check)
+    indices = [missing[i] for i in shard(len(missing))]
+    predict_images(model, data, indices, records, options, interrupts.check)
     distributed.barrier()
-    seconds = time.monotonic() - start
     if not distributed.is_main():
         return True
+    seconds = time.monotonic() - start
     log.info("%d images in %.1f s, %.2f images/s", len(missing), seconds, len(missing) / seconds)
-    expected = report(records, data, args)
-    if args.report and (folder / RESULT).is_file():         # all shares are done
-        found = results.read(folder)
-        out = found.report_folder / "index.html"
-        page.write(out, Model(found, predictor, recorded_flows), data)
-        log.info("report in %s", out)
-    return expected
+    return report(model, data, records, options)
 
 
-def refuse_clashes(args: Namespace, data: datasets.SegmentationDataset) -> None:
-    """Raises ValueError for flags that cannot go together."""
-    if not 0 <= args.split_index < args.split_count:
-        raise ValueError(f"--split_index {args.split_index}: the shares of --split_count {args.split_count} are "
-                         f"numbered from 0 to {args.split_count - 1}.")
-    if args.expect is not None and args.split_count > 1:
-        raise ValueError("--expect needs all images: give it to `python -m tools.merge` when every share is done.")
-    if args.expect is not None and not data.labelled:
-        raise ValueError(f"--expect: {data.spec.title} {data.split} has no labels, so there is nothing to score.")
-    if args.report:
-        page.read_template()                                # says what is not installed before any work is done
-        if not data.labelled:
-            raise ValueError(f"--report: {data.spec.title} {data.split} has no labels, so there is nothing to report.")
+def predict_images(model: LoadedModel, data: SegmentationDataset, indices: Sequence[int],
+                   records: Records, options: Options, check_signals: Callable[[], None]) -> None:
+    """Predicts images of the split and records their confusion matrices and boundary scores.
 
+    Args:
+        indices: images that this process predicts.
+        records: saves the results so far, whatever happens.
+        check_signals: called after each image.
 
-def report(records: Records, data: datasets.SegmentationDataset, args: Namespace) -> bool:
-    """Puts the parts together if they are all there, prints and writes the scores; returns whether they are expected.
+    Raises:
+        ValueError: a file of the dataset is damaged or does not fit its spec.
     """
-    found, total, folder = records.read(), records.run["images"], records.folder
-    if args.dump_images:
+    num_classes, thresholds = data.spec.num_classes, records.run["thresholds"] or ()
+    pooling = options.inference.mode == "pooling"
+    batches = load_batches(
+        datasets.eval_loader(data, options.data.num_workers, indices), total=len(indices),
+        description=f"{data.spec.name} {data.split}",
+        images_per_batch=options.inference.windows_per_batch if pooling else 1)
+    next_index = iter(indices)
+    with records:
+        for batch in batches:
+            predictions = model.predictor.labels(batch["image"])
+            for prediction in split_batch(batch, predictions):
+                matrix = prediction.counts(num_classes).numpy()
+                boundary_scores = prediction.boundary_f(num_classes, thresholds)
+                if options.evaluation.dump_images:
+                    dump_images(records.folder, prediction, data.spec)
+                records.add(Record(next(next_index), prediction.name, matrix, boundary_scores))
+                check_signals()
+
+
+def report(model: LoadedModel, data: SegmentationDataset, records: Records,
+           options: Options) -> bool:
+    """Merges the results if all images have one, prints and writes the scores.
+
+    Returns:
+        Whether the mean IoU is the expected one, if one is expected.
+    """
+    image_results, total = list(records.read().values()), records.run["images"]
+    folder, evaluation = records.folder, options.evaluation
+    if evaluation.dump_images:
         log.info("pictures in %s", folder)
-    if len(found) < total:
-        log.info("%d of %d images are done in %s. When the other shares are: python -m tools.merge %s%s", len(found),
-                 total, folder, folder, f" && python -m tools.report {folder}" if args.report else "")
+    if len(image_results) < total:
+        log.info("%d of %d images are done in %s. After the other shards: python -m tools.merge "
+                 "%s%s", len(image_results), total, folder, folder,
+                 f" && python -m tools.report {folder}" if evaluation.report else "")
         return True
-    records.finish(found.values())
+    records.merge_parts(image_results)
     if not data.labelled:
-        log.info("%s %s has no labels: nothing is scored.", data.spec.title, data.split)
-        if args.dump_images:
-            archive, ids = folder / "submission.zip", data.spec.to_raw_ids[:data.spec.num_classes]
-            images = {sample.name: sample.image for sample in data.samples[:total]}
-            count = submission.pack(images, folder / "label_ids", archive, ids, datasets.read_image)
-            log.info("%s: %d files of label ids, their names, sizes and ids checked", archive, count)
+        log.info("%s %s has no labels, so there are no scores.", data.spec.title, data.split)
+        if evaluation.dump_images:
+            write_submission(data, folder / "label_ids", folder / "submission.zip", total)
         return True
-    return scores.report_scores(records, [*found.values()], args.json, args.expect, args.tolerance)
+    as_expected = report_scores(records, image_results, options.scores)
+    if evaluation.report:
+        evaluated = results.read(folder)
+        path = evaluated.report_folder / "index.html"
+        page.write(path, ReportModel(evaluated, model.predictor, recorded_flows), data)
+        log.info("report in %s", path)
+    return as_expected
+
+
+def write_submission(data: SegmentationDataset, label_ids: Path, out: Path,
+                     max_images: int | None = None) -> None:
+    """Writes a zip file for a benchmark's server; see `submission.write_zip`.
+
+    Args:
+        label_ids: folder that `--dump_images` wrote.
+        max_images: number of images, from the first on; all when None.
+    """
+    images = {sample.name: sample.image for sample in data.samples[:max_images]}
+    valid_ids = data.spec.to_raw_ids[:data.spec.num_classes]
+    count = submission.write_zip(images, label_ids, out, valid_ids, datasets.read_image)
+    log.info("%s: %d files of label ids, their names, sizes and ids checked against %s %s", out,
+             count, data.spec.title, data.split)
+
+
+def check_options(options: Options, data: SegmentationDataset) -> None:
+    """Raises ValueError for options of several packages that do not fit together."""
+    expect, title = options.scores.expect, f"{data.spec.title} {data.split}"
+    if expect is not None and options.evaluation.shard_count > 1:
+        raise ValueError("--expect needs all images: give it to `python -m tools.merge` when every "
+                         "shard is done.")
+    if expect is not None and not data.labelled:
+        raise ValueError(f"--expect: {title} has no labels, so there is nothing to score.")
+    if options.evaluation.report:
+        # raises now, before any work is done, if jinja2 is not installed
+        page.read_template()
+        if not data.labelled:
+            raise ValueError(f"--report: {title} has no labels, so there is nothing to report.")
+
+
+def open_records(options: Options, model: LoadedModel, data: SegmentationDataset) -> Records:
+    """Returns the records of the output folder; logs what is evaluated."""
+    name = f"eval_{data.spec.name}_{data.split}"
+    folder = options.evaluation.folder or options.snapshot.path.parent / name
+    identity = run_identity(options, model, data)
+    settings = run_settings(options, identity, model, data)
+    if distributed.is_main():
+        log.info("%s: %s, %s weights", options.snapshot.path, model.trained.arch,
+                 model.trained.weights)
+        log.info("%s %s: %d images, %s, in %s on %s", data.spec.title, data.split,
+                 identity["images"], options.inference, identity["precision"],
+                 model.predictor.device)
+    return Records(folder, identity, options.evaluation.shard, settings)
+
+
+def run_identity(options: Options, model: LoadedModel, data: SegmentationDataset) -> dict[str, Any]:
+    """Returns everything that the scores depend on.
+
+    Evaluations that differ in it are not mixed in one folder.
+    """
+    names = [sample.name for sample in data.samples[:options.data.max_images]]
+    scores_boundaries = options.boundary.enabled and data.labelled
+    identity = {
+        "dataset": data.spec.name,
+        "split": data.split,
+        "images": len(names),
+        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "labelled": data.labelled,
+        "classes": data.spec.names,
+        "categories": [row.category for row in data.spec.classes],
+        "arch": model.trained.arch,
+        "snapshot_sha256": files.sha256(options.snapshot.path),
+        "weights": model.trained.weights,
+        "precision": model.predictor.precision,
+        **options.inference.settings(),
+        "thresholds": options.boundary.thresholds if scores_boundaries else None,
+    }
+    # only if given, so that folders of older versions can be resumed
+    if options.evaluation.fuse:
+        identity["deployed"] = True
+    return identity
+
+
+def run_settings(options: Options, identity: Mapping[str, Any], model: LoadedModel,
+                 data: SegmentationDataset) -> dict[str, Any]:
+    """Returns the flags and the environment, for people and for `tools.report`, in JSON types."""
+    flags = {name: value for name, value in options.flags.items()
+             if name not in ("json", "ckpt_path")}
+    effective = {name: identity[name] for name in ("dataset", "split", "precision", "arch",
+                                                   "weights")}
+    return {**flags, "snapshot": str(options.snapshot.path), "description": data.spec.description,
+            "data_root": str(data.root), "device": str(model.predictor.device),
+            "torch": torch.__version__, **effective}
+
+
+def run(args: Namespace) -> int:
+    """Evaluates; returns 0, or 1 if the mean IoU is not the expected one."""
+    options = Options.from_args(args)
+    distributed.start()
+    with Interrupts() as interrupts:
+        return 0 if evaluate(options, interrupts) else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging(None)
-    distributed.start()
-    try:
-        with Interrupts() as interrupts:
-            return 0 if evaluate(args, interrupts) else 1
-    except Interrupted as stopped:
-        log.error("eval.py: %s: what was done is kept; go on with the same command and --resume", stopped)
-        return stopped.exit_code
-    except (ValueError, OSError) as error:
-        log.error("eval.py: error: %s", error)
-        return 2
-    except KeyboardInterrupt:
-        log.error("eval.py: stopped at once; --resume goes on from what was saved")
-        return 130
-    finally:
-        distributed.stop()
+    start_logging()
+    return run_program("eval.py", lambda: run(args), resume="the results so far are saved; go on "
+                       "with the same command and --resume")
 
 
 if __name__ == "__main__":

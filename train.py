@@ -255,28 +255,28 @@ class Training:
         """Scores the validation split, every image once, with the raw or the averaged weights, or with both."""
         assert self.val_set is not None
         indices = validation.spread(len(self.val_set), 2 if self.args.test_mode else self.args.eval_images)
-        verdicts = []
+        validations = []
         for weights, net in self.scored.items():
             if not self.args.syncbn:
                 distributed.copy_buffers_from_main(net)
             predictor = Predictor(net, self.device, self.precision, self.spec.mean, self.spec.std,
                                   self.args.channels_last)
-            verdicts.append(validation.judge(
+            validations.append(validation.evaluate(
                 weights, predictor, partial(datasets.eval_loader, self.val_set, self.data.num_workers), indices,
                 num_classes=self.spec.num_classes, palette=self.spec.palette, record_flows=recorded_flows,
                 interrupts=self.interrupts, what=f"validation on {self.val_set.split}, {weights} weights",
-                together=self.args.bs_mult_val,
+                images_per_batch=self.args.bs_mult_val,
                 thresholds=self.args.eval_thresholds if self.args.evaluateF else ()))
-        best = max(verdicts, key=lambda verdict: verdict.matrix.mean_iou())
+        best = max(validations, key=lambda result: result.matrix.mean_iou())
         self.mean_iu, self.validated = best.matrix.mean_iou(), self.step
         scores = best.matrix.summary(self.spec.names)
         self.log.write("validation", self.step, epoch=self.cadence.epoch(self.step), weights=best.weights,
                        **{name: scores[name] for name in ("mIoU", "pixel_accuracy", "per_class_IoU")},
-                       mIoU_of={each.weights: each.matrix.mean_iou() for each in verdicts},
+                       mIoU_of={each.weights: each.matrix.mean_iou() for each in validations},
                        boundary_F=best.boundary_f(self.args.eval_thresholds, self.spec.names))
         self.log.show({f"validation/{name}": each for name, each in best.pictures.items()}, self.step)
         log.info("validation after step %d: mIoU %s on %d of %d images of %s", self.step,
-                 ", ".join(f"{100 * each.matrix.mean_iou():.2f} % ({each.weights} weights)" for each in verdicts),
+                 ", ".join(f"{100 * each.matrix.mean_iou():.2f} % ({each.weights} weights)" for each in validations),
                  len(indices), len(self.val_set), self.args.val_split)
 
     def save(self) -> None:

@@ -128,7 +128,7 @@ def test_a_split_without_labels_is_parsed_and_not_scored(tmp_path: Path, capsys:
     cv2.imwrite(str(image), np.zeros((32, 64, 3), np.uint8))
     assert run(snapshot, tmp_path, "--split", "test", "--dump_images", "--json", tmp_path / "score.json") == 0
     said = capsys.readouterr().out
-    assert "has no labels: nothing is scored" in said
+    assert "has no labels, so there are no scores" in said
     assert "mIoU" not in said
     assert not (tmp_path / "score.json").exists()
     written = tmp_path / "eval_cityscapes_test"
@@ -268,9 +268,9 @@ def test_an_interrupted_run_keeps_what_was_done_and_goes_on(snapshot: Path, root
     with monkeypatch.context() as patch:
         patch.setattr(Interrupts, "check", interrupt)
         assert run(snapshot, root, "--ckpt_path", two) == 130
-    assert_matches(capsys.readouterr().err, "interrupted by SIGINT: what was done is kept.* --resume")
+    assert_matches(capsys.readouterr().err, "interrupted by SIGINT: the results so far are saved.* --resume")
     assert run(snapshot, root, "--ckpt_path", two, "--resume") == 0
-    assert_matches(capsys.readouterr().out, "2 images are there already, 3 are left to do")
+    assert_matches(capsys.readouterr().out, "2 images have results, 3 are left to do")
     first, second = (json.loads((folder / "scores.json").read_text()) for folder in (one, two))
     assert first["confusion_matrix"] == second["confusion_matrix"]
     assert first["mIoU_interval"] == second["mIoU_interval"]
@@ -297,10 +297,10 @@ def test_the_default_folder_holds_the_latest_run(root: Path, tmp_path: Path,
     assert run(snapshot, root, "--dump_images") == 0
     assert run(snapshot, root) == 0
     assert (tmp_path / "eval_camvid_val" / "label_ids").exists()
-    assert "replaces" not in capsys.readouterr().err
+    assert "overwrites" not in capsys.readouterr().err
     assert run(snapshot, root, "--scales", "0.5") == 0
-    assert_matches(capsys.readouterr().err, r"held another evaluation \(scales: \[1.0\], not \[0.5\]\), which this one "
-                                            "replaces; --ckpt_path FOLDER keeps both")
+    assert_matches(capsys.readouterr().err, r"holds another evaluation \(scales: \[1.0\], not \[0.5\]\), which this one "
+                                            "overwrites; --ckpt_path FOLDER keeps both")
     assert json.loads((tmp_path / "eval_camvid_val" / "scores.json").read_text())["settings"]["scales"] == [0.5]
     assert not (tmp_path / "eval_camvid_val" / "label_ids").exists()            # they were the other one's
     assert run(snapshot, root, "--resume") == 2
@@ -390,7 +390,7 @@ def test_a_score_that_is_not_the_expected_one_fails(snapshot: Path, root: Path, 
 
 def test_a_share_that_is_none_is_refused(snapshot: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(snapshot, root, "--split_count", 2, "--split_index", 2) == 2
-    assert_matches(capsys.readouterr().err, "--split_index 2: the shares of --split_count 2 are numbered from 0 to 1")
+    assert_matches(capsys.readouterr().err, "--split_index 2 is out of range: the shards of --split_count 2 are numbered from 0 to 1")
 
 
 def test_merging_refuses_what_does_not_belong_together(snapshot: Path, root: Path, tmp_path: Path,
@@ -413,7 +413,7 @@ def test_merging_refuses_what_does_not_belong_together(snapshot: Path, root: Pat
     (["--sliding_overlap", "1/0"], "'1/0' is not a number or fraction"),
     (["--scales", "1.0;2.0"], "'1.0;2.0' is not a number"),
     (["--expect", "78.5"], "'78.5' is not a fraction from 0 to 1: write 78.5 % as 0.785"),
-    (["--eval_thresholds", "0.01,2"], "'0.01,2' is not a list of shares of the diagonal"),
+    (["--eval_thresholds", "0.01,2"], "'0.01,2' is not a list of fractions of the diagonal"),
 ])
 def test_wrong_flags_are_refused_before_any_work(flags: list[str], message: str,
                                                  capsys: pytest.CaptureFixture[str]) -> None:

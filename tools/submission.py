@@ -1,4 +1,4 @@
-"""Packs label ids for a benchmark's server and checks them: `python -m tools.submission --ids FOLDER ...`.
+"""Writes label ids as a zip file for a benchmark's server: `python -m tools.submission --ids FOLDER`.
 
 `eval.py --dump_images` does this by itself for a split without labels.
 """
@@ -7,43 +7,63 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
-from utils.cli import FlagParser
-from utils.evaluation import submission
+from datasets import EvalDataOptions
+from eval import write_submission
+from utils.cli import FlagParser, run_program
+from utils.logs import start_logging
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="python -m tools.submission", description="Pack the label ids of a split for a "
-                        "benchmark's server, and check count, names, sizes and ids.")
+    parser = FlagParser(prog="python -m tools.submission",
+                        description="Write the label ids of a split as a zip file for a benchmark's "
+                                    "server; check number, names, sizes and ids.")
     datasets.add_flags(parser, training=False)
     parser.add_argument("--ids", type=Path, required=True, metavar="FOLDER",
                         help="label_ids/ in the output folder of eval.py --dump_images")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="zip file to write (default: submission.zip beside)")
+    parser.add_argument("--out", type=Path, metavar="FILE",
+                        help="zip file to write (default: submission.zip beside the folder)")
     parser.set_defaults(split="test")
     return parser
 
 
-def run(args: Namespace) -> None:
-    """Packs and checks. Raises ValueError or OSError when the server would refuse it."""
-    if args.dataset is None:
-        raise ValueError("name the --dataset whose images these are.")
-    data = datasets.build(args.dataset, args.data_root, args.split)
-    images = {sample.name: sample.image for sample in data.samples[:args.max_images]}
-    out = args.out or args.ids.parent / "submission.zip"
-    count = submission.pack(images, args.ids, out, data.spec.to_raw_ids[:data.spec.num_classes], datasets.read_image)
-    print(f"{out}: {count} files; their names, sizes and ids are those of {data.spec.title} {data.split}")
+@dataclass(frozen=True)
+class SubmissionOptions:
+    """Which label ids are written, and where.
+
+    Args:
+        label_ids: folder that `--dump_images` wrote.
+        out: zip file.
+    """
+
+    data: EvalDataOptions
+    label_ids: Path
+    out: Path
+
+    def __post_init__(self) -> None:
+        if self.data.dataset is None:
+            raise ValueError("name the --dataset that the images belong to.")
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> SubmissionOptions:
+        """Reads the flags of `build_parser`."""
+        return cls(EvalDataOptions.from_args(args), args.ids,
+                   args.out or args.ids.parent / "submission.zip")
+
+
+def run(options: SubmissionOptions) -> None:
+    """Writes the file and checks it. Raises ValueError or OSError if a server would reject it."""
+    data = datasets.build(options.data.dataset, options.data.data_root, options.data.split)
+    write_submission(data, options.label_ids, options.out, options.data.max_images)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    try:
-        run(args)
-    except (ValueError, OSError) as error:
-        print(f"tools.submission: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    start_logging()
+    return run_program("tools.submission", lambda: run(SubmissionOptions.from_args(args)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,6 +28,45 @@ def add_flags(parser: ArgumentParser, *, training: bool = True) -> None:
     add_switch(group, "--tf32", default=True, help="let a GPU round float32 factors to TF32 (10 bits) for speed")
     add_switch(group, "--deterministic", default=False,
                help="choose GPU kernels that give the same bits again, warning of each that does not exist")
+
+
+@dataclass(frozen=True)
+class PrecisionOptions:
+    """How a network runs; the fields are the flags of the same name.
+
+    Raises:
+        ValueError: `exact` with another precision than fp32.
+    """
+
+    precision: str | None = None
+    exact: bool = False
+    channels_last: bool = True
+    compile: bool = False
+    tf32: bool = True
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.exact and self.precision not in (None, "fp32"):
+            raise ValueError(f"--exact is float32, and clashes with --precision {self.precision}: "
+                             "give one of them")
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> PrecisionOptions:
+        return cls(precision=args.precision, exact=getattr(args, "exact", False),
+                   channels_last=args.channels_last, compile=args.compile, tf32=args.tf32,
+                   deterministic=args.deterministic)
+
+    def apply(self, device: torch.device, *, one_size: bool) -> str:
+        """Configures this process; returns the effective precision.
+
+        Args:
+            one_size: images are of few sizes, so that cuDNN's search for the fastest kernels pays.
+
+        Raises:
+            ValueError: the device cannot run the precision.
+        """
+        configure(self.tf32 and not self.exact, self.deterministic, one_size=one_size)
+        return resolve_precision("fp32" if self.exact else self.precision, device)
 
 
 def configure(tf32: bool, deterministic: bool, one_size: bool = True) -> None:

@@ -12,7 +12,7 @@ from datasets.loader import label_loader
 from datasets.reader import SegmentationDataset
 from datasets.spec import BadSample
 from utils import distributed
-from utils.evaluation.evaluator import share
+from utils.evaluation.evaluator import shard
 from utils.logs import track
 
 BAND = 64                                                   # rows at a time: their keys stay in a core's cache
@@ -44,7 +44,7 @@ def find_centroids(data: SegmentationDataset, tile: int, num_workers: int, cache
     rows: np.ndarray | None = distributed.from_main(cache.read() if cache else None)
     if rows is not None:
         return rows
-    mine = share(len(data))
+    mine = shard(len(data))
     loader = label_loader(_LabelCentroids(data, tile, skip_bad), num_workers, mine)
     found = []
     for image, centroids in zip(mine, track(loader, len(mine), f"class centroids of {data.split}", quiet=cache is None),

@@ -1,8 +1,9 @@
 """A trained network out of a checkpoint file: which architecture, which classes, raw or averaged weights."""
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,26 @@ def add_flags(parser: ArgumentParser) -> None:
                                       f"one of: {', '.join(names())}, sfnet_timm:MODEL, sfnet_lite_timm:MODEL")
     group.add_argument("--weights", choices=WEIGHTS, default="auto",
                        help="raw or averaged (ema) ones; auto takes the averaged where the file has them")
+
+
+@dataclass(frozen=True)
+class SnapshotOptions:
+    """Which trained network to load; the fields are the flags of the same name.
+
+    Args:
+        path: of the checkpoint file (`--snapshot`).
+        arch: its architecture; None if the file or its keys tell it.
+        weights: one of `WEIGHTS`.
+    """
+
+    path: Path
+    arch: str | None = None
+    weights: str = "auto"
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> SnapshotOptions:
+        """Reads the flags of `add_flags`."""
+        return cls(args.snapshot, args.arch, args.weights)
 
 
 class Snapshot:

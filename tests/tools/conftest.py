@@ -165,7 +165,7 @@ def keep_run(study: Path, label: str, seed: int, share: float, **args: Any) -> P
     matrices[:, [0, 1], [0, 1]], matrices[:, [0, 1], [1, 0]] = hits, 100 - hits
     names = ["dark", "bright"]
     matrix = ConfusionMatrix(2)
-    matrix.matrix += torch.from_numpy(matrices.sum(0, dtype=np.int64))
+    matrix.add(torch.from_numpy(matrices.sum(0, dtype=np.int64)))
     settings = {
         "dataset": "camvid", "split": "test", "data_root": "data/camvid", "weights": "ema",
         "precision": "bf16", "snapshot": f"logs/{folder.name}/last.pth",

@@ -138,7 +138,7 @@ def classes(image: np.ndarray, labels: np.ndarray, spec: datasets.DatasetSpec) -
 
 def flow_fields(image: np.ndarray, model: Model) -> dict[str, Any]:
     """Returns the flow fields of a network in colors; none where it has no flow alignment."""
-    fields = flow.fields(flow.observe(model.predictor, recorded_flows, image), image.shape[1])
+    fields = flow.color_flows(flow.predict_flows(model.predictor, recorded_flows, image), image.shape[1])
     size = pictures.shrink(image, WIDTH).shape[1::-1]
     note = (
         "The color tells in which direction a place looks for its features and how far: see the "

@@ -32,7 +32,7 @@ from utils.evaluation import inference
 from utils.evaluation.predictor import Predictor
 from utils.logs import start_logging, track
 from utils.training.signals import Interrupts
-from utils.visualization import flow, label_maps
+from utils.visualization import flow, label_maps, rendering
 
 log = logging.getLogger("demo")
 
@@ -197,10 +197,10 @@ class Demo:
         """Yields the kinds that are asked for, each a picture or (H, W) label ids.
 
         Args:
-            reaches: see `flows.fields`; given for the frames of a video, whose pictures must be of
+            reaches: see `flow.color_flows`; given for the frames of a video, whose pictures must be of
                 one size.
         """
-        look = label_maps.Theme(
+        look = rendering.Rendering(
             image, labels, self.spec.palette, self.spec.names, steady=reaches is not None
         )
         made: dict[str, Callable[[], np.ndarray]] = {
@@ -209,8 +209,8 @@ class Demo:
             "label_ids": lambda: self.spec.to_raw_ids[labels]}
         yield from ((kind, made[kind]()) for kind in self.kinds)
         if self.dump_flow:
-            seen = flow.observe(self.predictor, recorded_flows, image)
-            yield "flows", flow.sheet(look.image, flow.fields(seen, image.shape[1], reaches))
+            seen = flow.predict_flows(self.predictor, recorded_flows, image)
+            yield "flows", flow.sheet(look.image, flow.color_flows(seen, image.shape[1], reaches))
 
 
 def parse_pictures(

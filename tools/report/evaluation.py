@@ -12,7 +12,7 @@ from utils.cli import positive_int
 from utils.evaluation.inference import Inference
 from utils.files import sha256
 from utils.report import page, results
-from utils.report.gallery import Model
+from utils.report.gallery import ReportModel
 from utils.report.results import Results
 
 
@@ -57,7 +57,7 @@ def load_data(found: Results, root: str | None) -> datasets.SegmentationDataset:
     return data
 
 
-def load(found: Results, data: datasets.SegmentationDataset) -> Model:
+def load(found: Results, data: datasets.SegmentationDataset) -> ReportModel:
     """Returns the network that was scored, ready to parse images as it did then.
 
     Raises:
@@ -72,7 +72,7 @@ def load(found: Results, data: datasets.SegmentationDataset) -> Model:
         find_snapshot(found), arch=found.scores["arch"], weights=settings.get("weights", "auto"), dataset=data.spec,
         precision=settings.get("precision"), channels_last=bool(settings.get("channels_last")), inference=inference,
         fuse=False).predictor
-    return Model(found, predictor, recorded_flows)
+    return ReportModel(found, predictor, recorded_flows)
 
 
 def find_snapshot(found: Results) -> Path:

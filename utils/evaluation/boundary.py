@@ -1,77 +1,61 @@
-"""Boundary F-score: how well the outlines of classes are met (Perazzi et al., CVPR 2016, "Contour Accuracy F")."""
+"""Boundary F-score: how well the predicted boundaries of the classes match the labelled ones.
+
+Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
+Segmentation", CVPR 2016, section 4, "Contour Accuracy F".
+"""
 from __future__ import annotations
 
 import itertools
 import math
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
 from utils.cli import add_switch
-from utils.evaluation.metrics import number
+from utils.evaluation.metrics import IGNORE_LABEL, number
 
-THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)             # 2, 5, 9 and 12 pixels at 1024x2048
-NEIGHBORS = ((0, 1), (1, 0), (1, 1))                       # right, lower, lower right
+# 2, 5, 9 and 12 pixels at 1024x2048
+THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
+# (down, right) to the right, lower and lower right neighbor
+NEIGHBORS = ((0, 1), (1, 0), (1, 1))
 
 
-def boundary_f(prediction: np.ndarray, truth: np.ndarray, num_classes: int, thresholds: Sequence[float] = THRESHOLDS,
-               ignore_label: int = 255) -> np.ndarray:
-    """Scores the outlines of each class in an image, at all thresholds in one pass.
-
-    A pixel is boundary of a class where one of it and its right, lower or lower-right neighbor is of the class and the
-    other is not. Precision is the share of the prediction's boundary pixels that lie within the radius of one of the
-    truth's; recall the other way round; F their harmonic mean. Pixels whose truth is ignored are of no class in either.
+@dataclass(frozen=True)
+class BoundaryOptions:
+    """What the flags of group "Boundaries" ask for.
 
     Args:
-        prediction, truth: (H, W) uint8 ids.
-        thresholds: the radii as shares of the image's diagonal, rounded up to whole pixels.
-
-    Returns:
-        (len(thresholds), num_classes) float64 in [0, 1]; NaN for a class that has no boundary in either map.
-
-    Raises:
-        ValueError: maps of two sizes.
+        enabled: whether boundaries are scored.
+        thresholds: tolerated distances, as fractions of the image's diagonal, in (0, 1).
     """
-    if prediction.shape != truth.shape:
-        raise ValueError(f"prediction {prediction.shape} and truth {truth.shape}: the two must have one size.")
-    squares = np.array([math.ceil(threshold * math.hypot(*truth.shape)) ** 2 for threshold in thresholds])
-    seen = np.where(truth == ignore_label, np.uint8(ignore_label), prediction)
-    found, wanted = (_outlines(labels, num_classes) for labels in (seen, truth))
-    scores = np.full((len(squares), num_classes), np.nan)
-    for class_id, (own, true) in enumerate(zip(found, wanted, strict=True)):
-        if len(own) or len(true):
-            precision, recall = _met(own, true, truth.shape, squares), _met(true, own, truth.shape, squares)
-            total = precision + recall
-            scores[:, class_id] = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
-    return scores
 
+    enabled: bool = False
+    thresholds: tuple[float, ...] = THRESHOLDS
 
-def mean_scores(scores: np.ndarray, thresholds: Sequence[float], names: Sequence[str]) -> dict[str, Any]:
-    """Returns the means over images of (M, T, K) scores, by threshold, in JSON types.
+    def __post_init__(self) -> None:
+        if not self.thresholds or not all(0 < threshold < 1 for threshold in self.thresholds):
+            raise ValueError(f"--eval_thresholds {self.thresholds}: give fractions of the diagonal "
+                             "between 0 and 1, such as 0.001875,0.005")
 
-    `mean` and `per_class` take a class that is in neither map of an image as met there, as the field's scores do;
-    `mean_present` and `per_class_present` leave it out.
-    """
-    everywhere = np.where(np.isnan(scores), 1.0, scores).mean(0)                # (T, K)
-    counts = (~np.isnan(scores)).sum(0)
-    present = np.divide(np.nansum(scores, axis=0), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-    return {f"{threshold:g}": {
-        "mean": float(everywhere[i].mean()),
-        "mean_present": number(float(np.nanmean(present[i]))) if counts[i].any() else None,
-        "per_class": dict(zip(names, everywhere[i].tolist(), strict=True)),
-        "per_class_present": dict(zip(names, map(number, present[i].tolist()), strict=True)),
-    } for i, threshold in enumerate(thresholds)}
+    @classmethod
+    def from_args(cls, args: Namespace) -> BoundaryOptions:
+        """Reads the flags of `add_flags`."""
+        return cls(args.evaluateF, args.eval_thresholds)
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    """Declares the flags of group "Boundaries"."""
+    """Declares the flags of group "Boundaries"; `BoundaryOptions.from_args` reads them."""
     group = parser.add_argument_group("Boundaries")
-    add_switch(group, "--evaluateF", default=False, help="score the outlines of the classes as well (boundary F)")
-    group.add_argument("--eval_thresholds", type=_thresholds, default=",".join(f"{each:g}" for each in THRESHOLDS),
-                       help="distances within which an outline is met, as shares of the image's diagonal")
+    add_switch(group, "--evaluateF", default=False,
+               help="also score the boundaries of the classes (boundary F)")
+    group.add_argument("--eval_thresholds", type=_thresholds,
+                       default=",".join(f"{threshold:g}" for threshold in THRESHOLDS),
+                       help="tolerated distances between predicted and labelled boundaries, as "
+                            "fractions of the image's diagonal")
 
 
 def _thresholds(text: str) -> tuple[float, ...]:
@@ -80,50 +64,157 @@ def _thresholds(text: str) -> tuple[float, ...]:
     except ValueError:
         values = ()
     if not values or not all(0 < value < 1 for value in values):
-        raise ArgumentTypeError(f"{text!r} is not a list of shares of the diagonal such as 0.001875,0.005")
+        raise ArgumentTypeError(f"{text!r} is not a list of fractions of the diagonal such as "
+                                "0.001875,0.005")
     return values
 
 
-def _outlines(labels: np.ndarray, num_classes: int) -> list[np.ndarray]:
-    """Returns for each class the flat places of its boundary pixels, some of them more than once."""
-    height, width = labels.shape
-    places, classes = [], []
-    for down, right in NEIGHBORS:
-        here, there = labels[:height - down, :width - right], labels[down:, right:]
-        rows, columns = np.nonzero(cv2.compare(here, there, cv2.CMP_NE) if here.size else here)
-        places += [rows * width + columns] * 2
-        classes += [here[rows, columns], there[rows, columns]]
-    place, owner = np.concatenate(places), np.concatenate(classes)
-    order = np.argsort(owner, kind="stable")                # a radix sort for bytes
-    starts = np.searchsorted(owner[order], np.arange(num_classes + 1))
-    return [place[order[start:end]] for start, end in itertools.pairwise(starts)]
+def boundary_f(predictions: np.ndarray, labels: np.ndarray, num_classes: int,
+               thresholds: Sequence[float] = THRESHOLDS,
+               ignore_label: int = IGNORE_LABEL) -> np.ndarray:
+    """Scores the boundaries of each class in one image, at all thresholds in one pass.
 
+    A pixel is a boundary pixel of a class if either it or its right, lower or lower right neighbor
+    belongs to the class, but not both. With B_p and B_l the boundary pixels of a class in the
+    predictions and in the labels, d the Euclidean distance and r the radius of a threshold:
 
-def _met(places: np.ndarray, targets: np.ndarray, shape: tuple[int, ...], squares: np.ndarray) -> np.ndarray:
-    """Returns for each squared radius the share of places within it of a target; without places 1, if only so 0.
+        precision = |{p in B_p : d(p, B_l) <= r}| / |B_p|
+        recall    = |{l in B_l : d(l, B_p) <= r}| / |B_l|
+        F         = 2 precision recall / (precision + recall), or 0 if both are 0
 
-    Distances first go down the columns, then sideways: to a place they are dx^2 + (the distance within that column)^2
-    (Felzenszwalb, Huttenlocher, "Distance Transforms of Sampled Functions", 2012). Only places are looked at sideways,
-    and only until they are within the least radius, which is soon for nearly all.
+    Pixels with an ignored label belong to no class in either map.
+
+    Args:
+        predictions: (H, W) uint8 class ids.
+        labels: (H, W) uint8 class ids or `ignore_label`.
+        thresholds: radii as fractions of the image's diagonal; each is rounded up to whole pixels.
+
+    Returns:
+        (len(thresholds), num_classes) float64 in [0, 1]; NaN for a class without a boundary pixel
+        in either map.
+
+    Raises:
+        ValueError: the maps have different sizes.
     """
-    places = np.unique(places)
-    if not len(places) or not len(targets):
-        return np.full(len(squares), float(not len(places)))
-    (rows, columns), (target_rows, target_columns) = np.divmod(places, shape[1]), np.divmod(targets, shape[1])
-    reach = math.isqrt(squares.max())
-    top, left = min(rows.min(), target_rows.min()), min(columns.min(), target_columns.min()) - reach
-    bottom, right = max(rows.max(), target_rows.max()), max(columns.max(), target_columns.max()) + reach
-    away = np.full((bottom - top + 1, right - left + 1), reach + 1, np.min_scalar_type(reach + 2))
-    away[target_rows - top, target_columns - left] = 0
-    for direction in (away, away[::-1]):
-        for before, row in itertools.pairwise(direction):
-            np.minimum(row, before + 1, out=row)
+    if predictions.shape != labels.shape:
+        raise ValueError(f"predictions {predictions.shape} and labels {labels.shape} must have the "
+                         "same size.")
+    diagonal = math.hypot(*labels.shape)
+    squared_radii = np.array([math.ceil(threshold * diagonal) ** 2 for threshold in thresholds])
+    predictions = np.where(labels == ignore_label, np.uint8(ignore_label), predictions)
+    boundaries = zip(_boundary_pixels(predictions, num_classes),
+                     _boundary_pixels(labels, num_classes), strict=True)
+    scores = np.full((len(squared_radii), num_classes), np.nan)
+    for class_id, (predicted, labelled) in enumerate(boundaries):
+        if len(predicted) == 0 and len(labelled) == 0:
+            continue
+        precision = _fraction_within(predicted, labelled, labels.shape, squared_radii)
+        recall = _fraction_within(labelled, predicted, labels.shape, squared_radii)
+        total = precision + recall
+        scores[:, class_id] = np.divide(2 * precision * recall, total, out=np.zeros_like(total),
+                                        where=total > 0)
+    return scores
 
-    square = np.arange(reach + 2) ** 2
-    waiting = (rows - top) * away.shape[1] + columns - left
-    nearest = np.full(len(places), square[-1])
-    for aside in sorted(range(-reach, reach + 1), key=abs):
-        np.minimum(nearest, aside * aside + square[away.take(waiting + aside)], out=nearest)
-        far = nearest > squares.min()
-        waiting, nearest = waiting[far], nearest[far]
-    return 1 - np.array([(nearest > each).sum() for each in squares]) / len(places)
+
+def mean_scores(scores: np.ndarray, thresholds: Sequence[float],
+                names: Sequence[str]) -> dict[str, Any]:
+    """Averages boundary F-scores over images.
+
+    Args:
+        scores: (M, T, K), the results of `boundary_f` for M images.
+        thresholds: the T thresholds.
+        names: the K class names.
+
+    Returns:
+        threshold -> scores in JSON types. `mean` and `per_class` count a class without a boundary
+        in either map of an image as 1 there, as is usual; `mean_present` and `per_class_present`
+        leave it out.
+    """
+    filled = np.where(np.isnan(scores), 1.0, scores).mean(0)
+    counts = (~np.isnan(scores)).sum(0)
+    present = np.divide(np.nansum(scores, axis=0), counts, out=np.full(counts.shape, np.nan),
+                        where=counts > 0)
+    return {f"{threshold:g}": {
+        "mean": float(filled[i].mean()),
+        "mean_present": number(float(np.nanmean(present[i]))) if counts[i].any() else None,
+        "per_class": dict(zip(names, filled[i].tolist(), strict=True)),
+        "per_class_present": dict(zip(names, map(number, present[i].tolist()), strict=True)),
+    } for i, threshold in enumerate(thresholds)}
+
+
+def _boundary_pixels(ids: np.ndarray, num_classes: int) -> list[np.ndarray]:
+    """Returns for each class the flat indices of its boundary pixels, some more than once."""
+    height, width = ids.shape
+    pixels, classes = [], []
+    for down, right in NEIGHBORS:
+        here, neighbor = ids[:height - down, :width - right], ids[down:, right:]
+        differs = cv2.compare(here, neighbor, cv2.CMP_NE) if here.size else here
+        rows, columns = np.nonzero(differs)
+        pixels += [rows * width + columns] * 2
+        classes += [here[rows, columns], neighbor[rows, columns]]
+    all_pixels, all_classes = np.concatenate(pixels), np.concatenate(classes)
+    # a stable sort of bytes is a radix sort
+    order = np.argsort(all_classes, kind="stable")
+    starts = np.searchsorted(all_classes[order], np.arange(num_classes + 1))
+    return [all_pixels[order[start:end]] for start, end in itertools.pairwise(starts)]
+
+
+def _fraction_within(pixels: np.ndarray, targets: np.ndarray, shape: tuple[int, ...],
+                     squared_radii: np.ndarray) -> np.ndarray:
+    """Returns for each radius the fraction of the pixels that have a target within it.
+
+    Without pixels the fraction is 1; with pixels but without targets it is 0.
+
+    The squared distance separates (Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled
+    Functions", Theory of Computing 2012): with g(x, y) the distance from (x, y) to the nearest
+    target in column x,
+
+        d(x, y)^2 = min over dx of dx^2 + g(x + dx, y)^2.
+
+    g is computed for all positions in two passes over the rows. The minimum over dx is computed
+    only at `pixels`, and only until it is below the least radius, which is soon for most of them.
+
+    Args:
+        pixels, targets: flat indices into `shape`.
+        squared_radii: (T,) int.
+    """
+    pixels = np.unique(pixels)
+    if len(pixels) == 0 or len(targets) == 0:
+        return np.full(len(squared_radii), float(len(pixels) == 0))
+    rows, columns = np.divmod(pixels, shape[1])
+    target_rows, target_columns = np.divmod(targets, shape[1])
+    radius = math.isqrt(squared_radii.max())
+    # a box that holds all pixels and targets, with a margin for dx
+    top, bottom = min(rows.min(), target_rows.min()), max(rows.max(), target_rows.max())
+    left = min(columns.min(), target_columns.min()) - radius
+    right = max(columns.max(), target_columns.max()) + radius
+    # g, clipped at radius + 1
+    vertical = np.full((bottom - top + 1, right - left + 1), radius + 1,
+                       np.min_scalar_type(radius + 2))
+    vertical[target_rows - top, target_columns - left] = 0
+    for direction in (vertical, vertical[::-1]):
+        for previous, row in itertools.pairwise(direction):
+            np.minimum(row, previous + 1, out=row)
+
+    positions = (rows - top) * vertical.shape[1] + columns - left
+    nearest = _squared_distances(vertical, positions, radius, squared_radii.min())
+    outside = np.array([(nearest > squared_radius).sum() for squared_radius in squared_radii])
+    return 1 - outside / len(pixels)
+
+
+def _squared_distances(vertical: np.ndarray, positions: np.ndarray, radius: int,
+                       enough: int) -> np.ndarray:
+    """Returns squared distances to the nearest target, for the positions farther than `enough`.
+
+    Args:
+        vertical: distance to the nearest target in the same column, clipped at radius + 1.
+        positions: flat indices into `vertical`.
+        enough: squared distance below which a position is not followed any more.
+    """
+    squares = np.arange(radius + 2) ** 2
+    nearest = np.full(len(positions), squares[-1])
+    for dx in sorted(range(-radius, radius + 1), key=abs):
+        np.minimum(nearest, dx * dx + squares[vertical.take(positions + dx)], out=nearest)
+        far = nearest > enough
+        positions, nearest = positions[far], nearest[far]
+    return nearest

@@ -1,14 +1,17 @@
-"""Scoring a network over images that may be shared among processes."""
+"""Predicting the images of a split, and scoring each of them."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from utils import distributed
 from utils.batches import grouped
-from utils.evaluation.metrics import ConfusionMatrix
+from utils.evaluation.boundary import boundary_f
+from utils.evaluation.metrics import count_pairs
 from utils.evaluation.predictor import Predictor
 from utils.logs import track
 
@@ -16,45 +19,83 @@ Batch = dict[str, Any]
 
 
 class Prediction(NamedTuple):
-    """An image (3, H, W) uint8 and its predicted train ids (H, W) uint8.
+    """An image with its predicted and its labelled classes.
 
-    Where there is a `truth` (H, W) uint8, `counts` holds (K, K) int64 of it; else both are None. `place` is the image's
-    index in the batch that it was parsed in.
+    Attributes:
+        name: of the image.
+        image: (3, H, W) uint8 RGB.
+        predictions: (H, W) uint8 train ids, on the predictor's device.
+        labels: (H, W) uint8 train ids; None in a split without labels.
+        batch_index: index of the image in the batch in which it was predicted.
     """
 
     name: str
     image: Tensor
-    labels: Tensor
-    truth: Tensor | None
-    counts: Tensor | None
-    place: int
+    predictions: Tensor
+    labels: Tensor | None
+    batch_index: int
+
+    def counts(self, num_classes: int) -> Tensor:
+        """Returns the confusion counts (K, K) int64 of the image, rows are labels; 0 without labels.
+
+        Raises:
+            ValueError: a label is not a class, or the label map has another size than the image;
+                the message names the image.
+        """
+        if self.labels is None:
+            return torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        try:
+            return count_pairs(self.predictions, self.labels, num_classes)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
+
+    def boundary_f(self, num_classes: int, thresholds: Sequence[float]) -> np.ndarray | None:
+        """Returns the boundary F-scores (T, K) of the image, None without labels or thresholds."""
+        if self.labels is None or not thresholds:
+            return None
+        predictions, labels = self.predictions.cpu().numpy(), self.labels.cpu().numpy()
+        return boundary_f(predictions, labels, num_classes, thresholds)
 
 
-def parse(predictor: Predictor, batches: Iterable[Batch], num_classes: int, *, total: int,
-          what: str, together: int = 1) -> Iterator[Prediction]:
-    """Yields this process's images one by one, parsed and counted.
+def split_batch(batch: Batch, predictions: Tensor) -> Iterator[Prediction]:
+    """Yields the images of a batch with their predictions.
 
     Args:
-        batches: `image` (N, 3, H, W) uint8, `name`, and `label` (N, H, W) where there is a truth.
-        total: length of `batches`.
-        what: names the work in the progress bar.
-        together: batches of one image size that are parsed in one.
-
-    Raises:
-        ValueError: a label lies outside the classes, or has another size than the image; the message names the image.
+        batch: `name`, `image` (N, 3, H, W) uint8, and `label` (N, H, W) uint8 if there are labels.
+        predictions: (N, H, W) uint8 train ids.
     """
-    matrix = ConfusionMatrix(num_classes, device=predictor.device)
-    for batch in grouped(track(batches, total, what, quiet=not distributed.is_main()), together):
-        predicted = predictor.labels(batch["image"])
-        for i, (name, image, labels) in enumerate(zip(batch["name"], batch["image"], predicted, strict=True)):
-            truth = batch["label"][i] if "label" in batch else None
-            try:
-                counts = None if truth is None else matrix.update(labels, truth)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-            yield Prediction(name, image, labels, truth, counts, i)
+    all_labels = batch.get("label")
+    images = zip(batch["name"], batch["image"], predictions, strict=True)
+    for i, (name, image, image_predictions) in enumerate(images):
+        labels = None if all_labels is None else all_labels[i]
+        yield Prediction(name, image, image_predictions, labels, i)
 
 
-def share(count: int) -> range:
-    """Returns the indices of this process among `count` images: disjoint over the processes, and together all."""
+def load_batches(loader: Iterable[Batch], *, total: int, description: str,
+                 images_per_batch: int = 1) -> Iterator[Batch]:
+    """Yields batches of at most `images_per_batch` images of one size, with a progress bar.
+
+    Args:
+        loader: batches of one image.
+        total: number of batches of the loader.
+        description: shown beside the progress bar.
+    """
+    quiet = not distributed.is_main()
+    return grouped(track(loader, total, description, quiet=quiet), images_per_batch)
+
+
+def predict(predictor: Predictor, loader: Iterable[Batch], *, total: int, description: str,
+            images_per_batch: int = 1) -> Iterator[Prediction]:
+    """Yields this process's images one by one with their predictions. Args: see `load_batches`."""
+    batches = load_batches(loader, total=total, description=description,
+                           images_per_batch=images_per_batch)
+    for batch in batches:
+        yield from split_batch(batch, predictor.labels(batch["image"]))
+
+
+def shard(count: int) -> range:
+    """Returns this process's indices of `count` images: every world_size-th one from its rank.
+
+    The shards of all processes are disjoint and together cover all images.
+    """
     return range(distributed.rank(), count, distributed.world_size())

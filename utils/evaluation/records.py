@@ -1,4 +1,4 @@
-"""What an evaluation found, image by image: kept in parts while it runs, so that it can stop, go on and be shared."""
+"""The output folder of an evaluation: per-image results that can be resumed, sharded and merged."""
 from __future__ import annotations
 
 import io
@@ -12,28 +12,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from utils import distributed
 from utils.files import write_bytes, write_text
-from utils.visualization.label_maps import SUBFOLDERS
+from utils.visualization.rendering import SUBFOLDERS
 
 log = logging.getLogger(__name__)
 
 RUN, RESULT, PARTS = "run.json", "per_image.npz", "parts"
-DERIVED = ("scores.json", "submission.zip")                 # written from the result; they go when it goes
-SECONDS = 20.0                                              # at most so much work is lost in a crash
+# written from the result, and removed with it
+DERIVED = ("scores.json", "submission.zip")
+# seconds between two saves: at most so much work is lost in a crash
+SAVE_INTERVAL = 20.0
 
 
 @dataclass(frozen=True)
 class Record:
-    """One image of a split.
+    """The result of one image.
 
     Attributes:
-        index: its place in the split.
-        matrix: (K, K) integer counts, rows the truth; zeros where there is no truth.
-        boundary: (T, K) boundary F at each threshold, NaN for a class that is in neither map; None when not asked for.
+        index: of the image in the split.
+        matrix: (K, K) confusion counts, rows are labels; zeros without labels.
+        boundary: (T, K) boundary F at each threshold, NaN for a class without boundaries; None if
+            boundaries are not scored.
     """
 
     index: int
@@ -43,153 +48,199 @@ class Record:
 
 
 class Records:
-    """The output folder of one evaluation, by any number of processes, shares and sittings.
+    """The output folder of one evaluation, written by any number of processes, shards and sessions.
 
-    `run.json` says which evaluation it is. Every process leaves what it found in `parts/`, some images a file. When all
-    are there, `finish` puts them into `per_image.npz`, in the order of the split: `names` (M,), `matrices` (M, K, K)
-    int32 with the truth in rows, `classes` (K,), and where boundaries were scored `boundary_f` (M, T, K) float64 with
-    `thresholds` (T,).
+    `run.json` identifies the evaluation. Every process writes its results to `parts/`, several
+    images per file. When all images are there, `merge_parts` writes `per_image.npz`, in the order
+    of the split: `names` (M,), `matrices` (M, K, K) int32 with labels in rows, `classes` (K,), and
+    if boundaries were scored `boundary_f` (M, T, K) float64 with `thresholds` (T,).
+
+    As a context manager it saves on exit, also after an error.
 
     Args:
-        run: what decides the numbers, in JSON types; with `images`, how many there are, and `classes`, their names.
-        share: (index, count) of the part of the images that is scored here.
-        settings: further things worth knowing, in which the shares of one evaluation may differ (where the data lies).
+        run: everything that the scores depend on, in JSON types; among it `images`, the number of
+            images, and `classes`, their names.
+        shard: (index, count): this is shard number index of count, from 0.
+        settings: for information; may differ between the shards of one evaluation, as the folder of
+            the data does.
     """
 
-    def __init__(self, folder: Path, run: Mapping[str, Any], share: tuple[int, int] = (0, 1),
+    def __init__(self, folder: Path, run: Mapping[str, Any], shard: tuple[int, int] = (0, 1),
                  settings: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
         self.settings = dict(settings or {})
-        self.run: dict[str, Any] = json.loads(json.dumps(dict(run)))            # as it will be read again
-        self.share = share
+        # as it will be read back: tuples become lists
+        self.run: dict[str, Any] = json.loads(json.dumps(dict(run)))
+        self.shard = shard
         self.pending: list[Record] = []
         self.saved_at = time.monotonic()
 
     @classmethod
     def open(cls, folder: Path) -> Records:
-        """Returns the records of a folder that an evaluation began.
+        """Returns the records in the output folder of an evaluation.
 
         Raises:
-            FileNotFoundError: none did.
+            FileNotFoundError: the folder holds no evaluation.
             ValueError: `run.json` is damaged.
         """
         path = folder / RUN
         if not path.is_file():
-            raise FileNotFoundError(f"{folder} holds no {RUN}, so eval.py wrote nothing there: give its output folder.")
+            raise FileNotFoundError(f"{folder} holds no {RUN}, so eval.py wrote nothing there: "
+                                    "give its output folder.")
         run, settings = _read_run(path)
         return cls(folder, run, settings=settings)
 
-    def claim(self, resume: bool, replace: bool) -> None:
-        """Makes the folder this evaluation's, empty unless it resumes.
+    def __enter__(self) -> Records:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.save()
+
+    def prepare_folder(self, resume: bool, replace: bool) -> None:
+        """Makes the folder and writes `run.json`; without `resume` removes this shard's results.
 
         Args:
-            replace: whether the folder may be taken from another evaluation; that is then said.
+            replace: whether another evaluation may be overwritten, with a warning.
 
         Raises:
-            ValueError: the folder is another evaluation's.
+            ValueError: the folder holds another evaluation.
         """
         path = self.folder / RUN
-        other = differences(_read_run(path)[0], self.run) if path.is_file() else []
-        if other and (resume or not replace):
-            raise ValueError(f"{self.folder} holds another evaluation ({'; '.join(other)}): choose another --ckpt_path "
-                             "or remove that folder.")
-        if other:
-            log.warning("%s held another evaluation (%s), which this one replaces; --ckpt_path FOLDER keeps both",
-                        self.folder, "; ".join(other))
+        changes = differences(_read_run(path)[0], self.run) if path.is_file() else []
+        if changes and (resume or not replace):
+            raise ValueError(f"{self.folder} holds another evaluation ({'; '.join(changes)}): "
+                             "choose another --ckpt_path or remove that folder.")
+        if changes:
+            log.warning("%s holds another evaluation (%s), which this one overwrites; "
+                        "--ckpt_path FOLDER keeps both", self.folder, "; ".join(changes))
             for pictures in SUBFOLDERS:
                 shutil.rmtree(self.folder / pictures, ignore_errors=True)
         if not resume:
-            own = "*" if other else f"{self.share[0]}of{self.share[1]}_*"       # other shares may be at work beside
-            made = [self.folder / name for name in (RESULT, *DERIVED)]
-            for old in [*(self.folder / PARTS).glob(f"{own}.npz"), *made]:
-                old.unlink(missing_ok=True)
+            self._remove_results(all_shards=bool(changes))
         (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({**self.run, "settings": self.settings}, indent=2) + "\n")
 
+    def start(self, resume: bool, replace: bool) -> list[int]:
+        """Prepares the folder, and returns the indices of this shard's images without a result.
+
+        All processes call it, and get the same indices. Args and Raises: see `prepare_folder`.
+        """
+        if distributed.is_main():
+            self.prepare_folder(resume, replace)
+        distributed.barrier()
+        finished = self.read() if resume else {}
+        # no process writes before all have read
+        distributed.barrier()
+        index, count = self.shard
+        missing = [i for i in range(index, self.run["images"], count) if i not in finished]
+        if finished and distributed.is_main():
+            log.info("%s: %d images have results, %d are left to do", self.folder, len(finished),
+                     len(missing))
+        return missing
+
     def add(self, record: Record) -> None:
-        """Takes one more image, and saves those that have waited for long."""
+        """Adds the result of one more image; saves if the last save was long ago."""
         self.pending.append(record)
-        if time.monotonic() - self.saved_at > SECONDS:
+        if time.monotonic() - self.saved_at > SAVE_INTERVAL:
             self.save()
 
     def save(self) -> None:
-        """Writes the images that were added since the last time as one more part."""
+        """Writes the images added since the last save as one more part."""
         if self.pending:
-            name = f"{self.share[0]}of{self.share[1]}_{self.pending[0].index:06}.npz"
-            _write(self.folder / PARTS / name, self.pending, index=[record.index for record in self.pending])
+            name = f"{self._prefix()}_{self.pending[0].index:06}.npz"
+            indices = [record.index for record in self.pending]
+            _write(self.folder / PARTS / name, self.pending, index=indices)
             self.pending = []
         self.saved_at = time.monotonic()
 
     def read(self) -> dict[int, Record]:
-        """Returns what is saved, by index, in the order of the split.
+        """Returns the saved results by index, in the order of the split.
 
         Raises:
             ValueError: a part is damaged.
         """
-        found: dict[int, Record] = {}
+        records: dict[int, Record] = {}
         for path in [*sorted((self.folder / PARTS).glob("*.npz")), self.folder / RESULT]:
-            with suppress(FileNotFoundError):               # another share may be finishing at this moment
-                found.update((record.index, record) for record in _read(path))
-        return dict(sorted(found.items()))
+            # another shard may be merging the parts at this moment
+            with suppress(FileNotFoundError):
+                records.update((record.index, record) for record in _read(path))
+        return dict(sorted(records.items()))
 
-    def finish(self, records: Iterable[Record]) -> None:
-        """Writes all images' records as `per_image.npz` and drops the parts."""
-        extra = {"thresholds": self.run["thresholds"]} if self.run.get("thresholds") else {}
-        _write(self.folder / RESULT, list(records), classes=self.run["classes"], **extra)
+    def merge_parts(self, records: Iterable[Record]) -> None:
+        """Writes the results of all images as `per_image.npz` and removes the parts."""
+        extra: dict[str, Any] = {"classes": self.run["classes"]}
+        if self.run.get("thresholds"):
+            extra["thresholds"] = self.run["thresholds"]
+        _write(self.folder / RESULT, list(records), **extra)
         shutil.rmtree(self.folder / PARTS, ignore_errors=True)
 
+    def _prefix(self) -> str:
+        index, count = self.shard
+        return f"{index}of{count}"
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Returns "name: its value, not the other" for each entry in which two evaluations differ."""
-    return [f"{name}: {_short(one.get(name))}, not {_short(other.get(name))}"
-            for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
-
-
-def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns what decides the numbers, and the further settings."""
-    try:
-        run = dict(json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): remove its folder and score again.") from error
-    return run, run.pop("settings", {})
+    def _remove_results(self, all_shards: bool) -> None:
+        # other shards of the same evaluation may be running
+        pattern = "*.npz" if all_shards else f"{self._prefix()}_*.npz"
+        parts = (self.folder / PARTS).glob(pattern)
+        for path in [*parts, *(self.folder / name for name in (RESULT, *DERIVED))]:
+            path.unlink(missing_ok=True)
 
 
-def _short(value: Any, most: int = 60) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= most else text[:most] + "..."
-
-
-def _write(path: Path, records: list[Record], **arrays: Any) -> None:
-    if all(record.boundary is not None for record in records) and records:
-        arrays["boundary_f"] = np.stack([np.asarray(record.boundary) for record in records])
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, names=np.array([record.name for record in records], dtype=np.str_),
-                        matrices=np.stack([record.matrix for record in records]).astype(np.int32), **arrays)
-    write_bytes(path, buffer.getvalue())
+def differences(run: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Returns "name: its value, not the other's" for each entry in which two evaluations differ."""
+    return [f"{name}: {_shorten(run.get(name))}, not {_shorten(other.get(name))}"
+            for name in sorted({*run, *other}) if run.get(name) != other.get(name)]
 
 
 def read_arrays(path: Path, needed: Sequence[str] = ("names", "matrices"),
-                how: str = "remove it and go on with --resume.") -> dict[str, np.ndarray]:
-    """Returns what a part, `per_image.npz` or another file of arrays holds.
+                remedy: str = "remove it and go on with --resume.") -> dict[str, np.ndarray]:
+    """Reads a part, `per_image.npz` or another file of arrays.
 
     Args:
-        needed: arrays without which it is another file.
-        how: to mend a damaged one, said in the error.
+        needed: names of arrays that the file must hold.
+        remedy: ends the error message about a damaged file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged.
+        ValueError: the file is damaged or lacks an array.
     """
     try:
         with np.load(path) as file:
             arrays = dict(file)
         for name in needed:
-            arrays[name]                                    # a KeyError, caught below, where it is not there
+            # raises the KeyError that is caught below
+            arrays[name]
         return arrays
     except FileNotFoundError:
         raise
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged ({error}): {how}") from error
+        raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
+
+
+def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what the scores depend on, and the settings."""
+    try:
+        run = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}): remove its folder and score again."
+                         ) from error
+    return run, run.pop("settings", {})
+
+
+def _shorten(value: Any, limit: int = 60) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
+def _write(path: Path, records: list[Record], **arrays: Any) -> None:
+    if records and all(record.boundary is not None for record in records):
+        arrays["boundary_f"] = np.stack([np.asarray(record.boundary) for record in records])
+    names = np.array([record.name for record in records], dtype=np.str_)
+    matrices = np.stack([record.matrix for record in records]).astype(np.int32)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, names=names, matrices=matrices, **arrays)
+    write_bytes(path, buffer.getvalue())
 
 
 def _read(path: Path) -> list[Record]:
@@ -197,5 +248,5 @@ def _read(path: Path) -> list[Record]:
     names, matrices = arrays["names"], arrays["matrices"]
     indices = arrays.get("index", np.arange(len(names)))
     boundaries = arrays.get("boundary_f", [None] * len(names))
-    return [Record(int(index), str(name), matrix, boundary)
-            for index, name, matrix, boundary in zip(indices, names, matrices, boundaries, strict=True)]
+    return [Record(int(index), str(name), matrix, boundary) for index, name, matrix, boundary
+            in zip(indices, names, matrices, boundaries, strict=True)]

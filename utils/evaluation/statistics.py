@@ -1,4 +1,4 @@
-"""How sure a mean IoU is: intervals over the images, and a test between two models on the same images."""
+"""Uncertainty of a mean IoU: intervals over images, and a test between two models."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,10 +9,12 @@ from scipy.special import stdtrit
 
 
 class Comparison(NamedTuple):
-    """Model A against model B on the same images: `difference` is A's mean IoU minus B's, in [-1, 1].
+    """Model A against model B on the same images.
 
-    `low` and `high` hold 95 % (or as asked) of the differences over resampled images; `p_value` is the chance of a
-    difference at least as large if it did not matter which of the two models parsed which image.
+    Attributes:
+        difference: mean IoU of A minus mean IoU of B, in [-1, 1].
+        low, high: interval of the difference over resampled images, 95 % by default.
+        p_value: probability of a difference at least as large if the models were interchangeable.
     """
 
     difference: float
@@ -21,103 +23,138 @@ class Comparison(NamedTuple):
     p_value: float
 
 
-def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Returns the percentile interval (low, high) of the mean IoU, were other images of the same kind scored.
+def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95,
+              seed: int = 0) -> tuple[float, float]:
+    """Returns the percentile bootstrap interval (low, high) of the mean IoU over images.
 
-    Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 1979: images are drawn anew with
-    replacement, as many as there are. Frames of one video are not independent, so there the true interval is wider.
+    Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 1979.
+    With n_b the number of times that each of the M images is in draw b of M images with
+    replacement, the draw's mean IoU is that of the counts sum_m n_b[m] C_m; low and high are the
+    (1 - level) / 2 and (1 + level) / 2 quantiles over the draws. The images are taken as
+    independent: frames of one video are correlated, so the true interval is wider.
 
     Args:
-        matrices: (M, K, K) counts of each image; rows are the truth. Those (S, M, K, K) of S models, such as one
-            trained with S seeds, give the interval of their mean score, all of them on the same draw.
-        repeats: draws of M images.
-        level: share of the draws within the interval, (0, 1).
+        matrices: (M, K, K) counts of each image; rows are labels. With (S, M, K, K) of S models,
+            such as one network trained with S seeds, the interval is that of their mean score,
+            with the same draws for all models.
+        repeats: number of draws.
+        level: fraction of the draws within the interval, in (0, 1).
 
     Raises:
-        ValueError: no images, another shape, models on other images, or a level outside (0, 1).
+        ValueError: no images, another shape, models scored on different images, or a level outside
+            (0, 1).
     """
-    counts = _counts(matrices)
-    return _interval(_mean_iou(draws(counts.shape[1], repeats, seed), counts), level)
+    counts = _intersection_and_union(matrices)
+    return _interval(_mean_iou((draws(counts.shape[1], repeats, seed), counts)), level)
 
 
-def paired_test(a: np.ndarray, b: np.ndarray, repeats: int = 2000, level: float = 0.95, seed: int = 0) -> Comparison:
-    """Compares two models by the counts (M, K, K) that each got on the same M images, in the same order.
+def paired_test(a: np.ndarray, b: np.ndarray, repeats: int = 2000, level: float = 0.95,
+                seed: int = 0) -> Comparison:
+    """Compares two models by their counts on the same images.
 
-    The interval is that of `bootstrap`, with both models on the same draw; the p-value is a permutation test that
-    exchanges the two models' counts on a random half of the images. Counts (S, M, K, K) pool S pairs of models, such as
-    pairs trained with the same seed: the mean of their differences is tested, and an image is drawn, or its counts are
-    exchanged, in all pairs at once, because what makes an image hard is common to them.
+    The interval is that of `bootstrap`, with the same draws for both models. The p-value is that of
+    a paired permutation test: under the null hypothesis the models are interchangeable, so each
+    image's counts are exchanged between them with probability 1/2. With d the observed difference
+    and d_r that of permutation r of R:
+
+        p = (1 + |{r : |d_r| >= |d|}|) / (R + 1)
+
+    Args:
+        a, b: (M, K, K) counts of each image, in the same order. (S, M, K, K) pools S pairs of
+            models, such as pairs trained with the same seed: the mean of their differences is
+            tested, and an image is drawn or exchanged in all pairs at once, because the difficulty
+            of an image is common to them.
 
     Raises:
-        ValueError: the two do not hold the same images' true pixels, or see `bootstrap`.
+        ValueError: the models did not count the same labels, or see `bootstrap`.
     """
-    ours, theirs = _counts(a), _counts(b)
+    counts_a, counts_b = _intersection_and_union(a), _intersection_and_union(b)
     if np.shape(a) != np.shape(b) or not np.array_equal(np.sum(a, axis=-1), np.sum(b, axis=-1)):
-        raise ValueError(f"the two models' matrices {np.shape(a)} and {np.shape(b)} do not count the same true pixels: "
-                         "score both on the same images, and give them in the same order.")
-    rng, images = np.random.default_rng(seed), ours.shape[1]
-    all_images = np.ones((1, images))
-    difference = float(_mean_iou(all_images, ours)[0] - _mean_iou(all_images, theirs)[0])
+        raise ValueError(f"the two models' matrices {np.shape(a)} and {np.shape(b)} do not count "
+                         "the same labels: score both on the same images, and give them in the "
+                         "same order.")
+    rng, images = np.random.default_rng(seed), counts_a.shape[1]
+    once = np.ones((1, images))
+    difference = float(_mean_iou((once, counts_a))[0] - _mean_iou((once, counts_b))[0])
     drawn = draws(images, repeats, seed)
-    low, high = _interval(_mean_iou(drawn, ours) - _mean_iou(drawn, theirs), level)
+    low, high = _interval(_mean_iou((drawn, counts_a)) - _mean_iou((drawn, counts_b)), level)
     swapped = rng.integers(0, 2, (repeats, images))
-    chance = (_mean_iou(1 - swapped, ours, swapped, theirs) - _mean_iou(swapped, ours, 1 - swapped, theirs))
-    extreme = int((np.abs(chance) >= abs(difference) - 1e-12).sum())
+    permuted = (_mean_iou((1 - swapped, counts_a), (swapped, counts_b))
+                - _mean_iou((swapped, counts_a), (1 - swapped, counts_b)))
+    extreme = int((np.abs(permuted) >= abs(difference) - 1e-12).sum())
     return Comparison(difference, low, high, (extreme + 1) / (repeats + 1))
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Returns Student's interval (low, high) of the mean of what the values were drawn from, were it normal.
+    """Returns Student's interval (low, high) of the mean of a normal distribution.
+
+    For n values with mean m and standard deviation s (with n - 1 degrees of freedom) it is
+    m - h to m + h, with h = t_{(1 + level) / 2, n - 1} s / sqrt(n).
 
     Raises:
         ValueError: fewer than two values, or a level outside (0, 1).
     """
     if len(values) < 2:
-        raise ValueError(f"{len(values)} value(s) do not show how much values differ: give at least two.")
-    half = float(stdtrit(len(values) - 1, (1 + _share(level)) / 2) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
-
-
-def _counts(matrices: np.ndarray) -> np.ndarray:
-    """Returns (S, M, 2, K) float64: hits and union of each class in each image; all that an IoU needs, and it adds up.
-    """
-    found = np.asarray(matrices)
-    found = found[None] if found.ndim == 3 else found
-    if found.ndim != 4 or 0 in found.shape[:2] or found.shape[2] != found.shape[3]:
-        raise ValueError(f"matrices {np.shape(matrices)}: give (images, classes, classes) counts of at least one image,"
-                         " or (models, images, classes, classes).")
-    truth = found.sum(3, dtype=np.int64)
-    if (truth != truth[0]).any():
-        raise ValueError("the models do not count the same true pixels: score all on the same images, and give them in "
-                         "the same order.")
-    hits = np.diagonal(found, axis1=2, axis2=3)
-    return np.stack([hits, found.sum(2, dtype=np.int64) + truth - hits], axis=2).astype(np.float64)
+        raise ValueError(f"{len(values)} value(s) do not show how much values vary: give at least "
+                         "two.")
+    quantile = stdtrit(len(values) - 1, (1 + _check_level(level)) / 2)
+    half = float(quantile * np.std(values, ddof=1) / np.sqrt(len(values)))
+    mean = float(np.mean(values))
+    return mean - half, mean + half
 
 
 def draws(images: int, repeats: int, seed: int) -> np.ndarray:
-    """Returns (repeats, images): how often each image is in each draw with replacement."""
-    return np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), repeats)
+    """Returns (repeats, images) int: how often each image is in each draw with replacement."""
+    probabilities = np.full(images, 1 / images)
+    return np.random.default_rng(seed).multinomial(images, probabilities, repeats)
 
 
-def _mean_iou(*weighted: np.ndarray) -> np.ndarray:
-    """Returns (B,): the mean IoU, over the models too, of each row of weights (B, M) over counts (S, M, 2, K), given as
-    pairs that add up.
+def _intersection_and_union(matrices: np.ndarray) -> np.ndarray:
+    """Returns (S, M, 2, K) float64: intersection and union of each class in each image.
+
+    Both are sums over pixels, so those of a set of images are the sums over its images.
+    """
+    counts = np.asarray(matrices)
+    if counts.ndim == 3:
+        counts = counts[None]
+    if counts.ndim != 4 or 0 in counts.shape[:2] or counts.shape[2] != counts.shape[3]:
+        raise ValueError(f"matrices {np.shape(matrices)}: give (images, classes, classes) counts "
+                         "of at least one image, or (models, images, classes, classes).")
+    labelled = counts.sum(3, dtype=np.int64)
+    predicted = counts.sum(2, dtype=np.int64)
+    if (labelled != labelled[0]).any():
+        raise ValueError("the models do not count the same labels: score all on the same images, "
+                         "and give them in the same order.")
+    intersection = np.diagonal(counts, axis1=2, axis2=3)
+    union = predicted + labelled - intersection
+    return np.stack([intersection, union], axis=2).astype(np.float64)
+
+
+def _mean_iou(*weighted_counts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Returns (B,): the mean IoU over classes and models of weighted sums over images.
+
+    Args:
+        weighted_counts: pairs of weights (B, M) and counts (S, M, 2, K); the weighted sums of all
+            pairs are added up.
     """
     sums = sum(np.tensordot(weights.astype(np.float64), counts, axes=(1, 1))
-               for weights, counts in zip(weighted[::2], weighted[1::2], strict=True))
-    hits, union = np.moveaxis(np.asarray(sums), 2, 0)                           # each (B, S, K)
-    there = union > 0
-    iou = np.divide(hits, union, out=np.zeros_like(hits), where=there)
-    means = np.divide(iou.sum(2), there.sum(2), out=np.full(iou.shape[:2], np.nan), where=there.any(2))
+               for weights, counts in weighted_counts)
+    # each (B, S, K)
+    intersection, union = np.moveaxis(np.asarray(sums), 2, 0)
+    present = union > 0
+    iou = np.divide(intersection, union, out=np.zeros_like(intersection), where=present)
+    means = np.divide(iou.sum(2), present.sum(2), out=np.full(iou.shape[:2], np.nan),
+                      where=present.any(2))
     return means.mean(1)
 
 
 def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
-    low, high = np.nanquantile(values, [(1 - _share(level)) / 2, (1 + level) / 2])
+    _check_level(level)
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _share(level: float) -> float:
+def _check_level(level: float) -> float:
     if not 0 < level < 1:
         raise ValueError(f"level {level} must lie between 0 and 1, such as 0.95.")
     return level

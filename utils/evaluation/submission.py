@@ -1,96 +1,121 @@
-"""Label ids as a benchmark's server wants them: official names, one zip file, checked before it is handed in."""
+"""Label ids for a benchmark's server: official file names in a zip file, checked before upload."""
 from __future__ import annotations
 
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-SHOWN = 5                                                   # problems of one kind that are named
+# at most so many files are listed for each kind of problem
+MAX_LISTED = 5
 
 
 def official_names(images: Mapping[str, Path]) -> dict[str, str]:
-    """Returns for each image's name the file name of its result: the image file's own, as PNG.
+    """Returns the file name of each image's result: the stem of the image file, with .png.
 
-    The servers of Cityscapes, KITTI, BDD100K and ADE20K all name results so. Where two folders hold image files of one
-    name, the reader's longer name stays.
+    The servers of Cityscapes, KITTI, BDD100K and ADE20K expect these names. If image files in two
+    folders have the same stem, the result keeps the reader's longer name.
+
+    Args:
+        images: name -> image file.
     """
     stems = Counter(path.stem for path in images.values())
-    return {name: (path.stem if stems[path.stem] == 1 else name) + ".png" for name, path in images.items()}
+    return {name: (path.stem if stems[path.stem] == 1 else name) + ".png"
+            for name, path in images.items()}
 
 
-def pack(images: Mapping[str, Path], label_ids: Path, out: Path, ids: np.ndarray,
-         read_image: Callable[[Path], np.ndarray]) -> int:
-    """Writes the zip file, reads it back and checks it; returns how many files it holds.
+def write_zip(images: Mapping[str, Path], label_ids: Path, out: Path, ids: np.ndarray,
+              read_image: Callable[[Path], np.ndarray]) -> int:
+    """Writes the zip file, reads it back and checks it.
 
     Args:
         images: name -> image file, of the whole split.
         label_ids: folder of NAME.png.
-        ids: what a pixel may hold: (K,) label ids, or (K, 3) uint8 RGB where labels are colors.
-        read_image: gives (H, W, 3).
+        ids: values that a pixel may have: (K,) label ids, or (K, 3) uint8 RGB if labels are colors.
+        read_image: reads an image file as (H, W, 3).
+
+    Returns:
+        The number of files.
 
     Raises:
         FileNotFoundError: an image has no label ids.
-        ValueError: the server would refuse the file; the message says why. It is then not written.
+        ValueError: the server would reject the file, which is then not written.
     """
     names = official_names(images)
     missing = [name for name in names if not (label_ids / f"{name}.png").is_file()]
     if missing:
-        raise FileNotFoundError(f"{label_ids} lacks {len(missing)} of {len(names)} images{_some(missing)}: run eval.py "
-                                "--dump_images on all of them first.")
-    beside = out.with_name(out.name + ".tmp")
+        raise FileNotFoundError(f"{label_ids} lacks {len(missing)} of {len(names)} images"
+                                f"{_listing(missing)}: run eval.py --dump_images on all of them "
+                                "first.")
+    temporary = out.with_name(out.name + ".tmp")
     try:
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:       # PNG files do not shrink further
+        # PNG files do not compress further
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, official in names.items():
                 archive.write(label_ids / f"{name}.png", official)
         sizes = {names[name]: read_image(path).shape[:2] for name, path in images.items()}
-        problems = check(beside, sizes, ids)
+        problems = check(temporary, sizes, ids)
         if problems:
-            raise ValueError(f"{label_ids} is no valid submission: {'; '.join(problems)}.")
-        beside.replace(out)
+            raise ValueError(f"{label_ids} is not a valid submission: {'; '.join(problems)}.")
+        temporary.replace(out)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return len(names)
 
 
 def check(archive: Path, sizes: Mapping[str, tuple[int, ...]], ids: np.ndarray) -> list[str]:
-    """Returns what a server would find wrong with a zip file: count, names, sizes, kinds of files, ids.
+    """Returns why a server would reject a zip file: number, names, sizes, formats, ids.
 
     Args:
         sizes: file name -> (height, width).
-        ids: see `pack`.
+        ids: see `write_zip`.
     """
-    problems: dict[str, list[str]] = {}
+    problems: dict[str, list[str]] = defaultdict(list)
     with zipfile.ZipFile(archive) as file:
-        found = file.namelist()
-        if len(found) != len(sizes):
-            problems[f"it holds {len(found)} files, not {len(sizes)}"] = []
-        for name in sorted({*sizes} - {*found}):
-            problems.setdefault("files are missing", []).append(name)
-        for name in found:
-            labels = cv2.imdecode(np.frombuffer(file.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+        names = file.namelist()
+        if len(names) != len(sizes):
+            problems[f"it contains {len(names)} files, not {len(sizes)}"] = []
+        missing = sorted({*sizes} - {*names})
+        if missing:
+            problems["files are missing"] = missing
+        for name in names:
             if name not in sizes:
-                problems.setdefault("files belong to no image", []).append(name)
-            elif labels is None or labels.dtype != ids.dtype or labels.ndim != ids.ndim + 1:
-                problems.setdefault("files are no maps of label ids", []).append(name)
-            elif labels.shape[:2] != sizes[name]:
-                problems.setdefault("files have another size than their image", []).append(name)
-            elif strangers := _strangers(labels, ids):
-                problems.setdefault("files hold ids of no class", []).append(f"{name}: {strangers[:SHOWN]}")
-    return [kind + _some(names) for kind, names in problems.items()]
+                problems["files belong to no image"].append(name)
+                continue
+            problem = _problem(file.read(name), sizes[name], ids)
+            if problem is not None:
+                kind, detail = problem
+                problems[kind].append(name + detail)
+    return [kind + _listing(files) for kind, files in problems.items()]
 
 
-def _strangers(labels: np.ndarray, ids: np.ndarray) -> list[int]:
-    """Returns the values that are none of the ids; colors as 0xRRGGBB."""
+def _problem(data: bytes, size: tuple[int, ...], ids: np.ndarray) -> tuple[str, str] | None:
+    """Returns a kind of problem and its detail, None for a valid PNG file."""
+    labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if labels is None or labels.dtype != ids.dtype or labels.ndim != ids.ndim + 1:
+        return "files are not maps of label ids", ""
+    if labels.shape[:2] != size:
+        return "files have another size than their image", ""
+    unknown = _unknown_ids(labels, ids)
+    if unknown:
+        return "files contain ids of no class", f": {unknown[:MAX_LISTED]}"
+    return None
+
+
+def _unknown_ids(labels: np.ndarray, ids: np.ndarray) -> list[int]:
+    """Returns the values that are not in `ids`; colors as 0xRRGGBB."""
     if ids.ndim == 2:
-        place = np.array([1 << 16, 1 << 8, 1])
-        labels, ids = labels[..., ::-1] @ place, ids @ place                    # OpenCV decodes to BGR
-    strangers: list[int] = np.unique(labels[~np.isin(labels, ids)]).tolist()
-    return strangers
+        weights = np.array([1 << 16, 1 << 8, 1])
+        # OpenCV decodes to BGR
+        labels, ids = labels[..., ::-1] @ weights, ids @ weights
+    unknown: list[int] = np.unique(labels[~np.isin(labels, ids)]).tolist()
+    return unknown
 
 
-def _some(names: Sequence[str]) -> str:
-    return f" ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})" if names else ""
+def _listing(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f" ({', '.join(names[:MAX_LISTED])}{', ...' if len(names) > MAX_LISTED else ''})"

@@ -16,7 +16,7 @@ from utils.report import pictures, results
 from utils.report.results import Results
 from utils.visualization import flow as flows
 from utils.visualization import label_maps
-from utils.visualization.flow import Field, RecordFlows
+from utils.visualization.flow import ColoredFlow, RecordFlows
 
 WIDTHS = (1024, 768, 512, 384, 256)                         # tried in turn until an image's layers fit into its share
 BYTES = 340_000                                             # an image's share: 50 of them stay under 20 MB
@@ -24,7 +24,7 @@ THUMBNAIL = 300
 
 
 @dataclass(frozen=True)
-class Model:
+class ReportModel:
     """A network together with what its evaluation found."""
 
     results: Results
@@ -37,7 +37,7 @@ class Model:
 
     def flows(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the semantic flows (2 or 4, h, w) by which the network parses the whole (H, W, 3) image at once."""
-        return flows.observe(self.predictor, self.record_flows, image)
+        return flows.predict_flows(self.predictor, self.record_flows, image)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def choose(ranking: np.ndarray, count: int, groups: tuple[str, str, str], seed: 
     return [Choice(int(index), group) for indices, group in picked for index in indices]
 
 
-def single(model: Model, data: Any, choices: Sequence[Choice]) -> Iterator[dict[str, Any]]:
+def single(model: ReportModel, data: Any, choices: Sequence[Choice]) -> Iterator[dict[str, Any]]:
     """Yields what the page shows of each chosen image: image, truth, prediction, errors and flow fields.
 
     Args:
@@ -80,14 +80,14 @@ def single(model: Model, data: Any, choices: Sequence[Choice]) -> Iterator[dict[
     palette = data.spec.palette
     for choice, image, truth in _read(model.results, data, choices):
         labels = model.labels(image)
-        fields = flows.fields(model.flows(image), image.shape[1])
+        fields = flows.color_flows(model.flows(image), image.shape[1])
         yield {**_described(choice, image, model),
                "layers": _within_share(partial(_single_layers, image, truth, labels, fields, palette)),
                "flows": [{"title": field.title, "note": field.note} for field in fields],
                "thumbnail": _thumbnail(label_maps.overlay(image, labels, palette, 0.6))}
 
 
-def paired(a: Model, b: Model, data: Any, choices: Sequence[Choice]) -> Iterator[dict[str, Any]]:
+def paired(a: ReportModel, b: ReportModel, data: Any, choices: Sequence[Choice]) -> Iterator[dict[str, Any]]:
     """Yields what the page shows of each chosen image: image, truth, both predictions and where they disagree.
 
     The two models' results hold the same images in the same order. Args and Raises: see `single`.
@@ -100,7 +100,7 @@ def paired(a: Model, b: Model, data: Any, choices: Sequence[Choice]) -> Iterator
                "flows": [], "thumbnail": _thumbnail(_laid_over(image, apart))}
 
 
-def _single_layers(image: np.ndarray, truth: np.ndarray, labels: np.ndarray, fields: Sequence[Field],
+def _single_layers(image: np.ndarray, truth: np.ndarray, labels: np.ndarray, fields: Sequence[ColoredFlow],
                    palette: np.ndarray, width: int) -> dict[str, str]:
     truth, labels = pictures.shrink(truth, width), pictures.shrink(labels, width)
     colors = pictures.label_colors(palette)
@@ -134,7 +134,7 @@ def _read(found: Results, data: Any, choices: Sequence[Choice]) -> Iterator[tupl
         yield choice, sample["image"].permute(1, 2, 0).contiguous().numpy(), sample["label"].numpy()
 
 
-def _described(choice: Choice, image: np.ndarray, *models: Model) -> dict[str, Any]:
+def _described(choice: Choice, image: np.ndarray, *models: ReportModel) -> dict[str, Any]:
     """Returns the name, size and numbers of an image; scores are lists of one number a model."""
     counts = [model.results.matrices[choice.index] for model in models]
     per_class = [results.iou(matrix) for matrix in counts]

@@ -13,7 +13,7 @@ from utils.evaluation.statistics import paired_test
 from utils.files import write_text
 from utils.report import charts, figures, gallery, pictures, results
 from utils.report.figures import percent, rgb, signed
-from utils.report.gallery import Model
+from utils.report.gallery import ReportModel
 from utils.report.results import Results
 from utils.visualization.label_maps import WRONG, color_wheel
 
@@ -25,7 +25,7 @@ INTERVALS = ("Intervals hold 95 % of the scores that 2,000 draws of as many imag
 WHEEL = 96                                                  # pixels
 
 
-def write(path: Path, model: Model, data: Any, images: int = 50) -> None:
+def write(path: Path, model: ReportModel, data: Any, images: int = 50) -> None:
     """Writes the page of one evaluation.
 
     Args:
@@ -61,7 +61,7 @@ def write(path: Path, model: Model, data: Any, images: int = 50) -> None:
     })
 
 
-def compare(path: Path, a: Model, b: Model, data: Any, images: int = 50) -> None:
+def compare(path: Path, a: ReportModel, b: ReportModel, data: Any, images: int = 50) -> None:
     """Writes the page of two models on the same images. Args and Raises: see `write`.
 
     Raises:

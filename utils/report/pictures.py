@@ -8,7 +8,8 @@ import zlib
 import cv2
 import numpy as np
 
-from utils.visualization.label_maps import IGNORED, WRONG
+from utils import IGNORE_LABEL
+from utils.visualization.label_maps import WRONG
 
 TRANSPARENT = (0, 0, 0, 0)
 DARK = (16, 18, 22, 215)                                    # over pixels that are not counted
@@ -51,19 +52,19 @@ def palette_png(indices: np.ndarray, colors: np.ndarray) -> str:
 def label_colors(palette: np.ndarray) -> np.ndarray:
     """Returns (256, 4) RGBA of train ids: the classes' colors, and none where the truth is ignored."""
     colors = np.concatenate([palette, np.full((256, 1), 255, np.uint8)], axis=1)
-    colors[IGNORED] = TRANSPARENT
+    colors[IGNORE_LABEL] = TRANSPARENT
     return colors
 
 
 def errors(predictions: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Returns a map of `ERROR_COLORS`: 0 right, 1 wrong, 2 not counted."""
-    return np.where(truth == IGNORED, 2, predictions != truth).astype(np.uint8)
+    return np.where(truth == IGNORE_LABEL, 2, predictions != truth).astype(np.uint8)
 
 
 def disagreement(a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Returns a map of `DISAGREEMENT_COLORS`: 0 both right, 1 only A right, 2 only B right, 3 both wrong, 4 not
     counted."""
-    cases = [truth == IGNORED, (a == truth) & (b == truth), a == truth, b == truth]
+    cases = [truth == IGNORE_LABEL, (a == truth) & (b == truth), a == truth, b == truth]
     return np.select(cases, [4, 0, 1, 2], 3).astype(np.uint8)
 
 

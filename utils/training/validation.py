@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from utils import distributed
 from utils.cli import positive_int
-from utils.evaluation.boundary import boundary_f, mean_scores
-from utils.evaluation.evaluator import Prediction, parse, share
+from utils.evaluation.boundary import mean_scores
+from utils.evaluation.evaluator import Prediction, predict, shard
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.predictor import Predictor
 from utils.training.signals import Interrupts
 from utils.visualization import label_maps
-from utils.visualization.flow import RecordFlows
-from utils.visualization.flow import fields as flow_fields
+from utils.visualization.flow import RecordFlows, color_flows
 
 PICTURES = 2                                                # images that are shown at each validation
 WEIGHTS = ("auto", "raw", "ema", "both")
@@ -34,7 +33,7 @@ def add_flags(parser: ArgumentParser) -> None:
     group.add_argument("--eval_images", type=positive_int,
                        help="a quick look: score only so many images, spread evenly over the split")
     group.add_argument("--bs_mult_val", type=positive_int, default=1,
-                       help="images of one size that are parsed together, per process")
+                       help="images of one size per batch, in each process")
 
 
 def wanted(choice: str, nets: dict[str, nn.Module]) -> dict[str, nn.Module]:
@@ -71,45 +70,50 @@ class ValidationResult:
         return {at: scores["mean"] for at, scores in mean_scores(np.stack(self.outlines), thresholds, names).items()}
 
 
-def judge(weights: str, predictor: Predictor, load: Loader, indices: Sequence[int], *, num_classes: int,
-          palette: np.ndarray, record_flows: RecordFlows, interrupts: Interrupts, what: str, together: int = 1,
+def evaluate(weights: str, predictor: Predictor, load: Loader, indices: Sequence[int], *, num_classes: int,
+          palette: np.ndarray, record_flows: RecordFlows, interrupts: Interrupts, what: str, images_per_batch: int = 1,
           thresholds: Sequence[float] = ()) -> ValidationResult:
     """Scores each image once, shared among the processes.
 
     Args:
-        together: images of one size that are parsed in one batch.
+        images_per_batch: images of one size that are predicted in one batch.
         thresholds: of the boundary F-score; outlines are not scored without.
 
     Raises:
         Interrupted: a signal came to any process.
     """
-    found = ValidationResult(weights, ConfusionMatrix(num_classes, device=predictor.device))
-    mine = [indices[i] for i in share(len(indices))]
+    result = ValidationResult(weights, ConfusionMatrix(num_classes, device=predictor.device))
+    local_indices = [indices[i] for i in shard(len(indices))]
     rounds = len(range(0, len(indices), distributed.world_size()))
+    batches = interrupts.during(load(local_indices), rounds)
     with record_flows(predictor.net) as flows:
-        for number, parsed in enumerate(parse(predictor, interrupts.during(load(mine), rounds), num_classes,
-                                              total=len(mine), what=what, together=together)):
-            if parsed.counts is not None:
-                found.matrix.matrix += parsed.counts
-            if thresholds and parsed.truth is not None:
-                found.outlines.append(boundary_f(parsed.labels.cpu().numpy(), parsed.truth.numpy(), num_classes,
-                                                 thresholds))
+        predictions = predict(predictor, batches, total=len(local_indices), description=what,
+                              images_per_batch=images_per_batch)
+        for number, prediction in enumerate(predictions):
+            result.matrix.add(prediction.counts(num_classes))
+            boundary_scores = prediction.boundary_f(num_classes, thresholds)
+            if boundary_scores is not None:
+                result.outlines.append(boundary_scores)
             if number < PICTURES and distributed.is_main():
-                found.pictures[parsed.name] = picture(parsed, flows, palette)
-    distributed.all_reduce_sum_(found.matrix.matrix)
-    found.outlines = [each for shares in distributed.gather(found.outlines) for each in shares]
-    return found
+                result.pictures[prediction.name] = picture(prediction, flows, palette)
+    distributed.all_reduce_sum_(result.matrix.matrix)
+    gathered = distributed.gather(result.outlines)
+    result.outlines = [scores for process in gathered for scores in process]
+    return result
 
 
-def picture(parsed: Prediction, flows: dict[str, Tensor], palette: np.ndarray) -> np.ndarray:
-    """Returns image, truth, prediction and the flow of each alignment as one picture."""
-    image, labels = parsed.image.permute(1, 2, 0).cpu().numpy(), parsed.labels.cpu().numpy()
-    height, width = labels.shape
+def picture(prediction: Prediction, flows: dict[str, Tensor], palette: np.ndarray) -> np.ndarray:
+    """Returns image, labels, predictions and the flow of each alignment as one picture."""
+    image = prediction.image.permute(1, 2, 0).cpu().numpy()
+    predictions = prediction.predictions.cpu().numpy()
+    height, width = predictions.shape
     titled = [("image", image)]
-    if parsed.truth is not None:
-        titled.append(("truth", label_maps.overlay(image, parsed.truth.cpu().numpy(), palette)))
-    titled.append(("prediction", label_maps.overlay(image, labels, palette)))
-    fields = flow_fields({name: each[parsed.place].cpu().numpy() for name, each in flows.items()}, width)
-    titled += [(field.title, cv2.resize(field.colors, (width, height), interpolation=cv2.INTER_LINEAR))
-               for field in fields]
+    if prediction.labels is not None:
+        labels = prediction.labels.cpu().numpy()
+        titled.append(("labels", label_maps.overlay(image, labels, palette)))
+    titled.append(("predictions", label_maps.overlay(image, predictions, palette)))
+    of_image = {name: flow[prediction.batch_index].cpu().numpy() for name, flow in flows.items()}
+    for flow in color_flows(of_image, width):
+        colors = cv2.resize(flow.colors, (width, height), interpolation=cv2.INTER_LINEAR)
+        titled.append((flow.title, colors))
     return label_maps.panels(titled, columns=3)

@@ -1,1 +1,1 @@
-"""Label maps and flow fields as pictures."""
+"""Pictures of label maps, predictions and flow fields."""

@@ -1,7 +1,7 @@
-"""Semantic flow to look at: fields recorded while a network parses an image, in the colors of optical flow."""
+"""Pictures of semantic flow: the fields of a network's flow alignments, colored as optical flow."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -13,19 +13,23 @@ from torch import Tensor, nn
 from utils.evaluation.predictor import Predictor
 from utils.visualization import label_maps
 
-FLOW_WIDTH = 256                                            # smaller flow fields are enlarged, which keeps them smooth
-UNITS_PER_CELL = 2                                          # of `network.alignment.warp`
+# narrower flow fields are enlarged before they are colored, which keeps them smooth
+MIN_FLOW_WIDTH = 256
+# flow units per cell of the grid, see `network.alignment.warp`
+UNITS_PER_CELL = 2
 
 # net -> context in which each forward pass fills a dict: name -> flow (N, 2 or 4, H, W)
 RecordFlows = Callable[[nn.Module], AbstractContextManager[dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
-class Field:
-    """A flow field to look at: which one it is, its colors (h, w, 3), and what they mean.
+class ColoredFlow:
+    """The picture of a flow field.
 
-    Args:
-        pixels: of the image, the length at which the color is full: the rim of the wheel.
+    Attributes:
+        colors: (h, w, 3) uint8 RGB.
+        pixels: length of full saturation, the rim of the color wheel, in pixels of the image.
+        note: one sentence that explains the picture.
     """
 
     title: str
@@ -34,53 +38,65 @@ class Field:
     note: str
 
 
-def observe(predictor: Predictor, record_flows: RecordFlows, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns by name the semantic flows (2 or 4, h, w) that parsing the whole (H, W, 3) image at once takes."""
+def predict_flows(predictor: Predictor, record_flows: RecordFlows,
+                  image: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns by name the semantic flows (2 or 4, h, w) in predicting the whole (H, W, 3) image."""
     with record_flows(predictor.net) as flows:
         predictor.logits(torch.from_numpy(image).permute(2, 0, 1)[None])
     return {name: flow[0].cpu().numpy() for name, flow in flows.items()}
 
 
-def fields(flows: dict[str, np.ndarray], width: int, reaches: list[float] | None = None) -> list[Field]:
-    """Returns each flow (2 or 4, h, w) of a network in colors, as far as the longest hundredth of its vectors.
+def color_flows(flows: Mapping[str, np.ndarray], width: int,
+                max_lengths: list[float] | None = None) -> list[ColoredFlow]:
+    """Colors the flow fields of a network; full saturation is the 99th percentile of the lengths.
 
     Args:
+        flows: name -> (2, h, w), or (4, h, w) for the flows of a coarse and of a fine map.
         width: of the image in pixels.
-        reaches: keeps the reach of each field from frame to frame and only ever grows, so that the colors of a video
-            do not flicker; empty at first.
+        max_lengths: for the frames of a video: empty at first, keeps the length of full saturation
+            of each field, which only grows from frame to frame, so that the colors do not flicker.
     """
-    found: list[Field] = []
+    pictures: list[ColoredFlow] = []
     for flow in flows.values():
-        moved = ("",) if len(flow) == 2 else (" of the coarse map", " of the fine map")
-        for part, of in zip(np.split(flow, len(moved)), moved, strict=True):
-            stride = width / part.shape[2]
-            reach = max(1e-6, float(np.quantile(np.hypot(*part), 0.99)))
-            if reaches is not None:
-                reaches += [reach] * (len(found) >= len(reaches))
-                reach = reaches[len(found)] = max(reach, reaches[len(found)])
-            pixels = reach / UNITS_PER_CELL * stride
-            note = (f"Semantic flow{of} onto the grid of stride {stride:.0f} ({part.shape[1]} × {part.shape[2]}); "
-                    f"the rim of the wheel is {pixels:.1f} pixels of the image.")
-            colors = label_maps.flow_colors(_smooth(part), reach)
-            found.append(Field(f"Flow {len(found) + 1}, stride {stride:.0f}", colors, pixels, note))
-    return found
+        warped = [""] if len(flow) == 2 else [" of the coarse map", " of the fine map"]
+        for field, of_map in zip(np.split(flow, len(warped)), warped, strict=True):
+            height, stride = field.shape[1], width / field.shape[2]
+            max_length = max(1e-6, float(np.quantile(np.hypot(*field), 0.99)))
+            if max_lengths is not None:
+                max_length = _grow(max_lengths, len(pictures), max_length)
+            pixels = max_length / UNITS_PER_CELL * stride
+            note = (f"Semantic flow{of_map} onto the grid of stride {stride:.0f} ({height} × "
+                    f"{field.shape[2]}); the rim of the wheel is {pixels:.1f} pixels of the image.")
+            colors = label_maps.flow_colors(_enlarge(field), max_length)
+            title = f"Flow {len(pictures) + 1}, stride {stride:.0f}"
+            pictures.append(ColoredFlow(title, colors, pixels, note))
+    return pictures
 
 
-def sheet(image: np.ndarray, found: list[Field]) -> np.ndarray:
-    """Returns the image and its flow fields side by side, each field with the wheel in its corner and the wheel's reach
-    in its title."""
+def _grow(max_lengths: list[float], index: int, length: float) -> float:
+    """Raises an entry of the list to at least `length`; returns it."""
+    if index == len(max_lengths):
+        max_lengths.append(length)
+    max_lengths[index] = max(max_lengths[index], length)
+    return max_lengths[index]
+
+
+def sheet(image: np.ndarray, flows: list[ColoredFlow]) -> np.ndarray:
+    """Returns the image and its flow fields as panels, each field with the color wheel."""
     height, width = image.shape[:2]
     titled = [("Image", image)]
-    for field in found:
-        colors = cv2.resize(field.colors, (width, height), interpolation=cv2.INTER_LINEAR)
-        titled.append((f"{field.title}: the rim is {field.pixels:.1f} px", label_maps.with_wheel(colors)))
+    for flow in flows:
+        colors = cv2.resize(flow.colors, (width, height), interpolation=cv2.INTER_LINEAR)
+        title = f"{flow.title}: the rim is {flow.pixels:.1f} px"
+        titled.append((title, label_maps.with_wheel(colors)))
     return label_maps.panels(titled, columns=3 if len(titled) == 3 else 2)
 
 
-def _smooth(flow: np.ndarray) -> np.ndarray:
-    """Enlarges a small flow (2, h, w), whose colors would otherwise be few blocks."""
-    factor = FLOW_WIDTH / flow.shape[2]
+def _enlarge(flow: np.ndarray) -> np.ndarray:
+    """Enlarges a narrow flow field (2, h, w), whose colors would otherwise be a few blocks."""
+    factor = MIN_FLOW_WIDTH / flow.shape[2]
     if factor <= 1:
         return flow
-    enlarged = cv2.resize(flow.transpose(1, 2, 0), None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    enlarged = cv2.resize(flow.transpose(1, 2, 0), None, fx=factor, fy=factor,
+                          interpolation=cv2.INTER_LINEAR)
     return enlarged.transpose(2, 0, 1)

@@ -211,4 +211,4 @@ def test_pictures_for_documents_show_the_page_and_an_image(chromium: Any, scored
 
 def test_pictures_of_a_missing_page_are_refused(tmp_path: Any, capsys: Any) -> None:
     assert screenshots.main([str(tmp_path / "none.html"), "--out", str(tmp_path)]) == 2
-    assert "python -m tools.report makes it" in capsys.readouterr().err
+    assert "python -m tools.report writes it" in capsys.readouterr().err

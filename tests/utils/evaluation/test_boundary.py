@@ -89,7 +89,7 @@ def test_a_class_that_is_absent_counts_as_met_or_not_at_all() -> None:
 
 
 def test_maps_of_two_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"prediction \(4, 5\) and truth \(5, 4\): the two must have one size"):
+    with pytest.raises(ValueError, match=r"predictions \(4, 5\) and labels \(5, 4\) must have the same size"):
         boundary_f(np.zeros((4, 5), np.uint8), np.zeros((5, 4), np.uint8), 2)
 
 

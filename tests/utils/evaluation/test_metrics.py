@@ -108,10 +108,10 @@ def test_summary_is_plain_json_with_null_for_undefined() -> None:
 
 
 @pytest.mark.parametrize(("predictions", "labels", "message"), [
-    ([[0, 1]], [[0, 3]], r"labels hold ids that are none of the 3 classes .* ignored 255: 3 \(1 pixels\)"),
-    ([[7, 7]], [[0, 1]], r"predictions hold ids that are none of the 3 classes .*: 7 \(2 pixels\)"),
-    ([[0, 256]], [[0, 1]], "predictions hold ids from 0 to 256"),
-    ([[0, 1]], [[-1, 1]], "labels hold ids from -1 to 1"),
+    ([[0, 1]], [[0, 3]], r"labels contain ids that are neither one of the 3 classes .* ignored 255: 3 \(1 pixels\)"),
+    ([[7, 7]], [[0, 1]], r"predictions contain ids that are neither one of the 3 classes .*: 7 \(2 pixels\)"),
+    ([[0, 256]], [[0, 1]], "predictions contain ids from 0 to 256"),
+    ([[0, 1]], [[-1, 1]], "labels contain ids from -1 to 1"),
     ([[0, 1]], [[0], [1]], r"predictions \(1, 2\), labels \(2, 1\): shapes differ"),
 ])
 def test_ids_and_shapes_that_cannot_be_are_refused(
@@ -122,7 +122,7 @@ def test_ids_and_shapes_that_cannot_be_are_refused(
 
 def test_a_refused_update_counts_nothing() -> None:
     matrix = scored([[0, 1]], [[0, 1]])
-    with pytest.raises(ValueError, match="none of the 3"):
+    with pytest.raises(ValueError, match="neither one of the 3"):
         matrix.update(torch.tensor([0, 9]), torch.tensor([0, 1]))
     assert matrix.pixels == 2
 

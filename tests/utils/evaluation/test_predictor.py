@@ -129,7 +129,7 @@ def test_a_compiled_predictor_parses_alike_at_several_sizes(net: nn.Module) -> N
 def test_compiling_without_a_compiler_is_refused(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ValueError, match=r"--compile needs a C\+\+ compiler, and there is no g\+\+ or clang\+\+ here"):
+    with pytest.raises(ValueError, match=r"--compile needs a C\+\+ compiler, and g\+\+ or clang\+\+ was not found"):
         Predictor(net, CPU, "fp32", MEAN, STD, compiled=True)
 
 

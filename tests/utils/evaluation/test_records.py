@@ -17,14 +17,14 @@ def record(index: int) -> Record:
 
 def test_what_is_saved_is_read_in_the_order_of_the_split(tmp_path: Path) -> None:
     kept = Records(tmp_path, RUN)
-    kept.claim(resume=False, replace=False)
+    kept.prepare_folder(resume=False, replace=False)
     for index in (2, 0):
         kept.add(record(index))
     kept.save()
     kept.add(record(1))
     assert list(kept.read()) == [0, 2]                       # the last is only waiting
     kept.save()
-    kept.finish(kept.read().values())
+    kept.merge_parts(kept.read().values())
     found = Records.open(tmp_path).read()
     assert [each.name for each in found.values()] == ["image0", "image1", "image2"]
     assert np.array_equal(found[2].matrix, np.full((2, 2), 2))
@@ -34,38 +34,38 @@ def test_what_is_saved_is_read_in_the_order_of_the_split(tmp_path: Path) -> None
 
 def test_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Records(tmp_path, RUN)
-    kept.claim(resume=False, replace=False)
+    kept.prepare_folder(resume=False, replace=False)
     kept.add(record(0))
     assert not kept.read()
-    monkeypatch.setattr(records, "SECONDS", 0.0)
+    monkeypatch.setattr(records, "SAVE_INTERVAL", 0.0)
     kept.add(record(1))
     assert list(kept.read()) == [0, 1]
 
 
 def test_a_new_start_drops_its_own_share_only(tmp_path: Path) -> None:
-    shares = [Records(tmp_path, RUN, (index, 2)) for index in range(2)]
-    for share in shares:
-        share.claim(resume=False, replace=False)
-        share.add(record(share.share[0]))
-        share.save()
-    shares[1].claim(resume=False, replace=False)
-    assert list(shares[1].read()) == [0]
-    shares[0].claim(resume=True, replace=False)
-    assert list(shares[0].read()) == [0]
+    shards = [Records(tmp_path, RUN, (index, 2)) for index in range(2)]
+    for shard in shards:
+        shard.prepare_folder(resume=False, replace=False)
+        shard.add(record(shard.shard[0]))
+        shard.save()
+    shards[1].prepare_folder(resume=False, replace=False)
+    assert list(shards[1].read()) == [0]
+    shards[0].prepare_folder(resume=True, replace=False)
+    assert list(shards[0].read()) == [0]
 
 
 def test_a_new_start_leaves_no_scores_of_the_run_before(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text("{}")
-    Records(tmp_path, RUN).claim(resume=True, replace=False)
+    Records(tmp_path, RUN).prepare_folder(resume=True, replace=False)
     assert (tmp_path / "scores.json").exists()
-    Records(tmp_path, RUN).claim(resume=False, replace=False)
+    Records(tmp_path, RUN).prepare_folder(resume=False, replace=False)
     assert not (tmp_path / "scores.json").exists()
 
 
 def test_settings_are_kept_and_set_no_two_evaluations_apart(tmp_path: Path) -> None:
-    Records(tmp_path, RUN, (0, 2), {"data_root": "here"}).claim(resume=False, replace=False)
+    Records(tmp_path, RUN, (0, 2), {"data_root": "here"}).prepare_folder(resume=False, replace=False)
     assert (Records.open(tmp_path).run, Records.open(tmp_path).settings) == (RUN, {"data_root": "here"})
-    Records(tmp_path, RUN, (1, 2), {"data_root": "there"}).claim(resume=False, replace=False)
+    Records(tmp_path, RUN, (1, 2), {"data_root": "there"}).prepare_folder(resume=False, replace=False)
     (tmp_path / records.RUN).write_text('{"images":')
     with pytest.raises(ValueError, match=r"run\.json is damaged .*: remove its folder and score again"):
         Records.open(tmp_path)
@@ -73,7 +73,7 @@ def test_settings_are_kept_and_set_no_two_evaluations_apart(tmp_path: Path) -> N
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     kept = Records(tmp_path, RUN)
-    kept.claim(resume=False, replace=False)
+    kept.prepare_folder(resume=False, replace=False)
     (tmp_path / "parts" / "0of1_000000.npz").write_bytes(b"PK\x03\x04 and then nothing")
     with pytest.raises(ValueError, match=r"0of1_000000.npz is damaged .*: remove it and go on with --resume"):
         kept.read()

@@ -20,7 +20,7 @@ def images(accuracy: float, count: int = 40, classes: int = 3, seed: int = 0) ->
 
 def mean_iou(matrices: np.ndarray) -> float:
     matrix = ConfusionMatrix(matrices.shape[1])
-    matrix.matrix += torch.from_numpy(matrices.sum(0))
+    matrix.add(torch.from_numpy(matrices.sum(0)))
     return matrix.mean_iou()
 
 
@@ -107,13 +107,13 @@ def test_the_interval_of_few_values_is_students() -> None:
 
 
 def test_models_on_other_images_cannot_be_pooled() -> None:
-    with pytest.raises(ValueError, match="models do not count the same true pixels"):
+    with pytest.raises(ValueError, match="models do not count the same labels"):
         bootstrap(np.stack([images(0.8), images(0.8)[::-1]]))
 
 
 @pytest.mark.parametrize("other", [images(0.8, 39), images(0.8)[::-1], images(0.8, classes=4)])
 def test_other_images_cannot_be_compared(other: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="do not count the same true pixels"):
+    with pytest.raises(ValueError, match="do not count the same labels"):
         paired_test(images(0.8), other)
 
 

@@ -37,7 +37,7 @@ def run(root: Path, *flags: str) -> int:
 
 def test_label_ids_are_packed_under_the_official_names(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(root) == 0
-    assert "2 files; their names, sizes and ids are those of Cityscapes test" in capsys.readouterr().out
+    assert "2 files of label ids, their names, sizes and ids checked against Cityscapes test" in capsys.readouterr().out
     with zipfile.ZipFile(root / "out/submission.zip") as archive:
         assert archive.namelist() == [f"berlin_00000{i}_000019_leftImg8bit.png" for i in range(2)]
         ids = cv2.imdecode(np.frombuffer(archive.read(archive.namelist()[1]), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -47,9 +47,9 @@ def test_label_ids_are_packed_under_the_official_names(root: Path, capsys: pytes
 @pytest.mark.parametrize(("content", "message"), [
     (None, r"lacks 1 of 2 images \(berlin_000001_000019\): run eval.py --dump_images"),
     (np.full((8, 16), 7, np.uint8), "files have another size than their image .berlin_000001_000019_leftImg8bit.png."),
-    (np.full((8, 17), 18, np.uint8), r"files hold ids of no class \(berlin_000001_000019_leftImg8bit.png: \[18\]\)"),
-    (np.zeros((8, 17, 3), np.uint8), "files are no maps of label ids"),
-    (np.full((8, 17), 7, np.uint16), "files are no maps of label ids"),
+    (np.full((8, 17), 18, np.uint8), r"files contain ids of no class \(berlin_000001_000019_leftImg8bit.png: \[18\]\)"),
+    (np.zeros((8, 17, 3), np.uint8), "files are not maps of label ids"),
+    (np.full((8, 17), 7, np.uint16), "files are not maps of label ids"),
 ])
 def test_what_a_server_would_refuse_is_not_packed(root: Path, content: np.ndarray | None, message: str,
                                                   capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_wrong_counts_and_names_are_found(root: Path) -> None:
     wanted = {"berlin_000000_000019_leftImg8bit.png": (8, 16), "berlin_000002_000019_leftImg8bit.png": (8, 16),
               "berlin_000003_000019_leftImg8bit.png": (8, 16)}
     assert check(root / "out/submission.zip", wanted, IDS) == [
-        "it holds 2 files, not 3",
+        "it contains 2 files, not 3",
         "files are missing (berlin_000002_000019_leftImg8bit.png, berlin_000003_000019_leftImg8bit.png)",
         "files belong to no image (berlin_000001_000019_leftImg8bit.png)"]
 
@@ -78,7 +78,7 @@ def test_labels_in_colors_are_checked_as_colors(tmp_path: Path) -> None:
         for name in ("right.png", "wrong.png"):
             archive.write(tmp_path / name, name)
     found = check(tmp_path / "a.zip", {"right.png": (4, 4), "wrong.png": (4, 4)}, colors)
-    assert found == [f"files hold ids of no class (wrong.png: [{142 << 16}])"]
+    assert found == [f"files contain ids of no class (wrong.png: [{142 << 16}])"]
 
 
 def test_images_of_one_name_in_two_folders_keep_the_longer_name() -> None:

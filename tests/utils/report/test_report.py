@@ -29,7 +29,7 @@ def counts(images: int = 6, seed: int = 0) -> np.ndarray:
 def write(folder: Path, matrices: np.ndarray, **changes: Any) -> Path:
     """An evaluation's folder, as eval.py leaves it."""
     total = ConfusionMatrix(len(CLASSES))
-    total.matrix += torch.from_numpy(matrices.sum(0))
+    total.add(torch.from_numpy(matrices.sum(0)))
     scores = {**total.summary(CLASSES), "arch": "sfnet_dfnetv1", "snapshot_sha256": "0" * 64,
               "settings": {"dataset": "camvid", "split": "val", "snapshot": "last.pth"}, **changes}
     folder.mkdir(parents=True)
@@ -49,7 +49,7 @@ def test_scores_of_resampled_images_have_the_interval_of_the_bootstrap_and_the_s
     assert results.interval(draws["mIoU"]) == pytest.approx(statistics.bootstrap(matrices), abs=1e-12)
     same = np.repeat(matrices[:1], 5, axis=0)               # any draw of equal images has their scores
     whole = ConfusionMatrix(3)
-    whole.matrix += torch.from_numpy(same.sum(0))
+    whole.add(torch.from_numpy(same.sum(0)))
     summary = whole.summary(CLASSES)
     for name, values in results.resampled(same, repeats=3).items():
         expected = list(summary[name].values()) if name == "per_class_IoU" else summary[name]
@@ -68,7 +68,7 @@ def test_a_class_that_is_nowhere_has_no_score_and_no_interval() -> None:
 def test_groups_of_classes_are_scored_as_categories_are() -> None:
     matrix = counts()[0]
     whole = ConfusionMatrix(3)
-    whole.matrix += torch.from_numpy(matrix)
+    whole.add(torch.from_numpy(matrix))
     found = results.iou(results.grouped(matrix, ("flat", "high", "flat")))
     assert found.tolist() == pytest.approx(list(whole.category_iou(("flat", "high", "flat")).values()))
 
@@ -142,7 +142,7 @@ def test_flows_become_fields_with_stride_and_reach() -> None:
     flow = np.zeros((2, 8, 16), np.float32)
     flow[0] = 3.0                                           # 1.5 cells of 8 pixels to the right
     gated = np.concatenate([flow, -flow])
-    single, coarse, fine = flows.fields({"a": flow, "b": gated}, 128)
+    single, coarse, fine = flows.color_flows({"a": flow, "b": gated}, 128)
     assert single.title == "Flow 1, stride 8"
     assert "(8 × 16)" in single.note and "12.0 pixels" in single.note
     assert "coarse map" in coarse.note and "fine map" in fine.note
@@ -152,7 +152,7 @@ def test_flows_become_fields_with_stride_and_reach() -> None:
 
 def test_the_reach_of_a_video_only_grows() -> None:
     reaches: list[float] = []
-    pixels = [flows.fields({"a": np.full((2, 4, 8), length, np.float32)}, 8, reaches)[0].pixels for length in (1, 3, 2)]
+    pixels = [flows.color_flows({"a": np.full((2, 4, 8), length, np.float32)}, 8, reaches)[0].pixels for length in (1, 3, 2)]
     assert pixels == pytest.approx([2 ** 0.5 / 2, 3 * 2 ** 0.5 / 2, 3 * 2 ** 0.5 / 2])
 
 

@@ -73,7 +73,7 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
         spec.std,
     )
     image = datasets.read_image(picture)
-    seen = flows.observe(predictor, recorded_flows, image)
+    seen = flows.predict_flows(predictor, recorded_flows, image)
     if not seen:
         raise ValueError(
             f"{snapshot}: {trained.arch} has no flow alignment: give a snapshot of an SFNet"
@@ -103,7 +103,7 @@ def read(folder: Path) -> Seen:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: {HOW}")
     found = {name: flow.astype(np.float32)
-             for name, flow in read_arrays(folder / "flows.npz", needed=(), how=HOW).items()}
+             for name, flow in read_arrays(folder / "flows.npz", needed=(), remedy=HOW).items()}
     labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
     if labels is None:
         raise ValueError(f"{folder / 'prediction.png'} is damaged: {HOW}")
@@ -115,7 +115,7 @@ def draw(sources: Path, look: Theme) -> Figure:
     """Draws the image, the prediction, each flow field in colors, and the last one in arrows."""
     seen = read(sources / FOLDER)
     height, width = seen.labels.shape
-    fields = flows.fields(seen.flows, width)
+    fields = flows.color_flows(seen.flows, width)
     figure, axes, box = new_panels(3 + len(fields), height / width)
     cells = zip(axes, "abcdefgh", strict=False)
     axis, letter = next(cells)

@@ -1,0 +1,77 @@
+"""The flags of eval.py that belong to no other package, and the options they become."""
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.cli import add_switch, positive_int
+from utils.evaluation import scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions:
+    """How an evaluation is split, resumed and written.
+
+    Args:
+        fuse: evaluate the network as the demo, the app and exports run it (`--deployed`).
+        resume: go on with the results in the output folder.
+        shard_index, shard_count: evaluate every shard_count-th image from shard_index on
+            (`--split_index`, `--split_count`).
+        dump_images: write pictures of each image.
+        report: write the HTML page.
+        folder: output folder; beside the snapshot when None (`--ckpt_path`).
+
+    Raises:
+        ValueError: the index of the shard is out of range.
+    """
+
+    fuse: bool = False
+    resume: bool = False
+    shard_index: int = 0
+    shard_count: int = 1
+    dump_images: bool = False
+    report: bool = False
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shard_index < self.shard_count:
+            raise ValueError(f"--split_index {self.shard_index} is out of range: the shards of "
+                             f"--split_count {self.shard_count} are numbered from 0 to "
+                             f"{self.shard_count - 1}.")
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> EvalOptions:
+        """Reads the flags of `add_flags`."""
+        return cls(fuse=args.deployed, resume=args.resume, shard_index=args.split_index,
+                   shard_count=args.split_count, dump_images=args.dump_images, report=args.report,
+                   folder=args.ckpt_path)
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """(index, count) of the shard."""
+        return self.shard_index, self.shard_count
+
+
+def add_flags(parser: ArgumentParser) -> None:
+    """Declares the flags of `EvalOptions`, and those of `scores.ScoreOptions` beside them."""
+    add_switch(parser.add_argument_group("Network"), "--deployed", default=False,
+               help="evaluate the network as the demo, the app and exports run it: normalization "
+                    "folded into convolutions")
+    shards = parser.add_argument_group("Sharding and resuming")
+    add_switch(shards, "--resume", default=False,
+               help="go on with the results of this evaluation in the output folder")
+    shards.add_argument("--split_count", type=positive_int, default=1, metavar="N",
+                        help="evaluate every N-th image only; `python -m tools.merge` merges the N "
+                             "shards")
+    shards.add_argument("--split_index", type=int, default=0, help="index of the shard, from 0")
+    output = parser.add_argument_group("Output")
+    scores.add_flags(output)
+    add_switch(output, "--dump_images", default=False,
+               help="write color masks, overlays, label ids and panels; for a split without labels "
+                    "also a zip file for its benchmark's server")
+    add_switch(output, "--report", default=False,
+               help="write a page with scores and images, report/index.html in the run's folder "
+                    "(needs: pip install '.[report]')")
+    output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
+                        help="output folder (default: eval_DATASET_SPLIT beside the snapshot)")
