@@ -13,20 +13,14 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import datasets
-from network import fuse_for_inference
+from eval import LoadedModel, load_predictor
 from network.checkpoints import snapshot
-from network.checkpoints.snapshot import Snapshot
 from utils import precision
 from utils.cli import FlagParser, positive_int, positive_number, run_program
 from utils.evaluation import inference
-from utils.evaluation.predictor import Predictor
 from utils.logs import start_logging
-
-if TYPE_CHECKING:
-    from tools.app.views import Model
 
 log = logging.getLogger("app")
 
@@ -55,33 +49,27 @@ def build_parser() -> FlagParser:
     return parser
 
 
-def load(args: Namespace) -> list[Model]:
+def load(args: Namespace) -> list[LoadedModel]:
     """Returns the network to show, and the one to compare it with.
 
     Raises:
-        ValueError, OSError: a snapshot or a flag is wrong, or the two have not the same classes.
+        ValueError, OSError: a snapshot or a flag is invalid, or the two have different classes.
     """
-    from tools.app.views import Model
     device = precision.default_device()
-    chosen = precision.start(args, device)
-    models: list[Model] = []
-    for path, arch in ((args.snapshot, args.arch), (args.compare, None)):
-        if path is None:
-            continue
-        trained = Snapshot(path, arch, args.weights)
-        spec = models[0].spec if models else datasets.spec(args.dataset or trained.dataset)
-        net = trained.network(spec.name, spec.names)
-        predictor = Predictor(
-            fuse_for_inference(net), device, chosen, spec.mean, spec.std, args.channels_last,
-            inference.from_args(args), compiled=args.compile,
-        )
-        models.append(Model(f"{path.parent.name}/{path.name}, {trained.arch}", predictor, spec))
+    options: dict[str, Any] = {
+        "weights": args.weights, "device": device, "precision": precision.start(args, device),
+        "channels_last": args.channels_last, "inference": inference.from_args(args),
+        "compile": args.compile,
+    }
+    models = [load_predictor(args.snapshot, arch=args.arch, dataset=args.dataset, **options)]
+    if args.compare:
+        models.append(load_predictor(args.compare, dataset=models[0].spec, **options))
     return models
 
 
 @contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Sets variables of this process's environment meanwhile."""
+    """Sets environment variables of this process in a `with` block."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:
@@ -92,8 +80,10 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 @contextmanager
-def served(models: list[Model], max_pixels: int, max_bytes: int, port: int) -> Iterator[str]:
-    """Serves the page meanwhile and gives its address; what was uploaded is deleted at the end.
+def served(
+    models: list[LoadedModel], max_pixels: int, max_bytes: int, port: int
+) -> Iterator[str]:
+    """Serves the page in a `with` block and yields its address; uploads are deleted at the end.
 
     Raises:
         ImportError: gradio is not installed.

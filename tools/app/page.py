@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import html
 import logging
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from eval import LoadedModel
 from tools.app import views
-from tools.app.views import Model, Refused
+from tools.app.views import RejectedImage
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
@@ -19,50 +22,30 @@ SANS = (
     "system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Liberation Sans",
     "Arial", "sans-serif",
 )
-TABS = (("Classes", "Upload a picture or take one with the camera: its classes appear here."),
-        ("Flow fields", "The flow fields of the picture appear here."),
-        ("Comparison", "Where the two networks differ appears here."))
+# title and text of the empty viewer of each tab
+TABS = (
+    ("Classes", "Upload a picture or take one with the camera: its classes appear here."),
+    ("Flow fields", "The flow fields of the picture appear here."),
+    ("Comparison", "Where the two networks differ appears here."),
+)
 LIVE = ("Live", "Start the camera and recording: the classes of what it sees appear here.")
 LIVE_CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
-# between frames, at least; the next waits for an answer
+# least time between two frames; the next one also waits for the answer to the last
 LIVE_SECONDS = 0.05
-# else a frame's flow fields get among a picture's
-ONE_AT_A_TIME = "networks"
+# Events of one concurrency id do not overlap. Otherwise the flow fields of a frame could be
+# recorded among those of a picture.
+CONCURRENCY = "networks"
 
 
-def build(models: list[Model], max_pixels: int) -> gr.Blocks:
+def build(models: Sequence[LoadedModel], max_pixels: int) -> gr.Blocks:
     """Returns the page for one network, or for two that are compared."""
-
-    def answer(given: dict[str, Any] | None) -> list[str]:
-        """What the page says and shows of a picture that was handed in; of none, None."""
-        nothing = [""] * (len(models) + 1)
-        if given is None:
-            return ["", *nothing]
-        name = given.get("orig_name") or "The picture"
-        try:
-            said, values = views.parse(models, views.read(given["path"], name, max_pixels))
-        except Refused as error:
-            return [_message(str(error), bad=True), *nothing]
-        except (RuntimeError, MemoryError) as error:
-            # out of memory, for one
-            log.exception("parsing %s failed", name)
-            return [_message(f"{name} could not be parsed: {error}", bad=True), *nothing]
-        return [_message(said), *values]
-
-    def follow(frame: dict[str, Any] | None) -> list[str]:
-        """What the page says and shows of a frame of the camera, which comes as a data URI."""
-        if frame is None:
-            return ["", ""]
-        try:
-            return ["", views.live(models[0], views.decode(frame.get("url") or "", max_pixels))]
-        except Refused as error:
-            return [_message(str(error), bad=True), ""]
-        except (RuntimeError, MemoryError) as error:
-            log.exception("parsing a frame of the camera failed")
-            return [_message(f"The camera's frame could not be parsed: {error}", bad=True), ""]
-
-    with gr.Blocks(title="SFSegNets", analytics_enabled=False, delete_cache=(600, 3600),
-                   fill_width=True) as blocks:
+    options: dict[str, Any] = {
+        # without preprocessing: gradio would decode the picture before its size is known
+        "preprocess": False, "concurrency_id": CONCURRENCY, "api_visibility": "private",
+    }
+    with gr.Blocks(
+        title="SFSegNets", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
+    ) as blocks:
         gr.HTML(_masthead(models), js_on_load=None, padding=False)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
@@ -76,30 +59,65 @@ def build(models: list[Model], max_pixels: int) -> gr.Blocks:
                 for title, empty in TABS[:len(models) + 1]:
                     with gr.Tab(title):
                         viewers.append(_viewer(empty))
-                with gr.Tab(LIVE[0]), gr.Row():
-                    with gr.Column(scale=1, min_width=240):
-                        camera = gr.Image(
-                            sources=["webcam"], streaming=True, label="Camera", height=240,
-                            elem_id="camera", buttons=[],
-                            webcam_options=gr.WebcamOptions(mirror=False, constraints=LIVE_CAMERA),
-                        )
-                        trouble = gr.HTML(js_on_load=None, padding=False)
-                    with gr.Column(scale=3, min_width=360):
-                        seen = _viewer(LIVE[1])
-        # not preprocessed: gradio would decode the picture before its size is known
+                with gr.Tab(LIVE[0]):
+                    camera, live_outputs = _live_tab()
         picture.change(
-            answer, picture, [message, *viewers], preprocess=False, show_progress="minimal",
-            concurrency_id=ONE_AT_A_TIME, api_visibility="private",
+            partial(predict_upload, models, max_pixels), picture, [message, *viewers],
+            show_progress="minimal", **options,
         )
         camera.stream(
-            follow, camera, [trouble, seen], preprocess=False, show_progress="hidden",
-            stream_every=LIVE_SECONDS, concurrency_id=ONE_AT_A_TIME, api_visibility="private",
+            partial(predict_frame, models[0], max_pixels), camera, live_outputs,
+            show_progress="hidden", stream_every=LIVE_SECONDS, **options,
         )
     return blocks
 
 
+def predict_upload(
+    models: Sequence[LoadedModel], max_pixels: int, upload: dict[str, Any] | None
+) -> list[str]:
+    """Predicts an uploaded picture.
+
+    Args:
+        upload: gradio's file data; None if the picture was removed.
+
+    Returns:
+        The message, and the value of each viewer.
+    """
+    empty = [""] * (len(models) + 1)
+    if upload is None:
+        return ["", *empty]
+    name = upload.get("orig_name") or "The picture"
+    try:
+        image = views.read(upload["path"], name, max_pixels)
+        summary, values = views.predict_views(models, image)
+    except RejectedImage as error:
+        return [_message(str(error), bad=True), *empty]
+    # RuntimeError covers an accelerator that is out of memory
+    except (RuntimeError, MemoryError) as error:
+        log.exception("predicting %s failed", name)
+        return [_message(f"{name} could not be predicted: {error}", bad=True), *empty]
+    return [_message(summary), *values]
+
+
+def predict_frame(model: LoadedModel, max_pixels: int, frame: dict[str, Any] | None) -> list[str]:
+    """Predicts a frame of the camera, which arrives as a data URI; None while it is off.
+
+    Returns:
+        The message and the value of the live viewer.
+    """
+    if frame is None:
+        return ["", ""]
+    try:
+        return ["", views.live(model, views.decode(frame.get("url") or "", max_pixels))]
+    except RejectedImage as error:
+        return [_message(str(error), bad=True), ""]
+    except (RuntimeError, MemoryError) as error:
+        log.exception("predicting a frame of the camera failed")
+        return [_message(f"The camera's frame could not be predicted: {error}", bad=True), ""]
+
+
 def launch(blocks: gr.Blocks, port: int, max_bytes: int) -> str:
-    """Serves the page on this machine alone and returns its address; it is served until `close`.
+    """Serves the page to this machine only, until `blocks.close`, and returns its address.
 
     Raises:
         OSError: the port is taken.
@@ -119,6 +137,21 @@ def launch(blocks: gr.Blocks, port: int, max_bytes: int) -> str:
     return str(address)
 
 
+def _live_tab() -> tuple[gr.Image, list[gr.HTML]]:
+    """Returns the camera, and the message and the viewer of its frames."""
+    options = gr.WebcamOptions(mirror=False, constraints=LIVE_CAMERA)
+    with gr.Row():
+        with gr.Column(scale=1, min_width=240):
+            camera = gr.Image(
+                sources=["webcam"], streaming=True, label="Camera", height=240, elem_id="camera",
+                buttons=[], webcam_options=options,
+            )
+            message = gr.HTML(js_on_load=None, padding=False)
+        with gr.Column(scale=3, min_width=360):
+            viewer = _viewer(LIVE[1])
+    return camera, [message, viewer]
+
+
 def _viewer(empty: str) -> gr.HTML:
     return gr.HTML(
         "", html_template=f'<div class="viewer" data-empty="{html.escape(empty)}"></div>',
@@ -126,26 +159,25 @@ def _viewer(empty: str) -> gr.HTML:
     )
 
 
-def _masthead(models: list[Model]) -> str:
-    names = [f"<b>{html.escape(model.title)}</b>" for model in models]
+def _masthead(models: Sequence[LoadedModel]) -> str:
+    names = [f"<b>{html.escape(views.title(model))}</b>" for model in models]
     if len(names) == 2:
         names = [f"A: {names[0]}", f"B: {names[1]}"]
     spec, predictor = models[0].spec, models[0].predictor
-    facts = [
+    facts = " &nbsp;·&nbsp; ".join([
         *names, f"classes of {html.escape(spec.title)}",
         f"{predictor.precision} on {predictor.device.type}",
-    ]
-    return f"<div class='masthead'><h1>What does the network see?</h1><p>{' &nbsp;·&nbsp; '.join(facts)}</p></div>"
+    ])
+    return f"<div class='masthead'><h1>What does the network see?</h1><p>{facts}</p></div>"
 
 
 def _message(text: str, bad: bool = False) -> str:
-    return f'<div class="message{" bad" * bad}" role="status">{html.escape(text)}</div>'
+    kind = "message bad" if bad else "message"
+    return f'<div class="{kind}" role="status">{html.escape(text)}</div>'
 
 
 def _theme() -> gr.themes.Base:
-    """Returns a theme in the colors of the reports, with the fonts of the system: none is
-    fetched.
-    """
+    """Returns a theme in the colors of the reports. It uses the fonts of the system only."""
     theme = gr.themes.Base(
         primary_hue="teal", neutral_hue="stone", font=SANS, font_mono=("ui-monospace", "monospace"),
         radius_size="md",

@@ -1,14 +1,14 @@
-// Draws what tools/app/views.py tells: `element`, `props` and `watch` are those of a gr.HTML component.
+// Draws the views of tools/app/views.py. gr.HTML provides `element`, `props` and `watch`.
 const make = (tag, settings, ...children) => {
-  const one = Object.assign(document.createElement(tag), settings);
-  one.append(...children.filter((child) => child !== null));
-  return one;
+  const node = Object.assign(document.createElement(tag), settings);
+  node.append(...children.filter((child) => child !== null));
+  return node;
 };
 const percent = (share) => share === 0 ? "–" : share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
 const swatch = (rgb) => {
-  const one = make("i", {className: "swatch"});
-  one.style.background = `rgb(${rgb})`;
-  return one;
+  const node = make("i", {className: "swatch"});
+  node.style.background = `rgb(${rgb})`;
+  return node;
 };
 
 // class ids of a gray PNG
@@ -22,37 +22,39 @@ async function readIds(uri) {
   return {width, height, at: Uint8Array.from({length: width * height}, (_, i) => data[4 * i])};
 }
 
-// a picture under a layer: `color(i)` gives RGBA of pixel i, `say(i)` what is told there, `over(i)` hears of the pointer
-function stage(image, ids, alt, color, say, over) {
+// A picture under a layer. `color(i)` returns the RGBA of pixel i, `describe(i)` the text of its
+// tooltip, and `over(i)` is called when the pointer enters it.
+function stage(image, ids, alt, color, describe, over) {
   const canvas = make("canvas", {width: ids.width, height: ids.height});
   const tip = make("output", {className: "tip", hidden: true});
-  const one = make("div", {className: "stage"}, make("img", {src: image, alt}), canvas, tip);
+  const node = make("div", {className: "stage"}, make("img", {src: image, alt}), canvas, tip);
   const context = canvas.getContext("2d"), layer = context.createImageData(ids.width, ids.height);
-  one.draw = () => {
+  node.draw = () => {
     for (let i = 0; i < ids.at.length; i++) layer.data.set(color(i), 4 * i);
     context.putImageData(layer, 0, 0);
   };
-  one.point = (i) => {                                      // also from another stage, at the same place
+  // also called for the same position in another stage
+  node.point = (i) => {
     tip.hidden = i === null;
     if (i === null) return;
     const x = (i % ids.width + .5) / ids.width, y = (Math.floor(i / ids.width) + .5) / ids.height;
-    tip.replaceChildren(...say(i));
+    tip.replaceChildren(...describe(i));
     tip.style.left = `${100 * x}%`;
     tip.style.top = `${100 * y}%`;
     tip.className = `tip ${x > .6 ? "before" : ""} ${y < .15 ? "below" : ""}`;
   };
-  one.addEventListener("pointermove", (event) => {
+  node.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
     const x = Math.floor((event.clientX - box.left) / box.width * ids.width);
     const y = Math.floor((event.clientY - box.top) / box.height * ids.height);
     over(x >= 0 && x < ids.width && y >= 0 && y < ids.height ? y * ids.width + x : null);
   });
-  one.addEventListener("pointerleave", () => over(null));
-  one.draw();
-  return one;
+  node.addEventListener("pointerleave", () => over(null));
+  node.draw();
+  return node;
 }
 
-// images a second, of the last ten that were drawn
+// images per second, over the last ten that were drawn
 function rate(root) {
   const now = performance.now();
   root.drawn = [...(root.drawn || []), now].filter((time) => now - time < 5000).slice(-10);
@@ -73,7 +75,8 @@ function opacity(root, value) {
 
 async function showClasses(root, data) {
   const ids = await readIds(data.labels);
-  if (data.live && root.renew?.(ids, data)) return;         // the next frame of a camera: only what changes
+  // the next frame of the camera: updates only the parts that change
+  if (data.live && root.renew?.(ids, data)) return;
   let chosen = null, pointed = null, rows = [];
   const named = (id) => id < data.classes.length ? data.classes[id] : {name: "ignored", rgb: [0, 0, 0], share: 0};
   const color = (i) => {
@@ -86,28 +89,28 @@ async function showClasses(root, data) {
     picture.draw();
     for (const row of rows) row.classList.toggle("chosen", row.id_ === id);
   };
-  const say = (i) => {
-    const one = named(ids.at[i]);
-    return [swatch(one.rgb), make("b", {textContent: one.name}), ` ${percent(one.share)}`];
+  const describe = (i) => {
+    const entry = named(ids.at[i]);
+    return [swatch(entry.rgb), make("b", {textContent: entry.name}), ` ${percent(entry.share)}`];
   };
   const point = (i) => {
     pointed = i;
     picture.point(i);
     choose(i === null ? null : ids.at[i]);
   };
-  const picture = stage(data.image, ids, "The picture under its classes", color, say, point);
+  const picture = stage(data.image, ids, "The picture under its classes", color, describe, point);
   const side = make("div", {className: "side"});
   const fill = () => {
-    const there = data.classes.map((one, id) => ({...one, id})).filter((one) => one.share > 0);
-    there.sort((one, other) => other.share - one.share);
-    rows = there.map((one) => {
+    const there = data.classes.map((entry, id) => ({...entry, id})).filter((entry) => entry.share > 0);
+    there.sort((a, b) => b.share - a.share);
+    rows = there.map((entry) => {
       const bar = make("span", {className: "bar"});
-      bar.style.setProperty("--share", one.share / there[0].share);
-      bar.style.setProperty("--rgb", `rgb(${one.rgb})`);
-      const row = make("li", {id_: one.id, tabIndex: 0}, swatch(one.rgb), make("span", {className: "name", textContent: one.name}),
-                       make("span", {className: "n", textContent: percent(one.share)}), bar);
-      row.classList.toggle("chosen", one.id === chosen);
-      for (const [event, id] of [["pointerenter", one.id], ["focus", one.id], ["pointerleave", null], ["blur", null]]) {
+      bar.style.setProperty("--share", entry.share / there[0].share);
+      bar.style.setProperty("--rgb", `rgb(${entry.rgb})`);
+      const row = make("li", {id_: entry.id, tabIndex: 0}, swatch(entry.rgb), make("span", {className: "name", textContent: entry.name}),
+                       make("span", {className: "n", textContent: percent(entry.share)}), bar);
+      row.classList.toggle("chosen", entry.id === chosen);
+      for (const [event, id] of [["pointerenter", entry.id], ["focus", entry.id], ["pointerleave", null], ["blur", null]]) {
         row.addEventListener(event, () => choose(id));
       }
       return row;
@@ -146,21 +149,21 @@ async function showComparison(root, data) {
   const apart = (i) => a.at[i] === b.at[i] ? [...data.same, 255] : [...data.different, 255];
   const name = (letter, ids, i) => make("span", {}, `${letter} `, swatch(named(ids.at[i]).rgb), make("b", {textContent: named(ids.at[i]).name}));
   const both = (i) => a.at[i] === b.at[i] ? [name("A and B", a, i)] : [name("A", a, i), name("B", b, i)];
-  const over = (i) => stages.forEach((one) => one.point(i));
+  const over = (i) => stages.forEach((view) => view.point(i));
   const stages = [
     stage(data.image, a, "The classes of A", painted(a), (i) => [name("A", a, i)], over),
     stage(data.image, b, "The classes of B", painted(b), (i) => [name("B", b, i)], over),
     stage(data.image, a, "Where A and B differ", apart, both, over)];
   const titles = [["A", data.titles[0]], ["B", data.titles[1]], ["A ≠ B", `${percent(data.share)} of the pixels differ`]];
-  const figures = stages.map((one, i) => make("figure", {},
-    make("figcaption", {}, make("b", {textContent: titles[i][0]}), ` ${titles[i][1]}`), one));
+  const figures = stages.map((view, i) => make("figure", {},
+    make("figcaption", {}, make("b", {textContent: titles[i][0]}), ` ${titles[i][1]}`), view));
   const rows = data.pairs.map((pair) => make("tr", {},
     make("td", {}, swatch(named(pair.a).rgb), named(pair.a).name), make("td", {}, swatch(named(pair.b).rgb), named(pair.b).name),
     make("td", {className: "n", textContent: percent(pair.share)})));
   const table = make("table", {}, make("thead", {}, make("tr", {}, ...["A sees", "where B sees", "share of the picture"].map(
     (title) => make("th", {textContent: title})))), make("tbody", {}, ...rows));
-  figures.push(make("figure", {}, make("figcaption", {}, make("b", {textContent: "What is seen differently"})),
-                    rows.length ? table : make("p", {textContent: "Nothing: the two agree everywhere."})));
+  figures.push(make("figure", {}, make("figcaption", {}, make("b", {textContent: "Where they differ most"})),
+                    rows.length ? table : make("p", {textContent: "Nowhere: the two agree on each pixel."})));
   root.replaceChildren(make("div", {className: "comparison"}, ...figures), opacity(root, 65));
 }
 

@@ -1,13 +1,11 @@
-"""What the page of the app shows of a picture, as text that `viewer.js` reads: classes, flow
-fields, a comparison.
-"""
+"""The views of a picture in the app, as JSON that `viewer.js` reads."""
 from __future__ import annotations
 
 import base64
 import io
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,171 +15,170 @@ import torch
 from PIL import Image
 
 import datasets
+from eval import LoadedModel
 from network.alignment import recorded_flows
-from utils.evaluation.predictor import Predictor
 from utils.report import pictures
 from utils.visualization import flow, label_maps
 
-# of pictures and maps on the page, at most
+# widest picture or label map on the page, in pixels
 WIDTH = 1280
-# rows of what two networks see differently
+# rows of the table of classes that two networks confuse with each other
 PAIRS = 6
-SAME = (70, 74, 80)
+# color where both predict the same class
+SAME_COLOR = (70, 74, 80)
 
 
-class Refused(ValueError):
-    """A picture that is not parsed; says why."""
+class RejectedImage(ValueError):
+    """An image is not predicted; the message says why."""
 
 
-@dataclass(frozen=True)
-class Model:
-    """A network to show.
+def title(model: LoadedModel) -> str:
+    """Returns the name of a network on the page: the file, its folder and the architecture."""
+    path = model.trained.path
+    return f"{path.parent.name}/{path.name}, {model.trained.arch}"
 
-    Args:
-        title: names it on the page.
-    """
 
-    title: str
-    predictor: Predictor
-    spec: datasets.DatasetSpec
-
-    def labels(self, image: np.ndarray) -> np.ndarray:
-        """Parses (H, W, 3) into train ids (H, W)."""
-        return (
-            self.predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].cpu().numpy()
-        )
+def predict(model: LoadedModel, image: np.ndarray) -> np.ndarray:
+    """Returns the train ids (H, W) of an image (H, W, 3)."""
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+    return model.predictor.labels(batch)[0].cpu().numpy()
 
 
 def read(path: str, name: str, max_pixels: int) -> np.ndarray:
-    """Reads a picture that somebody handed in as (H, W, 3), turned upright.
+    """Reads an uploaded picture as (H, W, 3), turned upright.
 
     Args:
-        name: what it was called there.
+        name: its name on the machine that it comes from.
 
     Raises:
-        Refused: it is too large, damaged, or no picture.
+        RejectedImage: it is too large, damaged, or no picture.
     """
     try:
-        # reads the size alone
+        # reads only the size
         with Image.open(path) as header:
             width, height = header.size
     except (OSError, Image.DecompressionBombError):
-        # the reader knows better what is wrong
+        # `read_image` names the fault
         width = height = 0
     if width * height > max_pixels:
-        raise Refused(
-            f"{name} has {width} × {height} pixels, more than the {max_pixels:,} that are parsed "
+        raise RejectedImage(
+            f"{name} has {width} × {height} pixels, more than the {max_pixels:,} that are accepted "
             "here: shrink it, or start the app with a larger --max_pixels."
         )
     try:
         return datasets.read_image(Path(path), upright=True)
     except datasets.DatasetError as error:
-        raise Refused(
+        raise RejectedImage(
             f"{str(error).replace(path, name)} PNG, JPEG and WebP pictures are read."
         ) from error
 
 
 def decode(uri: str, max_pixels: int) -> np.ndarray:
-    """Reads a camera's frame, a picture in a data URI, as (H, W, 3). Raises Refused for a damaged
-    or too large one.
+    """Reads a frame of the camera, a picture in a data URI, as (H, W, 3).
+
+    Raises:
+        RejectedImage: it is too large or damaged.
     """
     try:
-        frame = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2], validate=True)))
-        # known before anything is decoded
+        data = base64.b64decode(uri.partition(",")[2], validate=True)
+        frame = Image.open(io.BytesIO(data))
+        # the size is known before the pixels are decoded
         too_large = frame.width * frame.height > max_pixels
         pixels = None if too_large else np.array(frame.convert("RGB"))
     except (ValueError, OSError, Image.DecompressionBombError) as error:
-        raise Refused("The camera's frame is damaged.") from error
+        raise RejectedImage("The camera's frame is damaged.") from error
     if pixels is None:
-        raise Refused(
+        raise RejectedImage(
             f"The camera gives {frame.width} × {frame.height} pixels, more than the {max_pixels:,} "
-            "that are parsed here: start the app with a larger --max_pixels."
+            "that are accepted here: start the app with a larger --max_pixels."
         )
     return pixels
 
 
-def live(model: Model, frame: np.ndarray) -> str:
-    """Parses a camera's frame, and returns the value of the live tab."""
+def live(model: LoadedModel, frame: np.ndarray) -> str:
+    """Predicts a frame of the camera, and returns the value of the live viewer."""
     start = time.monotonic()
-    labels = model.labels(frame)
-    note = f"{frame.shape[1]} × {frame.shape[0]} pixels, parsed in {1000 * (time.monotonic() - start):,.0f} ms"
+    labels = predict(model, frame)
+    note = _summary(frame, time.monotonic() - start)
     return json.dumps({**classes(frame, labels, model.spec), "note": note, "live": True})
 
 
-def parse(models: list[Model], image: np.ndarray) -> tuple[str, list[str]]:
-    """Parses a picture with one network, or with two.
+def predict_views(models: Sequence[LoadedModel], image: np.ndarray) -> tuple[str, list[str]]:
+    """Predicts a picture with one network, or with two.
 
     Returns:
-        what was done, in words, and the values of the tabs: classes and flow fields of the first,
-            and with two networks
-        their comparison.
+        A sentence for the user, and the values of the viewers: classes and flow fields of the
+        first network, and of two networks their comparison.
     """
     start = time.monotonic()
-    labels = [model.labels(image) for model in models]
+    labels = [predict(model, image) for model in models]
     seconds = time.monotonic() - start
-    height, width = image.shape[:2]
-    said = f"{width} × {height} pixels, {'both ' * (len(models) == 2)}parsed in {1000 * seconds:,.0f} ms"
-    found = [classes(image, labels[0], models[0].spec), flow_fields(image, models[0])]
+    views = [classes(image, labels[0], models[0].spec), flow_fields(image, models[0])]
     if len(models) == 2:
-        found.append(comparison(image, labels, models))
-    return said, [json.dumps(each) for each in found]
+        views.append(comparison(image, labels, models))
+    return _summary(image, seconds, len(models)), [json.dumps(view) for view in views]
+
+
+def _summary(image: np.ndarray, seconds: float, networks: int = 1) -> str:
+    height, width = image.shape[:2]
+    both = "both " if networks == 2 else ""
+    return f"{width} × {height} pixels, {both}predicted in {1000 * seconds:,.0f} ms"
 
 
 def classes(image: np.ndarray, labels: np.ndarray, spec: datasets.DatasetSpec) -> dict[str, Any]:
     """Returns the picture, its label map and the share of each class."""
     return {
         "kind": "classes", "image": _picture(image), "labels": _ids(labels),
-        "classes": _table(spec, labels),
+        "classes": _class_rows(spec, labels),
         "note": "Point at the picture or at a class to see where it is.",
     }
 
 
-def flow_fields(image: np.ndarray, model: Model) -> dict[str, Any]:
-    """Returns the flow fields of a network in colors; none where it has no flow alignment."""
-    fields = flow.color_flows(flow.predict_flows(model.predictor, recorded_flows, image), image.shape[1])
+def flow_fields(image: np.ndarray, model: LoadedModel) -> dict[str, Any]:
+    """Returns the flow fields of a network in colors; no field if it has no flow alignment."""
+    flows = flow.predict_flows(model.predictor, recorded_flows, image)
+    fields = flow.color_flows(flows, image.shape[1])
     size = pictures.shrink(image, WIDTH).shape[1::-1]
-    note = (
-        "The color tells in which direction a place looks for its features and how far: see the "
-        "wheel."
-        if fields
-        else "This network has no flow alignment, so there is no flow to show."
-    )
+    note = "This network has no flow alignment, so there is no flow to show."
+    if fields:
+        note = (
+            "The color shows the direction and the distance at which a position reads its "
+            "features: see the wheel."
+        )
+    entries = []
+    for field in fields:
+        picture = pictures.jpeg(cv2.resize(field.colors, size), 92)
+        entries.append({"title": field.title, "note": field.note, "picture": picture})
+    wheel = pictures.jpeg(label_maps.color_wheel(128), 95)
     return {
-        "kind": "flows", "image": _picture(image),
-        "wheel": pictures.jpeg(label_maps.color_wheel(128), 95), "note": note,
-        "fields": [
-            {
-                "title": field.title, "note": field.note,
-                "picture": pictures.jpeg(cv2.resize(field.colors, size), 92),
-            }
-            for field in fields
-        ],
+        "kind": "flows", "image": _picture(image), "wheel": wheel, "note": note, "fields": entries,
     }
 
 
-def comparison(image: np.ndarray, labels: list[np.ndarray], models: list[Model]) -> dict[str, Any]:
-    """Returns the label maps of two networks, and the pairs of classes by which they differ
-    most.
+def comparison(
+    image: np.ndarray, labels: Sequence[np.ndarray], models: Sequence[LoadedModel]
+) -> dict[str, Any]:
+    """Returns the label maps of two networks, and the pairs of classes in which they differ most.
+
+    Args:
+        labels: the train ids (H, W) that each network predicts.
     """
-    ours, theirs = labels
-    spec = models[0].spec
-    counts = np.bincount(
-        ours.ravel().astype(int) * 256 + theirs.ravel(), minlength=1 << 16
-    ).reshape(256, 256)
+    a, b = labels
+    # counts[i, j]: pixels that A predicts as class i and B as class j
+    pair_ids = a.ravel().astype(int) * 256 + b.ravel()
+    counts = np.bincount(pair_ids, minlength=256 * 256).reshape(256, 256)
     np.fill_diagonal(counts, 0)
-    largest = np.argsort(-counts.ravel(), kind="stable")[:PAIRS]
-    pairs = [
-        {
-            "a": int(pair) // 256, "b": int(pair) % 256,
-            "share": float(counts.ravel()[pair] / ours.size),
-        }
-        for pair in largest
-        if counts.ravel()[pair]
-    ]
+    pairs = []
+    for index in np.argsort(-counts.ravel(), kind="stable")[:PAIRS]:
+        class_a, class_b = divmod(int(index), 256)
+        count = int(counts[class_a, class_b])
+        if count:
+            pairs.append({"a": class_a, "b": class_b, "share": count / a.size})
+    spec = models[0].spec
     return {
-        "kind": "comparison", "image": _picture(image), "labels": [_ids(each) for each in labels],
-        "titles": [model.title for model in models], "classes": _table(spec, ours),
-        "share": float(np.mean(ours != theirs)), "pairs": pairs, "same": SAME,
+        "kind": "comparison", "image": _picture(image), "labels": [_ids(a), _ids(b)],
+        "titles": [title(model) for model in models], "classes": _class_rows(spec, a),
+        "share": float(np.mean(a != b)), "pairs": pairs, "same": SAME_COLOR,
         "different": label_maps.WRONG,
     }
 
@@ -194,7 +191,9 @@ def _ids(labels: np.ndarray) -> str:
     return pictures.grey_png(pictures.shrink(labels, WIDTH))
 
 
-def _table(spec: datasets.DatasetSpec, labels: np.ndarray) -> list[dict[str, Any]]:
+def _class_rows(spec: datasets.DatasetSpec, labels: np.ndarray) -> list[dict[str, Any]]:
     counts = np.bincount(labels.ravel(), minlength=256)
-    return [{"name": name, "rgb": spec.palette[i].tolist(), "share": float(counts[i] / labels.size)}
-            for i, name in enumerate(spec.names)]
+    return [
+        {"name": name, "rgb": spec.palette[i].tolist(), "share": float(counts[i] / labels.size)}
+        for i, name in enumerate(spec.names)
+    ]

@@ -15,17 +15,12 @@ import torch
 import datasets
 import network
 from network.checkpoints.weights import published_state_dict
+from tests.tools.demo.conftest import picture
 from tools.demo import __main__ as demo
 from tools.demo import frames
 from tools.demo.frames import Clip, VideoFile
 
 SPEC = datasets.spec("camvid")
-
-
-def picture(path: Path, height: int = 40, width: int = 60) -> Path:
-    rng = np.random.default_rng(0)
-    cv2.imwrite(str(path), rng.integers(0, 256, (height, width, 3), np.uint8))
-    return path
 
 
 def run(snapshot: Path, out: Path, *inputs: Path | str) -> int:
@@ -56,7 +51,7 @@ def test_each_picture_of_a_folder_becomes_overlay_mask_and_ids(
     assert overlay.shape[1] == 9 * 47
     # the legend stands below
     assert overlay.shape[0] > 9 * 33
-    assert "2 of 2 pictures in" in capsys.readouterr().out
+    assert "2 of 2 images in" in capsys.readouterr().out
 
 
 def test_a_corrupt_picture_is_named_and_skipped(snapshot: Path, tmp_path: Path,
@@ -64,51 +59,15 @@ def test_a_corrupt_picture_is_named_and_skipped(snapshot: Path, tmp_path: Path,
     good, bad = picture(tmp_path / "good.png"), tmp_path / "bad.png"
     bad.write_bytes(good.read_bytes()[:500])
     assert run(snapshot, tmp_path / "out", tmp_path) == 1
-    said = capsys.readouterr()
-    assert "bad.png is truncated or damaged" in said.err
-    assert "1 of 2 pictures" in said.out
-    assert "1 skipped" in said.out
+    output = capsys.readouterr()
+    assert "bad.png is truncated or damaged" in output.err
+    assert "1 of 2 images" in output.out
+    assert "1 skipped" in output.out
 
 
 def test_nothing_but_corrupt_pictures_is_a_failure(snapshot: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
     assert run(snapshot, tmp_path / "out", tmp_path / "bad.png") == 1
-
-
-def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    files = [picture(tmp_path / name) for name in ("a.png", "a.jpg")]
-    assert demo.find_inputs(map(str, [*files, files[0]])) == {"a": files[0], "a_": files[1]}
-
-
-def test_a_camera_on_its_side_is_turned_upright(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.jpg", 20, 30)
-    # an EXIF block (big-endian TIFF) of one entry: tag 0x112 orientation, type 3 short, count 1,
-    # value 6 (turn right)
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    data = path.read_bytes()
-    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
-    assert datasets.read_image(path, upright=True).shape == (30, 20, 3)
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (
-            ["notes.txt"],
-            r"holds no picture \(.png .jpg .jpeg .webp\) and no video .*Name the folder that holds them",
-        ),
-        (["deeper/a.png"], "Subfolders are not searched: name one, such as .*deeper"),
-        (None, "does not exist: give a picture, a video, a folder of them"),
-    ],
-)
-def test_an_input_without_pictures_is_refused(
-    tmp_path: Path, files: list[str] | None, message: str
-) -> None:
-    for file in files or []:
-        (tmp_path / "in" / file).parent.mkdir(parents=True)
-        (tmp_path / "in" / file).write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=message):
-        demo.find_inputs([str(tmp_path / "in")])
 
 
 def test_mistakes_end_with_a_message(
@@ -154,9 +113,9 @@ def test_a_video_becomes_videos_of_the_same_length_and_label_ids(
     ids = sorted((out / "label_ids/a").iterdir())
     assert [path.name for path in ids] == [f"{i:06}.png" for i in range(5)]
     assert cv2.imread(str(ids[0]), cv2.IMREAD_UNCHANGED).shape == (48, 64)
-    said = capsys.readouterr().out
-    assert "5 of 5 frames of a in" in said
-    speeds = re.findall(r", ([\d.]+) images/s with reading and writing, ([\d.]+) without", said)
+    output = capsys.readouterr().out
+    assert "5 of 5 frames of a in" in output
+    speeds = re.findall(r", ([\d.]+) images/s with reading and writing, ([\d.]+) without", output)
     with_files, alone = map(float, speeds[0])
     assert alone > with_files > 0
 
@@ -168,8 +127,8 @@ def test_a_damaged_video_is_named_and_the_next_one_is_parsed(
     # an MP4's index stands at its end
     bad.write_bytes(good.read_bytes()[:3000])
     assert run(snapshot, tmp_path / "out", bad, good) == 1
-    said = capsys.readouterr()
-    assert "bad.mp4 is damaged, cut off, or no video" in said.err
+    output = capsys.readouterr()
+    assert "bad.mp4 is damaged, cut off, or no video" in output.err
     assert frames_in(tmp_path / "out/overlays/good.mp4")[0] == 5
 
 
@@ -200,7 +159,7 @@ def test_what_comes_live_plays_at_the_speed_of_its_clock(snapshot: Path, tmp_pat
 def test_a_camera_that_is_not_there_is_an_error(snapshot: Path, tmp_path: Path,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     assert run(snapshot, tmp_path / "out", "camera:77") == 2
-    assert "camera 77 is not there, or another program has it" in capsys.readouterr().err
+    assert "camera 77 is missing, or another program uses it" in capsys.readouterr().err
 
 
 def test_a_video_that_cannot_be_written_is_an_error(snapshot: Path, tmp_path: Path,
@@ -213,14 +172,14 @@ def test_a_video_that_cannot_be_written_is_an_error(snapshot: Path, tmp_path: Pa
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_video_plays(snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                     stop: signal.Signals) -> None:
-    whole = demo.Demo.labels
+    original = demo.Demo.predict
 
-    def labels(self: demo.Demo, image: np.ndarray, tally: demo.Tally) -> np.ndarray:
-        if len(tally.parsing) == 2:
+    def predict(self: demo.Demo, image: np.ndarray, tally: demo.Tally) -> np.ndarray:
+        if len(tally.seconds) == 2:
             signal.raise_signal(stop)
-        return whole(self, image, tally)
+        return original(self, image, tally)
 
-    monkeypatch.setattr(demo.Demo, "labels", labels)
+    monkeypatch.setattr(demo.Demo, "predict", predict)
     assert run(snapshot, tmp_path / "out", film(tmp_path / "a.mp4")) == 128 + stop
     assert frames_in(tmp_path / "out/overlays/a.mp4")[0] == 3
 
@@ -251,3 +210,13 @@ def test_other_classes_than_the_snapshots_are_refused(snapshot: Path, tmp_path: 
     ]
     assert demo.main([*flags, "--dataset", "cityscapes"]) == 2
     assert "but cityscapes has 19 classes" in capsys.readouterr().err
+
+
+def test_an_image_of_a_camera_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.jpg", 20, 30)
+    # an EXIF block (big-endian TIFF) of one entry: tag 0x112 orientation, type 3 short, count 1,
+    # value 6 (turn right)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
+    assert datasets.read_image(path, upright=True).shape == (30, 20, 3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tools.demo import frames
-from tools.demo.frames import Damaged, VideoFile
+from tools.demo.frames import DamagedVideo, VideoFile
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (24, 31, 3), np.uint8)
@@ -40,8 +40,8 @@ def test_png_and_jpeg_files_are_told_apart_in_a_pipe() -> None:
         seen = list(clip.frames)
         assert len(seen) == 5
         for frame, data in zip(seen, files, strict=True):
-            wanted = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-            assert np.array_equal(frame, wanted)
+            expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+            assert np.array_equal(frame, expected)
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_png_and_jpeg_files_are_told_apart_in_a_pipe() -> None:
 def test_what_is_wrong_in_a_pipe_is_said_with_its_frame(data: bytes, message: str) -> None:
     first, second = frames.pipe(io.BytesIO(data), "stdin", 25).frames
     assert isinstance(first, np.ndarray)
-    with pytest.raises(Damaged, match=message):
+    with pytest.raises(DamagedVideo, match=message):
         raise second
 
 
 def test_raw_frames_are_cut_by_their_size_and_a_rest_is_said() -> None:
     data = PICTURE.tobytes() * 2 + b"rest"
-    one, two, rest = frames.pipe(io.BytesIO(data), "stdin", 25, (24, 31)).frames
-    assert np.array_equal(one, PICTURE) and np.array_equal(two, PICTURE)
+    first, second, rest = frames.pipe(io.BytesIO(data), "stdin", 25, (24, 31)).frames
+    assert np.array_equal(first, PICTURE) and np.array_equal(second, PICTURE)
     assert "within frame 3, after 4 of 2232 bytes: are the frames 24x31" in str(rest)
 
 
@@ -101,13 +101,13 @@ def test_a_video_that_ends_early_is_told_with_its_frames(tmp_path: Path) -> None
     (tmp_path / "a.avi").write_bytes(data[:len(data) // 2])
     *whole, last = frames.video(tmp_path / "a.avi", "a").frames
     assert 5 < len(whole) < 15
-    assert isinstance(last, Damaged)
+    assert isinstance(last, DamagedVideo)
     assert f"ends after {len(whole)} of 20 frames" in str(last)
 
 
 def test_no_video_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"no video")
-    with pytest.raises(Damaged, match=r"a\.mp4 is damaged, cut off, or no video"):
+    with pytest.raises(DamagedVideo, match=r"a\.mp4 is damaged, cut off, or no video"):
         frames.video(tmp_path / "a.mp4", "a")
 
 
