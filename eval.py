@@ -28,7 +28,7 @@ from utils.evaluation import inference as inference_flags
 from utils.evaluation import options as eval_flags
 from utils.evaluation.boundary import BoundaryOptions
 from utils.evaluation.evaluator import load_batches, shard, split_batch
-from utils.evaluation.inference import Inference
+from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.options import EvalOptions
 from utils.evaluation.predictor import Predictor
 from utils.evaluation.records import Record, Records
@@ -71,7 +71,7 @@ class Options:
 
     data: EvalDataOptions
     snapshot: SnapshotOptions
-    inference: Inference
+    inference: InferenceOptions
     precision: PrecisionOptions
     boundary: BoundaryOptions
     scores: ScoreOptions
@@ -81,7 +81,7 @@ class Options:
     @classmethod
     def from_args(cls, args: Namespace) -> Options:
         return cls(data=EvalDataOptions.from_args(args), snapshot=SnapshotOptions.from_args(args),
-                   inference=inference_flags.from_args(args),
+                   inference=InferenceOptions.from_args(args),
                    precision=PrecisionOptions.from_args(args),
                    boundary=BoundaryOptions.from_args(args), scores=ScoreOptions.from_args(args),
                    evaluation=EvalOptions.from_args(args), flags=vars(args))
@@ -113,7 +113,7 @@ def load_predictor(
     device: torch.device | str | None = None,
     precision: str | None = None,
     channels_last: bool = True,
-    inference: Inference | None = None,
+    inference: InferenceOptions | None = None,
     fuse: bool = True,
     compile: bool = False,
 ) -> LoadedModel:

@@ -1,4 +1,4 @@
-"""What every criterion here is."""
+"""The base class of all criteria."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 
 class Criterion(nn.Module, ABC):
-    """The contract of a criterion: (outputs, labels) -> dict of weighted scalar terms, which the loop sums and logs.
+    """Maps (outputs, labels) to a dict of weighted scalar terms, which the loop adds and logs.
 
-    Called with outputs (dict of logits (N, K, h, w), `main` always) and labels (N, H, W) int64.
+    Called with outputs, a dict of logits (N, K, h, w) that always has `main`, and labels (N, H, W)
+    int64 of train ids or the ignored label.
     """
 
     @abstractmethod
@@ -17,14 +18,17 @@ class Criterion(nn.Module, ABC):
         """Returns the terms by name."""
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """Returns what each term's mean divides by for these labels: the number, or total weight, of what is summed.
+        """Returns the divisor of each term's mean: the number, or total weight, of what is summed.
 
-        It is a float32 scalar on the labels' device, from the labels alone and without waiting for that device. With it
-        the terms of several processes or accumulated batches add up to those of one big batch. None where a term is
-        no such mean, as when pixels are selected by the logits of the process's own batch. A term that is not named,
-        such as an auxiliary's, divides as `main` does.
+        A term is a mean s / n. Over micro-batches and processes i, the mean of one large batch is
+        sum(s_i) / sum(n_i) = sum(n_i / sum(n) * term_i), so the loop weights each term by its n_i.
+
+        Each n is a float32 scalar on the labels' device. It depends on the labels alone, and is
+        computed without waiting for that device. It is None for a term that is not such a mean, for
+        example if pixels are selected by the logits of the process's batch. A term without an
+        entry, such as that of an auxiliary, has the divisor of `main`.
         """
         return {"main": None}
 
     def set_epoch(self, epoch: int) -> None:
-        """Tells the epoch, counted from 0, to what depends on it."""
+        """Sets the epoch, counted from 0, for criteria that depend on it."""

@@ -1,4 +1,4 @@
-"""Plain cross entropy over the pixels that have a label."""
+"""Cross entropy over the labelled pixels."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ from torch import Tensor
 from loss.class_weights import pixel_weights
 from loss.criterion import Criterion
 from loss.pixel import mean_over, pixel_cross_entropy
+from utils import IGNORE_LABEL
 
 
 class PixelLoss(Criterion):
-    """What criteria share that take a mean over the labelled pixels, each weighed by its class.
+    """Base class of criteria that average over the labelled pixels, weighted by their class.
 
     Args:
-        class_weights: one for each class; all alike when None.
+        class_weights: (K,), one weight per class; None weights all classes alike.
 
     Raises:
         ValueError: when called with logits of another number of classes.
@@ -26,16 +27,22 @@ class PixelLoss(Criterion):
     def __init__(self, class_weights: Sequence[float] | None, ignore_label: int) -> None:
         super().__init__()
         self.ignore_label = ignore_label
-        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        weights = None
+        if class_weights is not None:
+            weights = torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("class_weights", weights)
 
     def weights(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
-        """Returns a mask of the labelled pixels, or their weights, (N, H, W)."""
+        """Returns the weight of each pixel, (N, H, W) float32, or a mask without class weights.
+
+        Args:
+            num_classes: of the logits, for a check.
+        """
         if self.class_weights is None:
             return labels != self.ignore_label
         if num_classes not in (None, len(self.class_weights)):
-            raise ValueError(f"there are {len(self.class_weights)} class weights, but the logits have {num_classes} "
-                             "classes: give one weight for each")
+            raise ValueError(f"there are {len(self.class_weights)} class weights, but the logits "
+                             f"have {num_classes} classes: give one weight for each class")
         return pixel_weights(labels, self.class_weights, self.ignore_label)
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
@@ -43,18 +50,21 @@ class PixelLoss(Criterion):
 
 
 class CrossEntropy(PixelLoss):
-    """Mean cross entropy of `outputs["main"]` over the pixels that are not ignored.
+    """Mean cross entropy of `outputs["main"]` over the labelled pixels.
+
+    With l the loss of a pixel and w the weight of its class, the term is sum(w l) / sum(w).
+
+    Called with outputs (dict with `main` (N, K, h, w) logits) and labels (N, H, W) int64; returns
+    {"main": scalar}, exactly 0 with zero gradient where every pixel is ignored.
 
     Args:
-        class_weights: one for each class; the mean is by them, sum of w l over sum of w.
-        label_smoothing: share of the truth that is spread evenly over all classes (Szegedy et al., CVPR 2016, arXiv
-            1512.00567, section 7), in [0, 1).
-
-    Called with outputs (dict with `main` (N, K, h, w) logits) and labels (N, H, W) int64; returns {"main": scalar},
-    exactly 0 with zero gradient where every pixel is ignored.
+        class_weights: (K,), one weight per class.
+        label_smoothing: fraction of the label that is spread evenly over all classes (Szegedy et
+            al., CVPR 2016, arXiv 1512.00567, section 7), in [0, 1).
     """
 
-    def __init__(self, ignore_label: int = 255, class_weights: Sequence[float] | None = None,
+    def __init__(self, ignore_label: int = IGNORE_LABEL,
+                 class_weights: Sequence[float] | None = None,
                  label_smoothing: float = 0.0) -> None:
         super().__init__(class_weights, ignore_label)
         if not 0 <= label_smoothing < 1:
@@ -62,5 +72,6 @@ class CrossEntropy(PixelLoss):
         self.label_smoothing = label_smoothing
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        losses = pixel_cross_entropy(outputs["main"], labels, self.ignore_label, self.label_smoothing)
-        return {"main": mean_over(losses, self.weights(labels, outputs["main"].shape[1]))}
+        logits = outputs["main"]
+        losses = pixel_cross_entropy(logits, labels, self.ignore_label, self.label_smoothing)
+        return {"main": mean_over(losses, self.weights(labels, logits.shape[1]))}

@@ -1,4 +1,4 @@
-"""The joint loss of body, edge and final map (after DecoupleSegNets, Li et al., ECCV 2020, arXiv 2007.10035)."""
+"""The joint loss of body, edge and final map (after Li et al., ECCV 2020, arXiv 2007.10035)."""
 from __future__ import annotations
 
 import torch
@@ -6,81 +6,99 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loss.criterion import Criterion
-from loss.pixel import largest, mean_over, pixel_cross_entropy, raised
+from loss.pixel import kth_largest, mean_over, pixel_cross_entropy
 from loss.relaxation import RelaxedCrossEntropy
+from utils import IGNORE_LABEL
+from utils.resizing import upsampled
 
 
 class JointBodyEdgeLoss(Criterion):
-    """The weighted sum of four terms, each of which supervises a part.
+    """The weighted sum of four terms (see the factors below).
 
     - `main`: the criterion for the final map.
-    - `body`: the body's map, with the labels relaxed at the boundaries.
-    - `edge`: binary cross entropy of the edge logits against the edges of the labels, all pixels alike.
-    - `edge_main`: cross entropy of the final map where the edge logits tell an edge with more than `edge_thresh`,
-      and the loss is among the largest `hard_share` of the batch's pixels; divided by the number of those.
+    - `body`: cross entropy of the body's map, with the labels relaxed at boundaries.
+    - `edge`: binary cross entropy of the edge logits against the edges of the labels, averaged over
+      the labelled pixels.
+    - `edge_main`: cross entropy of the final map, summed over the hard pixels at edges and divided
+      by the number of hard pixels. A pixel is hard if its loss is among the largest `hard_share` of
+      the batch, and at an edge if the sigmoid of its edge logit is above `edge_thresh`.
+
+    Called with outputs `main`, `body` (N, K, h, w) and `edge` (N, 1, h, w) logits, which may differ
+    in size, and labels (N, H, W).
 
     Args:
-        final: the criterion for the final map; it names its terms.
-        body_weight, edge_weight, edge_main_weight: the factors; 1, 25 and 1 are those that PaddleSeg's port of the
-            network trains with, on an edge term that balances edges and other pixels.
+        final: the criterion for the final map, which names its terms.
+        body_weight, edge_weight, edge_main_weight: factors of the terms. The defaults are those of
+            PaddleSeg's port of the network, whose edge term balances edge and other pixels.
         edge_thresh: probability in (0, 1).
-        hard_share: of the batch's pixels, in (0, 1].
-        radius: half the width of an edge in pixels, less the middle one.
-
-    Called with outputs `main`, `body` (N, K, h, w) and `edge` (N, 1, h, w) logits, each of its own size, and labels.
+        hard_share: fraction of the batch's pixels, in (0, 1].
+        radius: an edge covers 2 * radius + 1 pixels across.
 
     Raises:
-        ValueError: when called with the outputs of a network that has no body and edge.
+        ValueError: when called with outputs without body or edge.
     """
 
-    def __init__(self, final: Criterion, ignore_label: int = 255, *, body_weight: float = 1.0,
-                 edge_weight: float = 25.0, edge_main_weight: float = 1.0, edge_thresh: float = 0.8,
+    def __init__(self, final: Criterion, ignore_label: int = IGNORE_LABEL, *,
+                 body_weight: float = 1.0, edge_weight: float = 25.0,
+                 edge_main_weight: float = 1.0, edge_thresh: float = 0.8,
                  hard_share: float = 0.1, radius: int = 2) -> None:
         super().__init__()
-        self.final, self.body = final, RelaxedCrossEntropy(bound=0.0, ignore_label=ignore_label)
-        self.body_weight, self.edge_weight, self.edge_main_weight = body_weight, edge_weight, edge_main_weight
+        self.final = final
+        self.body = RelaxedCrossEntropy(bound=0.0, ignore_label=ignore_label)
+        self.body_weight, self.edge_weight = body_weight, edge_weight
+        self.edge_main_weight = edge_main_weight
         self.edge_thresh, self.hard_share = edge_thresh, hard_share
         self.radius, self.ignore_label = radius, ignore_label
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         if not {"body", "edge"} <= outputs.keys():
-            raise ValueError("the joint loss needs a network that gives body and edge in training, such as "
-                             f"decouple_resnet50, not only {', '.join(outputs)}: leave out --joint_edgeseg_loss")
+            raise ValueError("the joint loss needs a network with body and edge outputs in training, "
+                             f"such as decouple_resnet50, not only {', '.join(outputs)}: leave out "
+                             "--joint_edgeseg_loss")
         valid = labels != self.ignore_label
-        edge = raised(outputs["edge"], labels.shape[-2:])[:, 0]
-        truth = edges(labels, self.radius, self.ignore_label).to(edge.dtype)
-        misses = F.binary_cross_entropy_with_logits(edge, truth, reduction="none")
-
-        losses = pixel_cross_entropy(outputs["main"], labels, self.ignore_label)
-        count = max(1, int(self.hard_share * losses.numel()))
-        with torch.no_grad():
-            hard = (losses >= largest(losses.masked_fill(~valid, -1.0), count)) & valid
-            hard &= edge.sigmoid() > self.edge_thresh
+        edge = upsampled(outputs["edge"], labels.shape[-2:])[:, 0]
+        is_edge = edges(labels, self.radius, self.ignore_label).to(edge.dtype)
+        edge_losses = F.binary_cross_entropy_with_logits(edge, is_edge, reduction="none")
+        edge_main = self._edge_main(outputs["main"], edge, labels)
         return {
             **self.final(outputs, labels),
             "body": self.body_weight * self.body({"main": outputs["body"]}, labels)["main"],
-            "edge": self.edge_weight * mean_over(misses, valid),
-            "edge_main": self.edge_main_weight * (losses * hard).sum() / count,
+            "edge": self.edge_weight * mean_over(edge_losses, valid),
+            "edge_main": self.edge_main_weight * edge_main,
         }
 
+    def _edge_main(self, logits: Tensor, edge: Tensor, labels: Tensor) -> Tensor:
+        """Returns the term of the hard pixels at edges; `edge` are logits (N, H, W)."""
+        losses = pixel_cross_entropy(logits, labels, self.ignore_label)
+        valid = labels != self.ignore_label
+        count = max(1, int(self.hard_share * losses.numel()))
+        with torch.no_grad():
+            is_hard = (losses >= kth_largest(losses.masked_fill(~valid, -1.0), count)) & valid
+            is_hard &= edge.sigmoid() > self.edge_thresh
+        return (losses * is_hard).sum() / count
+
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """None for `edge_main`, whose pixels are selected by the logits of the process's own batch."""
-        return {**self.final.normalizers(labels), "body": self.body.normalizers(labels)["main"],
-                "edge": (labels != self.ignore_label).sum().float(), "edge_main": None}
+        """None for `edge_main`, whose pixels depend on the logits of the process's batch."""
+        return {**self.final.normalizers(labels),
+                "body": self.body.normalizers(labels)["main"],
+                "edge": (labels != self.ignore_label).sum().float(),
+                "edge_main": None}
 
     def set_epoch(self, epoch: int) -> None:
         self.final.set_epoch(epoch)
 
 
 def edges(labels: Tensor, radius: int, ignore_label: int) -> Tensor:
-    """Returns where two classes meet, (N, H, W) bool: labelled pixels with another class within the radius.
+    """Returns where classes meet, (N, H, W) bool: labelled pixels near a pixel of another class.
 
-    The neighborhood is a square; the border of an ignored region is no edge.
+    The neighborhood is a square of 2 * radius + 1 pixels; the border of an ignored region is no
+    edge. A window has more than one class if its largest label differs from its smallest.
     """
     ignored = labels == ignore_label
     values = labels.float()
 
-    def highest(of: Tensor) -> Tensor:
-        return F.max_pool2d(of.masked_fill(ignored, -torch.inf)[:, None], 2 * radius + 1, 1, radius)[:, 0]
+    def window_max(of: Tensor) -> Tensor:
+        of = of.masked_fill(ignored, -torch.inf)[:, None]
+        return F.max_pool2d(of, 2 * radius + 1, 1, radius)[:, 0]
 
-    return (highest(values) > -highest(-values)) & ~ignored
+    return (window_max(values) > -window_max(-values)) & ~ignored

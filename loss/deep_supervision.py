@@ -1,4 +1,4 @@
-"""The same criterion on the output and on each auxiliary (SFNet, arXiv 2002.10120)."""
+"""Deep supervision: the same criterion on the output and on each auxiliary (SFNet, arXiv 2002.10120)."""
 from __future__ import annotations
 
 from torch import Tensor
@@ -9,12 +9,15 @@ from loss.criterion import Criterion
 class DeepSupervision(Criterion):
     """Applies a criterion to `main` and, weighted, to `aux0`, `aux1`, ...
 
-    Args:
-        criterion: a base criterion, which reads `main` alone.
-        aux_weight: factor of each auxiliary's loss.
+        loss = criterion(main) + aux_weight * sum_i criterion(aux_i)
 
-    Called with outputs and labels as the criterion; returns its terms for `main` as they are and one term, already
-    weighted, for each auxiliary under the auxiliary's name.
+    Called with outputs and labels as the criterion. Returns its terms for `main`, and one weighted
+    term for each auxiliary under the auxiliary's name.
+
+    Args:
+        criterion: a criterion that reads `main` alone.
+        aux_weight: factor of each auxiliary loss: 1 in SFNet, 0.4 in PSPNet
+            (arXiv 1612.01105).
     """
 
     def __init__(self, criterion: Criterion, aux_weight: float = 1.0) -> None:
@@ -26,7 +29,8 @@ class DeepSupervision(Criterion):
         terms = dict(self.criterion(outputs, labels))
         for name, logits in outputs.items():
             if name.startswith("aux"):
-                terms[name] = self.aux_weight * self.criterion({"main": logits}, labels)["main"]
+                auxiliary_terms = self.criterion({"main": logits}, labels)
+                terms[name] = self.aux_weight * auxiliary_terms["main"]
         return terms
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:

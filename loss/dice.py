@@ -1,17 +1,19 @@
-"""Soft Dice loss (V-Net, Milletari et al., 3DV 2016, arXiv 1606.04797), averaged over the classes."""
+"""Soft Dice loss (V-Net, Milletari et al., 3DV 2016, arXiv 1606.04797), averaged over classes."""
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from loss.pixel import map_row_chunks
 from loss.region import RegionLoss
+from utils.resizing import map_row_chunks
 
 
 class DiceLoss(RegionLoss):
-    """1 - 2 sum(p y) / (sum p + sum y) over the batch's labelled pixels, averaged over the classes that are there.
+    """The mean over the classes present in the labels of 1 - 2 sum(p y) / (sum(p) + sum(y)).
 
-    The paper squares p and y in the denominator; without, it is the soft form of the F-measure.
+    The sums are over the labelled pixels of the batch, with p the softmax probability of the class
+    and y in {0, 1} whether it is the pixel's label. The paper squares p and y in the denominator;
+    without squares this is 1 minus a soft F1 score.
     """
 
     term = "dice"
@@ -20,14 +22,17 @@ class DiceLoss(RegionLoss):
         valid = labels != self.ignore_label
         classes = torch.where(valid, labels, 0)
 
-        def sums(band: Tensor, rows: slice) -> Tensor:
-            """(3, K): sums of p y, of p and of y."""
+        def sums(chunk: Tensor, rows: slice) -> Tensor:
+            """Returns the sums of p y, of p and of y, (3, K)."""
             mask = valid[:, None, rows]
-            scores = band.softmax(1) * mask
-            truth = torch.zeros_like(scores).scatter_(1, classes[:, None, rows], mask.to(scores.dtype))
-            return torch.stack([each.sum((0, 2, 3)) for each in (scores * truth, scores, truth)])
+            scores = chunk.softmax(1) * mask
+            one_hot = torch.zeros_like(scores)
+            one_hot.scatter_(1, classes[:, None, rows], mask.to(scores.dtype))
+            return torch.stack([values.sum((0, 2, 3))
+                                for values in (scores * one_hot, scores, one_hot)])
 
-        overlap, predicted, true = map_row_chunks(logits, labels.shape[-2:], sums, summed=True)
-        there = true > 0
-        losses = 1 - 2 * overlap / (predicted + true).clamp(min=1e-12)
-        return (losses * there).sum() / there.sum().clamp(min=1)
+        intersection, predicted, labelled = map_row_chunks(
+            logits, labels.shape[-2:], sums, summed=True)
+        is_present = labelled > 0
+        losses = 1 - 2 * intersection / (predicted + labelled).clamp(min=1e-12)
+        return (losses * is_present).sum() / is_present.sum().clamp(min=1)

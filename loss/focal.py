@@ -1,4 +1,4 @@
-"""Focal loss (Lin et al., ICCV 2017, arXiv 1708.02002, equation 4): easy pixels count less."""
+"""Focal loss (Lin et al., ICCV 2017, arXiv 1708.02002, equation 4)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,19 +8,21 @@ from torch import Tensor
 
 from loss.cross_entropy import PixelLoss
 from loss.pixel import mean_over, pixel_cross_entropy
+from utils import IGNORE_LABEL
 
 
 class FocalLoss(PixelLoss):
-    """Mean over the labelled pixels of -(1 - p)^gamma log p, with p the softmax probability of the true class.
+    """Mean over the labelled pixels of -(1 - p)^gamma log p.
+
+    p is the softmax probability of the pixel's true class: the factor reduces the loss of easy
+    pixels. Called as `CrossEntropy`.
 
     Args:
-        gamma: at least 0; with 0 it is the plain cross entropy.
-        class_weights: the paper's alpha, one for each class, by which the mean is taken.
-
-    Called as `CrossEntropy`.
+        gamma: at least 0; with 0 this is the cross entropy.
+        class_weights: (K,), the paper's alpha, weights of the mean.
     """
 
-    def __init__(self, gamma: float = 2.0, ignore_label: int = 255,
+    def __init__(self, gamma: float = 2.0, ignore_label: int = IGNORE_LABEL,
                  class_weights: Sequence[float] | None = None) -> None:
         super().__init__(class_weights, ignore_label)
         if gamma < 0:
@@ -28,8 +30,11 @@ class FocalLoss(PixelLoss):
         self.gamma = gamma
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        losses = pixel_cross_entropy(outputs["main"], labels, self.ignore_label)
-        missed = -torch.expm1(-losses)                      # 1 - p, exact where p is near 1
-        # The floor keeps the gradient of a power below 1 finite where p is 1; the loss is 0 there all the same.
-        losses = missed.clamp(min=1e-12) ** self.gamma * losses
-        return {"main": mean_over(losses, self.weights(labels, outputs["main"].shape[1]))}
+        logits = outputs["main"]
+        losses = pixel_cross_entropy(logits, labels, self.ignore_label)
+        # l = -log p, so 1 - p = 1 - exp(-l) = -expm1(-l), exact where p is near 1
+        error = -torch.expm1(-losses)
+        # For gamma < 1 the gradient of the power is infinite at 0. The floor keeps it finite, and
+        # the loss there is 0 anyway.
+        losses = error.clamp(min=1e-12) ** self.gamma * losses
+        return {"main": mean_over(losses, self.weights(labels, logits.shape[1]))}

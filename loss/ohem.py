@@ -1,4 +1,4 @@
-"""Online hard example mining (Shrivastava et al., CVPR 2016, arXiv 1604.03540) over pixels, as SFNet trains."""
+"""Online hard example mining over pixels (after Shrivastava et al., CVPR 2016, arXiv 1604.03540)."""
 from __future__ import annotations
 
 import math
@@ -8,54 +8,66 @@ import torch
 from torch import Tensor
 
 from loss.cross_entropy import PixelLoss
-from loss.pixel import largest, mean_over, pixel_cross_entropy
+from loss.pixel import kth_largest, mean_over, pixel_cross_entropy
+from utils import IGNORE_LABEL
 
 
 class OhemCrossEntropy(PixelLoss):
-    """Mean cross entropy of `outputs["main"]` over its hard pixels.
+    """Mean cross entropy of `outputs["main"]` over its hard pixels, as SFNet trains.
 
-    A pixel is hard when the softmax probability of its true class is at most `thresh`; at least the `min_kept` hardest
-    of the batch are kept, and all of them where fewer have a label. The batch is the process's own, as published.
+    With p the softmax probability of a pixel's true class and l = -log p its loss, the pixel is hard
+    if p <= thresh. At least the `min_kept` pixels with the largest loss are kept, or all labelled
+    pixels where there are fewer:
+
+        kept = {l >= min(-log(thresh), the min_kept-th largest l)}
+
+    The batch is that of the process, as in the published code.
+
+    Called with outputs (dict with `main` (N, K, h, w) logits) and labels (N, H, W) int64; returns
+    {"main": scalar}, exactly 0 with zero gradient where every pixel is ignored.
 
     Args:
         thresh: probability in (0, 1].
-        min_kept: pixels of a batch; below 1, a share of the pixels of a batch.
-        ignore_label: the label without a class.
-        class_weights: one for each class, by which the mean over the kept pixels is taken; they select nothing.
-
-    Called with outputs (dict with `main` (N, K, h, w) logits) and labels (N, H, W) int64; returns {"main": scalar},
-    exactly 0 with zero gradient where every pixel is ignored.
+        min_kept: number of pixels of a batch; below 1, a fraction of the batch's pixels.
+        class_weights: (K,), weights of the mean over the kept pixels; they do not affect which
+            pixels are kept.
     """
 
-    def __init__(self, thresh: float = 0.7, min_kept: float = 100_000, ignore_label: int = 255,
+    def __init__(self, thresh: float = 0.7, min_kept: float = 100_000,
+                 ignore_label: int = IGNORE_LABEL,
                  class_weights: Sequence[float] | None = None) -> None:
         super().__init__(class_weights, ignore_label)
         if not 0 < thresh <= 1:
-            raise ValueError(f"OHEM's thresh is a probability in (0, 1], not {thresh} (--ohem_thresh)")
+            raise ValueError(
+                f"OHEM's thresh is a probability in (0, 1], not {thresh} (--ohem_thresh)")
         if min_kept <= 0 or (min_kept > 1 and min_kept != int(min_kept)):
-            raise ValueError("OHEM's min_kept is a number of pixels of at least 1, or a share of them below 1, not "
-                             f"{min_kept} (--ohem_min_kept)")
+            raise ValueError("OHEM's min_kept is a number of pixels of at least 1, or a fraction of "
+                             f"them below 1, not {min_kept} (--ohem_min_kept)")
         self.thresh, self.min_kept = thresh, min_kept
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        losses = pixel_cross_entropy(outputs["main"], labels, self.ignore_label)
+        logits = outputs["main"]
+        losses = pixel_cross_entropy(logits, labels, self.ignore_label)
         valid = labels != self.ignore_label
         with torch.no_grad():
-            kept = valid & (losses >= self._least_kept_loss(losses, valid))
+            kept = valid & (losses >= self._smallest_kept_loss(losses, valid))
         if self.class_weights is None:
             return {"main": mean_over(losses, kept)}
-        return {"main": mean_over(losses, kept * self.weights(labels, outputs["main"].shape[1]))}
+        return {"main": mean_over(losses, kept * self.weights(labels, logits.shape[1]))}
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """None: which pixels the mean is over depends on the logits of the process's own batch."""
+        """None: the kept pixels depend on the logits of the process's batch."""
         return {"main": None}
 
-    def _least_kept_loss(self, losses: Tensor, valid: Tensor) -> Tensor:
-        """p <= thresh is loss >= -log(thresh), lowered to the min_kept-th largest loss where that is less."""
-        threshold = losses.new_full((), -math.log(self.thresh))        # a tensor made of a number would wait for a GPU
-        count = max(1, int(self.min_kept * losses.numel()) if self.min_kept < 1 else int(self.min_kept))
-        # On a CPU looking at a value is free and mostly spares the selection; a GPU would have to stop for it.
-        may_look = losses.device.type == "cpu" and not torch.compiler.is_compiling()
-        if may_look and int((valid & (losses >= threshold)).sum()) >= count:
+    def _smallest_kept_loss(self, losses: Tensor, valid: Tensor) -> Tensor:
+        # new_full runs on the device; a tensor made from a number would wait for a GPU
+        threshold = losses.new_full((), -math.log(self.thresh))
+        count = self.min_kept * losses.numel() if self.min_kept < 1 else self.min_kept
+        count = max(1, int(count))
+        # If enough pixels are above the threshold, the selection is not needed. On a CPU checking
+        # that is cheap, but a GPU would wait for the answer.
+        may_check = losses.device.type == "cpu" and not torch.compiler.is_compiling()
+        if may_check and int((valid & (losses >= threshold)).sum()) >= count:
             return threshold
-        return torch.minimum(threshold, largest(losses.masked_fill(~valid, -1.0), count))
+        # a loss is at least 0, so -1 sorts the ignored pixels last
+        return torch.minimum(threshold, kth_largest(losses.masked_fill(~valid, -1.0), count))

@@ -1,4 +1,4 @@
-"""What losses of overlapping regions share: one term that is a ratio of sums over the batch, not a mean of pixels."""
+"""The base class of losses of overlapping regions."""
 from __future__ import annotations
 
 from abc import abstractmethod
@@ -7,12 +7,14 @@ from torch import Tensor
 
 from loss.criterion import Criterion
 from loss.pixel import check
+from utils import IGNORE_LABEL
 
 
 class RegionLoss(Criterion):
-    """A loss of how the regions of `outputs["main"]` overlap the labels'; returns {`term`: scalar}.
+    """A loss of how the regions of `outputs["main"]` overlap those of the labels.
 
-    Called as `CrossEntropy`; the term is 0 with zero gradient where every pixel is ignored.
+    Its single term is a ratio of sums over the batch, not a mean of pixels. Called as `CrossEntropy`;
+    returns {`term`: scalar}, 0 with zero gradient where every pixel is ignored.
 
     Args:
         weight: factor of the term.
@@ -20,7 +22,7 @@ class RegionLoss(Criterion):
 
     term: str
 
-    def __init__(self, weight: float = 1.0, ignore_label: int = 255) -> None:
+    def __init__(self, weight: float = 1.0, ignore_label: int = IGNORE_LABEL) -> None:
         super().__init__()
         self.weight, self.ignore_label = weight, ignore_label
 
@@ -33,5 +35,5 @@ class RegionLoss(Criterion):
         """Returns the scalar for logits (N, K, h, w) and labels (N, H, W)."""
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """None: it is a ratio of sums over the batch, not a mean."""
+        """None: the term is no mean."""
         return {self.term: None}

@@ -1,4 +1,4 @@
-"""Boundary label relaxation (Zhu et al., CVPR 2019, arXiv 1812.01593), from plain labels."""
+"""Boundary label relaxation (Zhu et al., CVPR 2019, arXiv 1812.01593, section 3.2)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,27 +8,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loss.image_weighted import ImageWeightedCrossEntropy
-from loss.pixel import check, map_row_chunks
+from loss.pixel import check
+from utils import IGNORE_LABEL
+from utils.resizing import map_row_chunks
 
 
 class RelaxedCrossEntropy(ImageWeightedCrossEntropy):
-    """-log of the summed probability of all classes within a pixel's 3x3 window; inside a region plain cross entropy.
+    """-log sum_{c in C} p_c, where C holds all classes in the 3x3 window around the pixel.
 
-    Ignored pixels are neither trained on nor candidates. Pixels are weighed by their own class and images averaged as
-    in `ImageWeightedCrossEntropy`; `bound` 0 weighs all pixels of an image alike.
-
-    Args:
-        bound, per_batch: as there.
-        strict_classes: train ids whose pixels keep their one label.
-        off_epoch: epochs that relax; from this one on, counted from 0, every pixel keeps its label. None for always.
+    Inside a region C has one class and this is the cross entropy; at a boundary any of the classes
+    that meet is accepted. Ignored pixels have no loss and add no class to C. The mean is that of
+    `ImageWeightedCrossEntropy`; with `bound` 0 all pixels of an image have the same weight.
 
     Called as `CrossEntropy`.
+
+    Args:
+        bound, per_batch: as in `ImageWeightedCrossEntropy`.
+        strict_classes: train ids whose pixels keep their label as the only class.
+        off_epoch: from this epoch on, counted from 0, no pixel is relaxed; None relaxes always.
     """
 
     strict_classes: Tensor
 
-    def __init__(self, bound: float = 1.0, per_batch: bool = False, strict_classes: Sequence[int] = (),
-                 off_epoch: int | None = None, ignore_label: int = 255) -> None:
+    def __init__(self, bound: float = 1.0, per_batch: bool = False,
+                 strict_classes: Sequence[int] = (), off_epoch: int | None = None,
+                 ignore_label: int = IGNORE_LABEL) -> None:
         super().__init__(bound, per_batch, ignore_label)
         self.register_buffer("strict_classes", torch.tensor(strict_classes, dtype=torch.long))
         self.off_epoch = off_epoch
@@ -43,19 +47,26 @@ class RelaxedCrossEntropy(ImageWeightedCrossEntropy):
         check(logits, labels, self.ignore_label)
         num_classes = logits.shape[1]
         ignored = labels == self.ignore_label
+        # ignored pixels and the border have the class K, which is dropped from C
         labels = labels.masked_fill(ignored, num_classes)
+        padded = F.pad(labels, (1, 1, 1, 1), value=num_classes)
         keeps_label = ignored | torch.isin(labels, self.strict_classes)
-        around = F.pad(labels, (1, 1, 1, 1), value=num_classes)
 
-        def relaxed(band: Tensor, rows: slice) -> Tensor:
-            own, keep = labels[:, rows], keeps_label[:, rows]
-            candidates = band.new_zeros((len(band), num_classes + 1, *band.shape[-2:]), dtype=torch.bool)
+        def relaxed(chunk: Tensor, rows: slice) -> Tensor:
+            width = chunk.shape[-1]
+            shape = len(chunk), num_classes + 1, *chunk.shape[-2:]
+            accepted = chunk.new_zeros(shape, dtype=torch.bool)
             for down in range(3):
                 for right in range(3):
-                    there = around[:, rows.start + down:rows.stop + down, right:right + band.shape[-1]]
-                    candidates.scatter_(1, torch.where(keep, own, there)[:, None], True)
-            taken = candidates[:, :num_classes] | ignored[:, None, rows]
-            band = band - band.detach().amax(1, keepdim=True)       # so that the difference keeps its digits
-            return band.logsumexp(1) - band.masked_fill(~taken, -torch.inf).logsumexp(1)
+                    # the label at (down - 1, right - 1) from the pixel
+                    neighbor = padded[:, rows.start + down:rows.stop + down, right:right + width]
+                    neighbor = torch.where(keeps_label[:, rows], labels[:, rows], neighbor)
+                    accepted.scatter_(1, neighbor[:, None], True)
+            # every class at an ignored pixel: its loss is 0
+            accepted = accepted[:, :num_classes] | ignored[:, None, rows]
+            # -log sum_C p = logsumexp(x) - logsumexp_C(x); a difference of small numbers keeps its
+            # digits, so the largest logit is subtracted first
+            chunk = chunk - chunk.detach().amax(1, keepdim=True)
+            return chunk.logsumexp(1) - chunk.masked_fill(~accepted, -torch.inf).logsumexp(1)
 
         return map_row_chunks(logits, labels.shape[-2:], relaxed)

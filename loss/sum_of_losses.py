@@ -9,23 +9,34 @@ from loss.criterion import Criterion
 
 
 class SumOfLosses(Criterion):
-    """All terms of several criteria, which name them differently."""
+    """Returns the terms of several criteria together.
+
+    Args:
+        criteria: criteria with different names for their terms.
+    """
 
     def __init__(self, criteria: Sequence[Criterion]) -> None:
         super().__init__()
         self.criteria = nn.ModuleList(criteria)
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        return {name: term for each in self._each() for name, term in each(outputs, labels).items()}
+        terms: dict[str, Tensor] = {}
+        for criterion in self._iterate():
+            terms.update(criterion(outputs, labels))
+        return terms
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        return {name: own for each in self._each() for name, own in each.normalizers(labels).items()}
+        normalizers: dict[str, Tensor | None] = {}
+        for criterion in self._iterate():
+            normalizers.update(criterion.normalizers(labels))
+        return normalizers
 
     def set_epoch(self, epoch: int) -> None:
-        for criterion in self._each():
+        for criterion in self._iterate():
             criterion.set_epoch(epoch)
 
-    def _each(self) -> Iterator[Criterion]:
+    def _iterate(self) -> Iterator[Criterion]:
+        """Yields the criteria with their type, which a ModuleList does not know."""
         for criterion in self.criteria:
             assert isinstance(criterion, Criterion)
             yield criterion

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import loss
 from loss import pixel
+from utils import resizing
 
 BASE = [loss.CrossEntropy(), loss.CrossEntropy(label_smoothing=0.1), loss.OhemCrossEntropy(thresh=0.7, min_kept=50),
         loss.OhemCrossEntropy(thresh=0.7, min_kept=0.1), loss.FocalLoss(), loss.FocalLoss(gamma=0.5),
@@ -51,8 +52,8 @@ def test_cross_entropy_is_torchs() -> None:
 @pytest.mark.parametrize("narrow", [0, 128])
 def test_banded_upsampling_changes_neither_loss_nor_gradient(monkeypatch: pytest.MonkeyPatch, band_values: int,
                                                              narrow: int) -> None:
-    monkeypatch.setattr(pixel, "BAND_VALUES", band_values)
-    monkeypatch.setattr(pixel, "NARROW", narrow)
+    monkeypatch.setattr(resizing, "CHUNK_VALUES", band_values)
+    monkeypatch.setattr(resizing, "MATRIX_WIDTH", narrow)
     logits, labels = case((2, 5, 7, 9), (25, 33))
     expected = plain(logits, labels)
     gradient, = torch.autograd.grad(expected, logits)
@@ -65,7 +66,7 @@ def test_banded_upsampling_changes_neither_loss_nor_gradient(monkeypatch: pytest
 @pytest.mark.parametrize("size", [(3, 4), (7, 9)], ids=["at label size", "raised"])
 def test_the_gradient_is_the_finite_difference(criterion: nn.Module, size: tuple[int, int],
                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel, "BAND_VALUES", 1)
+    monkeypatch.setattr(resizing, "CHUNK_VALUES", 1)
     logits, labels = case((2, 3, 3, 4), size)
     double = logits.detach().double().requires_grad_()
     assert torch.autograd.gradcheck(lambda values: total(criterion, values, labels), double)
@@ -73,7 +74,7 @@ def test_the_gradient_is_the_finite_difference(criterion: nn.Module, size: tuple
 
 @base
 def test_raised_logits_are_the_full_size_ones(criterion: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel, "BAND_VALUES", 700)
+    monkeypatch.setattr(resizing, "CHUNK_VALUES", 700)
     logits, labels = case((2, 5, 7, 9), (25, 33))
     found = total(criterion, logits, labels)
     full = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=True)
@@ -101,18 +102,18 @@ def test_ohem_keeps_the_hardest_when_too_few_are_hard() -> None:
     assert found.item() == pytest.approx(sum(math.log1p(math.exp(-margin)) for margin in (1, 2, 3)) / 3, rel=1e-6)
 
 
-def test_the_least_kept_loss_is_the_sorts() -> None:
+def test_the_smallest_kept_loss_is_the_sorts() -> None:
     logits, labels = case()
     losses = pixel.pixel_cross_entropy(logits, labels, 255)
     criterion, valid = loss.OhemCrossEntropy(0.7, 50), labels != 255
     ranked = losses.masked_fill(~valid, -1.0).flatten().sort(descending=True).values
-    assert criterion._least_kept_loss(losses, valid) == min(ranked[49], torch.tensor(-math.log(0.7)))
+    assert criterion._smallest_kept_loss(losses, valid) == min(ranked[49], torch.tensor(-math.log(0.7)))
 
 
 def test_selection_stays_fast_on_values_that_fall_steadily() -> None:
     falling = torch.linspace(1, 0, 1 << 20)                 # minutes where a selection is quadratic
-    assert pixel.largest(falling, 1000) == falling[999]
-    assert pixel.largest(falling, 1 << 21) == 0
+    assert pixel.kth_largest(falling, 1000) == falling[999]
+    assert pixel.kth_largest(falling, 1 << 21) == 0
 
 
 @base
@@ -150,7 +151,7 @@ def test_logits_larger_than_the_labels_are_refused(criterion: nn.Module) -> None
 @base
 def test_another_batch_is_refused(criterion: nn.Module) -> None:
     logits, labels = case()
-    with pytest.raises(ValueError, match="do not belong together"):
+    with pytest.raises(ValueError, match="do not match"):
         criterion({"main": logits[:1]}, labels)
 
 

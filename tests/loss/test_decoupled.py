@@ -75,7 +75,7 @@ def test_all_ignored_costs_nothing_and_teaches_nothing() -> None:
 
 
 def test_a_network_without_body_and_edge_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"needs a network that gives body and edge .* not only main"):
+    with pytest.raises(ValueError, match=r"needs a network with body and edge outputs .* not only main"):
         loss.JointBodyEdgeLoss(loss.CrossEntropy())({"main": outputs()["main"]}, labels())
 
 

@@ -58,7 +58,7 @@ def load(args: Namespace) -> list[LoadedModel]:
     device = precision.default_device()
     options: dict[str, Any] = {
         "weights": args.weights, "device": device, "precision": precision.start(args, device),
-        "channels_last": args.channels_last, "inference": inference.from_args(args),
+        "channels_last": args.channels_last, "inference": inference.InferenceOptions.from_args(args),
         "compile": args.compile,
     }
     models = [load_predictor(args.snapshot, arch=args.arch, dataset=args.dataset, **options)]

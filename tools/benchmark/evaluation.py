@@ -102,7 +102,7 @@ def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, An
     chosen = precision.start(args, device)
     watch, spec = Stopwatch(device), data.spec
     net = network.build(args.arch, spec.num_classes)
-    how = replace(inference.from_args(args), watch=watch)
+    how = replace(inference.InferenceOptions.from_args(args), watch=watch)
     predictor = Predictor(
         net, device, chosen, spec.mean, spec.std, args.channels_last, how, compiled=args.compile
     )

@@ -255,7 +255,7 @@ def load(args: Namespace) -> LoadedModel:
     return load_predictor(
         args.snapshot, arch=args.arch, weights=args.weights, dataset=args.dataset, device=device,
         precision=precision.start(args, device), channels_last=args.channels_last,
-        inference=inference.from_args(args), compile=args.compile,
+        inference=inference.InferenceOptions.from_args(args), compile=args.compile,
     )
 
 

@@ -9,7 +9,7 @@ import datasets
 from eval import load_predictor
 from network.alignment import recorded_flows
 from utils.cli import positive_int
-from utils.evaluation.inference import Inference
+from utils.evaluation.inference import InferenceOptions
 from utils.files import sha256
 from utils.report import page, results
 from utils.report.gallery import ReportModel
@@ -65,9 +65,9 @@ def load(found: Results, data: datasets.SegmentationDataset) -> ReportModel:
         ValueError: it holds another network or other classes.
     """
     settings: dict[str, Any] = found.settings
-    inference = Inference(settings["inference_mode"], tuple(settings.get("crop_size", Inference.crop)),
-                          settings.get("sliding_overlap", Inference.overlap), scales=tuple(settings["scales"]),
-                          flip=settings["flip"], average=settings.get("average", Inference.average))
+    inference = InferenceOptions(settings["inference_mode"], tuple(settings.get("crop_size", InferenceOptions.crop)),
+                          settings.get("sliding_overlap", InferenceOptions.overlap), scales=tuple(settings["scales"]),
+                          flip=settings["flip"], average=settings.get("average", InferenceOptions.average))
     predictor = load_predictor(
         find_snapshot(found), arch=found.scores["arch"], weights=settings.get("weights", "auto"), dataset=data.spec,
         precision=settings.get("precision"), channels_last=bool(settings.get("channels_last")), inference=inference,

@@ -1,79 +1,78 @@
-"""From logits at a head's own stride straight to the label map: full-size logits are never held."""
+"""From logits at the head's stride to the label map, without full-size logits."""
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-BAND_VALUES = {"cpu": 1 << 20, "cuda": 1 << 25}             # logits of one band: about a CPU's caches; few launches
-FEW_MIXED = 1 / 3                                           # above this share of pixels, bands are faster
+from utils.resizing import chunked, lerp_rows, source_positions
+
+# values in one chunk of full-size logits: about a CPU's caches; on a GPU, few kernel launches
+CHUNK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 25}
+# above this fraction of pixels between different classes, chunks of rows are faster
+MAX_MIXED = 1 / 3
 
 
 def label_map(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Returns the classes (N, H, W) uint8 of logits (N, K, h, w) resized to (H, W), bilinear with aligned corners.
+    """Returns the arg max of logits (N, K, h, w) resized to (H, W), as (N, H, W) uint8.
 
-    On a CPU most pixels need no resizing: between four logits of one class nothing else can win, for bilinear
-    resizing is a weighted mean. Where the four differ, and everywhere on a GPU, the pixels' logits are worked out.
+    Resizing is bilinear with aligned corners, in float32. On a CPU most pixels need none: a pixel's
+    logits are a weighted mean of the logits at its four neighbors, so if one class is the largest at
+    all four, it is the largest at the pixel. Other pixels, and all pixels on a GPU, are resized.
     """
     if logits.shape[-2:] == size:
-        return _classes(logits)
+        return _argmax(logits)
     logits = logits.float()
     if logits.device.type == "cpu":
-        found = _sparsely(logits, size)
-        if found is not None:
-            return found
-    return _in_bands(logits, size)
+        labels = _label_map_by_neighbors(logits, size)
+        if labels is not None:
+            return labels
+    return _label_map_by_chunks(logits, size)
 
 
-def _classes(logits: Tensor) -> Tensor:
-    """(N, K, ...) -> (N, ...) uint8."""
-    return logits.max(dim=1).indices.to(torch.uint8)        # five times as fast as argmax on a CPU
+def _argmax(logits: Tensor) -> Tensor:
+    """Returns the arg max over K of (N, K, ...), as (N, ...) uint8."""
+    # five times as fast as argmax on a CPU
+    return logits.max(dim=1).indices.to(torch.uint8)
 
 
-def _axis(short: int, long: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns, for each of `long` places on an axis of `short` samples, the samples before and after, and the weight of
-    the latter, [0, 1]."""
-    place = torch.arange(long, device=device, dtype=torch.float32) * ((short - 1) / max(1, long - 1))
-    before = place.long().clamp(max=max(0, short - 2))
-    return before, (before + 1).clamp(max=short - 1), place - before
-
-
-def _sparsely(logits: Tensor, size: tuple[int, int]) -> Tensor | None:
-    """Resizes only where neighboring logits differ in class; None where too many do."""
-    height, width = logits.shape[-2:]
-    top, bottom, down = _axis(height, size[0], logits.device)
-    left, right, across = _axis(width, size[1], logits.device)
-    coarse = _classes(logits)
+def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | None:
+    """Resizes only pixels whose four neighbors differ in class; returns None if these are many."""
+    new_height, new_width = size
+    top, bottom, down = source_positions(logits.shape[2], new_height, logits.device)
+    left, right, across = source_positions(logits.shape[3], new_width, logits.device)
+    classes = _argmax(logits)
     # Columns first: there are fewer rows then, and whole rows are quick to copy.
-    nearest, beside = coarse.index_select(2, left), coarse.index_select(2, right)
-    mixed = (nearest != beside).index_select(1, top) | (nearest != beside).index_select(1, bottom)
-    labels = nearest.index_select(1, top)
-    mixed |= labels != nearest.index_select(1, bottom)
-    pixels = mixed.view(-1).nonzero()[:, 0]
-    if len(pixels) > FEW_MIXED * mixed.numel():
+    at_left, at_right = classes.index_select(2, left), classes.index_select(2, right)
+    differs = at_left != at_right
+    labels = at_left.index_select(1, top)
+    is_mixed = differs.index_select(1, top) | differs.index_select(1, bottom)
+    is_mixed |= labels != at_left.index_select(1, bottom)
+    pixels = is_mixed.view(-1).nonzero()[:, 0]
+    if len(pixels) > MAX_MIXED * is_mixed.numel():
         return None
-    values, flat = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1]), labels.view(-1)
-    for part in pixels.split(BAND_VALUES["cpu"] // logits.shape[1]):
-        image, row, column = part // (size[0] * size[1]), part // size[1] % size[0], part % size[1]
+
+    # channels last, so that the logits of a position are one row: (N h w, K)
+    values = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+    height, width = logits.shape[-2:]
+    flat_labels = labels.view(-1)
+    for chunk in pixels.split(CHUNK_VALUES["cpu"] // logits.shape[1]):
+        image = chunk // (new_height * new_width)
+        row, column = chunk // new_width % new_height, chunk % new_width
         weight = across[column][:, None]
-        above, below = (torch.lerp(values[start + left[column]], values[start + right[column]], weight)
-                        for start in ((image * height + side[row]) * width for side in (top, bottom)))
-        flat[part] = _classes(torch.lerp(above, below, down[row][:, None]))
+        start_above = (image * height + top[row]) * width
+        start_below = (image * height + bottom[row]) * width
+        above = torch.lerp(values[start_above + left[column]], values[start_above + right[column]],
+                           weight)
+        below = torch.lerp(values[start_below + left[column]], values[start_below + right[column]],
+                           weight)
+        flat_labels[chunk] = _argmax(torch.lerp(above, below, down[row][:, None]))
     return labels
 
 
-def _in_bands(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes a band of rows at a time: its columns once for each row of logits, then two of those for each pixel."""
-    count, classes, height, _ = logits.shape
-    top, bottom, down = _axis(height, size[0], logits.device)
-    starts, ends, _ = _axis(height, size[0], torch.device("cpu"))               # no copy from a GPU: it would wait
-    values = BAND_VALUES.get(logits.device.type, BAND_VALUES["cpu"])
-    step = max(1, values // (count * classes * size[1]))
-    labels = logits.new_empty(count, *size, dtype=torch.uint8)
-    for first in range(0, size[0], step):
-        band = slice(first, min(first + step, size[0]))
-        start, end = int(starts[first]), int(ends[band.stop - 1]) + 1
-        wide = F.interpolate(logits[:, :, start:end], (end - start, size[1]), mode="bilinear", align_corners=True)
-        above, below = (wide[:, :, side[band] - start] for side in (top, bottom))
-        labels[:, band] = _classes(torch.lerp(above, below, down[band, None]))
+def _label_map_by_chunks(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes every pixel, a chunk of rows at a time."""
+    labels = logits.new_empty(len(logits), *size, dtype=torch.uint8)
+    chunk_values = CHUNK_VALUES.get(logits.device.type, CHUNK_VALUES["cpu"])
+    for rows, chunk in chunked(logits, size, lerp_rows, chunk_values):
+        labels[:, rows] = _argmax(chunk)
     return labels

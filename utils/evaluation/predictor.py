@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utils.batches import normalize
-from utils.evaluation.inference import Inference
+from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.label_map import label_map
 from utils.precision import autocast
 
@@ -44,7 +44,7 @@ class Predictor:
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str, mean: Sequence[float],
                  std: Sequence[float], channels_last: bool = False,
-                 inference: Inference | None = None, *, compiled: bool = False,
+                 inference: InferenceOptions | None = None, *, compiled: bool = False,
                  graphs: bool = False) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.to(device).to(memory_format=layout)
@@ -52,7 +52,7 @@ class Predictor:
         self.precision = precision
         self.mean, self.std = tuple(mean), tuple(std)
         self.channels_last = channels_last
-        self.inference = inference or Inference("whole")
+        self.inference = inference or InferenceOptions("whole")
         self._network: Callable[[Tensor], Tensor] = self._forward
         if compiled and device.type == "cpu":
             self._network = _FrozenProgram(self._forward)

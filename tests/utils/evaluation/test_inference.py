@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from utils.evaluation import inference
-from utils.evaluation.inference import AVERAGES, MODES, Inference, resized, window_starts
+from utils.evaluation.inference import AVERAGES, MODES, InferenceOptions, resized_chunks, window_starts
 
 MIX = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
 
@@ -34,7 +34,7 @@ def coarsely(images: Tensor) -> Tensor:
     return F.avg_pool2d(by_place(images), 4, 3, ceil_mode=True) if min(images.shape[2:]) >= 4 else by_place(images)
 
 
-def slowly(predict: Callable[[Tensor], Tensor], images: Tensor, how: Inference) -> Tensor:
+def slowly(predict: Callable[[Tensor], Tensor], images: Tensor, how: InferenceOptions) -> Tensor:
     """The definition, pixel sums and counts written out: windows, then mirrored views, then scales."""
     size = images.shape[-2:]
     over_scales = []
@@ -75,11 +75,11 @@ def test_every_mode_equals_its_slow_definition(
         size: tuple[int, int], mode: str, crop: tuple[int, int], overlap: float, batch: int, scales: list[float],
         flip: bool, average: str, count: int, predict: Callable[[Tensor], Tensor], band: int) -> None:
     images = images_of(*size, count)
-    how = Inference(mode, crop, overlap, batch, tuple(scales), flip, average)
+    how = InferenceOptions(mode, crop, overlap, batch, tuple(scales), flip, average)
     assume(all(round(side * scale) >= 1 for side in size for scale in scales))
     expected = slowly(predict, images, how)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "BAND_VALUES", band)
+        patch.setattr(inference, "CHUNK_VALUES", band)
         probabilities, labels = how.probabilities(predict, images), how.labels(predict, images)
     torch.testing.assert_close(probabilities, expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(probabilities.sum(1), torch.ones(count, *size), atol=1e-5, rtol=0)
@@ -92,8 +92,8 @@ def test_every_mode_equals_its_slow_definition(
 def test_bands_are_bilinear_resizing(low: tuple[int, int], full: tuple[int, int], band: int) -> None:
     maps = images_of(*low, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "BAND_VALUES", band)
-        bands = list(resized(maps, full))
+        patch.setattr(inference, "CHUNK_VALUES", band)
+        bands = list(resized_chunks(maps, full))
     assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == [*range(full[0])]
     expected = F.interpolate(maps, size=full, mode="bilinear", align_corners=True)
     torch.testing.assert_close(torch.cat([each for _, each in bands], dim=2), expected, atol=1e-5, rtol=0)
@@ -123,8 +123,8 @@ def test_an_image_within_one_crop_is_one_window_like_whole() -> None:
         seen.append(tuple(windows.shape))
         return by_place(windows)
 
-    sliding = Inference("sliding", (20, 20)).probabilities(watched, images)
-    assert torch.equal(sliding, Inference("whole").probabilities(by_place, images))
+    sliding = InferenceOptions("sliding", (20, 20)).probabilities(watched, images)
+    assert torch.equal(sliding, InferenceOptions("whole").probabilities(by_place, images))
     assert seen == [(1, 3, 13, 17)]
 
 
@@ -135,7 +135,7 @@ def test_windows_are_batched_and_the_last_batch_may_be_smaller() -> None:
         sizes.append(len(windows))
         return by_place(windows)
 
-    Inference("sliding", (10, 10), overlap=0, windows_per_batch=3).probabilities(watched, images_of(10, 50))
+    InferenceOptions("sliding", (10, 10), overlap=0, windows_per_batch=3).probabilities(watched, images_of(10, 50))
     assert sizes == [3, 2]
 
 
@@ -147,7 +147,7 @@ def test_pooling_parses_all_views_of_a_size_at_once(mode: str, expected: list[in
         sizes.append(len(windows))
         return by_place(windows)
 
-    Inference(mode, scales=(0.5, 1.0), flip=True).labels(watched, images_of(10, 50, count=2))
+    InferenceOptions(mode, scales=(0.5, 1.0), flip=True).labels(watched, images_of(10, 50, count=2))
     assert sizes == expected
 
 
@@ -158,13 +158,13 @@ def test_each_part_of_the_work_is_watched() -> None:
         parts.append(part)
         return nullcontext()
 
-    Inference("whole", scales=(0.5,), watch=watch).labels(by_place, images_of(10, 12))
+    InferenceOptions("whole", scales=(0.5,), watch=watch).labels(by_place, images_of(10, 12))
     assert parts == ["resizing", "network", "accumulation", "resizing", "accumulation"]
 
 @pytest.mark.parametrize("how", [
-    Inference("whole"), Inference("sliding", (64, 64)), Inference("sliding", (9, 11)), Inference("whole", flip=True),
-    Inference("whole", scales=(0.5, 1.0))])
-def test_labels_are_the_most_probable_classes(how: Inference) -> None:
+    InferenceOptions("whole"), InferenceOptions("sliding", (64, 64)), InferenceOptions("sliding", (9, 11)), InferenceOptions("whole", flip=True),
+    InferenceOptions("whole", scales=(0.5, 1.0))])
+def test_labels_are_the_most_probable_classes(how: InferenceOptions) -> None:
     images = images_of(20, 31, 2)
     labels = how.labels(by_place, images)
     assert labels.dtype == torch.uint8
@@ -172,13 +172,13 @@ def test_labels_are_the_most_probable_classes(how: Inference) -> None:
 
 
 def test_mirroring_makes_the_result_symmetric() -> None:
-    images, how = images_of(8, 12), Inference("sliding", (8, 7), flip=True)
+    images, how = images_of(8, 12), InferenceOptions("sliding", (8, 7), flip=True)
     mirrored = how.probabilities(by_place, images.flip(3)).flip(3)
     torch.testing.assert_close(how.probabilities(by_place, images), mirrored)
 
 
 def test_half_precision_logits_are_averaged_in_float32() -> None:
-    how = Inference("sliding", (9, 12))
+    how = InferenceOptions("sliding", (9, 12))
     probabilities = how.probabilities(lambda windows: by_place(windows).bfloat16(), images_of(9, 30))
     assert probabilities.dtype == torch.float32
     torch.testing.assert_close(probabilities.sum(1), torch.ones(1, 9, 30))
@@ -194,9 +194,9 @@ def test_half_precision_logits_are_averaged_in_float32() -> None:
 ])
 def test_values_out_of_range_are_refused(values: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Inference(**values)
+        InferenceOptions(**values)
 
 
 def test_a_scale_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scale 0.01 leaves nothing of an image of 12x30"):
-        Inference(scales=(1.0, 0.01)).probabilities(by_place, images_of(12, 30))
+        InferenceOptions(scales=(1.0, 0.01)).probabilities(by_place, images_of(12, 30))

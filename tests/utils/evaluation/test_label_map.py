@@ -24,14 +24,14 @@ def scene(*shape: int) -> Tensor:
     return F.interpolate(small, size=shape[2:], mode="bicubic") * 4
 
 
-@pytest.mark.parametrize("way", [module._sparsely, module._in_bands, label_map])
+@pytest.mark.parametrize("way", [module._label_map_by_neighbors, module._label_map_by_chunks, label_map])
 @pytest.mark.parametrize(("shape", "size"), [
     ((1, 5, 16, 32), (61, 125)), ((2, 3, 16, 16), (32, 99)), ((1, 4, 17, 9), (17, 40)), ((2, 6, 1, 1), (7, 9)),
     ((1, 3, 2, 1), (5, 1)), ((1, 3, 40, 50), (11, 13)), ((1, 3, 9, 9), (9, 9))])
 def test_labels_are_those_of_full_size_logits(way: Way, shape: tuple[int, ...], size: tuple[int, int],
                                               monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BAND_VALUES", {"cpu": 500})           # many bands even in a tiny map
-    monkeypatch.setattr(module, "FEW_MIXED", 1.0)
+    monkeypatch.setattr(module, "CHUNK_VALUES", {"cpu": 500})           # many bands even in a tiny map
+    monkeypatch.setattr(module, "MAX_MIXED", 1.0)
     logits = scene(*shape)
     found = way(logits, size)
     assert (found.dtype, found.shape) == (torch.uint8, (shape[0], *size))
@@ -40,17 +40,17 @@ def test_labels_are_those_of_full_size_logits(way: Way, shape: tuple[int, ...], 
 
 def test_noise_is_left_to_the_bands() -> None:
     noise = torch.randn(1, 9, 20, 20, generator=torch.Generator().manual_seed(0))
-    assert module._sparsely(noise, (80, 80)) is None
+    assert module._label_map_by_neighbors(noise, (80, 80)) is None
     assert torch.equal(label_map(noise, (80, 80)).long(), plain(noise, (80, 80)))
 
 
-def test_only_pixels_between_classes_are_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_pixels_between_argmax_are_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
     # Columns 0 to 3 of class 0, 4 to 7 of class 1: of 8 columns raised to 71, ten to a step, nine lie between.
     logits = torch.zeros(1, 2, 8, 8)
     logits[:, 0, :, :4] = logits[:, 1, :, 4:] = 1
     worked: list[int] = []
-    real = module._classes
-    monkeypatch.setattr(module, "_classes", lambda values: worked.append(values.numel()) or real(values))
+    real = module._argmax
+    monkeypatch.setattr(module, "_argmax", lambda values: worked.append(values.numel()) or real(values))
     labels = label_map(logits, (71, 71))
     assert torch.equal(labels[0, 5].long(), (torch.arange(71) > 35).long())
     assert sum(worked[1:]) <= 2 * 71 * 10 < 2 * 71 * 71 / 3

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import network
 from utils.batches import normalize
-from utils.evaluation.inference import Inference
+from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
 
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ def test_bf16_gives_float32_probabilities_near_the_exact_ones(net: nn.Module) ->
 
 
 def test_sliding_windows_reach_the_network(net: nn.Module) -> None:
-    images, how = pictures(40, 90), Inference("sliding", (32, 32), windows_per_batch=2)
+    images, how = pictures(40, 90), InferenceOptions("sliding", (32, 32), windows_per_batch=2)
     assert Predictor(net, CPU, "fp32", MEAN, STD, inference=how).labels(images).shape == (1, 40, 90)
 
 
