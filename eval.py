@@ -227,7 +227,7 @@ def report(model: LoadedModel, data: SegmentationDataset, records: Records,
                  f" && python -m tools.report {folder}" if evaluation.report else "")
         return True
     records.merge_parts(image_results)
-    if not data.labelled:
+    if not data.labeled:
         log.info("%s %s has no labels, so there are no scores.", data.spec.title, data.split)
         if evaluation.dump_images:
             write_submission(data, folder / "label_ids", folder / "submission.zip", total)
@@ -262,12 +262,12 @@ def check_options(options: Options, data: SegmentationDataset) -> None:
     if expect is not None and options.evaluation.shard_count > 1:
         raise ValueError("--expect needs all images: give it to `python -m tools.merge` when every "
                          "shard is done.")
-    if expect is not None and not data.labelled:
+    if expect is not None and not data.labeled:
         raise ValueError(f"--expect: {title} has no labels, so there is nothing to score.")
     if options.evaluation.report:
         # raises now, before any work is done, if jinja2 is not installed
         page.read_template()
-        if not data.labelled:
+        if not data.labeled:
             raise ValueError(f"--report: {title} has no labels, so there is nothing to report.")
 
 
@@ -292,13 +292,13 @@ def run_identity(options: Options, model: LoadedModel, data: SegmentationDataset
     Evaluations that differ in it are not mixed in one folder.
     """
     names = [sample.name for sample in data.samples[:options.data.max_images]]
-    scores_boundaries = options.boundary.enabled and data.labelled
+    scores_boundaries = options.boundary.enabled and data.labeled
     identity = {
         "dataset": data.spec.name,
         "split": data.split,
         "images": len(names),
         "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-        "labelled": data.labelled,
+        "labelled": data.labeled,
         "classes": data.spec.names,
         "categories": [row.category for row in data.spec.classes],
         "arch": model.trained.arch,

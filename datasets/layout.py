@@ -1,4 +1,4 @@
-"""Which of a dataset's images a split takes, where a folder alone does not say it."""
+"""Where a dataset's files are, and which of the images in a folder belong to a split."""
 from __future__ import annotations
 
 import re
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Layout:
-    """One way a dataset's files are laid out, as globs relative to the root.
+    """The paths of a dataset's files, as globs relative to the root.
 
-    `{split}` stands for the split's folder, `{suffix}` for any of .png .jpg .jpeg .webp, `*` for anything within a
-    folder and `**/` for any folders. What the stars of `images` match, left to right, takes the place of the stars of
-    `labels`: so an image names its label.
+    `{split}` stands for the split's folder, `{suffix}` for any of .png .jpg .jpeg .webp, `*` for
+    any characters within a folder name and `**/` for any folders. An image's label has the same
+    wildcard matches: those of `images`, from left to right, replace the wildcards of `labels`.
 
     Args:
-        train_ids: these label files hold train ids, whatever the table's raw ids are.
+        train_ids: the label files hold train ids, whatever the raw ids of the classes are.
     """
 
     images: str
@@ -26,25 +26,26 @@ class Layout:
     train_ids: bool = False
 
 
-class Found(NamedTuple):
-    """An image in a folder of a split, and what the stars of the layout's pattern match in its path."""
+class ImageMatch(NamedTuple):
+    """An image in a folder of a split, and what each wildcard of its layout matches in its path."""
 
     folder: str
-    stars: tuple[str, ...]
+    wildcards: tuple[str, ...]
     image: Path
 
 
-Choose = Callable[[Path, Sequence[Found]], Sequence[Found]]
+Choose = Callable[[Path, Sequence[ImageMatch]], Sequence[ImageMatch]]
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Images of some folders.
+    """Some of the images of some folders.
 
     Args:
-        folders: each stands for `{split}` in a layout; their images, sorted by path, come one folder after the other.
-        choose: (root, images) -> those that belong to the split; all of them when None.
-        layouts: instead of the table's, where the split's labels lie elsewhere.
+        folders: values of `{split}` in a layout. Their images follow one another folder by folder,
+            sorted by path in each.
+        choose: (root, images) -> the images that belong to the split; all of them when None.
+        layouts: replace those of the spec if the labels of the split are elsewhere.
     """
 
     folders: tuple[str, ...]
@@ -54,62 +55,73 @@ class Subset:
 
 @dataclass(frozen=True)
 class Indices:
-    """The images at these places of the sorted list, or with `but` all others."""
+    """The images at these positions of the sorted list; with `exclude`, all others."""
 
     indices: tuple[int, ...]
-    but: bool = False
+    exclude: bool = False
 
-    def __call__(self, root: Path, found: Sequence[Found]) -> Sequence[Found]:
-        """Raises ValueError where the folder has fewer images than the split was made for."""
-        if max(self.indices) >= len(found):
-            raise ValueError(f"the split was made for more images than the {len(found)} that are here (it names number "
-                             f"{max(self.indices)}): is the folder complete?")
-        return [one for index, one in enumerate(found) if (index in self.indices) != self.but]
+    def __call__(self, root: Path, images: Sequence[ImageMatch]) -> Sequence[ImageMatch]:
+        """Raises ValueError if the folder has fewer images than the split was made for."""
+        if max(self.indices) >= len(images):
+            raise ValueError(f"the split lists image number {max(self.indices)}, but there are "
+                             f"only {len(images)} images: is the folder complete?")
+        return [image for index, image in enumerate(images)
+                if (index in self.indices) != self.exclude]
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A cross-validation split by the first star, such as the city.
+    """A cross-validation split by the first wildcard, such as the city.
 
-    All groups are those of the first folder, then those of the second. Of fold k of n, as many as the first folder has
-    are held out, from k * len(groups) // n on.
+    The groups are those of the first folder, followed by those of the second. Let n be the number
+    of groups of the first folder. Fold k of K holds out n groups, starting with group
+    k * len(groups) // K and continuing at the start after the last one.
     """
 
     fold: int
     folds: int
     held_out: bool
 
-    def __call__(self, root: Path, found: Sequence[Found]) -> Sequence[Found]:
-        groups = [*dict.fromkeys((one.folder, one.stars[0]) for one in found)]
+    def __call__(self, root: Path, images: Sequence[ImageMatch]) -> Sequence[ImageMatch]:
+        groups = [*dict.fromkeys((image.folder, image.wildcards[0]) for image in images)]
         count = sum(folder == groups[0][0] for folder, _ in groups)
         start = self.fold * len(groups) // self.folds
         chosen = {groups[(start + step) % len(groups)] for step in range(count)}
-        return [one for one in found if ((one.folder, one.stars[0]) in chosen) == self.held_out]
+        return [image for image in images
+                if ((image.folder, image.wildcards[0]) in chosen) == self.held_out]
 
 
 class Frames(NamedTuple):
-    """Frames `first` to `last` of a video, by the file's name `<sequence>_<number>`; letters before the number count
-    for nothing."""
+    """Frames `first` to `last` of a video whose files are called `<sequence>_<number>`.
+
+    Letters before the number are skipped.
+    """
 
     sequence: str
     first: int = 0
     last: int = 10 ** 9
 
-    def holds(self, stem: str) -> bool:
+    def contains(self, stem: str) -> bool:
+        """Whether the file of this stem is one of the frames."""
         match = re.fullmatch(r"(.+)_[a-zA-Z]*(\d+)", stem)
-        return match is not None and match[1] == self.sequence and self.first <= int(match[2]) <= self.last
+        if match is None:
+            return False
+        return match[1] == self.sequence and self.first <= int(match[2]) <= self.last
 
 
 @dataclass(frozen=True)
 class Videos:
-    """The images that belong to these frames, and with `but` to none of those."""
+    """The images that belong to any of `frames` and to none of `exclude`."""
 
     frames: tuple[Frames, ...]
-    but: tuple[Frames, ...] = ()
+    exclude: tuple[Frames, ...] = ()
 
-    def __call__(self, root: Path, found: Sequence[Found]) -> Sequence[Found]:
-        return [one for one in found if any(each.holds(one.stars[-1]) for each in self.frames)
-                and not any(each.holds(one.stars[-1]) for each in self.but)]
+    def __call__(self, root: Path, images: Sequence[ImageMatch]) -> Sequence[ImageMatch]:
+        return [image for image in images if self._contains(image.wildcards[-1])]
+
+    def _contains(self, stem: str) -> bool:
+        included = any(frames.contains(stem) for frames in self.frames)
+        return included and not any(frames.contains(stem) for frames in self.exclude)
 
 
 @dataclass(frozen=True)
@@ -118,43 +130,56 @@ class Matching:
 
     glob: str
 
-    def __call__(self, root: Path, found: Sequence[Found]) -> Sequence[Found]:
-        return [one for one in found if fnmatchcase(one.image.relative_to(root).as_posix(), self.glob)
-                or fnmatchcase(one.image.stem, self.glob)]
+    def __call__(self, root: Path, images: Sequence[ImageMatch]) -> Sequence[ImageMatch]:
+        return [image for image in images if self._matches(image.image.relative_to(root))]
+
+    def _matches(self, path: Path) -> bool:
+        return fnmatchcase(path.as_posix(), self.glob) or fnmatchcase(path.stem, self.glob)
 
 
 @dataclass(frozen=True)
 class Listed:
-    """The images that a list file names, one a line: its path below the root or its end, with or without the suffix.
+    """The images that a list file names, one per line.
+
+    A line is the image's path below the root, or the end of that path, with or without the suffix.
 
     Args:
-        files: where the list may be, below the root; the first that is there is read.
+        files: possible paths of the list, below the root; the first one that exists is read.
     """
 
     files: tuple[str, ...]
 
-    def __call__(self, root: Path, found: Sequence[Found]) -> Sequence[Found]:
-        """Raises FileNotFoundError without a list, ValueError for a line that names no image or several."""
-        file = next((root / one for one in self.files if (root / one).is_file()), None)
+    def __call__(self, root: Path, images: Sequence[ImageMatch]) -> Sequence[ImageMatch]:
+        """Raises FileNotFoundError without a list, ValueError if a line does not name one image."""
+        file = next((root / path for path in self.files if (root / path).is_file()), None)
         if file is None:
-            places = " or ".join(str(root / one) for one in self.files)
-            raise FileNotFoundError(f"the split's list is missing: {places} should name its images, one a line")
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        ends: dict[str, set[int]] = {}
-        for index, one in enumerate(found):
-            parts = one.image.relative_to(root).parts
-            for start in range(len(parts)):
-                end = "/".join(parts[start:])
-                for name in (end, end[: -len(one.image.suffix)]):
-                    ends.setdefault(name, set()).add(index)
-        chosen = set()
-        for number, line in enumerate(lines, start=1):
-            named = ends.get(line.removeprefix("./").removeprefix("/"), set())
-            if len(named) != 1:
-                said = (f"several images, such as {found[min(named)].image} and {found[max(named)].image}" if named
-                        else f"none of the {len(found)} images that are here")
-                raise ValueError(f"{file}, line {number}: {line!r} names {said}")
-            chosen |= named
+            paths = " or ".join(str(root / path) for path in self.files)
+            raise FileNotFoundError(f"the list of the split is missing: {paths} should name its "
+                                    "images, one per line")
+        endings = _path_endings(root, images)
+        chosen: set[int] = set()
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        for number, line in enumerate(filter(None, lines), start=1):
+            matches = endings.get(line.removeprefix("./").removeprefix("/"), set())
+            if not matches:
+                raise ValueError(f"{file}, line {number}: {line!r} names none of the {len(images)} "
+                                 "images that are here")
+            if len(matches) > 1:
+                raise ValueError(f"{file}, line {number}: {line!r} names several images, such as "
+                                 f"{images[min(matches)].image} and {images[max(matches)].image}")
+            chosen |= matches
         if not chosen:
             raise ValueError(f"{file} names no image: a split needs at least one")
-        return [one for index, one in enumerate(found) if index in chosen]
+        return [image for index, image in enumerate(images) if index in chosen]
+
+
+def _path_endings(root: Path, images: Sequence[ImageMatch]) -> dict[str, set[int]]:
+    """Returns ending of a path, with and without suffix -> indices of the images that have it."""
+    endings: dict[str, set[int]] = {}
+    for index, image in enumerate(images):
+        parts = image.image.relative_to(root).parts
+        for start in range(len(parts)):
+            ending = "/".join(parts[start:])
+            for name in (ending, ending.removesuffix(image.image.suffix)):
+                endings.setdefault(name, set()).add(index)
+    return endings

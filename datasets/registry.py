@@ -1,4 +1,4 @@
-"""The table of datasets: `SPECS` maps each name of `--dataset` to its spec; `build` reads a split."""
+"""The table of datasets: name -> spec; `build` opens a split."""
 from __future__ import annotations
 
 from collections.abc import Mapping

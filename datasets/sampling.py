@@ -1,4 +1,4 @@
-"""Which image is drawn at which position of which epoch, and by whom: a function of (seed, epoch, position) alone."""
+"""Which image is drawn at which position of which epoch: a function of (seed, epoch, position)."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,12 @@ from torch.utils.data import Sampler
 
 @dataclass(frozen=True)
 class SampleDraw:
-    """One position of an epoch: which image, around which point (x, y) of it, and where its randomness comes from."""
+    """One position of an epoch: the image to draw and the origin of its random numbers.
+
+    Args:
+        index: of the image in the dataset.
+        focus: point (x, y) of the image that the crop must contain; None for any crop.
+    """
 
     index: int
     seed: int = 0
@@ -19,13 +24,16 @@ class SampleDraw:
     focus: tuple[int, int] | None = None
 
     def rng(self) -> np.random.Generator:
-        """Returns a fresh generator that depends on (seed, epoch, position): ranks and workers change nothing."""
+        """Returns a new generator that depends on (seed, epoch, position) alone.
+
+        So a sample is the same for any number of ranks and workers.
+        """
         return np.random.default_rng((self.seed, self.epoch, self.position))
 
     def substitutes(self, dataset_size: int) -> Iterator[SampleDraw]:
-        """Yields, without end, what to draw here in the place of an image that cannot be used.
+        """Yields, without end, draws that may replace this one if its image cannot be used.
 
-        They depend on (seed, epoch, position) alone, as `rng` does, and have a stream of their own.
+        They depend on (seed, epoch, position) alone, but use other random numbers than `rng`.
         """
         stream = np.random.SeedSequence((self.seed, self.epoch, self.position), spawn_key=(1,))
         rng = np.random.default_rng(stream)
@@ -34,7 +42,7 @@ class SampleDraw:
 
 
 class EpochPlan:
-    """The order in which each epoch goes through a dataset: every image once, shuffled by (seed, epoch).
+    """The order in which each epoch draws a dataset: every image once, shuffled by (seed, epoch).
 
     Raises:
         ValueError: the seed is negative.
@@ -42,7 +50,7 @@ class EpochPlan:
 
     def __init__(self, dataset_size: int, seed: int = 0) -> None:
         if seed < 0:
-            raise ValueError(f"a seed of {seed} is negative: give --seed 0 or more")
+            raise ValueError(f"--seed {seed} is negative: give 0 or more")
         self.dataset_size = dataset_size
         self.seed = seed
 
@@ -50,43 +58,49 @@ class EpochPlan:
         return self.dataset_size
 
     def class_draws(self, epoch: int) -> dict[int, int]:
-        """Returns how many of an epoch's draws are made for the sake of each class, by train id."""
+        """Returns train id -> number of the epoch's draws that are made for this class."""
         return {}
 
     def describe(self, names: Sequence[str]) -> list[str]:
-        """Returns lines that tell what an epoch draws beyond every image once, given the classes' names."""
+        """Returns lines about the draws that are made for classes, given the class names."""
         return []
 
     def draws(self, epoch: int) -> list[SampleDraw]:
-        """Returns the epoch's draws in order; the same on every rank and after every restart."""
+        """Returns the draws of an epoch in order; the same on every rank and after a restart."""
         order = self._rng(epoch).permutation(self.dataset_size).tolist()
-        return [SampleDraw(index, self.seed, epoch, position) for position, index in enumerate(order)]
+        return [SampleDraw(index, self.seed, epoch, position)
+                for position, index in enumerate(order)]
 
     def _rng(self, *stream: int) -> np.random.Generator:
-        # A spawn key keeps each stream apart from the samples': numpy takes (seed, epoch) and (seed, epoch, 0) for one.
+        # The seeds (seed, epoch) and (seed, epoch, 0) give the same generator, so without a spawn
+        # key the order of an epoch would use the random numbers of its first sample.
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=stream))
 
 
 class EpochSampler(Sampler[list[SampleDraw]]):
-    """Deals an epoch plan out to ranks, as a batch sampler.
+    """Batch sampler that distributes an epoch plan over the ranks.
 
-    The global batch of step s holds positions [s * B * W, (s + 1) * B * W) for W ranks of B images; each rank takes a
-    contiguous B of them. The incomplete last global batch is dropped.
+    With W ranks of B images, the global batch of step s holds the positions from s * B * W up to
+    (s + 1) * B * W; rank r takes the contiguous B positions from (s * W + r) * B. An incomplete
+    last global batch is dropped.
 
     Args:
         batch_size: images per rank (B).
-        rank, world_size: this process among W.
+        rank, world_size: this process, and the number of processes (W).
 
     Raises:
         ValueError: the dataset is smaller than one global batch.
     """
 
-    def __init__(self, plan: EpochPlan, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, plan: EpochPlan, batch_size: int, rank: int = 0,
+                 world_size: int = 1) -> None:
         if len(plan) < batch_size * world_size:
-            fits = len(plan) // world_size
-            advice = f"lower --bs_mult to {fits} or use fewer processes" if fits else "use fewer processes"
-            raise ValueError(f"{len(plan)} training images do not fill a batch of {batch_size} on each of {world_size} "
-                             f"processes: {advice}.")
+            largest = len(plan) // world_size
+            remedy = "use fewer processes"
+            if largest:
+                remedy = f"lower --bs_mult to {largest} or {remedy}"
+            raise ValueError(f"{len(plan)} training images do not fill a batch of {batch_size} on "
+                             f"each of {world_size} processes: {remedy}.")
         self.plan = plan
         self.batch_size = batch_size
         self.rank = rank
@@ -94,11 +108,11 @@ class EpochSampler(Sampler[list[SampleDraw]]):
         self.set_position(epoch=0, step=0)
 
     def __len__(self) -> int:
-        """Returns the steps of a whole epoch, wherever iteration starts."""
+        """Returns the number of steps of a whole epoch, wherever iteration starts."""
         return len(self.plan) // (self.batch_size * self.world_size)
 
     def set_position(self, epoch: int, step: int = 0) -> None:
-        """Lets the next iteration go through the given epoch, from the given step on."""
+        """Sets the epoch of the next iteration and the step at which it starts."""
         self.epoch = epoch
         self.step = step
 

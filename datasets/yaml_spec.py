@@ -1,8 +1,8 @@
-"""One's own dataset, described by one YAML file: globs, classes, splits. DATASETs.md lists the keys."""
+"""Reads the spec of a dataset from a YAML file, whose keys DATASETs.md lists."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,38 +13,44 @@ from datasets.listing import IMAGE_SUFFIXES
 from datasets.spec import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    RGB,
     ClassInfo,
     DatasetError,
     DatasetSpec,
-    pack,
-    unpack,
+    int_to_rgb,
+    rgb_to_int,
 )
 from utils import IGNORE_LABEL
 from utils.cli import suggest
 
 SUFFIXES = (".yaml", ".yml")
-KEYS = ("name", "title", "root", "images", "labels", "label_format", "classes", "ignored_ids", "ignored_rgbs", "mean",
-        "std", "crop_size", "splits", "unlabelled")
+# "unlabelled" is the older spelling of "unlabeled"
+KEYS = (
+    "name", "title", "root", "images", "labels", "label_format", "classes", "ignored_ids",
+    "ignored_rgbs", "mean", "std", "crop_size", "splits", "unlabeled", "unlabelled",
+)
 REQUIRED = ("images", "labels", "classes")
 CLASS_KEYS = ("name", "rgb", "id", "ids", "label_rgbs", "category")
 SPLIT_KEYS = ("folder", "match", "list")
 LABEL_FORMATS = ("ids", "rgb")
 DEFAULT_SPLITS = {"train": "train", "val": "val"}
-RGB = tuple[int, int, int]
+DEFAULT_CROP_SIZE = [512, 512]
 
 
 def from_yaml(path: str | Path) -> DatasetSpec:
-    """Returns the table that a YAML file describes. A relative `root` counts from the file's folder.
+    """Returns the spec that a YAML file describes. A relative `root` starts at the file's folder.
 
     Raises:
-        DatasetError: the file is missing, is no YAML, or says something that cannot be; the message names file and key.
+        DatasetError: the file is missing, is not YAML, or is invalid; names the file and the key.
     """
     path = Path(path).expanduser()
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a safe one
+        # _Loader is a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
-        raise DatasetError(f"--dataset {path} cannot be read ({error.strerror}): name a YAML file that describes a "
-                           "dataset, or one of the datasets by its name (see DATASETs.md).") from error
+        raise DatasetError(
+            f"--dataset {path} cannot be read ({error.strerror}): give a YAML file that describes "
+            "a dataset, or the name of a dataset (see DATASETs.md).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if isinstance(content, dict):
@@ -55,16 +61,16 @@ def from_yaml(path: str | Path) -> DatasetSpec:
 
 
 def from_description(content: Any, source: str) -> DatasetSpec:
-    """Returns the table that a description makes.
+    """Returns the spec of a description.
 
     Args:
-        content: what a YAML file holds, or what a checkpoint kept of it.
-        source: where it stands, for messages.
+        content: content of a YAML file, from the file or from a checkpoint.
+        source: name of the file or checkpoint, for messages.
 
     Raises:
-        DatasetError: it says something that cannot be; the message names source and key.
+        DatasetError: the description is invalid; the message names source and key.
     """
-    return _Description(source).spec(content)
+    return _Parser(source).spec(content)
 
 
 def describes_same_data(first: Mapping[str, Any] | None,
@@ -74,18 +80,19 @@ def describes_same_data(first: Mapping[str, Any] | None,
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which the first would be lost without a word."""
+    """Refuses repeated keys, of which YAML would silently use the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first: dict[str, yaml.Node] = {}
         for key, _ in node.value:
             if first.setdefault(str(key.value), key) is not key:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is repeated",
+                                           problem_mark=key.start_mark)
         return super().construct_mapping(node, deep)
 
 
-class _Description:
-    """Reads a description; every complaint names the source and the key."""
+class _Parser:
+    """Turns a description into a spec; each error names the source and the key."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -95,133 +102,78 @@ class _Description:
 
     def spec(self, content: Any) -> DatasetSpec:
         if not isinstance(content, dict):
-            raise DatasetError(f"{self.source} holds no keys: it needs at least {', '.join(REQUIRED)} "
-                               "(see DATASETs.md)")
-        self.known(content, KEYS, "")
+            raise DatasetError(f"{self.source} holds no keys: it needs at least "
+                               f"{', '.join(REQUIRED)} (see DATASETs.md)")
+        self.check_keys(content, KEYS)
         for key in REQUIRED:
             if key not in content:
-                self.refuse(key, "is missing; it must be there, as " + ", ".join(REQUIRED) + " must")
+                self.refuse(key, f"is missing; the required keys are {', '.join(REQUIRED)}")
         name = self.text(content, "name")
         if not re.fullmatch(r"[\w.-]+", name):
-            self.refuse("name", f"{name!r} becomes part of file names: use letters, digits, '_', '-' and '.'")
-        colors = self.choice(content, "label_format", LABEL_FORMATS) == "rgb"
-        wrong = "ignored_ids" if colors else "ignored_rgbs"
-        if wrong in content:
-            self.refuse(wrong, f"does not go with label_format {'rgb' if colors else 'ids'}: use "
-                               f"{'ignored_rgbs' if colors else 'ignored_ids'}")
+            self.refuse("name", f"{name!r} becomes part of file names: use letters, digits, '_', "
+                                "'-' and '.'")
+        colors = self.has_colors(content)
         classes = self.classes(content["classes"], colors)
         splits = self.splits(content.get("splits", DEFAULT_SPLITS))
         try:
             return DatasetSpec(
-                name=name, title=self.text(content, "title", name), classes=classes, colors=colors,
-                layouts=(self.layout(content),), splits=splits, unlabelled=self.unlabelled(content, splits),
-                ignored_raw_ids=self.ignored(content, classes, colors), crop_size=self.crop_size(content),
-                mean=self.channels(content, "mean", IMAGENET_MEAN), std=self.channels(content, "std", IMAGENET_STD),
-                root=self.text(content, "root") if "root" in content else None, source=self.source,
-                hint=f"the folder below which {self.source} finds its images", description=content)
+                name=name,
+                title=self.text(content, "title", name),
+                classes=classes,
+                layouts=(self.layout(content),),
+                splits=splits,
+                hint=f"the folder below which {self.source} finds its images",
+                unlabeled=self.unlabeled(content, splits),
+                ignored_raw_ids=self.ignored(content, classes, colors),
+                crop_size=self.crop_size(content.get("crop_size", DEFAULT_CROP_SIZE)),
+                mean=self.channels(content, "mean", IMAGENET_MEAN),
+                std=self.channels(content, "std", IMAGENET_STD),
+                colors=colors,
+                root=self.text(content, "root") if "root" in content else None,
+                source=self.source,
+                description=content,
+            )
         except DatasetError:
             raise
         except ValueError as error:
             self.refuse("classes", str(error))
 
-    def known(self, content: Mapping[Any, Any], keys: Collection[str], where: str) -> None:
+    # values of any key
+
+    def check_keys(self, content: Mapping[Any, Any], keys: Collection[str],
+                   prefix: str = "") -> None:
         for key in content:
             if key not in keys:
-                near = suggest(str(key), keys) or "."
-                self.refuse(f"{where}{key}", f"unknown key{near} The keys are: {', '.join(keys)}")
+                suggestion = suggest(str(key), keys) or "."
+                self.refuse(f"{prefix}{key}",
+                            f"unknown key{suggestion} The keys are: {', '.join(keys)}")
 
-    def text(self, content: Mapping[str, Any], key: str, default: str | None = None, where: str = "") -> str:
+    def text(self, content: Mapping[str, Any], key: str, default: str | None = None,
+             prefix: str = "") -> str:
         value = content.get(key, default)
         if not isinstance(value, str) or not value:
-            quoted = ": write it in quotes" if isinstance(value, bool | int | float) else ""
-            self.refuse(where + key, f"must be text, not {value!r}{quoted}")
+            remedy = ": write it in quotes" if isinstance(value, bool | int | float) else ""
+            self.refuse(prefix + key, f"must be text, not {value!r}{remedy}")
         return value
 
-    def choice(self, content: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
-        value = content.get(key, choices[0])
-        if value not in choices:
-            near = suggest(str(value), choices) or "."
-            self.refuse(key, f"unknown {value!r}{near} It is one of: {', '.join(choices)}")
+    def numbers(self, value: Any, key: str, description: str,
+                is_valid: Callable[[Any], bool]) -> list[Any]:
+        valid = isinstance(value, list) and all(
+            is_valid(number) and not isinstance(number, bool) for number in value)
+        if not valid:
+            self.refuse(key, f"must be a list of {description}, not {value!r}")
         return value
-
-    def numbers(self, value: Any, key: str, what: str, fits: Callable[[Any], bool]) -> list[Any]:
-        if not isinstance(value, list) or not all(not isinstance(one, bool) and fits(one) for one in value):
-            self.refuse(key, f"must be a list of {what}, not {value!r}")
-        return value
-
-    def layout(self, content: Mapping[str, Any]) -> Layout:
-        images, labels = self.text(content, "images"), self.text(content, "labels")
-        for key, pattern in (("images", images), ("labels", labels)):
-            if pattern.startswith("/") or ".." in pattern.split("/"):
-                self.refuse(key, f"{pattern!r} must be a path below root, without '..'")
-            if re.search(r"\*\*(?!/)|[^/]\*\*|[?\[\]]", pattern):
-                self.refuse(key, f"{pattern!r}: of globs, only * and **/ are known")
-            suffix = Path(pattern).suffix.lower()
-            if key == "images" and not pattern.endswith("{suffix}") and suffix not in IMAGE_SUFFIXES:
-                self.refuse(key, f"{pattern!r} must end in {{suffix}} or one of {', '.join(IMAGE_SUFFIXES)}")
-            if key == "labels" and suffix in (".jpg", ".jpeg", ""):
-                self.refuse(key, f"{pattern!r} must end in .png: JPEG changes the ids that it stores")
-            unknown = set(re.findall(r"\{(\w*)\}", pattern)) - {"split", *(("suffix",) if key == "images" else ())}
-            if unknown:
-                self.refuse(key, f"{pattern!r} holds {{{unknown.pop()}}}: only {{split}}"
-                                 f"{' and {suffix} are' if key == 'images' else ' is'} known")
-        stars = [re.findall(r"\*\*/|\*", pattern) for pattern in (images, labels)]
-        if "*" not in stars[0] or len(stars[1]) > len(stars[0]) or stars[0][:len(stars[1])] != stars[1]:
-            self.refuse("labels", f"{labels!r} must have the stars of images {images!r}, in the same order: what they "
-                                  "match in an image's path names its label")
-        if len(stars[1]) < len(stars[0]):
-            self.refuse("labels", f"{labels!r} has fewer stars than images {images!r}: several images would share a "
-                                  "label")
-        return Layout(images, labels)
-
-    def classes(self, value: Any, colors: bool) -> tuple[ClassInfo, ...]:
-        if not isinstance(value, list) or not value:
-            self.refuse("classes", "is empty: list at least one class, such as - {name: road, rgb: [128, 64, 128]}")
-        labels = [self.label(one, f"classes[{place}]", place, colors) for place, one in enumerate(value)]
-        users: dict[Any, str] = {}
-        for label in labels:
-            for kind, values in (("name", (label.name,)), ("rgb" if colors else "id", label.raw_ids or ())):
-                for one in values:
-                    if (kind, one) in users:
-                        shown = unpack(int(one)) if kind == "rgb" else one
-                        self.refuse("classes", f"{kind} {shown} belongs to both {users[kind, one]} and {label.name}"
-                                    if kind != "name" else f"two classes are called {label.name!r}")
-                    users[kind, one] = label.name
-        return tuple(labels)
-
-    def label(self, value: Any, key: str, place: int, colors: bool) -> ClassInfo:
-        if not isinstance(value, dict):
-            self.refuse(key, f"must be a class such as {{name: road, rgb: [128, 64, 128]}}, not {value!r}")
-        self.known(value, CLASS_KEYS, f"{key}.")
-        name = self.text(value, "name", where=f"{key}.")
-        rgb = self.rgb(value.get("rgb"), f"{key}.rgb")
-        raw_ids: tuple[int, ...] = (place,)
-        if colors:
-            for wrong in ("id", "ids"):
-                if wrong in value:
-                    self.refuse(f"{key}.{wrong}", "does not go with label_format rgb: use label_rgbs")
-            shades = value.get("label_rgbs", [list(rgb)])
-            if not isinstance(shades, list) or not shades:
-                self.refuse(f"{key}.label_rgbs", f"must be a list of colors, not {shades!r}")
-            raw_ids = tuple(pack(self.rgb(one, f"{key}.label_rgbs")) for one in shades)
-        elif "label_rgbs" in value:
-            self.refuse(f"{key}.label_rgbs", "needs label_format: rgb")
-        elif "id" in value and "ids" in value:
-            self.refuse(f"{key}.ids", "give either id or ids")
-        elif "id" in value:
-            raw_ids = (self.id(value["id"], f"{key}.id"),)
-        elif "ids" in value:
-            raw_ids = self.ids(value["ids"], f"{key}.ids")
-            if not raw_ids:
-                self.refuse(f"{key}.ids", "is empty: a class needs at least one id in the label files")
-        return ClassInfo(name, rgb, raw_ids, self.text(value, "category", where=f"{key}.") if "category" in value else "")
 
     def rgb(self, value: Any, key: str) -> RGB:
-        fits = self.numbers(value, key, "three whole numbers from 0 to 255",
-                            lambda one: isinstance(one, int) and 0 <= one <= 255)
-        if len(fits) != 3:
+        color = self.numbers(value, key, "three whole numbers from 0 to 255", _is_byte)
+        if len(color) != 3:
             self.refuse(key, f"must be three numbers [red, green, blue], not {value!r}")
-        return fits[0], fits[1], fits[2]
+        return color[0], color[1], color[2]
+
+    def colors(self, value: Any, key: str) -> tuple[int, ...]:
+        if not isinstance(value, list):
+            self.refuse(key, f"must be a list of colors, not {value!r}")
+        return tuple(rgb_to_int(self.rgb(color, key)) for color in value)
 
     def id(self, value: Any, key: str) -> int:
         if not _is_id(value):
@@ -231,40 +183,160 @@ class _Description:
     def ids(self, value: Any, key: str) -> tuple[int, ...]:
         return tuple(self.numbers(value, key, "whole numbers from 0 to 65535", _is_id))
 
-    def ignored(self, content: Mapping[str, Any], classes: Collection[ClassInfo], colors: bool) -> tuple[int, ...]:
-        if not colors:
-            used = {raw_id for label in classes for raw_id in label.raw_ids or ()}
-            default = [IGNORE_LABEL] if IGNORE_LABEL not in used else []
-            ignored = self.ids(content.get("ignored_ids", default), "ignored_ids")
+    # images, labels and label_format
+
+    def has_colors(self, content: Mapping[str, Any]) -> bool:
+        value = content.get("label_format", LABEL_FORMATS[0])
+        if value not in LABEL_FORMATS:
+            suggestion = suggest(str(value), LABEL_FORMATS) or "."
+            self.refuse("label_format", f"unknown {value!r}{suggestion} It is one of: "
+                                        f"{', '.join(LABEL_FORMATS)}")
+        colors = value == "rgb"
+        right, wrong = "ignored_ids", "ignored_rgbs"
+        if colors:
+            right, wrong = wrong, right
+        if wrong in content:
+            self.refuse(wrong, f"does not go with label_format {value}: use {right}")
+        return colors
+
+    def layout(self, content: Mapping[str, Any]) -> Layout:
+        images, labels = self.text(content, "images"), self.text(content, "labels")
+        self.check_pattern("images", images, ("split", "suffix"))
+        self.check_pattern("labels", labels, ("split",))
+        suffix = Path(images).suffix.lower()
+        if not images.endswith("{suffix}") and suffix not in IMAGE_SUFFIXES:
+            self.refuse("images", f"{images!r} must end in {{suffix}} or one of "
+                                  f"{', '.join(IMAGE_SUFFIXES)}")
+        if Path(labels).suffix.lower() in (".jpg", ".jpeg", ""):
+            self.refuse("labels", f"{labels!r} must end in .png: JPEG changes the ids that it "
+                                  "stores")
+        self.check_wildcards(images, labels)
+        return Layout(images, labels)
+
+    def check_pattern(self, key: str, pattern: str, fields: Collection[str]) -> None:
+        if pattern.startswith("/") or ".." in pattern.split("/"):
+            self.refuse(key, f"{pattern!r} must be a path below root, without '..'")
+        if re.search(r"\*\*(?!/)|[^/]\*\*|[?\[\]]", pattern):
+            self.refuse(key, f"{pattern!r}: the only wildcards are * and **/")
+        unknown = [name for name in re.findall(r"\{(\w*)\}", pattern) if name not in fields]
+        if unknown:
+            known = " and ".join(f"{{{name}}}" for name in fields)
+            self.refuse(key, f"{pattern!r} holds {{{unknown[0]}}}: use {known} only")
+
+    def check_wildcards(self, images: str, labels: str) -> None:
+        """Checks that each image determines its label, and each label its image."""
+        of_images, of_labels = (re.findall(r"\*\*/|\*", pattern) for pattern in (images, labels))
+        if "*" not in of_images or of_images[:len(of_labels)] != of_labels:
+            self.refuse("labels", f"{labels!r} must have the wildcards of images {images!r}, in "
+                                  "the same order: their matches in the path of an image name its "
+                                  "label")
+        if len(of_labels) < len(of_images):
+            self.refuse("labels", f"{labels!r} has fewer wildcards than images {images!r}: several "
+                                  "images would have the same label")
+
+    # classes
+
+    def classes(self, value: Any, colors: bool) -> tuple[ClassInfo, ...]:
+        if not isinstance(value, list) or not value:
+            self.refuse("classes", "is empty: list at least one class, such as "
+                                   "- {name: road, rgb: [128, 64, 128]}")
+        classes = [self.class_info(entry, f"classes[{train_id}]", train_id, colors)
+                   for train_id, entry in enumerate(value)]
+        self.check_unique(classes, colors)
+        return tuple(classes)
+
+    def class_info(self, value: Any, key: str, train_id: int, colors: bool) -> ClassInfo:
+        if not isinstance(value, dict):
+            self.refuse(key, "must be a class such as {name: road, rgb: [128, 64, 128]}, not "
+                             f"{value!r}")
+        self.check_keys(value, CLASS_KEYS, f"{key}.")
+        name = self.text(value, "name", prefix=f"{key}.")
+        rgb = self.rgb(value.get("rgb"), f"{key}.rgb")
+        if colors:
+            raw_ids = self.class_colors(value, key, rgb)
         else:
-            shades = content.get("ignored_rgbs", [])
-            if not isinstance(shades, list):
-                self.refuse("ignored_rgbs", f"must be a list of colors, not {shades!r}")
-            ignored = tuple(pack(self.rgb(one, "ignored_rgbs")) for one in shades)
-        for label in classes:
-            for one in {*ignored}.intersection(label.raw_ids or ()):
-                self.refuse("ignored_rgbs" if colors else "ignored_ids",
-                            f"{unpack(one) if colors else one} belongs to {label.name}: take it from one of the two")
+            raw_ids = self.class_ids(value, key, train_id)
+        category = self.text(value, "category", prefix=f"{key}.") if "category" in value else ""
+        return ClassInfo(name, rgb, raw_ids, category)
+
+    def class_colors(self, value: Mapping[str, Any], key: str, rgb: RGB) -> tuple[int, ...]:
+        for wrong in ("id", "ids"):
+            if wrong in value:
+                self.refuse(f"{key}.{wrong}", "does not go with label_format rgb: use label_rgbs")
+        colors = self.colors(value.get("label_rgbs", [list(rgb)]), f"{key}.label_rgbs")
+        if not colors:
+            self.refuse(f"{key}.label_rgbs", "must be a list of colors, not []")
+        return colors
+
+    def class_ids(self, value: Mapping[str, Any], key: str, train_id: int) -> tuple[int, ...]:
+        if "label_rgbs" in value:
+            self.refuse(f"{key}.label_rgbs", "needs label_format: rgb")
+        if "id" in value and "ids" in value:
+            self.refuse(f"{key}.ids", "give either id or ids")
+        if "id" in value:
+            return (self.id(value["id"], f"{key}.id"),)
+        if "ids" not in value:
+            return (train_id,)
+        raw_ids = self.ids(value["ids"], f"{key}.ids")
+        if not raw_ids:
+            self.refuse(f"{key}.ids", "is empty: a class needs at least one id in the label files")
+        return raw_ids
+
+    def check_unique(self, classes: Sequence[ClassInfo], colors: bool) -> None:
+        users: dict[int, str] = {}
+        names: set[str] = set()
+        for info in classes:
+            if info.name in names:
+                self.refuse("classes", f"two classes are called {info.name!r}")
+            names.add(info.name)
+            for raw_id in info.raw_ids or ():
+                if raw_id in users:
+                    value = f"rgb {int_to_rgb(raw_id)}" if colors else f"id {raw_id}"
+                    self.refuse("classes",
+                                f"{value} belongs to both {users[raw_id]} and {info.name}")
+                users[raw_id] = info.name
+
+    def ignored(self, content: Mapping[str, Any], classes: Collection[ClassInfo],
+                colors: bool) -> tuple[int, ...]:
+        users = {raw_id: info.name for info in classes for raw_id in info.raw_ids or ()}
+        if colors:
+            key = "ignored_rgbs"
+            ignored = self.colors(content.get(key, []), key)
+        else:
+            key = "ignored_ids"
+            default = [IGNORE_LABEL] if IGNORE_LABEL not in users else []
+            ignored = self.ids(content.get(key, default), key)
+        for raw_id in ignored:
+            if raw_id in users:
+                value = int_to_rgb(raw_id) if colors else raw_id
+                self.refuse(key, f"{value} belongs to {users[raw_id]}: remove it there or here")
         return tuple(dict.fromkeys(ignored))
 
-    def channels(self, content: Mapping[str, Any], key: str, default: tuple[float, ...]) -> tuple[float, float, float]:
+    # mean, std and crop_size
+
+    def channels(self, content: Mapping[str, Any], key: str,
+                 default: tuple[float, float, float]) -> tuple[float, float, float]:
         value = self.numbers(content.get(key, list(default)), key, "three numbers in [0, 1]",
-                             lambda one: isinstance(one, int | float) and 0 <= one <= 1)
-        if len(value) != 3 or (key == "std" and 0 in value):
-            self.refuse(key, f"must be three numbers in [0, 1], of red, green and blue"
-                             f"{', and not 0' if key == 'std' else ''}; not {value!r}")
+                             _is_fraction)
+        if len(value) != 3:
+            self.refuse(key, "must be three numbers in [0, 1], for red, green and blue; not "
+                             f"{value!r}")
+        if key == "std" and 0 in value:
+            self.refuse(key, "must be three numbers in (0, 1], for red, green and blue, and not 0; "
+                             f"not {value!r}")
         return float(value[0]), float(value[1]), float(value[2])
 
-    def crop_size(self, content: Mapping[str, Any]) -> tuple[int, int]:
-        value = content.get("crop_size", [512, 512])
-        value = [value, value] if isinstance(value, int) else value
-        if isinstance(value, str) and (match := re.fullmatch(r"(\d+)x(\d+)", value)):
+    def crop_size(self, value: Any) -> tuple[int, int]:
+        if isinstance(value, int):
+            value = [value, value]
+        elif isinstance(value, str) and (match := re.fullmatch(r"(\d+)x(\d+)", value)):
             value = [int(match[1]), int(match[2])]
-        fits = self.numbers(value, "crop_size", "two whole numbers, [height, width]",
-                            lambda one: isinstance(one, int) and one > 0)
-        if len(fits) != 2:
+        size = self.numbers(value, "crop_size", "two whole numbers, [height, width]", _is_positive)
+        if len(size) != 2:
             self.refuse("crop_size", f"must be [height, width], not {value!r}")
-        return fits[0], fits[1]
+        return size[0], size[1]
+
+    # splits and unlabeled
 
     def splits(self, value: Any) -> dict[str, tuple[str | Subset, ...]]:
         if not isinstance(value, dict) or not value:
@@ -273,44 +345,71 @@ class _Description:
         for name, entries in value.items():
             key = f"splits.{name}"
             if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name) or name == "none":
-                self.refuse(key, "a split is named with letters, digits, '_', '-' and '.', and not 'none'")
-            splits[name] = ()
-            for entry in entries if isinstance(entries, list) else [entries]:
-                if isinstance(entry, str) and isinstance(entries, list) and entry in splits and entry != name:
-                    splits[name] += splits[entry]
-                else:
-                    splits[name] += (self.entry(entry, name, key),)
+                self.refuse(key, "a split is named with letters, digits, '_', '-' and '.', and not "
+                                 "'none'")
+            if isinstance(entries, list):
+                splits[name] = self.entries(entries, name, splits)
+            else:
+                splits[name] = (self.entry(entries, name),)
             if not splits[name]:
                 self.refuse(key, "is empty")
         if "train" in splits and "val" in splits:
             splits.setdefault("trainval", splits["train"] + splits["val"])
         return splits
 
-    def entry(self, value: Any, split: str, key: str) -> str | Subset:
+    def entries(self, values: list[Any], split: str,
+                earlier: Mapping[str, tuple[str | Subset, ...]]) -> tuple[str | Subset, ...]:
+        """Returns the entries of a split given as a list, which may name earlier splits."""
+        entries: tuple[str | Subset, ...] = ()
+        for value in values:
+            if isinstance(value, str) and value in earlier:
+                entries += earlier[value]
+            else:
+                entries += (self.entry(value, split),)
+        return entries
+
+    def entry(self, value: Any, split: str) -> str | Subset:
         if isinstance(value, str):
             return value
+        key = f"splits.{split}"
         if not isinstance(value, dict):
-            self.refuse(key, f"must be a folder, or a mapping of {', '.join(SPLIT_KEYS)}; not {value!r}")
-        self.known(value, SPLIT_KEYS, f"{key}.")
+            self.refuse(key, f"must be a folder, or a mapping of {', '.join(SPLIT_KEYS)}; not "
+                             f"{value!r}")
+        self.check_keys(value, SPLIT_KEYS, f"{key}.")
         if "match" in value and "list" in value:
             self.refuse(f"{key}.list", "give either match or list")
         choose: Choose | None = None
         if "match" in value:
-            choose = Matching(self.text(value, "match", where=f"{key}."))
+            choose = Matching(self.text(value, "match", prefix=f"{key}."))
         if "list" in value:
-            choose = Listed((self.text(value, "list", where=f"{key}."),))
-        return Subset((self.text(value, "folder", split, where=f"{key}."),), choose)
+            choose = Listed((self.text(value, "list", prefix=f"{key}."),))
+        return Subset((self.text(value, "folder", split, prefix=f"{key}."),), choose)
 
-    def unlabelled(self, content: Mapping[str, Any], splits: Collection[str]) -> tuple[str, ...]:
-        value = content.get("unlabelled", [])
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            self.refuse("unlabelled", f"must be a list of splits, not {value!r}")
-        for one in value:
-            if one not in splits:
-                near = suggest(one, splits) or "."
-                self.refuse("unlabelled", f"there is no split {one!r}{near}")
+    def unlabeled(self, content: Mapping[str, Any], splits: Collection[str]) -> tuple[str, ...]:
+        if "unlabeled" in content and "unlabelled" in content:
+            self.refuse("unlabelled", "is the older spelling of unlabeled: give one of the two")
+        key = "unlabelled" if "unlabelled" in content else "unlabeled"
+        value = content.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(split, str) for split in value):
+            self.refuse(key, f"must be a list of splits, not {value!r}")
+        for split in value:
+            if split not in splits:
+                suggestion = suggest(split, splits) or "."
+                self.refuse(key, f"there is no split {split!r}{suggestion}")
         return tuple(value)
 
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 0xFFFF
+
+
+def _is_byte(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value <= 255
+
+
+def _is_fraction(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int) and value > 0

@@ -1,4 +1,4 @@
-"""Makes a packed copy of a split for `train.py --packed`: `python -m tools.pack_dataset --dataset D --out DIR`."""
+"""Packs a split for `train.py --packed`: `python -m tools.pack_dataset --dataset D --out DIR`."""
 from __future__ import annotations
 
 import errno
@@ -15,6 +15,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ import numpy as np
 from torch.utils.data import Dataset
 
 import datasets
-from datasets.loader import label_loader
+from datasets.loader import load_items
 from datasets.packed import (
+    BYTES_PER_PIXEL,
     JOURNAL,
     LOCK,
     MANIFEST,
@@ -32,173 +34,210 @@ from datasets.packed import (
     Pack,
     check_settings,
     origin,
+    pack_settings,
     read_manifest,
-    settings_of,
     write_manifest,
 )
-from utils.cli import FlagParser
-from utils.files import write_text
-from utils.logs import track
+from utils.cli import FlagParser, run_program
+from utils.files import replacing, write_text
+from utils.logs import start_logging, track
 
-PROBES = 8                                                  # pairs that are read to foretell size and gain
+NUM_PROBES = 8              # pairs that are read to estimate size and gain
 
 
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.pack_dataset", description=__doc__)
-    parser.add_argument("--dataset", required=True,
-                        help=f"one of: {', '.join(datasets.names())}; or a YAML file that describes one's own")
-    parser.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
-    parser.add_argument("--split", default="train", help="split to pack; what --train_split will name")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted pack goes on in it")
-    parser.add_argument("--num_workers", type=int, default=os.cpu_count() or 1,
-                        help="processes that pack; 0 packs in this one")
-    parser.add_argument("--dry_run", action="store_true", help="tell the size and the expected gain, write nothing")
-    parser.add_argument("--verify", action="store_true", help="read a finished pack and compare every checksum")
+    parser.add_argument("--dataset", required=True, help=datasets.help_text())
+    parser.add_argument(
+        "--data_root", help="folder that holds the dataset, laid out as in DATASETs.md")
+    parser.add_argument("--split", default="train", help="split to pack, as for --train_split")
+    parser.add_argument(
+        "--out", type=Path, required=True,
+        help="folder to write; a pack that was interrupted is continued")
+    parser.add_argument(
+        "--num_workers", type=int, default=os.cpu_count() or 1,
+        help="processes that pack; 0 packs in this one")
+    parser.add_argument(
+        "--dry_run", action="store_true",
+        help="print the size and the expected gain, write nothing")
+    parser.add_argument(
+        "--verify", action="store_true", help="read a finished pack and compare every checksum")
     return parser
 
 
 def run(args: Namespace) -> int:
-    """Packs, or verifies a pack; returns the exit status.
+    """Packs a split, or verifies a pack; returns the exit code.
 
     Raises:
-        ValueError: the dataset or the pack is not what the flags say.
-        OSError: nothing can be written there, or the disk is full.
+        ValueError: the dataset or the pack does not fit the flags.
+        OSError: the folder is not writable, or the disk is full.
     """
     dataset = datasets.build(args.dataset, args.data_root, args.split)
-    if not dataset.labelled:
-        raise ValueError(f"{dataset.spec.title} {args.split} has no labels, and a pack is for training: choose another "
-                         "--split.")
+    if not dataset.labeled:
+        raise ValueError(f"{dataset.spec.title} {args.split} has no labels, but a pack is for "
+                         "training: choose another --split.")
     if args.verify:
         return verify(Pack(args.out, dataset))
-    entries = finished(args.out, dataset)
+    entries = finished_entries(args.out, dataset)
     missing = [index for index in range(len(dataset)) if index not in entries]
-    needed = foretell(dataset, missing, args.out)
+    needed = estimate(dataset, missing, args.out)
     if args.dry_run:
         return 0
     if missing:
-        free = shutil.disk_usage(existing(args.out)).free
+        free = shutil.disk_usage(existing_parent(args.out)).free
         if needed > free:
-            raise OSError(f"{args.out} has {amount(free)} free and the pack needs about {amount(needed)}: "
-                          "free some space or give another --out.")
+            raise OSError(f"{args.out} has {format_bytes(free)} free and the pack needs about "
+                          f"{format_bytes(needed)}: free some space or give another --out.")
         pack(dataset, args.out, entries, missing, args.num_workers)
-    Pack(args.out, dataset)                                 # as train.py will check it
-    train = shlex.join(["python", "train.py", "--dataset", args.dataset, "--data_root", str(dataset.root),
-                        "--train_split", args.split, "--packed", str(args.out)])
-    print(f"{args.out} is whole: {len(dataset)} pairs. Train from it with: {train}")
+    # the checks of train.py
+    Pack(args.out, dataset)
+    train = shlex.join([
+        "python", "train.py", "--dataset", args.dataset, "--data_root", str(dataset.root),
+        "--train_split", args.split, "--packed", str(args.out)])
+    print(f"{args.out} is complete: {len(dataset)} pairs. Train from it with: {train}")
     return 0
 
 
-def finished(out: Path, dataset: datasets.SegmentationDataset) -> dict[int, Entry]:
-    """Returns the pairs that an earlier run has packed and whose files are still as they were then.
+def finished_entries(out: Path, dataset: datasets.SegmentationDataset) -> dict[int, Entry]:
+    """Returns index -> entry of the pairs that are already packed and still valid.
 
     Raises:
-        ValueError: the folder holds something else.
+        ValueError: the folder holds something other than a pack of this dataset.
     """
     manifest = read_manifest(out)
     if manifest is not None:
-        settings, lines = manifest["settings"], dict(enumerate(manifest["entries"]))
+        settings, fields = manifest["settings"], dict(enumerate(manifest["entries"]))
     elif (out / JOURNAL).is_file():
-        settings, lines = read_journal(out / JOURNAL)
-    elif out.exists() and (not out.is_dir() or {one.name for one in out.iterdir()} - {LOCK, PAIRS}):
-        raise ValueError(f"{out} holds something else than a pack: give --out a new folder.")
+        settings, fields = read_journal(out / JOURNAL)
+    elif out.exists() and not is_empty(out):
+        raise ValueError(f"{out} does not hold a pack but other files: give --out a new folder.")
     else:
         return {}
     check_settings(out, settings, dataset)
-    entries = {index: Entry.from_json(fields) for index, fields in lines.items() if index < len(dataset)}
-    return {index: entry for index, entry in entries.items() if entry.origin == origin(dataset, index)
-            and (out / entry.file).is_file() and (out / entry.file).stat().st_size == 4 * entry.pixels}
+    entries = {}
+    for index, entry_fields in fields.items():
+        if index >= len(dataset):
+            continue
+        entry = Entry.from_json(entry_fields)
+        path = out / entry.file
+        has_size = path.is_file() and path.stat().st_size == entry.num_bytes
+        if has_size and entry.origin == origin(dataset, index):
+            entries[index] = entry
+    return entries
 
 
-def read_journal(path: Path) -> tuple[dict, dict[int, dict]]:
-    """Returns the settings in the first line and the entries by index; a line that a crash cut short is left out."""
-    found = []
+def is_empty(out: Path) -> bool:
+    """Whether a folder holds nothing, or only what a pack that was just started has written."""
+    return out.is_dir() and {path.name for path in out.iterdir()} <= {LOCK, PAIRS}
+
+
+def read_journal(path: Path) -> tuple[dict[str, Any], dict[int, dict[str, Any]]]:
+    """Returns the settings from the first line and index -> entry from the others.
+
+    A crash may have truncated the last line, which is dropped.
+    """
+    lines: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            found.append(json.loads(line))
+            lines.append(json.loads(line))
         except ValueError:
             break
-    return (found[0] if found else {}), {one["index"]: one["entry"] for one in found[1:]}
+    settings = lines[0] if lines else {}
+    return settings, {line["index"]: line["entry"] for line in lines[1:]}
 
 
-def foretell(dataset: datasets.SegmentationDataset, missing: Sequence[int], out: Path) -> float:
-    """Says how large the pack will be and what it should gain, from a few pairs; returns the bytes still to write."""
-    chosen = [missing[round(place)] for place in np.linspace(0, len(missing) - 1, min(PROBES, len(missing)))]
-    if not chosen:
+def estimate(dataset: datasets.SegmentationDataset, missing: Sequence[int], out: Path) -> float:
+    """Prints the size of the pack and its expected gain; returns the bytes still to be written."""
+    if not missing:
         return 0
-    pixels, from_files, copied = [], [], []
-    for index in chosen:
+    positions = np.linspace(0, len(missing) - 1, min(NUM_PROBES, len(missing)))
+    num_pixels, read_seconds, copy_seconds = [], [], []
+    for position in positions:
         start = time.perf_counter()
-        image, label = dataset.read(index)
+        image, label = dataset.read(missing[round(position)])
         middle = time.perf_counter()
         assert label is not None
-        image.copy(), label.copy()
-        from_files.append(middle - start)
-        copied.append(time.perf_counter() - middle)
-        pixels.append(label.size)
-    needed = 4 * statistics.mean(pixels) * len(missing)
-    files = sum(size for index in missing for _, size, _ in origin(dataset, index)[0])
-    print(f"{len(missing)} of {len(dataset)} pairs to pack: about {amount(needed)} in {out} (their files have "
-          f"{amount(files)}). Reading a pair takes {1e3 * statistics.median(from_files):.1f} ms from the files; "
-          f"from the pack, in memory, at most {1e3 * statistics.median(copied):.2f} ms, and less for a crop.",
+        image.copy()
+        label.copy()
+        read_seconds.append(middle - start)
+        copy_seconds.append(time.perf_counter() - middle)
+        num_pixels.append(label.size)
+    needed = BYTES_PER_PIXEL * statistics.mean(num_pixels) * len(missing)
+    sources = [source for index in missing for source in origin(dataset, index)[0]]
+    size_of_files = sum(size for _, size, _ in sources)
+    print(f"{len(missing)} of {len(dataset)} pairs to pack: about {format_bytes(needed)} in {out} "
+          f"(their files have {format_bytes(size_of_files)}). Reading a pair takes "
+          f"{1e3 * statistics.median(read_seconds):.1f} ms from the files; from the pack, in "
+          f"memory, at most {1e3 * statistics.median(copy_seconds):.2f} ms, and less for a crop.",
           flush=True)
     return needed
 
 
-def pack(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, Entry], missing: Sequence[int],
-         num_workers: int) -> None:
-    """Writes the missing pairs and then pack.json; whatever stops it, a later run goes on from what was finished.
+def pack(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, Entry],
+         missing: Sequence[int], num_workers: int) -> None:
+    """Writes the missing pairs and then pack.json. If it is stopped, a later run continues it.
 
     Raises:
         OSError: the disk is full or not writable.
-        ValueError: a pair cannot be read, or another run is packing into the folder.
+        ValueError: a pair cannot be read, or another process is packing into the folder.
     """
     try:
         (out / PAIRS).mkdir(parents=True, exist_ok=True)
-        with alone(out):
+        with locked(out):
             write_pairs(dataset, out, entries, missing, num_workers)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(f"the disk is full at {out}, after {len(entries)} of {len(dataset)} pairs: free some space "
-                          "and run the same command again; it goes on where it stopped.") from error
+            raise OSError(f"the disk is full at {out}, after {len(entries)} of {len(dataset)} "
+                          "pairs: free some space and run the same command again, which continues "
+                          "where it stopped.") from error
         raise
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Keeps other runs out of a folder; the system lets go of the lock however a run ends.
+def locked(out: Path) -> Iterator[None]:
+    """Keeps other processes from packing into a folder.
+
+    The system releases the lock however the process ends.
 
     Raises:
-        ValueError: another run holds the folder.
+        ValueError: another process holds the lock.
     """
     with (out / LOCK).open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise ValueError(f"another tools.pack_dataset is writing {out}: wait until it has ended, or give "
-                                 "another --out.") from error
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):      # some network disks know no locks
+                raise ValueError(f"another tools.pack_dataset is writing {out}: wait until it has "
+                                 "ended, or give another --out.") from error
+            # some network disks have no locks
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
                 raise
         yield
 
 
-def write_pairs(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, Entry], missing: Sequence[int],
-                num_workers: int) -> None:
-    """Adds the missing pairs to `entries` and to the folder, its journal first and its manifest last."""
-    settings = settings_of(dataset)
+def write_pairs(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, Entry],
+                missing: Sequence[int], num_workers: int) -> None:
+    """Adds the missing pairs to `entries` and to the folder.
+
+    The journal lists the finished pairs while the pack is incomplete; then the manifest replaces
+    it.
+    """
+    settings = pack_settings(dataset)
     lines = [settings, *(journal_line(index, entry) for index, entry in sorted(entries.items()))]
     write_text(out / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
-    (out / MANIFEST).unlink(missing_ok=True)                # from here on the pack is not finished
+    # from here on, the pack is not finished
+    (out / MANIFEST).unlink(missing_ok=True)
     with (out / JOURNAL).open("a", encoding="utf-8") as journal:
-        for index, entry in track(packed(dataset, out, missing, num_workers), len(missing), "packing"):
+        for index, entry in packed_entries(dataset, out, missing, num_workers):
             entries[index] = entry
             journal.write(json.dumps(journal_line(index, entry)) + "\n")
             journal.flush()
-    write_text(out / MANIFEST, write_manifest(settings, [entries[index] for index in range(len(dataset))]))
+    write_text(out / MANIFEST, write_manifest(settings, [entries[i] for i in range(len(dataset))]))
     (out / JOURNAL).unlink()
-    kept = {Path(entry.file).name for entry in entries.values()}
-    for path in (out / PAIRS).iterdir():                    # what a crash or an earlier, larger split left
-        if path.name not in kept:
+    # a crash or an earlier, larger split may have left other files
+    names = {Path(entry.file).name for entry in entries.values()}
+    for path in (out / PAIRS).iterdir():
+        if path.name not in names:
             path.unlink()
 
 
@@ -206,18 +245,22 @@ def journal_line(index: int, entry: Entry) -> dict[str, Any]:
     return {"index": index, "entry": asdict(entry)}
 
 
-def packed(dataset: datasets.SegmentationDataset, out: Path, indices: Sequence[int],
-           num_workers: int) -> Iterator[tuple[int, Entry]]:
-    """Packs pairs in worker processes; yields each index with its entry as it is done, in order."""
-    loader = label_loader(PairWriter(dataset, out), num_workers, indices)
-    for index, done in zip(indices, loader, strict=True):
-        if isinstance(done, OSError):
-            raise done
-        yield index, done
+def packed_entries(dataset: datasets.SegmentationDataset, out: Path, indices: Sequence[int],
+                   num_workers: int) -> Iterator[tuple[int, Entry]]:
+    """Packs pairs in worker processes; yields each index with its entry when done, in order."""
+    results = load_items(PairWriter(dataset, out), num_workers, indices)
+    for index, result in zip(indices, track(results, len(indices), "packing"), strict=True):
+        if isinstance(result, OSError):
+            raise result
+        yield index, result
 
 
 class PairWriter(Dataset[Entry | OSError]):
-    """Packs the pair of an index; returns its entry, or the disk's error, which a worker would bury in stack traces."""
+    """Packs the pair of an index and returns its entry.
+
+    An error of the disk is returned, too: raised in a worker process, it would reach the user below
+    two stack traces.
+    """
 
     def __init__(self, dataset: datasets.SegmentationDataset, out: Path) -> None:
         self.dataset = dataset
@@ -230,57 +273,48 @@ class PairWriter(Dataset[Entry | OSError]):
             return error
 
     def write(self, index: int) -> Entry:
-        """Writes beside, syncs and renames, so that a file with its final name is always whole."""
+        """Writes a pair, completely or not at all."""
         sources, mapping = origin(self.dataset, index)
         image, label = self.dataset.read(index)
         assert label is not None
         height, width = label.shape
         name = f"{PAIRS}/{index:06d}.raw"
-        beside = self.out / f"{name}.part"
         crc32 = 0
-        try:
-            with beside.open("wb") as file:
-                for pixels in (image, label):
-                    data = np.ascontiguousarray(pixels).data
-                    file.write(data)
-                    crc32 = zlib.crc32(data, crc32)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.out / name)
-        except OSError:
-            beside.unlink(missing_ok=True)                  # gives a full disk room for the journal's last line
-            raise
+        with replacing(self.out / name, self.out / f"{name}.part") as file:
+            for pixels in (image, label):
+                data = np.ascontiguousarray(pixels).data
+                file.write(data)
+                crc32 = zlib.crc32(data, crc32)
         return Entry(name, height, width, crc32, sources, mapping)
 
 
 def verify(pack: Pack) -> int:
-    """Compares every checksum and says what differs; returns the exit status."""
-    wrong = [line for line in track(pack.verify(), len(pack.entries), "verifying") if line]
-    print("\n".join(wrong) or f"{pack.folder}: all {len(pack.entries)} pairs are as they were written.")
-    return 1 if wrong else 0
+    """Compares every checksum and prints the differences; returns the exit code."""
+    messages = [message for message in track(pack.verify(), len(pack.entries), "verifying")
+                if message]
+    if messages:
+        print("\n".join(messages))
+        return 1
+    print(f"{pack.folder}: all {len(pack.entries)} pairs are unchanged.")
+    return 0
 
 
-def amount(size: float) -> str:
-    """Returns bytes as text."""
+def format_bytes(size: float) -> str:
+    """Returns bytes as text in MB or GB."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.2f} MB"
 
 
-def existing(path: Path) -> Path:
-    """Returns the path or the nearest folder above it that exists."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+def existing_parent(path: Path) -> Path:
+    """Returns the path if it exists, or else the nearest existing folder above it."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    try:
-        return run(args)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"tools.pack_dataset: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("tools.pack_dataset: interrupted; run the same command again and it goes on where it stopped.",
-              file=sys.stderr)
-        return 130
+    start_logging()
+    return run_program("tools.pack_dataset", partial(run, args),
+                       resume="run the same command again, which continues where it stopped")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Class-uniform sampling: where classes lie, and the epochs that are drawn from it."""
+"""Class-uniform sampling: class centroids, and the epochs that are drawn around them."""

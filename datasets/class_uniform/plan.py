@@ -1,8 +1,12 @@
-"""Class-uniform sampling: epochs that look at rare classes as often as at common ones (cf. arXiv 1812.01593)."""
+"""Class-uniform sampling: epochs that draw rare classes as often as common ones.
+
+Cf. Zhu et al., arXiv 1812.01593, section 3.
+"""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,95 +17,130 @@ from datasets.sampling import EpochPlan, SampleDraw
 from datasets.spec import DatasetError, DatasetSpec
 
 
-class ClassUniformPlan(EpochPlan):
-    """Epochs of `dataset_size` draws, a share of them around class centroids, the others an even pass over the images.
+class _Quota(NamedTuple):
+    """Number of class-uniform draws of one class before an epoch, and in it."""
 
-    Both parts are stretches of endless sequences, taken up where the epoch before left them: the classes in turn, the
-    centroids of each class in shuffled pass after pass, and the images likewise. So in every epoch the classes' draws
-    differ by one at most, and over the epochs so do the draws of each centroid of a class, and those of each image.
+    before: int
+    count: int
+
+
+class ClassUniformPlan(EpochPlan):
+    """Epochs of `dataset_size` draws: some around class centroids, the others over the images.
+
+    Both kinds continue endless sequences where the epoch before stopped: the classes in rotation,
+    the centroids of each class in one shuffled pass after another, and the images likewise. So the
+    numbers of draws of any two classes differ by at most one in each epoch, and over the epochs so
+    do those of any two centroids of a class and those of any two images.
 
     Args:
-        dataset_size: images of the even pass, and draws of an epoch.
-        centroids: (n, 4) rows of (image, train id, x, y). Images may number beyond `dataset_size`. Classes without
-            a row leave their share to the others.
-        share: of an epoch's draws that are class-uniform, in [0, 1].
-        epochs: how many epochs, from the first on, are like that; later ones draw each image once. All when None.
+        dataset_size: images drawn without a class, and draws of an epoch.
+        centroids: (n, 4) rows of (image, train id, x, y). The image may be `dataset_size` or
+            above. The draws of a class without rows go to the other classes.
+        fraction: of an epoch's draws that are class-uniform, in [0, 1].
+        epochs: number of epochs, from the first on, with class-uniform draws; later ones draw each
+            image once. All when None.
 
     Raises:
         ValueError: the seed is negative.
         DatasetError: no class has a centroid.
     """
 
-    def __init__(self, dataset_size: int, seed: int, centroids: np.ndarray, share: float,
+    def __init__(self, dataset_size: int, seed: int, centroids: np.ndarray, fraction: float,
                  epochs: int | None = None) -> None:
         super().__init__(dataset_size, seed)
         if not len(centroids):
-            raise DatasetError("no label holds a pixel of any class, so --class_uniform_pct has nothing to draw: check "
-                               "that --dataset fits the files in --data_root.")
+            raise DatasetError("no label holds a pixel of any class, so --class_uniform_pct has "
+                               "nothing to draw: check that --dataset fits the files in "
+                               "--data_root.")
+        # train id -> rows of (image, x, y)
         self.pools = {int(train_id): centroids[centroids[:, 1] == train_id][:, (0, 2, 3)]
                       for train_id in np.unique(centroids[:, 1])}
-        self.uniform = round(share * dataset_size)
+        self.num_uniform = round(fraction * dataset_size)
         self.epochs = epochs
 
     def draws(self, epoch: int) -> list[SampleDraw]:
         if not self._is_uniform(epoch):
             return super().draws(epoch)
-        even = self.dataset_size - self.uniform
+        num_images = self.dataset_size - self.num_uniform
+        images = self._slice_of_passes(self.dataset_size, epoch * num_images, num_images)
         chosen: list[tuple[int, tuple[int, int] | None]] = [
-            (index, None) for index in self._stretch(self.dataset_size, epoch * even, even).tolist()]
-        for train_id, (before, count) in self._turns(epoch).items():
+            (image, None) for image in images.tolist()]
+        for train_id, quota in self._class_quota(epoch).items():
             pool = self.pools[train_id]
-            rows = pool[self._stretch(len(pool), before, count, 0, train_id)].tolist()
-            chosen += [(index, (x, y)) for index, x, y in rows]
+            rows = self._slice_of_passes(len(pool), quota.before, quota.count, 0, train_id)
+            chosen += [(image, (x, y)) for image, x, y in pool[rows].tolist()]
         order = self._rng(epoch, 0).permutation(len(chosen)).tolist()
-        return [SampleDraw(chosen[place][0], self.seed, epoch, position, chosen[place][1])
-                for position, place in enumerate(order)]
+        draws = []
+        for position, entry in enumerate(order):
+            image, focus = chosen[entry]
+            draws.append(SampleDraw(image, self.seed, epoch, position, focus))
+        return draws
 
     def class_draws(self, epoch: int) -> dict[int, int]:
         if not self._is_uniform(epoch):
             return {}
-        return {train_id: count for train_id, (_, count) in self._turns(epoch).items()}
+        return {train_id: quota.count for train_id, quota in self._class_quota(epoch).items()}
 
     def describe(self, names: Sequence[str]) -> list[str]:
+        percent = 100 * self.num_uniform / self.dataset_size
         until = "" if self.epochs is None else f" up to epoch {self.epochs}, none after it"
-        draws = self.class_draws(0) or dict.fromkeys(self.pools, 0)        # a tiny share of few images is none
-        parts = [f"{names[train_id]} {draws[train_id]} of {len(pool)}" for train_id, pool in self.pools.items()]
-        lines = [f"class-uniform sampling: {self.uniform} of the {self.dataset_size} draws of an epoch "
-                 f"({100 * self.uniform / self.dataset_size:.1f} %){until}",
-                 f"draws in the first epoch, of how many points, by class: {', '.join(parts)}"]
+        # a small fraction of few images may round to no draw
+        draws = self.class_draws(0) or dict.fromkeys(self.pools, 0)
+        counts = [f"{names[train_id]} {draws[train_id]} of {len(pool)}"
+                  for train_id, pool in self.pools.items()]
+        lines = [
+            f"class-uniform sampling: {self.num_uniform} of the {self.dataset_size} draws of an "
+            f"epoch ({percent:.1f} %){until}",
+            f"draws in the first epoch, of how many points, by class: {', '.join(counts)}",
+        ]
         absent = [name for train_id, name in enumerate(names) if train_id not in self.pools]
         if absent:
-            lines.append(f"in no label, so that the others share their draws: {', '.join(absent)}")
+            lines.append("in no label, so that the other classes get their draws: "
+                         f"{', '.join(absent)}")
         return lines
 
     def _is_uniform(self, epoch: int) -> bool:
-        return self.uniform > 0 and (self.epochs is None or epoch < self.epochs)
+        return self.num_uniform > 0 and (self.epochs is None or epoch < self.epochs)
 
-    def _turns(self, epoch: int) -> dict[int, tuple[int, int]]:
-        """Train id -> its class-uniform draws before an epoch and in it, the classes taking turns from the first on."""
-        start, stop = epoch * self.uniform, (epoch + 1) * self.uniform
-        turns = {}
-        for place, train_id in enumerate(self.pools):
-            before, after = (-(-(bound - place) // len(self.pools)) for bound in (start, stop))
-            turns[train_id] = (max(0, before), max(0, after) - max(0, before))
-        return turns
+    def _class_quota(self, epoch: int) -> dict[int, _Quota]:
+        """Returns train id -> its class-uniform draws, dealt to the classes in rotation.
 
-    def _stretch(self, size: int, start: int, count: int, *stream: int) -> np.ndarray:
-        """Entries `start` to `start + count` of an endless sequence of shuffled passes over range(size)."""
+        With C classes, class number c gets the draws c, c + C, c + 2C, ... of all epochs. Of the
+        first n draws, these are ceil((n - c) / C), and none if n < c.
+        """
+        start, stop = epoch * self.num_uniform, (epoch + 1) * self.num_uniform
+        quotas = {}
+        for number, train_id in enumerate(self.pools):
+            before = max(0, -(-(start - number) // len(self.pools)))
+            after = max(0, -(-(stop - number) // len(self.pools)))
+            quotas[train_id] = _Quota(before, after - before)
+        return quotas
+
+    def _slice_of_passes(self, size: int, start: int, count: int, *stream: int) -> np.ndarray:
+        """Returns entries [start, start + count) of endless shuffled passes over range(size)."""
         first, last = start // size, (start + count - 1) // size
-        passes = [np.empty(0, np.int64), *(self._rng(*stream, number).permutation(size)
-                                           for number in range(first, last + 1))]
-        return np.concatenate(passes)[start - first * size :][:count]
+        passes = [self._rng(*stream, number).permutation(size) for number in range(first, last + 1)]
+        entries = np.concatenate([np.empty(0, np.int64), *passes])
+        return entries[start - first * size :][:count]
 
 
-def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: float = 0, class_uniform_tile: int = 1024,
-                  max_cu_epoch: int | None = None, coarse_boost_classes: Sequence[int] = (),
-                  cache_dir: str | Path | None = None, num_workers: int = 0,
+def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: float = 0,
+                  class_uniform_tile: int = 1024, max_cu_epoch: int | None = None,
+                  coarse_boost_classes: Sequence[int] = (), cache_dir: str | Path | None = None,
+                  num_workers: int = 0,
                   skip_bad: bool = False) -> tuple[SegmentationDataset | JoinedDataset, EpochPlan]:
-    """Returns what is trained on, with the coarse images where they join, and the plan of its epochs.
+    """Returns the images to train on, with the coarse ones where they join, and their plan.
+
+    Args:
+        class_uniform_pct: share of an epoch's draws that are class-uniform, in [0, 1].
+        class_uniform_tile: side, in pixels, of the tiles that give one centroid for each class.
+        max_cu_epoch: number of epochs with class-uniform draws; all when None.
+        coarse_boost_classes: train ids whose centroids in the coarse split are drawn, too.
+        cache_dir: folder of the centroids; `default_folder()` when None.
+        num_workers, skip_bad: as for `find_centroids`.
 
     Raises:
-        ValueError: the options clash; a label or the root's layout is at fault, as `SegmentationDataset` says.
+        ValueError: the options clash, a label is invalid, or the root has another layout.
         OSError: files are missing.
     """
     check_sampling(data.spec, class_uniform_pct, coarse_boost_classes)
@@ -111,31 +150,37 @@ def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: fl
     centroids = find_centroids(data, class_uniform_tile, num_workers, folder, skip_bad)
     images: SegmentationDataset | JoinedDataset = data
     if coarse_boost_classes:
-        coarse = SegmentationDataset(data.spec, data.root, data.spec.coarse_split, data.transform, data.extras)
+        coarse = SegmentationDataset(data.spec, data.root, data.spec.coarse_split, data.transform,
+                                     data.extras)
         rows = find_centroids(coarse, class_uniform_tile, num_workers, folder, skip_bad)
-        chosen = rows[np.isin(rows[:, 1], list(coarse_boost_classes))]
-        centroids = np.concatenate([centroids, chosen + np.array([len(data), 0, 0, 0], np.int32)])
+        rows = rows[np.isin(rows[:, 1], list(coarse_boost_classes))]
+        # the images of the second dataset are numbered after those of the first
+        rows = rows + np.array([len(data), 0, 0, 0], np.int32)
+        centroids = np.concatenate([centroids, rows])
         images = JoinedDataset(data, coarse)
-    return images, ClassUniformPlan(len(data), seed, centroids, class_uniform_pct, max_cu_epoch)
+    plan = ClassUniformPlan(len(data), seed, centroids, class_uniform_pct, max_cu_epoch)
+    return images, plan
 
 
-def check_sampling(spec: DatasetSpec, class_uniform_pct: float, coarse_boost_classes: Iterable[int]) -> None:
-    """Refuses what cannot be drawn, before anything is read.
+def check_sampling(spec: DatasetSpec, class_uniform_pct: float,
+                   coarse_boost_classes: Iterable[int]) -> None:
+    """Checks the sampling options against each other and the dataset, before any file is read.
 
     Raises:
-        DatasetError: --coarse_boost_classes without class-uniform draws, for a dataset without coarse labels, or with
-            a class that is none of its.
+        DatasetError: --coarse_boost_classes is given without class-uniform draws, for a dataset
+            without coarse labels, or with a train id that does not exist.
     """
     chosen = tuple(coarse_boost_classes)
     if not chosen:
         return
+    flag = f"--coarse_boost_classes {','.join(map(str, chosen))}"
     if not class_uniform_pct:
-        raise DatasetError("--coarse_boost_classes adds to class-uniform draws, and --class_uniform_pct 0 makes none: "
-                           "give --class_uniform_pct 0.5, or leave --coarse_boost_classes out.")
-    unknown = [train_id for train_id in chosen if not 0 <= train_id < spec.num_classes]
-    if unknown:
-        raise DatasetError(f"--coarse_boost_classes {','.join(map(str, unknown))}: {spec.title} has the train ids 0 to "
+        raise DatasetError("--coarse_boost_classes adds to class-uniform draws, and "
+                           "--class_uniform_pct 0 makes none: give --class_uniform_pct 0.5, or "
+                           "leave --coarse_boost_classes out.")
+    if not all(0 <= train_id < spec.num_classes for train_id in chosen):
+        raise DatasetError(f"{flag}: the train ids of {spec.title} are 0 to "
                            f"{spec.num_classes - 1} (see DATASETs.md).")
     if not spec.coarse_split:
-        raise DatasetError(f"--coarse_boost_classes: {spec.title} has no coarsely labelled split to draw from. "
+        raise DatasetError(f"{flag}: {spec.title} has no coarsely labeled split to draw from. "
                            "Leave the flag out.")

@@ -1,1 +1,1 @@
-"""The tables of datasets: classes, layouts and splits, as data."""
+"""One table per dataset: classes, colors, ids, layouts and splits."""

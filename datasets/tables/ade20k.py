@@ -1,6 +1,6 @@
-"""ADE20K for scene parsing (Zhou et al., CVPR 2017): the 150 classes of the 2016 challenge, in its colors.
+"""ADE20K for scene parsing (Zhou et al., CVPR 2017): classes and colors of the 2016 challenge.
 
-A class bears the first of its synonyms.
+Each of the 150 classes has the first of its synonyms as name.
 """
 from __future__ import annotations
 
@@ -163,8 +163,13 @@ ADE20K = DatasetSpec(
         ClassInfo("flag", rgb=(92, 0, 255), raw_ids=(150,)),
     ),
     layouts=(Layout("images/{split}/*{suffix}", "annotations/{split}/*.png"),),
-    splits={"train": ("training",), "val": ("validation",), "trainval": ("training", "validation")},
-    ignored_raw_ids=(0, 255),                               # 0 is everything else
+    splits={
+        "train": ("training",),
+        "val": ("validation",),
+        "trainval": ("training", "validation"),
+    },
+    # 0 is everything outside the 150 classes
+    ignored_raw_ids=(0, 255),
     hint="the folder that holds images/ and annotations/ (ADEChallengeData2016)",
     crop_size=(512, 512),
 )

@@ -1,13 +1,14 @@
-"""CamVid (Brostow et al., Pattern Recognition Letters 2009), 11 classes and split of SegNet (arXiv 1511.00561).
+"""CamVid (Brostow et al., Pattern Recognition Letters 2009).
 
-`camvid` are SegNet's files, `camvid_full` the original frames of 720x960 with labels in 32 colors.
+11 classes and splits of SegNet (arXiv 1511.00561). `camvid` reads SegNet's files, `camvid_full` the
+original frames of 720x960 pixels, with labels in 32 colors.
 """
 from __future__ import annotations
 
 from dataclasses import replace
 
 from datasets.layout import Frames, Layout, Subset, Videos
-from datasets.spec import ClassInfo, DatasetSpec, pack
+from datasets.spec import ClassInfo, DatasetSpec, rgb_to_int
 
 CAMVID = DatasetSpec(
     name="camvid",
@@ -27,13 +28,14 @@ CAMVID = DatasetSpec(
     ),
     layouts=(Layout(images="{split}/*{suffix}", labels="{split}annot/*.png"),),
     splits={"train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val")},
-    ignored_raw_ids=(11, 255),                              # the SegNet files write void as 11, other copies as 255
+    # SegNet's files hold 11 for void, other copies 255
+    ignored_raw_ids=(11, 255),
     hint="the folder that holds train/, trainannot/, val/, valannot/, test/ and testannot/",
     crop_size=(360, 480),
 )
 
-# The 32 original classes: their color in the label files, and the one of the 11 that SegNet's files make of them.
-# A class is written in the first of its colors.
+# The 32 original classes: color in the label files, and the class of SegNet's 11 that it becomes.
+# Of several colors of a class, label files are written in the first.
 ORIGINAL: dict[str, tuple[tuple[int, int, int], str | None]] = {
     "Sky": ((128, 128, 128), "Sky"),
     "Building": ((128, 0, 0), "Building"),
@@ -71,14 +73,15 @@ ORIGINAL: dict[str, tuple[tuple[int, int, int], str | None]] = {
 
 
 def colors(name: str | None) -> tuple[int, ...]:
-    """Returns the colors that are read as one of the 11 classes, or those that are ignored."""
-    return tuple(pack(rgb) for rgb, becomes in ORIGINAL.values() if becomes == name)
+    """Returns the colors of one of the 11 classes; those of ignored pixels for None."""
+    return tuple(rgb_to_int(rgb) for rgb, segnet_name in ORIGINAL.values() if segnet_name == name)
 
 
-# SegNet's split, by the videos that the files of its 701 images are named after.
+# SegNet's split, by the videos of its 701 images, which the file names contain.
 VAL_FRAMES = Frames("0016E5", 7959, 8159)
 FULL_SPLITS = {
-    "train": Videos((Frames("0001TP", last=8520), Frames("0006R0"), Frames("0016E5")), but=(VAL_FRAMES,)),
+    "train": Videos((Frames("0001TP", last=8520), Frames("0006R0"), Frames("0016E5")),
+                    exclude=(VAL_FRAMES,)),
     "val": Videos((VAL_FRAMES,)),
     "test": Videos((Frames("0001TP", first=8550), Frames("Seq05VD"))),
 }
@@ -87,13 +90,16 @@ CAMVID_FULL = replace(
     CAMVID,
     name="camvid_full",
     title="CamVid (original, 32 colors to 11 classes)",
-    classes=tuple(replace(label, raw_ids=colors(label.name)) for label in CAMVID.classes),
+    classes=tuple(replace(info, raw_ids=colors(info.name)) for info in CAMVID.classes),
     colors=True,
     ignored_raw_ids=colors(None),
     layouts=(Layout("701_StillsRaw_full/*{suffix}", "LabeledApproved_full/*_L.png"),),
-    splits={split: tuple(Subset(("",), FULL_SPLITS[part]) for part in parts)
-            for split, parts in (("train", ("train",)), ("val", ("val",)), ("test", ("test",)),
-                                 ("trainval", ("train", "val")))},
+    splits={
+        "train": (Subset(("",), FULL_SPLITS["train"]),),
+        "val": (Subset(("",), FULL_SPLITS["val"]),),
+        "test": (Subset(("",), FULL_SPLITS["test"]),),
+        "trainval": (Subset(("",), FULL_SPLITS["train"]), Subset(("",), FULL_SPLITS["val"])),
+    },
     hint="the folder that holds 701_StillsRaw_full/ and LabeledApproved_full/",
     crop_size=(720, 960),
 )

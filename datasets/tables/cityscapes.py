@@ -15,17 +15,32 @@ COARSE = tuple(
     Layout(images=f"{images}/{{split}}/*/*_leftImg8bit{{suffix}}",
            labels=f"{labels}/{{split}}/*/*_gtCoarse_labelIds.png")
     for images, labels in (
-        ("leftImg8bit", "gtCoarse"), ("leftImg8bit_trainextra/leftImg8bit", "gtCoarse/gtCoarse"),
-        ("leftImg8bit_trainvaltest/leftImg8bit", "gtCoarse/gtCoarse"), ("leftImg8bit", "gtCoarse/gtCoarse")))
+        ("leftImg8bit", "gtCoarse"),
+        ("leftImg8bit_trainextra/leftImg8bit", "gtCoarse/gtCoarse"),
+        ("leftImg8bit_trainvaltest/leftImg8bit", "gtCoarse/gtCoarse"),
+        ("leftImg8bit", "gtCoarse/gtCoarse"),
+    )
+)
 
-FOLDS = 3
+
+
+def fold(number: int, held_out: bool) -> tuple[Subset]:
+    """Returns the held-out cities of one of three cross-validation splits, or all its others."""
+    return (Subset(("val", "train"), Fold(number, folds=3, held_out=held_out)),)
+
 
 SPLITS: dict[str, tuple[str | Subset, ...]] = {
-    "train": ("train",), "val": ("val",), "test": ("test",), "trainval": ("train", "val"),
-    **{f"{split}_cv{fold}": (Subset(("val", "train"), Fold(fold, FOLDS, held_out=split == "val")),)
-       for fold in range(1, FOLDS) for split in ("train", "val")},
-    **{f"{folder}{suffix}": (Subset((folder,), layouts=COARSE),)
-       for folder, suffix in (("train", "_coarse"), ("val", "_coarse"), ("train_extra", ""))},
+    "train": ("train",),
+    "val": ("val",),
+    "test": ("test",),
+    "trainval": ("train", "val"),
+    "train_cv1": fold(1, held_out=False),
+    "val_cv1": fold(1, held_out=True),
+    "train_cv2": fold(2, held_out=False),
+    "val_cv2": fold(2, held_out=True),
+    "train_coarse": (Subset(("train",), layouts=COARSE),),
+    "val_coarse": (Subset(("val",), layouts=COARSE),),
+    "train_extra": (Subset(("train_extra",), layouts=COARSE),),
 }
 
 CITYSCAPES = DatasetSpec(
@@ -55,7 +70,7 @@ CITYSCAPES = DatasetSpec(
     layouts=LAYOUTS,
     splits=SPLITS,
     coarse_split="train_extra",
-    unlabelled=("test",),
+    unlabeled=("test",),
     # 255 is the official -1 (license plate) as an 8-bit file writes it.
     ignored_raw_ids=(0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255),
     hint="the folder that holds leftImg8bit/ and gtFine/",

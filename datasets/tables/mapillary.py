@@ -74,11 +74,19 @@ MAPILLARY = DatasetSpec(
         ClassInfo("Car Mount", rgb=(32, 32, 32), category="void"),
         ClassInfo("Ego Vehicle", rgb=(120, 10, 10), category="void"),
     ),
-    layouts=(Layout("{split}/images/*{suffix}", "{split}/labels/*.png"),
-             Layout("{split}/images/*{suffix}", "{split}/v1.2/labels/*.png")),          # as in the package of v2.0
-    splits={"train": ("training",), "val": ("validation",), "test": ("testing",),
-            "trainval": ("training", "validation")},
-    unlabelled=("test",),
-    ignored_raw_ids=(65, 255),                              # 65 is unlabelled
+    layouts=(
+        Layout("{split}/images/*{suffix}", "{split}/labels/*.png"),
+        # as in the archive of v2.0
+        Layout("{split}/images/*{suffix}", "{split}/v1.2/labels/*.png"),
+    ),
+    splits={
+        "train": ("training",),
+        "val": ("validation",),
+        "test": ("testing",),
+        "trainval": ("training", "validation"),
+    },
+    unlabeled=("test",),
+    # 65 is "Unlabeled"
+    ignored_raw_ids=(65, 255),
     hint="the folder that holds training/, validation/ and testing/",
 )

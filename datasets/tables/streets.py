@@ -1,4 +1,4 @@
-"""streets: procedural scenes with the classes and the layout of Cityscapes, drawn by `python -m tools.make_streets`."""
+"""streets: scenes drawn by `python -m tools.make_streets`, laid out like Cityscapes."""
 from __future__ import annotations
 
 from datasets.spec import DatasetSpec
@@ -10,7 +10,7 @@ STREETS = DatasetSpec(
     classes=CITYSCAPES.classes,
     layouts=CITYSCAPES.layouts,
     splits={"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)},
-    unlabelled=("test",),
+    unlabeled=("test",),
     ignored_raw_ids=CITYSCAPES.ignored_raw_ids,
     hint="a folder drawn by `python -m tools.make_streets --out FOLDER`",
     crop_size=(256, 512),

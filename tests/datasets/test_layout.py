@@ -129,7 +129,7 @@ def test_cross_validation_of_kitti_holds_out_the_images_of_its_lists(tmp_path: P
 
 def test_an_incomplete_kitti_does_not_get_other_splits(tmp_path: Path) -> None:
     write_pair(tmp_path, "training/image_2/0.png", "training/semantic/0.png")
-    with pytest.raises(DatasetError, match=r"KITTI val: the split was made for more images than the 1 .* complete\?"):
+    with pytest.raises(DatasetError, match=r"KITTI val: the split lists image number 197, but there are only 1 images.* complete\?"):
         datasets.build("kitti", tmp_path, "val")
 
 
@@ -161,7 +161,7 @@ def test_pascal_context_is_split_by_its_lists(tmp_path: Path, prefix: str, name:
     with pytest.raises(DatasetError, match=r"val\.txt, line 1: '2008_000009' names none of the 3 images"):
         datasets.build(name, tmp_path, "val")
     (lists / "val.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"the split's list is missing: .*val\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"the list of the split is missing: .*val\.txt"):
         datasets.build(name, tmp_path, "val")
 
 

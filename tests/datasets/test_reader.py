@@ -80,7 +80,7 @@ def test_both_cityscapes_trees_are_read(tmp_path: Path, images: str, labels: str
 def test_a_split_without_public_labels_has_images_alone(tmp_path: Path) -> None:
     write_cityscapes(tmp_path)
     data = datasets.build("cityscapes", tmp_path, "test")
-    assert not data.labelled
+    assert not data.labeled
     assert set(data[0]) == {"image", "name"}
 
 
@@ -215,7 +215,7 @@ def read_damaged(root: Path) -> None:
 def test_a_label_of_another_size_is_named(write_camvid: WriteCamvid) -> None:
     root = write_camvid()
     cv2.imwrite(str(root / "trainannot/train_0.png"), np.zeros((6, 8), np.uint8))
-    with pytest.raises(DatasetError, match=r"train_0\.png is 12x16 .* its label .*train_0\.png is 6x8: .*one size"):
+    with pytest.raises(DatasetError, match=r"train_0\.png is 12x16 .* its label .*train_0\.png is 6x8: .*same size"):
         read_damaged(root)
 
 

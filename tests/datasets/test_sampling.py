@@ -80,5 +80,5 @@ def test_fewer_images_than_one_global_batch_are_refused() -> None:
 
 
 def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"seed of -1 is negative: give --seed 0 or more"):
+    with pytest.raises(ValueError, match=r"--seed -1 is negative: give 0 or more"):
         EpochPlan(4, seed=-1)

@@ -7,7 +7,7 @@ import pytest
 
 import datasets
 from datasets.layout import Layout
-from datasets.spec import UNKNOWN, ClassInfo, DatasetSpec, pack
+from datasets.spec import UNKNOWN, ClassInfo, DatasetSpec, rgb_to_int
 from utils import IGNORE_LABEL
 
 
@@ -37,7 +37,7 @@ def test_raw_ids_survive_the_way_to_train_ids_and_back(name: str) -> None:
     train_ids = np.array([*range(spec.num_classes), IGNORE_LABEL], np.uint8)
     raw = spec.to_raw_ids[train_ids]
     if spec.colors:
-        raw = np.array([pack(tuple(rgb)) for rgb in raw.tolist()], np.uint32)
+        raw = np.array([rgb_to_int(tuple(rgb)) for rgb in raw.tolist()], np.uint32)
     assert (spec.to_train_ids(raw[None]) == train_ids).all()
 
 
@@ -48,16 +48,16 @@ def test_tables_reach_worker_processes(name: str) -> None:
 
 
 def test_a_raw_id_of_two_classes_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"tiny: raw ids \[7\] stand twice"):
+    with pytest.raises(ValueError, match=r"tiny: raw ids \[7\] are listed twice"):
         table((ClassInfo("a", (0, 0, 0), raw_ids=(7,)), ClassInfo("b", (0, 0, 0), raw_ids=(7,))))
 
 
 def test_a_raw_id_of_a_class_that_is_also_ignored_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"raw ids \[7\] stand twice"):
+    with pytest.raises(ValueError, match=r"raw ids \[7\] are listed twice"):
         table((ClassInfo("a", (0, 0, 0), raw_ids=(7,)),), ignored=(7,))
 
 
 @pytest.mark.parametrize("count", [0, 255])
 def test_an_empty_or_overlong_table_is_refused(count: int) -> None:
-    with pytest.raises(ValueError, match=f"1 to 254 classes, this table has {count}"):
+    with pytest.raises(ValueError, match=f"1 to 254 classes, not {count}"):
         table(tuple(ClassInfo(str(index), (0, 0, 0)) for index in range(count)))

@@ -131,8 +131,8 @@ class TestEvalLauncher:
             assert (args.expect, args.tolerance) == pytest.approx((score / 100, float(match[3]) / 100))
         else:
             assert args.expect is None
-        unlabelled = args.split in datasets.spec(args.dataset).unlabelled
-        assert args.dump_images == unlabelled == bool(match[4])
+        unlabeled = args.split in datasets.spec(args.dataset).unlabeled
+        assert args.dump_images == unlabeled == bool(match[4])
         assert args.split == match[2]
         assert args.inference_mode == {"whole images": "whole", "windows": "sliding"}[match[6]]
         assert args.scales == tuple(float(scale) for scale in match[7].split(","))

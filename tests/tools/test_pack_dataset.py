@@ -116,9 +116,9 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, pairs: int, error: BaseException
 
 
 @pytest.mark.parametrize(("error", "status", "said"), [
-    (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full at .*after 3 of 6 pairs.*goes on where it"),
+    (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full at .*after 3 of 6 pairs.*continues where it"),
     (OSError(errno.EIO, "Input/output error"), 2, "Input/output error"),
-    (KeyboardInterrupt(), 130, "interrupted; run the same command again and it goes on"),
+    (KeyboardInterrupt(), 130, "stopped at once; run the same command again, which continues"),
 ], ids=["disk full", "disk broken", "interrupted"])
 def test_a_stopped_pack_is_not_used_and_goes_on(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                 capfd: pytest.CaptureFixture[str], error: BaseException, status: int,
@@ -142,7 +142,7 @@ def test_a_folder_that_another_run_packs_into_is_refused(camvid: Path, tmp_path:
                                                         capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "pack"
     out.mkdir()
-    with pack_dataset.alone(out):
+    with pack_dataset.locked(out):
         assert pack_dataset.main(flags(camvid, out)) == 2
     assert "another tools.pack_dataset is writing" in capsys.readouterr().err
     assert not (out / JOURNAL).exists()
@@ -248,9 +248,9 @@ def test_the_pack_of_another_split_or_table_is_refused(camvid: Path, out: Path) 
         datasets.build("camvid", camvid, "val", packed=out)
     assert pack_dataset.main(flags(camvid, out, "--split", "val")) == 2
     data = datasets.build("camvid", camvid, "train")
-    table = dataclasses.replace(data.spec, ignored_raw_ids=(11,))
-    data.samples = tuple(sample._replace(table=table) for sample in data.samples)
-    with pytest.raises(datasets.DatasetError, match=r"6 of 6 pairs; for example the ids of trainannot/0\.png became"):
+    spec = dataclasses.replace(data.spec, ignored_raw_ids=(11,))
+    data.samples = tuple(sample._replace(spec=spec) for sample in data.samples)
+    with pytest.raises(datasets.DatasetError, match=r"6 of 6 pairs; for example the ids of trainannot/0\.png were"):
         Pack(out, data)
 
 
@@ -266,10 +266,10 @@ def test_a_damaged_manifest_is_refused(camvid: Path, out: Path, spoil: Callable[
 
 
 def test_a_folder_that_is_no_pack_is_refused(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(datasets.DatasetError, match=r"absent holds no pack\.json: make it with: python -m"):
+    with pytest.raises(datasets.DatasetError, match=r"absent holds no pack\.json: create it with: python -m"):
         datasets.build("camvid", camvid, "train", packed=tmp_path / "absent")
     assert pack_dataset.main(flags(camvid, camvid)) == 2
-    assert "holds something else than a pack" in capsys.readouterr().err
+    assert "does not hold a pack but other files" in capsys.readouterr().err
 
 
 def test_a_damaged_image_stops_packing_with_its_own_words(camvid: Path, tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Looks at every file of a split and says all that is wrong with it, instead of stopping at the first."""
+"""Reads every file of a split and collects all problems, instead of stopping at the first."""
 from __future__ import annotations
 
 from collections import Counter
@@ -19,20 +19,29 @@ Size = tuple[int, int]
 
 
 class Problem(NamedTuple):
-    """Something wrong with one file; `kind` groups those that are alike."""
+    """A problem of one file; `kind` groups problems of the same cause."""
 
     kind: str
     file: str
     message: str
 
 
+class RawCount(NamedTuple):
+    """How often a raw id of a spec occurs: number of pixels, and of images that contain it."""
+
+    spec: DatasetSpec
+    raw_id: int
+    num_pixels: int
+    num_images: int
+
+
 @dataclass(frozen=True)
 class Finding:
-    """What is in an image and its label.
+    """The content of an image and its label.
 
     Attributes:
-        size: (height, width) of the image; None when it cannot be read.
-        counts: raw id -> pixels of the label; None when it cannot be read or there is none.
+        size: (height, width) of the image; None if it cannot be read.
+        counts: raw id -> pixels of the label; None if it cannot be read or does not exist.
     """
 
     size: Size | None
@@ -41,34 +50,35 @@ class Finding:
 
 
 def inspect(sample: Sample) -> Finding:
-    """Reads an image and its label, if it has one, and says what is wrong with them."""
+    """Reads an image and its label, if it has one, and collects their problems."""
     problems: list[Problem] = []
     size = raw = None
     try:
         size = read_image(sample.image).shape[:2]
     except DatasetError as error:
         problems.append(Problem("unreadable image", str(sample.image), str(error)))
-    if sample.label is not None:
-        try:
-            raw = read_label(sample.label, sample.table.colors)
-        except DatasetError as error:
-            problems.append(Problem("unreadable label", str(sample.label), str(error)))
-    if raw is None:
+    if sample.label is None:
         return Finding(size, None, tuple(problems))
-    assert sample.label is not None
+    try:
+        raw = read_label(sample.label, sample.spec.colors)
+    except DatasetError as error:
+        problems.append(Problem("unreadable label", str(sample.label), str(error)))
+        return Finding(size, None, tuple(problems))
     if size is not None and size != raw.shape:
         problems.append(Problem("image and label of two sizes", str(sample.image),
                                 describe_sizes(sample, size, raw.shape)))
-    counts = count(raw)
-    unknown = Counter({raw_id: pixels for raw_id, pixels in counts.items() if raw_id not in sample.table.table})
+    counts = count_values(raw)
+    unknown = Counter({raw_id: count for raw_id, count in counts.items()
+                       if raw_id not in sample.spec.raw_to_train})
     if unknown:
-        problems.append(Problem(f"unmapped {'colors' if sample.table.colors else 'ids'}", str(sample.label),
-                                describe_unknown(sample.label, unknown, sample.table)))
+        kind = "unmapped colors" if sample.spec.colors else "unmapped ids"
+        problems.append(Problem(kind, str(sample.label),
+                                describe_unknown(sample.label, unknown, sample.spec)))
     return Finding(size, counts, tuple(problems))
 
 
-def count(raw: np.ndarray) -> dict[int, int]:
-    """Returns value -> pixels."""
+def count_values(raw: np.ndarray) -> dict[int, int]:
+    """Returns value -> number of pixels, sorted by value."""
     if raw.dtype == np.uint8:
         histogram = np.bincount(raw.ravel())
         return {value: int(histogram[value]) for value in np.flatnonzero(histogram).tolist()}
@@ -77,7 +87,7 @@ def count(raw: np.ndarray) -> dict[int, int]:
 
 
 class Inspection(Dataset[Finding]):
-    """The findings of a split, by the place of the sample: what a loader's workers share out."""
+    """The finding of each sample of a split, for the worker processes of a loader."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = samples
@@ -91,17 +101,18 @@ class Inspection(Dataset[Finding]):
 
 @dataclass
 class Summary:
-    """What is in a split.
+    """The content of a split.
 
     Attributes:
-        tables: by their titles, those that the labels are read by: several for a merged dataset.
-        raw: (title of the table, raw id) -> pixels, and images that hold it.
-        pixels, images: of each class, by train id; and under 255 of what is ignored, under 254 of unmapped ids.
-        area: of each class, the labelled pixels of the images that hold it.
+        sizes: (height, width) -> number of images.
+        specs: title -> spec, of those that define the labels; a merged dataset has several.
+        raw: (title of the spec, raw id) -> number of pixels, and of images that contain it.
+        pixels, images: train id -> the same; 255 counts ignored pixels, 254 unmapped ids.
+        area: train id -> labeled pixels of the images that contain the class.
     """
 
     sizes: Counter[Size] = field(default_factory=Counter)
-    tables: dict[str, DatasetSpec] = field(default_factory=dict)
+    specs: dict[str, DatasetSpec] = field(default_factory=dict)
     raw: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     pixels: Counter[int] = field(default_factory=Counter)
     images: Counter[int] = field(default_factory=Counter)
@@ -114,59 +125,70 @@ class Summary:
             self.sizes[finding.size] += 1
         if finding.counts is None:
             return
-        title = sample.table.title
-        self.tables[title] = sample.table
-        here: Counter[int] = Counter()
-        for raw_id, pixels in finding.counts.items():
-            before = self.raw.get((title, raw_id), (0, 0))
-            self.raw[title, raw_id] = before[0] + pixels, before[1] + 1
-            here[sample.table.table.get(raw_id, UNKNOWN)] += pixels
-        labelled = sum(pixels for train_id, pixels in here.items() if train_id < UNKNOWN)
-        self.pixels.update(here)
-        self.images.update(here.keys())
-        self.area.update(dict.fromkeys(here, labelled))
+        title = sample.spec.title
+        self.specs[title] = sample.spec
+        pixels: Counter[int] = Counter()
+        for raw_id, count in finding.counts.items():
+            num_pixels, num_images = self.raw.get((title, raw_id), (0, 0))
+            self.raw[title, raw_id] = num_pixels + count, num_images + 1
+            pixels[sample.spec.raw_to_train.get(raw_id, UNKNOWN)] += count
+        labeled = sum(count for train_id, count in pixels.items() if train_id < UNKNOWN)
+        self.pixels.update(pixels)
+        self.images.update(pixels.keys())
+        self.area.update(dict.fromkeys(pixels, labeled))
 
-    def by_raw_id(self) -> list[tuple[DatasetSpec, int, int, int]]:
-        """Returns (table, raw id, pixels, images), table by table, in the order of the raw ids."""
-        return [(self.tables[title], raw_id, *counts) for (title, raw_id), counts in sorted(self.raw.items())]
+    def raw_counts(self) -> list[RawCount]:
+        """Returns the counts of every raw id, sorted by spec and raw id."""
+        return [RawCount(self.specs[title], raw_id, num_pixels, num_images)
+                for (title, raw_id), (num_pixels, num_images) in sorted(self.raw.items())]
 
-    def share(self, train_id: int) -> float:
-        """Returns a class's share of the pixels that count; of all pixels for 254 and 255. 0 where there are none."""
-        counted = self.pixels.total() if train_id in (IGNORE_LABEL, UNKNOWN) else self.counted
-        return self.pixels[train_id] / counted if counted else 0.0
+    def pixel_fraction(self, train_id: int) -> float:
+        """Returns the fraction of the labeled pixels that a class has; 0 if there are none.
+
+        For 254 and 255, the fraction of all pixels.
+        """
+        total = self.num_labeled
+        if train_id in (IGNORE_LABEL, UNKNOWN):
+            total = self.pixels.total()
+        return self.pixels[train_id] / total if total else 0.0
 
     @property
-    def counted(self) -> int:
-        """Pixels of all classes."""
-        return sum(pixels for train_id, pixels in self.pixels.items() if train_id < UNKNOWN)
+    def num_labeled(self) -> int:
+        """Number of pixels of all classes."""
+        return sum(count for train_id, count in self.pixels.items() if train_id < UNKNOWN)
 
     def weights(self, num_classes: int) -> list[float]:
-        """Returns the median-frequency weight of each class (Eigen and Fergus, ICCV 2015, arXiv 1411.4734).
+        """Returns the median-frequency weight of each class (Eigen and Fergus, arXiv 1411.4734).
 
-        A class's frequency is its share of the pixels of the images that hold it; its weight is the median frequency of
-        all classes over its own. A class without a pixel gets 1.
+        With f_c = pixels of class c / labeled pixels of the images that contain c, the weight is
+        w_c = median(f) / f_c. A class without a pixel gets 1.
         """
-        frequency = {train_id: self.pixels[train_id] / self.area[train_id] for train_id in range(num_classes)
-                     if self.pixels[train_id]}
+        frequency = {train_id: self.pixels[train_id] / self.area[train_id]
+                     for train_id in range(num_classes) if self.pixels[train_id]}
         median = float(np.median([*frequency.values()])) if frequency else 1.0
-        return [median / frequency[train_id] if train_id in frequency else 1.0 for train_id in range(num_classes)]
+        return [median / frequency[train_id] if train_id in frequency else 1.0
+                for train_id in range(num_classes)]
 
 
 def pairing_problems(listing: Listing) -> list[Problem]:
-    """Returns images without label and labels without image."""
-    missing_labels = [Problem("image without label", str(sample.image), f"{sample.image} has no label {sample.label}.")
-               for sample in listing.missing_labels]
-    labels_without_image = [Problem("label without image", str(path), f"{path} belongs to no image.") for path in listing.labels_without_image]
-    return missing_labels + labels_without_image
+    """Returns the images without label and the labels without image."""
+    problems = []
+    for sample in listing.missing_labels:
+        problems.append(Problem("image without label", str(sample.image),
+                                f"{sample.image} has no label {sample.label}."))
+    for path in listing.labels_without_image:
+        problems.append(Problem("label without image", str(path), f"{path} belongs to no image."))
+    return problems
 
 
 def repeated_names(samples: Iterable[Sample]) -> list[Problem]:
-    """Returns the names that several images of a split share, whose results would overwrite each other."""
+    """Returns the names that several images share, whose results would overwrite each other."""
     first: dict[str, Path] = {}
     problems = []
     for sample in samples:
-        if sample.name in first and first[sample.name] != sample.image:
-            problems.append(Problem("name of two images", str(sample.image), f"{sample.image} and {first[sample.name]} "
-                                    f"are both called {sample.name}: rename one."))
-        first.setdefault(sample.name, sample.image)
+        other = first.setdefault(sample.name, sample.image)
+        if other != sample.image:
+            problems.append(Problem("name of two images", str(sample.image),
+                                    f"{sample.image} and {other} are both called {sample.name}: "
+                                    "rename one of them."))
     return problems

@@ -225,11 +225,11 @@ def splits(args: Namespace, spec: DatasetSpec) -> Splits:
             "--data_root is read by --int8 and --score only: give one of them, or leave it out"
         )
     # nobody reads labels to calibrate
-    bare = replace(spec, unlabelled=(int8.SPLIT,))
+    bare = replace(spec, unlabeled=(int8.SPLIT,))
     calibrated = datasets.build(bare, args.data_root, int8.SPLIT) if args.int8 else None
     scored = datasets.build(spec, args.data_root, args.score) if args.score else None
     if scored is not None:
-        if not scored.labelled:
+        if not scored.labeled:
             raise ValueError(
                 f"--score {args.score}: {spec.title} has no labels of it, so there is nothing to "
                 "score"

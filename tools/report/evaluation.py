@@ -52,7 +52,7 @@ def load_data(found: Results, root: str | None) -> datasets.SegmentationDataset:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"the images that {found.folder} scored are gone, and the page shows some of them: "
                                 f"name their folder with --data_root. {error}") from error
-    if not data.labelled:
+    if not data.labeled:
         raise ValueError(f"{found.folder}: {data.spec.title} {data.split} has no labels, so nothing was scored")
     return data
 

@@ -15,7 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import datasets
-from datasets.class_uniform.centroid_cache import CentroidCache, default_folder, key_of
+from datasets.class_uniform.centroid_cache import CentroidCache, cache_key, default_folder
 from datasets.class_uniform.centroids import class_centroids, find_centroids
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -91,31 +91,31 @@ def test_a_second_start_reads_no_label(write_camvid: WriteCamvid, tmp_path: Path
 
 def test_the_cache_follows_the_data_set_to_another_folder(write_camvid: WriteCamvid, tmp_path: Path) -> None:
     root = write_camvid()
-    before = key_of(build(root), 8)
+    before = cache_key(build(root), 8)
     moved = tmp_path / "moved"
     moved.mkdir()
     for folder in ("train", "trainannot"):
         (root / folder).rename(moved / folder)
-    assert key_of(build(moved), 8) == before
+    assert cache_key(build(moved), 8) == before
 
 
 def test_the_key_tells_labels_tiles_and_mappings_apart(write_camvid: WriteCamvid) -> None:
     root = write_camvid()
     data = build(root)
-    keys = {key_of(data, 8), key_of(data, 16)}
+    keys = {cache_key(data, 8), cache_key(data, 16)}
     cityscapes = build(root)
-    table = datasets.spec("cityscapes")
-    cityscapes.samples = tuple(sample._replace(table=table) for sample in cityscapes.samples)
-    keys.add(key_of(cityscapes, 8))
+    spec = datasets.spec("cityscapes")
+    cityscapes.samples = tuple(sample._replace(spec=spec) for sample in cityscapes.samples)
+    keys.add(cache_key(cityscapes, 8))
     label = root / "trainannot/train_2.png"
     os.utime(label, ns=(1, 1))
-    keys.add(key_of(build(root), 8))
+    keys.add(cache_key(build(root), 8))
     label.write_bytes(label.read_bytes() + b"\0")
     os.utime(label, ns=(1, 1))
-    keys.add(key_of(build(root), 8))
+    keys.add(cache_key(build(root), 8))
     for folder, suffix in (("train", "png"), ("trainannot", "png")):
         (root / folder / f"train_0.{suffix}").rename(root / folder / f"train_9.{suffix}")
-    keys.add(key_of(build(root), 8))
+    keys.add(cache_key(build(root), 8))
     assert len(keys) == 6
 
 
@@ -134,7 +134,7 @@ def test_a_cache_that_is_not_whole_or_foreign_is_rebuilt(write_camvid: WriteCamv
     whole = path.read_bytes()
     spoil(path)
     assert np.array_equal(find_centroids(data, 8, 0, tmp_path / "cache"), expected)
-    assert "are truncated or of other labels: finding them anew" in caplog.text
+    assert "are truncated or of other labels: computing them again" in caplog.text
     assert path.read_bytes() == whole
 
 
@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(write_camvid: WriteCamvid,
     (tmp_path / "file").touch()                             # no folder can be made below a file, whoever asks
     rows = find_centroids(data, 8, 0, tmp_path / "file" / "cache")
     assert len(rows)
-    assert "next start has to find them again: give --cache_dir a folder that can be written" in caplog.text
+    assert "next run has to compute them again: give --cache_dir a writable folder" in caplog.text
 
 
 def test_a_damaged_label_is_named(write_camvid: WriteCamvid, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_ctrl_c_stops_the_pass_and_leaves_nothing_behind(write_camvid: WriteCamv
     program = textwrap.dedent("""
         import pathlib, signal, sys, time
         import datasets
-        from datasets import centroids
+        from datasets.class_uniform import centroids
         signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell's background jobs start without it
         def track(items, *args, **kwargs):
             for done, item in enumerate(items):

@@ -118,7 +118,7 @@ def test_the_words_tell_shares_and_absent_classes() -> None:
     assert plan.describe(("road", "train", "pole")) == [
         "class-uniform sampling: 16 of the 31 draws of an epoch (51.6 %) up to epoch 4, none after it",
         "draws in the first epoch, of how many points, by class: road 8 of 31, pole 8 of 11",
-        "in no label, so that the others share their draws: train"]
+        "in no label, so that the other classes get their draws: train"]
     assert EpochPlan(31, 0).describe(("road",)) == []
 
 
@@ -240,8 +240,8 @@ def test_coarse_cityscapes_joins_for_its_large_vehicles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"coarse_boost_classes": (9,)}, r"--coarse_boost_classes adds .*--class_uniform_pct 0 makes none"),
-    ({"class_uniform_pct": 0.5, "coarse_boost_classes": (3, 11, 19)}, r"classes 11,19: CamVid .* train ids 0 to 10"),
-    ({"class_uniform_pct": 0.5, "coarse_boost_classes": (9,)}, r"CamVid .* has no coarsely labelled split"),
+    ({"class_uniform_pct": 0.5, "coarse_boost_classes": (3, 11, 19)}, r"classes 11,19: CamVid .* are 0 to 10"),
+    ({"class_uniform_pct": 0.5, "coarse_boost_classes": (9,)}, r"CamVid .* has no coarsely labeled split"),
 ])
 def test_clashing_options_are_refused(write_camvid: WriteCamvid, options: dict, message: str,
                                       monkeypatch: pytest.MonkeyPatch) -> None:

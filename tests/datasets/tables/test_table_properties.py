@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from datasets.layout import Fold, Found, Indices, Layout
+from datasets.layout import Fold, ImageMatch, Indices, Layout
 from datasets.listing import _fill, _match
 from datasets.sampling import SampleDraw
 from datasets.spec import UNKNOWN, ClassInfo, DatasetError, DatasetSpec
@@ -50,7 +50,7 @@ def test_an_image_names_its_label_whatever_the_names_are(tmp_path_factory: pytes
     image.touch()
     found = [one for one in _match(layout, root, "train") if one.image == image]
     assert len(found) == 1
-    label = _fill(layout.labels.replace("{split}", "train"), found[0].stars)
+    label = _fill(layout.labels.replace("{split}", "train"), found[0].wildcards)
     assert label == "/".join(["labels/train", *folders, city, f"{stem}_id.png"])
 
 
@@ -59,11 +59,11 @@ def test_an_image_names_its_label_whatever_the_names_are(tmp_path_factory: pytes
 def test_a_fold_parts_the_images_and_holds_out_as_many_groups_as_val_has(val: int, train: int, folds: int,
                                                                          data: st.DataObject) -> None:
     fold = data.draw(st.integers(0, folds - 1))
-    found = [Found(folder, (f"{folder}{number}", str(image)), Path("x"))
+    found = [ImageMatch(folder, (f"{folder}{number}", str(image)), Path("x"))
              for folder, count in (("val", val), ("train", train)) for number in range(count) for image in range(2)]
     held_out, kept = (Fold(fold, folds, which)(Path(), found) for which in (True, False))
     assert sorted([*held_out, *kept]) == sorted(found)
-    assert len({one.stars[0] for one in held_out}) == val
+    assert len({one.wildcards[0] for one in held_out}) == val
     if fold == 0:
         assert {one.folder for one in held_out} == {"val"}
 
@@ -71,9 +71,9 @@ def test_a_fold_parts_the_images_and_holds_out_as_many_groups_as_val_has(val: in
 @FAST
 @given(places=st.sets(st.integers(0, 19), min_size=1))
 def test_indices_and_the_others_part_the_images(places: set[int]) -> None:
-    found = [Found("", (str(number),), Path("x")) for number in range(20)]
+    found = [ImageMatch("", (str(number),), Path("x")) for number in range(20)]
     chosen, others = (Indices(tuple(places), but)(Path(), found) for but in (False, True))
-    assert [int(one.stars[0]) for one in chosen] == sorted(places)
+    assert [int(one.wildcards[0]) for one in chosen] == sorted(places)
     assert len(chosen) + len(others) == 20
 
 

@@ -41,14 +41,14 @@ def test_every_dataset_is_in_this_list() -> None:
 @pytest.mark.parametrize(("name", "raw_id", "expected"), ROWS)
 def test_a_raw_id_is_read_as_its_class(name: str, raw_id: int, expected: str) -> None:
     spec = datasets.spec(name)
-    assert spec.names[spec.table[raw_id]] == expected
+    assert spec.names[spec.raw_to_train[raw_id]] == expected
 
 
 def test_label_files_of_mapillary_and_ade_hold_nothing_that_is_not_named() -> None:
-    assert [*datasets.spec("mapillary").table] == [*range(66), 255]
-    assert [*datasets.spec("ade20k").table] == [*range(151), 255]
-    assert [*datasets.spec("pascal_context").table] == [*range(60), 255]
-    assert [*datasets.spec("idd").table] == [*datasets.spec("idd26").table] == [*range(40), 255]
+    assert [*datasets.spec("mapillary").raw_to_train] == [*range(66), 255]
+    assert [*datasets.spec("ade20k").raw_to_train] == [*range(151), 255]
+    assert [*datasets.spec("pascal_context").raw_to_train] == [*range(60), 255]
+    assert [*datasets.spec("idd").raw_to_train] == [*datasets.spec("idd26").raw_to_train] == [*range(40), 255]
 
 
 def test_colors_of_a_table_differ_where_the_dataset_says_so() -> None:
@@ -92,7 +92,7 @@ def test_every_part_of_the_merged_set_has_the_classes_of_the_whole() -> None:
 
 def test_the_original_camvid_has_32_colors_that_become_11_classes() -> None:
     spec = datasets.spec("camvid_full")
-    assert len(ORIGINAL) == len({rgb for rgb, _ in ORIGINAL.values()}) == len(spec.table) == 32
+    assert len(ORIGINAL) == len({rgb for rgb, _ in ORIGINAL.values()}) == len(spec.raw_to_train) == 32
     assert {becomes for _, becomes in ORIGINAL.values() if becomes} == {*spec.names}
     assert sorted(name for name, (_, becomes) in ORIGINAL.items() if becomes is None) == [
         "Animal", "Archway", "Bridge", "CartLuggagePram", "Child", "OtherMoving", "TrafficCone", "Train", "Tunnel",

@@ -12,7 +12,8 @@ import pytest
 
 from loss.class_weights import read_class_weights
 from tools.check_dataset import __main__ as check_dataset
-from tools.check_dataset.inspection import count
+from tools.check_dataset import sheet as sheets
+from tools.check_dataset.inspection import count_values
 
 DESCRIPTION = """
 images: "{split}/*.png"
@@ -74,7 +75,7 @@ def test_the_weights_are_those_that_training_reads(run: Run, tmp_path: Path,
     file = tmp_path / "new/weights.json"
     _, found = run("--weights", str(file))
     assert read_class_weights(file, ["road", "car", "tram"]) == [*found["splits"]["train"]["class_weights"].values()]
-    assert "weight 1 for what train does not hold: tram" in capsys.readouterr().err
+    assert "weight 1 for classes that train does not contain: tram" in capsys.readouterr().err
 
 
 def test_every_problem_is_told_at_once(run: Run, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +141,7 @@ def test_the_sheet_shows_sound_images_of_every_split(run: Run, root: Path, tmp_p
     (root / "train/1.png").write_bytes(b"")
     run("--sheet", str(tmp_path / "sheet.png"), "--sheet_images", "4")
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
-    assert sheet.shape[1] > 3 * check_dataset.THUMBNAIL     # train 0, val 0 and val 7 side by side
+    assert sheet.shape[1] > 3 * sheets.THUMBNAIL     # train 0, val 0 and val 7 side by side
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 10
 
 
@@ -159,7 +160,7 @@ def test_no_sheet_is_drawn_where_no_pair_is_sound(run: Run, root: Path, tmp_path
     for path in root.glob("*/*.png"):
         path.write_bytes(b"")
     assert run("--sheet", str(tmp_path / "sheet.png"))[0] == 1
-    assert "no sheet of overlays: there is no pair in which nothing is wrong" in "".join(capsys.readouterr())
+    assert "no overlays: there is no pair without problems" in "".join(capsys.readouterr())
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -186,6 +187,6 @@ def test_a_merged_set_tells_the_raw_ids_of_each_part(tmp_path: Path) -> None:
 
 
 def test_ids_beyond_8_bits_and_colors_are_counted() -> None:
-    assert count(np.array([[7, 7, 300]], np.uint16)) == {7: 2, 300: 1}
-    assert count(np.array([[0x010203, 0x010203]], np.uint32)) == {0x010203: 2}
-    assert count(np.array([[0, 255, 255]], np.uint8)) == {0: 1, 255: 2}
+    assert count_values(np.array([[7, 7, 300]], np.uint16)) == {7: 2, 300: 1}
+    assert count_values(np.array([[0x010203, 0x010203]], np.uint32)) == {0x010203: 2}
+    assert count_values(np.array([[0, 255, 255]], np.uint8)) == {0: 1, 255: 2}

@@ -56,7 +56,7 @@ def test_test_scenes_have_no_labels(drawn):
     assert set(files(drawn)) - set(before) == {f"leftImg8bit/test/streets/streets_00000{number}_000000_leftImg8bit.png"
                                                for number in range(2)}
     data = datasets.build("streets", drawn, "test")
-    assert not data.labelled and "label" not in data[0]
+    assert not data.labeled and "label" not in data[0]
     run(drawn)                                               # leaves the test scenes alone
     assert len(datasets.build("streets", drawn, "test")) == 2
 
