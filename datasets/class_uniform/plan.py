@@ -173,14 +173,14 @@ def check_sampling(spec: DatasetSpec, class_uniform_pct: float,
     chosen = tuple(coarse_boost_classes)
     if not chosen:
         return
-    flag = f"--coarse_boost_classes {','.join(map(str, chosen))}"
     if not class_uniform_pct:
         raise DatasetError("--coarse_boost_classes adds to class-uniform draws, and "
                            "--class_uniform_pct 0 makes none: give --class_uniform_pct 0.5, or "
                            "leave --coarse_boost_classes out.")
-    if not all(0 <= train_id < spec.num_classes for train_id in chosen):
-        raise DatasetError(f"{flag}: the train ids of {spec.title} are 0 to "
-                           f"{spec.num_classes - 1} (see DATASETs.md).")
+    unknown = [train_id for train_id in chosen if not 0 <= train_id < spec.num_classes]
+    if unknown:
+        raise DatasetError(f"--coarse_boost_classes {','.join(map(str, unknown))}: the train ids "
+                           f"of {spec.title} are 0 to {spec.num_classes - 1} (see DATASETs.md).")
     if not spec.coarse_split:
-        raise DatasetError(f"{flag}: {spec.title} has no coarsely labeled split to draw from. "
+        raise DatasetError(f"--coarse_boost_classes: {spec.title} has no coarsely labeled split to draw from. "
                            "Leave the flag out.")

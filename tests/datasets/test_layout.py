@@ -129,7 +129,7 @@ def test_cross_validation_of_kitti_holds_out_the_images_of_its_lists(tmp_path: P
 
 def test_an_incomplete_kitti_does_not_get_other_splits(tmp_path: Path) -> None:
     write_pair(tmp_path, "training/image_2/0.png", "training/semantic/0.png")
-    with pytest.raises(DatasetError, match=r"KITTI val: the split lists image number 197, but there are only 1 images.* complete\?"):
+    with pytest.raises(DatasetError, match=r"KITTI val: the split lists image number 198, but there are only 1 images.* complete\?"):
         datasets.build("kitti", tmp_path, "val")
 
 

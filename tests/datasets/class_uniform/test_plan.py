@@ -240,7 +240,7 @@ def test_coarse_cityscapes_joins_for_its_large_vehicles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"coarse_boost_classes": (9,)}, r"--coarse_boost_classes adds .*--class_uniform_pct 0 makes none"),
-    ({"class_uniform_pct": 0.5, "coarse_boost_classes": (3, 11, 19)}, r"classes 11,19: CamVid .* are 0 to 10"),
+    ({"class_uniform_pct": 0.5, "coarse_boost_classes": (3, 11, 19)}, r"classes 11,19: the train ids of CamVid .* are 0 to 10"),
     ({"class_uniform_pct": 0.5, "coarse_boost_classes": (9,)}, r"CamVid .* has no coarsely labeled split"),
 ])
 def test_clashing_options_are_refused(write_camvid: WriteCamvid, options: dict, message: str,
