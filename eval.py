@@ -16,7 +16,7 @@ from torch import nn
 
 import datasets
 from datasets import EvalDataOptions, SegmentationDataset
-from network import fuse_for_inference
+from network import flags_in_errors, fuse_for_inference
 from network.alignment import recorded_flows
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import Snapshot, SnapshotOptions
@@ -138,9 +138,11 @@ def load_predictor(
     """
     device = torch.device(device) if device is not None else default_device()
     precision = resolve_precision(precision, device)
-    trained = Snapshot(snapshot, arch, weights)
-    spec = datasets.spec(dataset or trained.dataset)
-    net = trained.network(spec.name, spec.names)
+    # The programs that call this function declare its arguments as flags.
+    with flags_in_errors():
+        trained = Snapshot(snapshot, arch, weights)
+        spec = datasets.spec(dataset or trained.dataset)
+        net = trained.network(spec.name, spec.names)
     predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, spec.mean,
                           spec.std, channels_last, inference, compiled=compile)
     return LoadedModel(trained, spec, net, predictor)

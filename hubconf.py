@@ -14,7 +14,8 @@ dependencies = ["torch", "numpy"]
 
 
 def _entry(name: str) -> Callable[..., nn.Module]:
-    def entry(weights: str | Path | None = None, num_classes: int | None = None, **options: Any) -> nn.Module:
+    def entry(weights: str | Path | None = None, num_classes: int | None = None,
+              **options: Any) -> nn.Module:
         if weights is not None:
             return Snapshot(weights, name).filled(num_classes)
         return network.build(name, num_classes or 19, **options)
@@ -23,9 +24,10 @@ def _entry(name: str) -> Callable[..., nn.Module]:
     entry.__doc__ = f"""Returns `{name}`.
 
     Args:
-        weights: a checkpoint of a run, or a published one, whose class count and options are taken; random when None.
-        num_classes: 19 by default.
-        options: of `network.build`, such as `deep_supervision=True`.
+        weights: a checkpoint of a run or a published one, with its class count and options;
+            random weights when None.
+        num_classes: K, by default that of `weights`, or 19.
+        options: of `network.build`, such as `deep_supervision=True`; only without `weights`.
     """
     return entry
 
@@ -33,6 +35,12 @@ def _entry(name: str) -> Callable[..., nn.Module]:
 globals().update({_name: _entry(_name) for _name in network.names()})
 
 
-def timm(arch: str, weights: str | Path | None = None, num_classes: int | None = None, **options: Any) -> nn.Module:
-    """Returns a network on a backbone of timm, such as `sfnet_timm:resnet18d`; arguments as the others take them."""
+def timm(arch: str, weights: str | Path | None = None, num_classes: int | None = None,
+         **options: Any) -> nn.Module:
+    """Returns a network on a timm backbone.
+
+    Args:
+        arch: such as `sfnet_timm:resnet18d`.
+        weights, num_classes, options: as for the other entries.
+    """
     return _entry(arch)(weights, num_classes, **options)

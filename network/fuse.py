@@ -1,4 +1,4 @@
-"""A network as it runs when it is trained: batch normalization folded into convolutions, training's heads left out."""
+"""A trained network, prepared for inference: batch norms folded into convolutions."""
 from __future__ import annotations
 
 import copy
@@ -11,101 +11,114 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from network.layers import Fusion
-from network.model import TRAINING_ONLY
+from network.model import SceneParser
 
-PROBE = (2, 3, 64, 64)                                      # images that every network here accepts
+# The shape of a batch of images that every network accepts.
+PROBE = (2, 3, 64, 64)
 
 
-def fuse_for_inference(net: nn.Module) -> nn.Module:
-    """Returns a copy of the network, in evaluation mode, that computes the same with less.
+def fuse_for_inference(net: SceneParser) -> SceneParser:
+    """Returns a copy of the network, in evaluation mode, that computes the same logits faster.
 
-    Each batch normalization that alone reads a convolution's output is folded into that convolution, and the heads
-    that only training uses are gone. The logits are the same but for float32 rounding; it cannot be trained any more.
+    A batch norm that alone reads the output of a convolution W x + b is folded into it,
+
+        W' = W gamma / sqrt(var + eps),    b' = (b - mean) gamma / sqrt(var + eps) + beta,
+
+    and the parts that run in training mode only are removed. The logits are equal up to float32
+    rounding. The copy cannot be trained.
     """
     net = copy.deepcopy(net).eval()
-    for module in list(net.modules()):
-        for name in TRAINING_ONLY:
-            if isinstance(getattr(module, name, None), nn.Module):
-                setattr(module, name, None)
+    net.head.drop_training_only()
     for convolution, norm in _foldable(net).items():
-        conv, bn = net.get_submodule(convolution), net.get_submodule(norm)
-        assert isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
-        assert bn.running_mean is not None and bn.running_var is not None
-        conv.weight, conv.bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
-        parent, _, name = norm.rpartition(".")
-        setattr(net.get_submodule(parent), name, _remainder(bn))
+        _fold(net, convolution, norm)
     for module in net.modules():
         if isinstance(module, Fusion):
             module.chunked = True
     return net.requires_grad_(False)
 
 
+def _fold(net: nn.Module, convolution: str, norm: str) -> None:
+    """Folds the batch norm of one name into the convolution of another."""
+    conv, bn = net.get_submodule(convolution), net.get_submodule(norm)
+    assert isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
+    assert bn.running_mean is not None and bn.running_var is not None
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias)
+    parent, _, name = norm.rpartition(".")
+    setattr(net.get_submodule(parent), name, _remainder(bn))
+
+
 def _remainder(norm: nn.BatchNorm2d) -> nn.Module:
-    """Returns what a normalization does besides: nothing, or the activation that timm puts into it."""
+    """Returns what is left of a folded batch norm: nothing, or timm's dropout and activation."""
     if type(norm) is nn.BatchNorm2d:
         return nn.Identity()
     return nn.Sequential(norm.get_submodule("drop"), norm.get_submodule("act"))
 
 
-def _is_norm(module: nn.Module) -> bool:
-    """Whether it is a batch normalization with statistics of its own, plain or followed by timm's activation."""
-    known = type(module) is nn.BatchNorm2d or (isinstance(module, nn.BatchNorm2d) and hasattr(module, "act"))
-    return known and getattr(module, "running_mean", None) is not None
+def _is_foldable_norm(module: nn.Module) -> bool:
+    """Returns whether the module is a batch norm with running statistics, torch's or timm's."""
+    is_timms = isinstance(module, nn.BatchNorm2d) and hasattr(module, "act")
+    is_known = type(module) is nn.BatchNorm2d or is_timms
+    return is_known and getattr(module, "running_mean", None) is not None
 
 
 def _foldable(net: nn.Module) -> dict[str, str]:
-    """Returns, by name, each convolution with the normalization that is the only reader of its output.
+    """Returns convolution -> the batch norm that is the only reader of its output, by name.
 
-    Found by a pass on the meta device, which computes nothing: which module follows which is the network's to decide.
+    A forward pass on the meta device, which computes nothing, shows which module reads which
+    output: the order of the attributes does not tell.
     """
     shadow = copy.deepcopy(net).to("meta")
-    reads = _Reads()
+    reads = _ReadCounter()
     pairs: dict[str, str] = {}
     runs: list[str] = []
 
     def watch(name: str, module: nn.Module) -> None:
-        def made(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        def note_output(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             runs.append(name)
             reads.follow(name, output)
 
-        def taken(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if (maker := reads.makers.get(id(inputs[0]))) is not None:
-                pairs[maker] = name
+        def note_input(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            producer = reads.producers.get(id(inputs[0]))
+            if producer is not None:
+                pairs[producer] = name
 
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(made)
-        elif _is_norm(module):
-            module.register_forward_pre_hook(taken)
+            module.register_forward_hook(note_output)
+        elif _is_foldable_norm(module):
+            module.register_forward_pre_hook(note_input)
 
     for name, module in shadow.named_modules():
         watch(name, module)
     with torch.no_grad(), reads:
         shadow(torch.empty(PROBE, device="meta"))
-    return {maker: norm for maker, norm in pairs.items() if reads.count[maker] == 1 and runs.count(maker) == 1}
+    return {convolution: norm for convolution, norm in pairs.items()
+            if reads.count[convolution] == 1 and runs.count(convolution) == 1}
 
 
-class _Reads(TorchDispatchMode):
-    """Counts, for each output that it follows, how many operators read it.
+class _ReadCounter(TorchDispatchMode):
+    """Counts how many operators read each output that it follows.
 
     Attributes:
-        makers: id of an output -> name of its maker.
-        count: name of a maker -> reads of its output.
+        producers: id of an output -> name of the module that returned it.
+        count: name of that module -> number of reads of its output.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.makers: dict[int, str] = {}
+        self.producers: dict[int, str] = {}
         self.count: dict[str, int] = {}
-        self._alive: list[Tensor] = []                      # so that no id is given twice
+        # Keeps the outputs alive, so that no id is reused.
+        self._alive: list[Tensor] = []
 
     def follow(self, name: str, output: Tensor) -> None:
-        self.makers[id(output)] = name
+        self.producers[id(output)] = name
         self.count.setdefault(name, 0)
         self._alive.append(output)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for argument in tree_leaves((args, kwargs)):
-            if (maker := self.makers.get(id(argument))) is not None:
-                self.count[maker] += 1
+            producer = self.producers.get(id(argument))
+            if producer is not None:
+                self.count[producer] += 1
         return func(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""How random weights are drawn, before any file is read."""
+"""The distributions of random weights."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -9,30 +9,37 @@ from network.backbones.timm import TimmBackbone
 
 
 def he(convolution: nn.Conv2d) -> None:
-    """Normal with variance 2 / fan-in, bias 0 (He et al., ICCV 2015, arXiv 1502.01852), as ResNet has."""
+    """Draws from a normal distribution of variance 2 / fan-in, as ResNet does; the bias becomes 0.
+
+    Source: He et al., ICCV 2015, arXiv 1502.01852, equation 10.
+    """
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
 
 
 def uniform(convolution: nn.Conv2d) -> None:
-    """Leaves what torch drew when the convolution was made: uniform with variance 1 / (3 fan-in)."""
+    """Keeps torch's initial weights, uniform with variance 1 / (3 fan-in)."""
 
 
 INITIALIZATIONS: dict[str, Callable[[nn.Conv2d], None]] = {"uniform": uniform, "he": he}
 
 
-def initialize(net: nn.Module, how: str) -> None:
-    """Draws the weights of every convolution; batch norms stay at scale 1 and shift 0, and timm's backbones as timm
-    drew them.
+def initialize(net: nn.Module, init: str) -> None:
+    """Draws the weights of every convolution outside of timm backbones, which timm initializes.
+
+    Batch norms keep scale 1 and shift 0.
+
+    Args:
+        init: a name of `INITIALIZATIONS`.
 
     Raises:
-        ValueError: nothing is called so.
+        ValueError: the name is unknown.
     """
-    if how not in INITIALIZATIONS:
-        raise ValueError(f"unknown initialization {how!r}: choose {' or '.join(INITIALIZATIONS)} (--init)")
+    if init not in INITIALIZATIONS:
+        raise ValueError(f"unknown initialization {init!r}: choose {' or '.join(INITIALIZATIONS)}")
     for convolution in _convolutions(net):
-        INITIALIZATIONS[how](convolution)
+        INITIALIZATIONS[init](convolution)
 
 
 def _convolutions(module: nn.Module) -> Iterator[nn.Conv2d]:

@@ -1,4 +1,4 @@
-"""The small pieces that every network here is made of."""
+"""The layers and residual blocks that the networks share."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -7,22 +7,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BAND_ROWS = 32                                              # few beside a whole map, many beside the two around them
+# Rows of a chunk of `Fusion`: few compared with a whole map, many compared with the two rows of
+# context that each chunk computes in addition.
+CHUNK_ROWS = 32
 
 
 def resize(features: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear resizing with aligned corners, the only kind these networks use.
+    """Resizes bilinearly with aligned corners, as all these networks do.
+
+    Output row y reads the input at row y (h - 1) / (H - 1): the centers of the corner pixels of
+    both grids coincide.
 
     Args:
         features: (N, C, h, w).
-        size: the wanted (height, width) in pixels.
+        size: (H, W) of the output, in pixels.
+
+    Returns:
+        (N, C, H, W).
     """
     return F.interpolate(features, size=list(size), mode="bilinear", align_corners=True)
 
 
-def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1, dilation: int = 1,
-                 bias: bool = False) -> nn.Sequential:
-    """A convolution that keeps the size at stride 1, batch normalization and ReLU: children 0, 1 and 2."""
+def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, stride: int = 1,
+                 dilation: int = 1, bias: bool = False) -> nn.Sequential:
+    """Returns a convolution, batch normalization and ReLU: children 0, 1 and 2.
+
+    The kernel size is odd; at stride 1 the output has the size of the input.
+    """
     padding = dilation * (kernel_size // 2)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias),
@@ -32,7 +43,9 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, strid
 
 
 class Fusion(nn.Sequential):
-    """Maps of one size, concatenated and classified: list of (N, C_i, H, W) -> logits (N, K, H, W).
+    """The last fusion of a pyramid: concatenates its maps and classifies the pixels.
+
+    Shapes: list of (N, C_i, H, W) -> logits (N, K, H, W).
 
     Args:
         in_channels: sum of C_i.
@@ -40,39 +53,53 @@ class Fusion(nn.Sequential):
         num_classes: K.
 
     Attributes:
-        chunked: whether a CPU takes some rows at a time, and never holds the whole concatenation. The logits are the
-            same; `fuse_for_inference` sets it.
+        chunked: whether a CPU computes `CHUNK_ROWS` rows at a time, so that it never holds the
+            whole concatenation. The logits are the same. `fuse_for_inference` sets it.
     """
 
     chunked = False
 
     def __init__(self, in_channels: int, channels: int, num_classes: int) -> None:
-        super().__init__(conv_bn_relu(in_channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
+        super().__init__(conv_bn_relu(in_channels, channels, 3),
+                         nn.Conv2d(channels, num_classes, 1))
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         # A compiler plans memory itself, and a GPU is faster with whole maps.
         if not self.chunked or torch.compiler.is_compiling() or maps[0].device.type != "cpu":
             return super().forward(torch.cat(maps, dim=1))
         height = maps[0].shape[2]
-        bands = []
-        for first in range(0, height, BAND_ROWS):
-            last = min(first + BAND_ROWS, height)
-            above, below = max(0, first - 1), min(height, last + 1)             # what the 3x3 convolution sees besides
-            band = super().forward(torch.cat([each[:, :, above:below] for each in maps], dim=1))
-            bands.append(band[:, :, first - above:last - above])
-        return torch.cat(bands, dim=2)
+        chunks = [self._logits_of_rows(maps, first, min(first + CHUNK_ROWS, height))
+                  for first in range(0, height, CHUNK_ROWS)]
+        return torch.cat(chunks, dim=2)
+
+    def _logits_of_rows(self, maps: list[Tensor], first: int, end: int) -> Tensor:
+        """Returns the logits of the rows from `first` to `end`, which is excluded."""
+        # The 3x3 convolution also reads the row above the chunk and the row below it.
+        top, bottom = max(0, first - 1), min(maps[0].shape[2], end + 1)
+        rows = torch.cat([features[:, :, top:bottom] for features in maps], dim=1)
+        return super().forward(rows)[:, :, first - top:end - top]
 
 
 def auxiliary_classifier(in_channels: int, channels: int, num_classes: int) -> nn.Sequential:
-    """A deep supervision's classifier (SFNet, arXiv 2002.10120): (N, in_channels, H, W) -> (N, K, H, W)."""
+    """Returns a classifier for deep supervision: (N, in_channels, H, W) -> (N, K, H, W).
+
+    Source: SFNet, arXiv 2002.10120, section 3.
+    """
     return nn.Sequential(
-        *conv_bn_relu(in_channels, channels, 3, bias=True), nn.Dropout2d(0.1), nn.Conv2d(channels, num_classes, 1))
+        *conv_bn_relu(in_channels, channels, 3, bias=True),
+        nn.Dropout2d(0.1),
+        nn.Conv2d(channels, num_classes, 1),
+    )
 
 
 class BasicBlock(nn.Module):
-    """The two-convolution residual block (He et al., CVPR 2016, arXiv 1512.03385, figure 5 left).
+    """The residual block of two 3x3 convolutions, relu(F(x) + shortcut(x)).
+
+    Shapes: (N, in_channels, H, W) -> (N, channels, H / stride, W / stride).
+    Source: He et al., CVPR 2016, arXiv 1512.03385, figure 5 left.
 
     Args:
+        stride: of the first convolution.
         dilation: of the second convolution.
         downsample: whether the shortcut is a 1x1 convolution with the block's stride.
     """
@@ -84,10 +111,12 @@ class BasicBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+        self.conv2 = nn.Conv2d(
+            channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = projection_shortcut(in_channels, channels, stride) if downsample else None
+        self.downsample = (
+            projection_shortcut(in_channels, channels, stride) if downsample else None)
 
     def forward(self, features: Tensor) -> Tensor:
         shortcut = features if self.downsample is None else self.downsample(features)
@@ -96,10 +125,14 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """The three-convolution residual block (arXiv 1512.03385, figure 5 right), with its stride on the 3x3.
+    """The residual block of a 1x1, a 3x3 and a 1x1 convolution, relu(F(x) + shortcut(x)).
+
+    Shapes: (N, in_channels, H, W) -> (N, 4 channels, H / stride, W / stride).
+    Source: He et al., CVPR 2016, arXiv 1512.03385, figure 5 right.
 
     Args:
-        channels: width of the 3x3 convolution; the block gives four times as many.
+        channels: width of the 3x3 convolution; the block returns four times as many.
+        stride: of the 3x3 convolution.
         dilation: of the 3x3 convolution.
         downsample: whether the shortcut is a 1x1 convolution with the block's stride.
     """
@@ -112,12 +145,14 @@ class Bottleneck(nn.Module):
         out_channels = self.expansion * channels
         self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        self.conv2 = nn.Conv2d(
+            channels, channels, 3, stride, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = projection_shortcut(in_channels, out_channels, stride) if downsample else None
+        self.downsample = (
+            projection_shortcut(in_channels, out_channels, stride) if downsample else None)
 
     def forward(self, features: Tensor) -> Tensor:
         shortcut = features if self.downsample is None else self.downsample(features)
@@ -127,5 +162,8 @@ class Bottleneck(nn.Module):
 
 
 def projection_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """The 1x1 convolution and BN that bring a residual block's input to its output's shape."""
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+    """Returns the 1x1 convolution and BN that give a block's input the shape of its output."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )

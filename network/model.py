@@ -1,16 +1,18 @@
-"""What every network here is: a backbone that gives maps, fine to coarse, and a head that gives logits."""
+"""The contracts between the parts of a network: `Backbone`, `Head` and `SceneParser`."""
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from network.layers import resize
 
-TRAINING_ONLY = ("dsn", "dsn_seg_body", "edge_out")         # what heads call the parts that no prediction runs
-
 
 class Backbone(nn.Module):
-    """The contract of a backbone: images (N, 3, H, W) -> list of maps (N, C_i, H_i, W_i), fine to coarse.
+    """The contract of a backbone: images (N, 3, H, W) -> list of maps (N, C_i, H_i, W_i).
+
+    The maps are ordered from fine to coarse.
 
     Attributes:
         out_channels: C_i of each map.
@@ -21,29 +23,72 @@ class Backbone(nn.Module):
     strides: tuple[int, ...]
 
 
-class SceneParser(nn.Module):
-    """A scene parsing network.
+class Head(nn.Module):
+    """The contract of a head: maps (N, C_i, H_i, W_i), fine to coarse -> dict of logits.
 
-    Args:
-        head: maps, fine to coarse -> dict of logits at the head's own stride, `main` among them.
+    The dict always holds `main`, (N, K, h, w). A head is built by
+    `head(in_channels=..., num_classes=..., deep_supervision=...)`. It declares the roles of its
+    parts by the names of the attributes that hold them; a part may be absent or None.
+
+    Attributes:
+        classifiers: parts whose last convolution, or that of each element of a `nn.ModuleList`,
+            has one output channel per class. The first part gives `main`.
+        auxiliary: parts for deep supervision: a file may lack them, or be loaded without them.
+        training_only: parts that run in training mode only, `auxiliary` among them.
+        has_body_edge_outputs: whether training mode also gives `body` and `edge`.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    classifiers: tuple[str, ...] = ("conv_last", "dsn")
+    auxiliary: tuple[str, ...] = ("dsn",)
+    training_only: tuple[str, ...] = ("dsn",)
+    has_body_edge_outputs = False
+
+    def classifier_names(self) -> list[str]:
+        """Returns the names, within the head, of the convolutions with a channel per class."""
+        names: list[str] = []
+        for name in self.classifiers:
+            names += _last_convolutions(name, getattr(self, name, None))
+        return names
+
+    def training_only_parts(self) -> list[nn.Module]:
+        """Returns the parts that no prediction needs."""
+        return [part for name, part in self.named_children() if name in self.training_only]
+
+    def drop_training_only(self) -> None:
+        """Removes the parts that no prediction needs; the head cannot be trained any more."""
+        for name in self.training_only:
+            if getattr(self, name, None) is not None:
+                setattr(self, name, None)
+
+
+class SceneParser(nn.Module):
+    """A scene parsing network: the head's logits for the backbone's maps.
+
+    Attributes:
+        backbone: its parameters are named `backbone.*`.
+        head: its parameters are named `head.*`.
+    """
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.frozen_backbone = self.frozen_norms = self.frozen_training_only = False
 
-    def freeze(self, *, backbone: bool = False, norms: bool = False, training_only: bool = False) -> None:
-        """Takes parts out of training: no gradient reaches their parameters, and they stay in evaluation mode.
+    def freeze(self, *, backbone: bool = False, norms: bool = False,
+               training_only: bool = False) -> None:
+        """Excludes parts from training: no gradients, and evaluation mode throughout.
 
         Args:
-            backbone: the whole backbone, its dropout and batch statistics included.
-            norms: every batch norm: running statistics instead of the batch's, scale and shift as they are.
-            training_only: the head's parts that no prediction runs, where no loss reads them either: processes that
-                train together wait for the gradient of each parameter.
+            backbone: the whole backbone, with its dropout and batch statistics.
+            norms: every batch norm: it uses its running statistics and keeps its scale and shift.
+            training_only: the head's parts that run in training mode only, for a criterion that
+                reads none of their outputs: distributed training waits for the gradient of each
+                trained parameter.
         """
-        self.frozen_backbone, self.frozen_norms, self.frozen_training_only = backbone, norms, training_only
+        self.frozen_backbone = backbone
+        self.frozen_norms = norms
+        self.frozen_training_only = training_only
         for module in self._frozen():
             module.requires_grad_(False)
         self.train(self.training)
@@ -54,22 +99,39 @@ class SceneParser(nn.Module):
             module.eval()
         return self
 
-    def _frozen(self) -> list[nn.Module]:
-        """Looked up anew each time: synchronized norms replace plain ones when a network is distributed."""
-        frozen: list[nn.Module] = [self.backbone] if self.frozen_backbone else []
+    def _frozen(self) -> Iterator[nn.Module]:
+        # Not stored: synchronized norms replace plain ones when a network is distributed.
+        if self.frozen_backbone:
+            yield self.backbone
         if self.frozen_training_only:
-            frozen += [part for name, part in self.head.named_children() if name in TRAINING_ONLY]
-        return frozen + [each for each in self.modules() if self.frozen_norms and isinstance(each, _BatchNorm)]
+            yield from self.head.training_only_parts()
+        if self.frozen_norms:
+            yield from (module for module in self.modules() if isinstance(module, _BatchNorm))
 
     def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:
-        """Parses a batch of images.
+        """Returns the logits of a batch of images.
 
         Args:
             images: (N, 3, H, W), normalized, of any size.
-            upsample: whether the logits are resized to (H, W) or stay at the head's own stride.
+            upsample: whether the logits are resized to (H, W), or stay at the head's own stride.
 
         Returns:
-            `main` (N, K, H, W) logits; in training mode with deep supervision also `aux0`, ... of the same shape.
+            `main`, (N, K, H, W); in training mode with deep supervision also `aux0`, `aux1`, ...
+            of the same shape.
         """
         logits = self.head(self.backbone(images))
-        return {name: resize(each, images.shape[-2:]) for name, each in logits.items()} if upsample else logits
+        if not upsample:
+            return logits
+        return {name: resize(output, images.shape[-2:]) for name, output in logits.items()}
+
+
+def _last_convolutions(name: str, part: nn.Module | None) -> list[str]:
+    """Returns the name of the last convolution of a part, or of each element of a list of parts."""
+    if part is None:
+        return []
+    if isinstance(part, nn.ModuleList):
+        return [convolution for index, element in part.named_children()
+                for convolution in _last_convolutions(f"{name}.{index}", element)]
+    convolutions = [inner for inner, module in part.named_modules(prefix=name)
+                    if isinstance(module, nn.Conv2d)]
+    return convolutions[-1:]

@@ -17,21 +17,21 @@ from network.registry import names, resolve_name, timm_names
 # The flags that become keywords of `network.build`; a checkpoint keeps them among its `args`.
 BUILD_OPTIONS = ("fam_levels", "final_fams", "context", "output_stride")
 
-# An argument as errors of this package write it (`reset_classifier=True`) -> its flag.
+# An argument, as errors of this package write it (`reset_classifier=True`) -> its flag.
 ARGUMENT_FLAGS = {
     "arch": "--arch",
     "batch_size": "--bs_mult",
     "context": "--context",
+    "dataset": "--dataset",
     "deep_supervision": "--fpn_dsn_loss",
-    "ema": "--ema_decay",
     "fam_levels": "--fam_levels",
-    "init": "--init",
     "init_aux": "--init_aux",
     "output_stride": "--output_stride",
     "pretrained": "--pretrained",
     "reset_classifier": "--reset_classifier",
     "weights": "--weights",
 }
+_ARGUMENT = re.compile(r"""(?<![\w-])(\w+)=("[^"]*"|\([^)]*\)|[\w:]+(?:\.\w+)*)""")
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -149,24 +149,34 @@ def build_options(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def flags_in_errors() -> Iterator[None]:
-    """Adds to an error of this package the flags of the arguments that its message names.
+    """Writes the arguments in errors of this package as flags, for the programs that declare them.
 
-    Messages write an argument as in a call (`reset_classifier=True`), for those who import the
-    package; a program runs its body within this context, for those who type its command.
+    Messages name an argument as in a call, `reset_classifier=True`, for those who import the
+    package. Within this context they name the flag, `--reset_classifier`.
     """
     try:
         yield
     except (ValueError, OSError) as error:
-        if len(error.args) == 1:
-            error.args = (with_flags(str(error)),)
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            error.args = (with_flags(error.args[0]),)
         raise
 
 
 def with_flags(message: str) -> str:
-    """Returns the message with the flags of the arguments `name=...` that it names."""
-    arguments = dict.fromkeys(re.findall(r"(?<![\w-])(\w+)=", message))
-    flags = [ARGUMENT_FLAGS[name] for name in arguments if name in ARGUMENT_FLAGS]
-    return f"{message} (on the command line: {', '.join(flags)})" if flags else message
+    """Returns the message with every argument of `ARGUMENT_FLAGS` written as its flag."""
+    return _ARGUMENT.sub(_flag, message)
+
+
+def _flag(argument: re.Match[str]) -> str:
+    name, value = argument.groups()
+    if name not in ARGUMENT_FLAGS:
+        return argument[0]
+    flag = ARGUMENT_FLAGS[name]
+    if value in ("True", "False"):
+        return flag if value == "True" else f"--no_{flag.removeprefix('--')}"
+    if value.startswith("("):
+        value = ",".join(re.findall(r"-?\d+", value)) or "none"
+    return f"{flag} " + value.strip('"')
 
 
 def _add_switch(group: argparse._ArgumentGroup, name: str, help: str) -> None:

@@ -1,4 +1,4 @@
-"""The table of architectures: name -> backbone and head; and `build`, which makes one."""
+"""The table of architectures, and `build`, which constructs a network by its name."""
 from __future__ import annotations
 
 import difflib
@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-
-from torch import nn
 
 from network.backbones.dfnet import DFNetV1, DFNetV2
 from network.backbones.resnet import resnet18, resnet50, resnet101
@@ -20,7 +18,7 @@ from network.heads.dfsegnet import DFSegHead
 from network.heads.pspnet import PSPHead
 from network.heads.sfnet import FPNHead, SFNetHead
 from network.heads.sfnet_lite import SFNetLiteHead
-from network.model import Backbone, SceneParser
+from network.model import Backbone, Head, SceneParser
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,11 @@ class HeadEntry:
     Attributes:
         build: `build(in_channels=..., num_classes=..., deep_supervision=..., **options)` returns
             the head; a head with a `channels` argument gets it from the architecture's row.
+            This class says which of its parts are classifiers, auxiliary and training-only.
         options: the names of the options of `network.build` that it takes.
     """
 
-    build: type[nn.Module]
+    build: type[Head]
     options: tuple[str, ...] = ()
 
 
@@ -109,8 +108,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "fpn_dfnetv1": Architecture("dfnetv1", "fpn", channels=64),
     "pspnet_resnet18": Architecture("resnet18", "pspnet", backbone_defaults=_STRIDE_8),
     "pspnet_resnet50": Architecture("resnet50", "pspnet", backbone_defaults=_STRIDE_8),
-    "deeplabv3plus_resnet18": Architecture("resnet18", "deeplabv3plus", backbone_defaults=_STRIDE_8),
-    "deeplabv3plus_resnet50": Architecture("resnet50", "deeplabv3plus", backbone_defaults=_STRIDE_8),
+    "deeplabv3plus_resnet18": Architecture(
+        "resnet18", "deeplabv3plus", backbone_defaults=_STRIDE_8),
+    "deeplabv3plus_resnet50": Architecture(
+        "resnet50", "deeplabv3plus", backbone_defaults=_STRIDE_8),
     "deeplabv3plus_wideresnet38": Architecture("wideresnet38", "deeplabv3plus"),
     "decouple_resnet50": Architecture("resnet50", "decouple", backbone_defaults=_STRIDE_8),
     "dfsegnet_dfnetv1": Architecture("dfnetv1", "dfsegnet", channels=64),
@@ -165,10 +166,11 @@ def resolve_name(name: str) -> str:
 
 def has_body_edge_outputs(name: str) -> bool:
     """Returns whether the architecture is trained on `body` and `edge` besides `main`."""
-    return _architecture(resolve_name(name)).head == "decouple"
+    return HEADS[_architecture(resolve_name(name)).head].build.has_body_edge_outputs
 
 
-def build(name: str, num_classes: int, deep_supervision: bool = False, **options: Any) -> SceneParser:
+def build(name: str, num_classes: int, deep_supervision: bool = False,
+          **options: Any) -> SceneParser:
     """Returns a network with random weights; reads no file.
 
     Args:

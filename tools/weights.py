@@ -166,8 +166,9 @@ def convert(args: Namespace) -> bool:
         )
     if args.out.exists():
         raise ValueError(f"--out {args.out} exists: choose another name, or remove it first")
-    trained = Snapshot(args.snapshot, args.arch, args.weights)
-    net = trained.filled()
+    with network.flags_in_errors():
+        trained = Snapshot(args.snapshot, args.arch, args.weights)
+        net = trained.filled()
     payload = {
         "arch": trained.arch, "args": trained.options, "state_dict": published_state_dict(net),
         **{name: trained.payload[name] for name in KEPT if trained.payload.get(name) is not None},

@@ -1,4 +1,4 @@
-"""DFNet, found by Partial Order Pruning (Li et al., CVPR 2019, arXiv 1903.03777)."""
+"""DFNet, designed by Partial Order Pruning (Li et al., CVPR 2019, arXiv 1903.03777)."""
 from __future__ import annotations
 
 from torch import Tensor, nn
@@ -53,8 +53,12 @@ class DFNetV2(Backbone):
 
 def _stem() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True),
-        nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
+        nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
     )
 
 

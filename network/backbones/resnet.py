@@ -6,15 +6,17 @@ from torch import Tensor, nn
 from network.layers import BasicBlock, Bottleneck
 from network.model import Backbone
 
-# output stride -> the strides of the four stages
+# Output stride -> the strides of the four stages.
 STAGE_STRIDES = {8: (1, 2, 1, 1), 16: (1, 2, 2, 1), 32: (1, 2, 2, 2)}
 
 
 class DeepStemResNet(Backbone):
     """ResNet (arXiv 1512.03385) whose 7x7 stem is three 3x3 convolutions (PSPNet's variant).
 
-    `conv2` of every block in stages 3 and 4 is dilated by 2 and 4, at each output stride: the published SFNet keeps
-    stride 32 with that dilation, the published DeepLabV3+ has stride 8 with the same one.
+    Shapes: (N, 3, H, W) -> the maps of the four stages, at strides 4, 8, ... `output_stride`.
+
+    `conv2` of every block in stages 3 and 4 is dilated by 2 and 4, whatever the output stride: so
+    are the published SFNet, of stride 32, and the published DeepLabV3+, of stride 8.
 
     Args:
         block: the residual block's class.
@@ -22,21 +24,27 @@ class DeepStemResNet(Backbone):
         output_stride: of the coarsest map: 8, 16 or 32.
 
     Raises:
-        ValueError: another output stride.
+        ValueError: the output stride is another.
     """
 
     def __init__(self, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int],
                  output_stride: int = 32) -> None:
         super().__init__()
         if output_stride not in STAGE_STRIDES:
-            raise ValueError(f"a ResNet's output stride is 8, 16 or 32, not {output_stride} (--output_stride)")
+            raise ValueError(f"output_stride={output_stride}: a ResNet's is 8, 16 or 32")
         strides = STAGE_STRIDES[output_stride]
         stem = nn.Sequential(
-            nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
-            nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
+            nn.Conv2d(3, 64, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(64, 64, 3, padding=1, bias=False),
+            nn.BatchNorm2d(64),
+            nn.ReLU(inplace=True),
             nn.Conv2d(64, 128, 3, padding=1, bias=False),
         )
-        self.layer0 = nn.Sequential(stem, nn.BatchNorm2d(128), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1))
+        # The attribute names are the published checkpoints' keys.
+        self.layer0 = nn.Sequential(
+            stem, nn.BatchNorm2d(128), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, padding=1))
         widths = tuple(width * block.expansion for width in (64, 128, 256, 512))
         self.layer1 = _stage(block, 128, 64, depths[0], stride=strides[0], dilation=1)
         self.layer2 = _stage(block, widths[0], 128, depths[1], stride=strides[1], dilation=1)
@@ -46,17 +54,17 @@ class DeepStemResNet(Backbone):
         self.strides = (4, 8, min(16, output_stride), output_stride)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) -> the four stages' maps, fine to coarse."""
         stage1 = self.layer1(self.layer0(images))
         stage2 = self.layer2(stage1)
         stage3 = self.layer3(stage2)
         return [stage1, stage2, stage3, self.layer4(stage3)]
 
 
-def _stage(block: type[BasicBlock | Bottleneck], in_channels: int, channels: int, depth: int, *, stride: int,
-           dilation: int) -> nn.Sequential:
+def _stage(block: type[BasicBlock | Bottleneck], in_channels: int, channels: int, depth: int, *,
+           stride: int, dilation: int) -> nn.Sequential:
     first = block(in_channels, channels, stride=stride, dilation=dilation, downsample=True)
-    rest = (block(channels * block.expansion, channels, dilation=dilation) for _ in range(depth - 1))
+    rest = (block(channels * block.expansion, channels, dilation=dilation)
+            for _ in range(depth - 1))
     return nn.Sequential(first, *rest)
 
 

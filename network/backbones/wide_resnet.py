@@ -1,4 +1,4 @@
-"""Wide ResNet-38 (Wu et al., arXiv 1611.10080), the trunk of NVIDIA's semantic segmentation networks."""
+"""Wide ResNet-38 (Wu et al., arXiv 1611.10080), a backbone of NVIDIA's segmentation networks."""
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -9,18 +9,21 @@ from network.model import Backbone
 
 
 class PreActivationBlock(nn.Module):
-    """A residual block with BN and ReLU before each convolution (arXiv 1603.05027).
+    """A residual block with BN and ReLU before each convolution (arXiv 1603.05027, figure 1b).
 
-    Two widths make two 3x3 convolutions; three make a bottleneck of 1x1, 3x3 and 1x1. A block that changes its shape
-    projects the activated input for the shortcut.
+    A block that changes the shape projects the activated input for the shortcut.
+
+    Shapes: (N, in_channels, H, W) -> (N, widths[-1], H / stride, W / stride).
 
     Args:
+        widths: of the convolutions: two 3x3, or three of a bottleneck, 1x1, 3x3 and 1x1.
         stride: of the first convolution and the projection.
         dilation: of the 3x3 convolutions.
-        dropout: share of the channels that are dropped before the last convolution.
+        dropout: probability that a channel is dropped before the last convolution.
     """
 
-    def __init__(self, in_channels: int, widths: tuple[int, ...], stride: int, dilation: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, widths: tuple[int, ...], stride: int, dilation: int,
+                 dropout: float) -> None:
         super().__init__()
         kernels = (3, 3) if len(widths) == 2 else (1, 3, 1)
         # The attribute names are the published checkpoints' keys.
@@ -32,9 +35,10 @@ class PreActivationBlock(nn.Module):
                 convs[f"bn{index}"] = _bn_relu(width_in)
             if dropout and index == len(widths):
                 convs["dropout"] = nn.Dropout2d(dropout)
-            spread = dilation if kernel == 3 else 1
-            convs[f"conv{index}"] = nn.Conv2d(width_in, width, kernel, stride if index == 1 else 1,
-                                              spread * (kernel // 2), spread, bias=False)
+            spacing = dilation if kernel == 3 else 1
+            convs[f"conv{index}"] = nn.Conv2d(
+                width_in, width, kernel, stride if index == 1 else 1,
+                padding=spacing * (kernel // 2), dilation=spacing, bias=False)
             width_in = width
         self.convs = nn.Sequential(convs)
         self.proj_conv = None
@@ -48,7 +52,7 @@ class PreActivationBlock(nn.Module):
 
 
 class WideResNet38(Backbone):
-    """Four maps, fine to coarse: after `mod2` (stride 2), `mod3` (4), `mod5` and `mod7` (8)."""
+    """Wide ResNet-38: four maps, after `mod2` (stride 2), `mod3` (4), `mod5` and `mod7` (8)."""
 
     out_channels = (128, 256, 1024, 4096)
     strides = (2, 4, 8, 8)
@@ -73,12 +77,17 @@ class WideResNet38(Backbone):
         return [mod2, mod3, mod5, self.mod7(self.mod6(mod5))]
 
 
-def _stage(in_channels: int, depth: int, widths: tuple[int, ...], *, stride: int = 1, dilation: int = 1,
-           dropout: float = 0.0) -> nn.Sequential:
+def _stage(in_channels: int, depth: int, widths: tuple[int, ...], *, stride: int = 1,
+           dilation: int = 1, dropout: float = 0.0) -> nn.Sequential:
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     for index in range(depth):
         blocks[f"block{index + 1}"] = PreActivationBlock(
-            widths[-1] if index else in_channels, widths, 1 if index else stride, dilation, dropout)
+            in_channels if index == 0 else widths[-1],
+            widths,
+            stride=stride if index == 0 else 1,
+            dilation=dilation,
+            dropout=dropout,
+        )
     return nn.Sequential(blocks)
 
 

@@ -1,6 +1,6 @@
-"""How published files differ from the networks here: what they call things, and what they hold besides.
+"""How the keys of published files differ from those of the networks here.
 
-A network's own keys are those of the published checkpoints, but for the rules of this module.
+A network's own keys are those of the published checkpoints, except for the rules of this module.
 """
 from __future__ import annotations
 
@@ -17,123 +17,212 @@ from network.heads.decouple import DecoupleHead
 from network.heads.deeplab import DeepLabV3PlusHead
 from network.heads.sfnet_lite import SFNetLiteHead
 from network.layers import auxiliary_classifier, conv_bn_relu
+from network.model import Head, SceneParser
+from network.registry import HEADS
 
-# The one rename: these parts' layers stand at the top of a published file, without `backbone.` or `head.`
+# The one rename: published files hold the layers of these parts without `backbone.` or `head.`.
 UNPREFIXED = (DeepStemResNet, WideResNet38, DeepLabV3PlusHead, DecoupleHead)
 
-AUXILIARY = re.compile(r"(head\.)?dsn\.")
-CLASSIFIER = re.compile(
-    r"(head\.conv_last\.1|(head\.)?dsn\.(\d+\.)?4|final\.6|final_seg\.6|dsn_seg_body\.3)\.(weight|bias)$")
-
-# A published STDC holds every layer a second time, by its stride; where the two differ, that one computes.
+# A published STDC holds every layer a second time, by its stride. Where the copies differ, the
+# published network computes with this second one.
 STDC_COPY = re.compile(r"backbone\.x\d+\.0\.(\d+\..*)")
 
-# part -> keys of its published files that nothing computes with
+# Part -> keys of its published files that no computation uses.
 UNUSED = (
-    (STDC, re.compile(r"backbone\.(conv_last|fc|bn|linear)\.")),               # the ImageNet classifier
-    (SFNetLiteHead, re.compile(r"head\.fpn_in\.2\.")),                         # a third lateral convolution
+    # The ImageNet classifier.
+    (STDC, re.compile(r"backbone\.(conv_last|fc|bn|linear)\.")),
+    # A third lateral convolution.
+    (SFNetLiteHead, re.compile(r"head\.fpn_in\.2\.")),
 )
 
-# A deep-stem ResNet's ImageNet file -> ours
+# Keys of a deep-stem ResNet's ImageNet file -> our keys.
 IMAGENET_RENAMES = (("conv1.", "layer0.0."), ("bn1.", "layer0.1."))
 IMAGENET_CLASSIFIER = re.compile(r"fc\.(weight|bias)$")
 
-# Tell-tale keys, the first that fits wins: a key that starts so is there.
-BACKBONES = (
+# Name -> how a key starts that only this part has. The first match counts.
+BACKBONE_MARKS = (
     ("a ResNet without the deep stem", "conv1.weight"),
-    ("resnet101", "layer3.22."), ("resnet50", "layer3.0.conv3."), ("resnet18", "layer3.0.conv1."),
-    ("dfnetv2", "stage4_2."), ("dfnetv1", "stage5."), ("stdc2", "features.13."), ("stdc1", "features.7.conv_list."),
+    ("resnet101", "layer3.22."),
+    ("resnet50", "layer3.0.conv3."),
+    ("resnet18", "layer3.0.conv1."),
+    ("dfnetv2", "stage4_2."),
+    ("dfnetv1", "stage5."),
+    ("stdc2", "features.13."),
+    ("stdc1", "features.7.conv_list."),
     ("wideresnet38", "mod7."),
 )
-HEADS = (
-    ("sfnet_lite", "flow_align_module."), ("sfnet", "fpn_out_align."), ("sfnet", "fuse_align."), ("fpn", "fpn_out."),
-    ("dfsegnet", "controllers."), ("pspnet", "ppm."), ("decouple", "squeeze_body_edge."),
+HEAD_MARKS = (
+    ("sfnet_lite", "flow_align_module."),
+    ("sfnet", "fpn_out_align."),
+    ("sfnet", "fuse_align."),
+    ("fpn", "fpn_out."),
+    ("dfsegnet", "controllers."),
+    ("pspnet", "ppm."),
+    ("decouple", "squeeze_body_edge."),
     ("deeplabv3plus", "bot_aspp."),
 )
-TIMM = "model."                                             # of a backbone of timm
+# How the keys of a timm backbone start.
+TIMM_MARK = "model."
 
 
-def published_key(net: nn.Module, key: str) -> str:
-    """Returns the published form of a key, which may be `net`'s own or published already."""
+def published_key(net: SceneParser, key: str) -> str:
+    """Returns the published form of a key, which is `net`'s own or already published."""
     part, _, rest = key.partition(".")
-    return rest if part in ("backbone", "head") and isinstance(net.get_submodule(part), UNPREFIXED) else key
+    if part in ("backbone", "head") and isinstance(net.get_submodule(part), UNPREFIXED):
+        return rest
+    return key
 
 
-def drop_unused(net: nn.Module, found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Takes out of a published file what `net` has no place for.
+def is_auxiliary(net: SceneParser, key: str) -> bool:
+    """Returns whether a published key belongs to an auxiliary part of the head of `net`.
+
+    `net` itself may have been built without that part.
+    """
+    prefix = _head_prefix(type(net.head))
+    return key.startswith(tuple(f"{prefix}{name}." for name in net.head.auxiliary))
+
+
+def classifier_keys(net: SceneParser) -> set[str]:
+    """Returns the published keys of the layers with one output channel per class."""
+    prefix = _head_prefix(type(net.head))
+    return {f"{prefix}{name}.{parameter}" for name in net.head.classifier_names()
+            for parameter in ("weight", "bias")}
+
+
+def class_count(state: Mapping[str, Tensor]) -> int | None:
+    """Returns the number of classes of a state dict in published keys; None without a classifier.
+
+    It is the number of channels of the last convolution of the main classifier.
+    """
+    for entry in HEADS.values():
+        start = f"{_head_prefix(entry.build)}{entry.build.classifiers[0]}."
+        # `conv_last.0.0.weight`, `conv_last.1.weight` -> ([0, 0], 64), ([1], 19)
+        layers = [([int(index) for index in re.findall(r"\d+", key)], len(value))
+                  for key, value in state.items()
+                  if key.startswith(start) and key.endswith("weight") and value.ndim == 4]
+        if layers:
+            return max(layers)[1]
+    return None
+
+
+def drop_unused(net: SceneParser,
+                state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Removes from a published state dict what `net` does not compute with.
 
     Returns:
-        The tensors that are left, and the keys that were taken out: second copies, and unused parts.
+        The remaining tensors, and the removed keys: second copies and unused parts.
     """
-    parts = [*net.children()]
-    unused = [pattern for part, pattern in UNUSED if any(isinstance(each, part) for each in parts)]
-    dropped = [key for key in found if any(pattern.match(key) for pattern in unused)]
-    kept = {key: value for key, value in found.items() if key not in dropped}
-    if any(isinstance(each, STDC) for each in parts):
-        for key in [*kept]:
-            copy = STDC_COPY.match(key)
-            if copy:
-                own = f"backbone.features.{copy[1]}"
-                if own in kept:
-                    dropped.append(own)
-                kept[own] = kept.pop(key)
+    parts = (net.backbone, net.head)
+    unused = [pattern for part, pattern in UNUSED
+              if any(isinstance(module, part) for module in parts)]
+    dropped = [key for key in state if any(pattern.match(key) for pattern in unused)]
+    kept = {key: value for key, value in state.items() if key not in dropped}
+    if isinstance(net.backbone, STDC):
+        dropped += _merge_stdc_copies(kept)
     return kept, dropped
 
 
 def imagenet_key(backbone: nn.Module, key: str) -> str:
     """Returns the backbone's own key for a key of its ImageNet file."""
     if isinstance(backbone, DeepStemResNet):
-        for theirs, ours in IMAGENET_RENAMES:
-            if key.startswith(theirs):
-                return ours + key.removeprefix(theirs)
+        for published, ours in IMAGENET_RENAMES:
+            if key.startswith(published):
+                return ours + key.removeprefix(published)
     return key
 
 
 def guess_architecture(keys: Collection[str]) -> str | None:
-    """Returns the name of the architecture that a state dict belongs to, by its published keys alone.
+    """Returns the name of the architecture that published keys belong to, None if unknown.
 
-    An ImageNet file gives its backbone's name, such as `resnet18`; a network on a backbone of timm gives its family
-    only (`sfnet_timm`); None where nothing is recognized.
+    An ImageNet file gives the name of its backbone, such as `resnet18`. A network on a timm
+    backbone gives its family only, `sfnet_timm`.
     """
     bare = {key.removeprefix("backbone.").removeprefix("head.") for key in keys}
-    backbone = next((name for name, start in BACKBONES if any(key.startswith(start) for key in bare)), None)
-    head = next((name for name, start in HEADS if any(key.startswith(start) for key in bare)), None)
-    if head and any(key.startswith(TIMM) for key in bare):
+
+    def first_match(marks: tuple[tuple[str, str], ...]) -> str | None:
+        matches = (name for name, start in marks if any(key.startswith(start) for key in bare))
+        return next(matches, None)
+
+    backbone, head = first_match(BACKBONE_MARKS), first_match(HEAD_MARKS)
+    if head and any(key.startswith(TIMM_MARK) for key in bare):
         return f"{head}_timm"
     return f"{head}_{backbone}" if head and backbone else backbone
 
 
-def class_count(state: Mapping[str, Tensor]) -> int | None:
-    """Returns the number of classes that a state dict in published keys tells apart; None without a classifier."""
-    sizes = (len(value) for key, value in state.items() if CLASSIFIER.match(key) and not AUXILIARY.match(key))
-    return next(sizes, None)
+def published_parameters(net: SceneParser) -> int:
+    """Returns the number of parameters in a published file of this architecture.
 
-
-def published_parameters(net: nn.Module) -> int:
-    """Returns the number of parameters in a published file of this architecture, unused ones included, copies not."""
+    Unused parts are counted, second copies are not.
+    """
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     return sum(shape.numel() for key, shape in published_shapes(net).items()
                if not key.endswith(statistics) and not STDC_COPY.match(key))
 
 
-def published_shapes(net: nn.Module) -> dict[str, torch.Size]:
-    """Returns key -> shape of everything that a published file of this architecture holds, unused parts included."""
+def published_shapes(net: SceneParser) -> dict[str, torch.Size]:
+    """Returns key -> shape of all that a published file of this architecture holds.
+
+    Unused parts and second copies are among it.
+    """
     shapes = {published_key(net, key): value.shape for key, value in net.state_dict().items()}
-    backbone, head = net.get_submodule("backbone"), net.get_submodule("head")
-    if isinstance(backbone, STDC):
-        width, features = backbone.out_channels[-1], [key for key in shapes if key.startswith("backbone.features.")]
-        classifier = {"conv_last": ConvX(width, width, 1), "fc": nn.Linear(width, width, bias=False),
-                      "bn": nn.BatchNorm1d(width), "linear": nn.Linear(width, 1000, bias=False)}
-        shapes |= {f"backbone.{key}": value.shape for key, value in nn.ModuleDict(classifier).state_dict().items()}
-        for key in features:
-            position = int(key.split(".")[2])
-            stride = 2 ** (1 + position) if position < 2 else 2 ** (2 + sum(position >= end for end in backbone.ends))
-            shapes[f"backbone.x{stride}.0.{key.removeprefix('backbone.features.')}"] = shapes[key]
-    if isinstance(head, SFNetLiteHead) and isinstance(backbone, DeepStemResNet | STDC):
-        num_classes, channels = shapes["head.conv_last.1.weight"][:2]
-        unused = {"dsn": auxiliary_classifier(channels, channels, num_classes)}
-        if isinstance(backbone, DeepStemResNet):
-            unused["fpn_in.2"] = conv_bn_relu(backbone.out_channels[3], channels, 1, bias=True)
-        shapes |= {f"head.{name}.{key}": value.shape for name, part in unused.items()
-                   for key, value in part.state_dict().items()}
+    if isinstance(net.backbone, STDC):
+        shapes |= _unused_stdc_shapes(net.backbone, shapes)
+    if isinstance(net.head, SFNetLiteHead) and isinstance(net.backbone, DeepStemResNet | STDC):
+        shapes |= _unused_lite_shapes(net.backbone, shapes)
     return shapes
+
+
+def _head_prefix(head: type[Head]) -> str:
+    return "" if issubclass(head, UNPREFIXED) else "head."
+
+
+def _merge_stdc_copies(state: dict[str, Tensor]) -> list[str]:
+    """Moves the copies by stride to the keys of the first ones; returns the keys thus replaced."""
+    replaced = []
+    for key in [*state]:
+        copy = STDC_COPY.match(key)
+        if copy:
+            first = f"backbone.features.{copy[1]}"
+            if first in state:
+                replaced.append(first)
+            state[first] = state.pop(key)
+    return replaced
+
+
+def _unused_stdc_shapes(backbone: STDC,
+                        shapes: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
+    """Returns the shapes of the ImageNet classifier and of the second copies."""
+    width = backbone.out_channels[-1]
+    classifier = nn.ModuleDict({
+        "conv_last": ConvX(width, width, 1),
+        "fc": nn.Linear(width, width, bias=False),
+        "bn": nn.BatchNorm1d(width),
+        "linear": nn.Linear(width, 1000, bias=False),
+    })
+    unused = {f"backbone.{key}": value.shape for key, value in classifier.state_dict().items()}
+    for key, shape in shapes.items():
+        if key.startswith("backbone.features."):
+            layer = int(key.split(".")[2])
+            unused[f"backbone.x{_stdc_stride(backbone, layer)}.0."
+                   f"{key.removeprefix('backbone.features.')}"] = shape
+    return unused
+
+
+def _stdc_stride(backbone: STDC, layer: int) -> int:
+    """Returns the stride of the output of a layer of `features`."""
+    # Both layers of the stem halve the size, and so does the first layer of each later stage.
+    if layer < backbone.ends[0]:
+        return 2 ** (layer + 1)
+    stages_before = sum(layer >= end for end in backbone.ends)
+    return 4 * 2 ** stages_before
+
+
+def _unused_lite_shapes(backbone: nn.Module,
+                        shapes: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
+    """Returns the shapes of the auxiliary head and of a ResNet's third lateral convolution."""
+    num_classes, channels = shapes["head.conv_last.1.weight"][:2]
+    unused: dict[str, nn.Module] = {"dsn": auxiliary_classifier(channels, channels, num_classes)}
+    if isinstance(backbone, DeepStemResNet):
+        unused["fpn_in.2"] = conv_bn_relu(backbone.out_channels[3], channels, 1, bias=True)
+    return {f"head.{name}.{key}": value.shape for name, part in unused.items()
+            for key, value in part.state_dict().items()}

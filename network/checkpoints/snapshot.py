@@ -1,4 +1,4 @@
-"""A trained network out of a checkpoint file: which architecture, which classes, raw or averaged weights."""
+"""A trained network from a checkpoint file: its architecture, classes, raw or averaged weights."""
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from network.checkpoints import weights
 from network.checkpoints.keys import class_count, guess_architecture
-from network.checkpoints.weights import WeightsError
+from network.checkpoints.weights import WeightsError, load, read, state_dict
+from network.model import SceneParser
 from network.options import build_options
-from network.registry import build, names, resolve_name
+from network.registry import build, names, resolve_name, timm_names
 
 WEIGHTS = ("auto", "raw", "ema")
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    """Declares the flags of group "Model" for the programs that use a trained network."""
+    """Declares the flags of group "Model" of the programs that use a trained network."""
     group = parser.add_argument_group("Model")
-    group.add_argument("--snapshot", required=True, type=Path, help="checkpoint of a run, or a published one (.pth)")
-    group.add_argument("--arch", help="needed where neither the file says it nor its keys show it; "
-                                      f"one of: {', '.join(names())}, sfnet_timm:MODEL, sfnet_lite_timm:MODEL")
-    group.add_argument("--weights", choices=WEIGHTS, default="auto",
-                       help="raw or averaged (ema) ones; auto takes the averaged where the file has them")
+    group.add_argument("--snapshot", required=True, type=Path,
+                       help="checkpoint of a run, or a published one (.pth)")
+    group.add_argument(
+        "--arch", help="needed if neither the file nor its keys tell it; "
+                       f"one of: {', '.join(names())}, {', '.join(timm_names())}")
+    group.add_argument(
+        "--weights", choices=WEIGHTS, default="auto",
+        help="raw or averaged (ema) weights; auto takes the averaged ones if the file has them")
 
 
 @dataclass(frozen=True)
@@ -49,96 +50,103 @@ class SnapshotOptions:
 
 
 class Snapshot:
-    """A checkpoint file, read and understood.
+    """A checkpoint file and what it says about its network.
 
     Args:
-        path: of a run's checkpoint, or of a published one, which says nothing about itself.
-        arch: needed when neither the file says it nor its keys show it.
-        which: one of `WEIGHTS`.
+        path: a checkpoint of a run, or a published one, which holds a state dict alone.
+        arch: the architecture; needed if neither the file nor its keys tell it.
+        weights: one of `WEIGHTS`: which of the file's weights to take.
 
     Attributes:
         arch: the architecture's name.
-        weights: "raw" or "ema".
+        weights: the weights that are taken, "raw" or "ema".
 
     Raises:
-        FileNotFoundError, WeightsError: the file cannot be read (see `weights.read`), does not say its architecture,
-            holds another than `arch`, or has no averaged weights though they are asked for.
+        FileNotFoundError: there is no such file.
+        WeightsError: the file cannot be read (see `network.weights.read`), does not tell its
+            architecture, holds another than `arch`, or has no averaged weights for "ema".
     """
 
-    def __init__(self, path: str | Path, arch: str | None = None, which: str = "auto") -> None:
+    def __init__(self, path: str | Path, arch: str | None = None,
+                 weights: str = "auto") -> None:
         self.path = Path(path)
-        self.payload = weights.read(path)
+        self.payload = read(path)
         stored = self.payload.get("arch")
         if arch and stored and resolve_name(arch) != resolve_name(stored):
-            raise WeightsError(f"{path} holds {stored}, not {arch}: leave --arch out, or choose another --snapshot.")
+            raise WeightsError(f"{path} holds {stored}, not {arch}: leave out arch={arch}, or "
+                               "choose another snapshot.")
         self.arch = resolve_name(arch or stored or self._recognize())
         averaged = self.payload.get("ema") is not None
-        if which == "ema" and not averaged:
-            raise WeightsError(f"{path} holds no averaged weights (it was trained without --ema_decay): "
-                               "leave --weights out, or give --weights raw.")
-        self.weights = "ema" if averaged and which != "raw" else "raw"
+        if weights == "ema" and not averaged:
+            raise WeightsError(f"{path} holds no averaged weights, its run averaged none: "
+                               'pass weights="raw" or "auto".')
+        self.weights = "ema" if averaged and weights != "raw" else "raw"
 
     def _recognize(self) -> str:
         """Returns the architecture that the keys belong to."""
-        guess = guess_architecture(weights.state_dict(self.payload, False, str(self.path)))
+        guess = guess_architecture(state_dict(self.payload, False, str(self.path)))
         if guess not in names():
-            seems = f", and its keys only show {guess}" if guess else ""
-            raise WeightsError(f"{self.path} does not say its architecture{seems}: name it with --arch "
-                               f"({', '.join(names())}, sfnet_timm:MODEL, sfnet_lite_timm:MODEL).")
+            hint = f", and its keys only show {guess}" if guess else ""
+            valid = ", ".join((*names(), *timm_names()))
+            raise WeightsError(f"{self.path} does not say its architecture{hint}: pass arch=NAME "
+                               f"({valid}).")
         return guess
 
     @property
     def dataset(self) -> str | dict[str, Any]:
-        """The dataset that it was trained on: its name, or the description of one that a YAML file described.
+        """The dataset of the training: its name, or the description from its YAML file.
 
-        Raises WeightsError when the file does not say.
+        Raises:
+            WeightsError: the file does not say it.
         """
         if self.payload.get("description"):
             return dict(self.payload["description"])
         if not self.payload.get("dataset"):
-            raise WeightsError(f"{self.path} does not say which dataset it was trained on: name it with --dataset.")
+            raise WeightsError(f"{self.path} does not say which dataset it was trained on: "
+                               "pass dataset=NAME.")
         return str(self.payload["dataset"])
 
-    def network(self, dataset: str, classes: Sequence[str]) -> nn.Module:
-        """Returns the network, filled, in evaluation mode and without auxiliary heads.
+    def network(self, dataset: str, classes: Sequence[str]) -> SceneParser:
+        """Returns the trained network, in evaluation mode and without auxiliary heads.
 
         Args:
-            dataset: named in errors.
-            classes: names of the dataset's classes, which must be those that the file was trained on.
+            dataset: the name of a dataset, for the error.
+            classes: the names of its classes, which must be those of the training.
 
         Raises:
-            WeightsError: other classes, or weights that do not fit the architecture.
+            WeightsError: the classes are others, or the weights do not fit the architecture.
         """
-        trained_on = self.payload.get("classes")
-        if trained_on and list(trained_on) != list(classes):
+        trained = self.payload.get("classes")
+        if trained and list(trained) != list(classes):
             raise WeightsError(
-                f"{self.path} was trained on the {len(trained_on)} classes of {self.payload.get('dataset')} "
-                f"({_first(trained_on)}), but {dataset} has {len(classes)} classes ({_first(classes)}): "
-                "choose a --dataset with the classes of the snapshot, or another --snapshot.")
+                f"{self.path} was trained on the {len(trained)} classes of "
+                f"{self.payload.get('dataset')} ({_first(trained)}), but {dataset} has "
+                f"{len(classes)} classes ({_first(classes)}): choose a dataset with the classes "
+                "of the snapshot, or another snapshot.")
         return self.filled(len(classes))
 
-    def filled(self, num_classes: int | None = None) -> nn.Module:
-        """Returns the network with its own options, filled, in evaluation mode and without auxiliary heads.
+    def filled(self, num_classes: int | None = None) -> SceneParser:
+        """Returns the trained network, whatever the names of its classes.
 
         Args:
-            num_classes: as many as the file has when None.
+            num_classes: K; that of the file when None.
 
         Raises:
-            WeightsError: the weights do not fit the architecture, or the class count.
+            WeightsError: the weights do not fit the architecture or the class count.
         """
         ema = self.weights == "ema"
-        given = weights.state_dict(self.payload, ema, str(self.path))
-        num_classes = num_classes or class_count(given)
+        state = state_dict(self.payload, ema, str(self.path))
+        num_classes = num_classes or class_count(state)
         if num_classes is None:
-            raise WeightsError(f"{self.path} holds no classifier of {self.arch}: an ImageNet file is what train.py "
-                               "--pretrained reads.")
+            raise WeightsError(f"{self.path} holds no classifier of {self.arch}: the weights of a "
+                               "backbone alone are loaded for training, by pretrained=PATH.")
         net = build(self.arch, num_classes, **self.options)
-        weights.load(net, self.payload, ema=ema)
+        load(net, self.payload, ema=ema)
         return net.eval()
 
     @property
     def options(self) -> dict[str, Any]:
-        """`build`'s options, as the run chose them."""
+        """The options of `network.build` that the run was started with."""
         return build_options(self.payload.get("args") or {})
 
 

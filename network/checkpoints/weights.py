@@ -1,6 +1,6 @@
-"""Reading weights: own and published checkpoints and ImageNet files, strictly. A checkpoint is an interface.
+"""Reading weights strictly: checkpoints of runs, published checkpoints and ImageNet files.
 
-`network.checkpoints.keys` knows what published files call things and hold besides.
+`network.checkpoints.keys` holds the differences between published keys and our own.
 """
 from __future__ import annotations
 
@@ -8,150 +8,157 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from network.backbones.timm import TimmBackbone
 from network.checkpoints.keys import (
-    AUXILIARY,
-    CLASSIFIER,
     IMAGENET_CLASSIFIER,
+    classifier_keys,
     drop_unused,
     guess_architecture,
     imagenet_key,
+    is_auxiliary,
     published_key,
 )
+from network.model import SceneParser
 
-PREFIXES = ("module.", "_orig_mod.")                        # left in the keys by DataParallel and torch.compile
-HEADER = "sfsegnets"                                        # where a safetensors file says what it is
+# What DataParallel and torch.compile put before the keys.
+PREFIXES = ("module.", "_orig_mod.")
+# The entry of a safetensors file's metadata that holds the rest of a checkpoint.
+HEADER = "sfsegnets"
+# Where a checkpoint may hold its state dict.
 NESTINGS = ("state_dict", "model_state_dict", "model", "net")
 
-PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained_models"         # of the checkout, wherever one stands
+PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained_models"
 
-# backbone -> its file under pretrained_models/, where that is not simply `<backbone>.pth`
-IMAGENET_FILES = {f"resnet{depth}": f"resnet{depth}-deep-stem-pytorch.pth" for depth in (18, 50, 101)}
+# Backbone -> its file under pretrained_models/, if that is not `<backbone>.pth`.
+IMAGENET_FILES = {
+    f"resnet{depth}": f"resnet{depth}-deep-stem-pytorch.pth" for depth in (18, 50, 101)}
+
+RANDOM_COST = "expect about 5 points of mIoU less on Cityscapes"
 
 
 class WeightsError(ValueError):
-    """A file cannot be read as weights, or does not fit the network. The message says which, where and what to do."""
+    """A file cannot be read as weights, or does not fit the network. The message has a remedy."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `load` did, by published key: taken from the file, left out of it, and kept random in the network.
+    """What `load` did, as published keys.
 
-    `averaged` says that what was taken are the averaged weights of a run.
+    Attributes:
+        loaded: taken from the file.
+        dropped: in the file, but not in the network.
+        random: in the network, where they keep their random values.
+        averaged: whether the loaded weights are the averaged ones of a run.
     """
 
     loaded: tuple[str, ...]
     dropped: tuple[str, ...] = ()
-    random: tuple[str, ...] = field(default=())
+    random: tuple[str, ...] = ()
     averaged: bool = False
 
     def __str__(self) -> str:
-        parts = [f"{len(self.loaded)} {'averaged ' if self.averaged else ''}tensors loaded"]
+        kind = "averaged tensors" if self.averaged else "tensors"
+        clauses = [f"{len(self.loaded)} {kind} loaded"]
         if self.dropped:
-            parts.append(f"{len(self.dropped)} left out: {_listing(self.dropped)}")
+            clauses.append(f"{len(self.dropped)} left out: {_listing(self.dropped)}")
         if self.random:
-            parts.append(f"{len(self.random)} kept random: {_listing(self.random)}")
-        return "; ".join(parts)
+            clauses.append(f"{len(self.random)} kept random: {_listing(self.random)}")
+        return "; ".join(clauses)
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint file, zip, legacy or safetensors format, without running any code from it.
+    """Reads a checkpoint file in zip, legacy or safetensors format; runs no code from it.
 
     Returns:
-        The dict in the file, on the CPU: a run's checkpoint, a published one, or a bare state dict.
+        The dict in the file, on the CPU: a run's checkpoint, a published one, or a state dict.
 
     Raises:
         FileNotFoundError: there is no such file.
-        WeightsError: the file is a web page, truncated, no checkpoint at all, or its pickle names foreign code.
+        WeightsError: the file is a web page, is truncated, is no checkpoint, or its pickle names
+            foreign code.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}: give the path of a .pth file")
     with path.open("rb") as file:
-        head = file.read(64).lstrip()
-    if head[:1] == b"<":
-        raise WeightsError(f"{path} is a web page, not weights: the download link answered with HTML (a sign-in or "
-                           "quota page). Download it again in a browser.")
+        start = file.read(64).lstrip()
+    if start[:1] == b"<":
+        raise WeightsError(f"{path} is a web page, not weights: the download link answered with "
+                           "HTML (a sign-in or quota page). Download it again in a browser.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     is_zip = zipfile.is_zipfile(path)
-    if head[:2] == b"PK" and not is_zip:
-        raise WeightsError(f"{path} is truncated ({path.stat().st_size:,} bytes): copy or download it again")
-    try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
-            payload = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-    except pickle.UnpicklingError as error:
-        foreign = re.search(r"(?:GLOBAL|global:?) `?([\w.]+)`?", str(error))
-        if foreign and "." in foreign[1]:
-            raise WeightsError(f"{path} was refused: its pickle names {foreign[1]}, which is neither a tensor nor a "
-                               "number, and could run code. Save a plain state dict instead: "
-                               "torch.save(net.state_dict(), FILE).") from error
-        raise WeightsError(f"{path} is no checkpoint, or is damaged: copy or download it again") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise WeightsError(f"{path} is truncated or damaged ({path.stat().st_size:,} bytes): "
-                           "copy or download it again") from error
+    if start[:2] == b"PK" and not is_zip:
+        raise _truncated(path, "truncated")
+    payload = _unpickle(path, is_zip)
     if not isinstance(payload, dict):
         raise WeightsError(f"{path} holds a {type(payload).__name__}, not a dict of weights")
     return payload
 
 
-def load(net: nn.Module, path_or_state_dict: str | Path | Mapping[str, Any], reset_classifier: bool = False,
-         init_aux: bool = False, ema: bool | None = False) -> Report:
-    """Fills a network, strictly: every key must be there, be known and have the right shape.
+def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
+         reset_classifier: bool = False, init_aux: bool = False,
+         ema: bool | None = False) -> Report:
+    """Loads weights strictly: every key has to be there, be known and have the right shape.
 
-    Exceptions, each named in the report: auxiliary heads in a file whose network has none are left out; with
-    `reset_classifier` a classifier of another class count, and with `init_aux` auxiliary heads that the file lacks,
-    stay random.
+    There are three exceptions, which the report names. Auxiliary heads of the file are dropped if
+    the network has none. With `reset_classifier`, a classifier of another class count stays
+    random; with `init_aux`, so do auxiliary heads that the file lacks.
 
     Args:
         net: a network of `network.build`.
-        path_or_state_dict: a file, or what `read` returned, or a state dict in published or own keys.
-        ema: takes the averaged weights of a run's checkpoint instead of the raw ones; None does where there are any.
+        path_or_state_dict: a file, a dict returned by `read`, or a state dict in published or
+            own keys.
+        ema: whether to take the averaged weights of a run's checkpoint; None takes them if there
+            are any.
 
     Raises:
-        FileNotFoundError, WeightsError: as in `read`; or keys are missing, unexpected or of another shape (all listed).
+        FileNotFoundError: as in `read`.
+        WeightsError: as in `read`; or keys are missing, unexpected or of another shape, which the
+            message lists. The network is unchanged then.
     """
     if isinstance(path_or_state_dict, str | Path):
         source, payload = str(path_or_state_dict), read(path_or_state_dict)
     else:
         source, payload = "the given state dict", dict(path_or_state_dict)
     averaged = payload.get("ema") is not None if ema is None else ema
-    given = {published_key(net, key): value for key, value in state_dict(payload, averaged, source).items()}
-    found, dropped = drop_unused(net, given)
-    own = {published_key(net, key): key for key in net.state_dict()}
-    wanted = {key: net.state_dict()[own[key]] for key in own}
-    dropped += [key for key in found if AUXILIARY.match(key) and not any(map(AUXILIARY.match, wanted))]
+    given = {published_key(net, key): value
+             for key, value in state_dict(payload, averaged, source).items()}
+    own_keys = {published_key(net, key): key for key in net.state_dict()}
+    expected = published_state_dict(net)
+    usable, dropped = drop_unused(net, given)
+    if not any(is_auxiliary(net, key) for key in expected):
+        dropped += [key for key in usable if is_auxiliary(net, key)]
 
-    missing = [key for key in wanted if key not in found]
-    reshaped = [key for key in wanted if key in found and found[key].shape != wanted[key].shape]
-    classifier = [key for key in reshaped if CLASSIFIER.match(key)]
-    random = list(classifier) if reset_classifier else []
-    random += [key for key in missing if init_aux and AUXILIARY.match(key)]
-    problems = _problems(wanted, found, {*dropped, *random}, "the network")
+    comparison = _Comparison.of(expected, usable, classifier_keys(net))
+    random = [*comparison.classifier] if reset_classifier else []
+    if init_aux:
+        random += [key for key in comparison.missing if is_auxiliary(net, key)]
+    problems = comparison.problems({*dropped, *random}, "the network")
     if problems:
-        advice = _advice(payload, given, wanted, missing, reshaped, classifier)
-        raise WeightsError(f"{source} does not fit the network{advice}\n  " + "\n  ".join(problems))
-    taken = [key for key in wanted if key in found and key not in random]
-    net.load_state_dict({own[key]: found[key] for key in taken}, strict=False)
-    return Report(tuple(taken), tuple(dropped), tuple(random), averaged)
+        advice = _advice(net, payload, given, comparison)
+        raise WeightsError("\n  ".join([f"{source} does not fit the network{advice}", *problems]))
+    loaded = [key for key in expected if key in usable and key not in random]
+    net.load_state_dict({own_keys[key]: usable[key] for key in loaded}, strict=False)
+    return Report(tuple(loaded), tuple(dropped), tuple(random), averaged)
 
 
-def published_state_dict(net: nn.Module) -> dict[str, Tensor]:
-    """Returns the network's state dict under the published keys, the form every checkpoint is saved in."""
+def published_state_dict(net: SceneParser) -> dict[str, Tensor]:
+    """Returns the state dict under the published keys, the form in which checkpoints are saved."""
     return {published_key(net, key): value for key, value in net.state_dict().items()}
 
 
 def backbone_of(arch: str) -> str:
-    """Returns the name of an architecture's backbone, the last part of its own."""
+    """Returns the name of an architecture's backbone, the last part of the name."""
     return arch.rsplit("_", 1)[-1]
 
 
@@ -160,74 +167,51 @@ def imagenet_file(backbone: str) -> str:
     return IMAGENET_FILES.get(backbone, f"{backbone}.pth")
 
 
-def load_imagenet(net: nn.Module, arch: str, pretrained: str,
+def load_imagenet(net: SceneParser, arch: str, pretrained: str,
                   folder: str | Path = PRETRAINED) -> Report | None:
-    """Fills the network's backbone from an ImageNet file.
+    """Loads the network's backbone from an ImageNet file.
 
     Args:
-        pretrained: "auto" for the architecture's file in `folder`, "none" to keep random weights, or a path.
+        pretrained: "auto" for the architecture's file in `folder`, or for the weights that timm
+            downloads; "none" to keep random weights; or a path.
 
     Returns:
         What was loaded; None for "none".
 
     Raises:
-        FileNotFoundError: the file is not there; says its name, what it must hold and how to do without.
-        WeightsError: as in `read`, or the file does not hold exactly this backbone.
+        FileNotFoundError: there is no such file; the message says what it has to hold.
+        WeightsError: as in `read`, or the file does not hold exactly this backbone, or timm
+            cannot download it.
     """
     if pretrained == "none":
         return None
-    backbone = net.get_submodule("backbone")
-    if isinstance(backbone, TimmBackbone) and pretrained == "auto":
-        return _load_from_timm(backbone)
-    backbone_name = arch.partition(":")[2] or backbone_of(arch)
-    path = Path(folder) / imagenet_file(backbone_name) if pretrained == "auto" else Path(pretrained)
+    if isinstance(net.backbone, TimmBackbone) and pretrained == "auto":
+        return _load_from_timm(net.backbone)
+    name = arch.partition(":")[2] or backbone_of(arch)
+    path = Path(folder) / imagenet_file(name) if pretrained == "auto" else Path(pretrained)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no ImageNet weights for {arch} at {path}: the file must hold the state dict of {backbone_name} "
-            "(see pretrained_models/README.md). Put it there, name another with --pretrained PATH, start from random "
-            "weights with --pretrained none (expect about 5 points of mIoU less on Cityscapes), or take a backbone "
-            "whose weights are fetched for you, such as --arch sfnet_timm:resnet18d.")
-    given = state_dict(read(path), False, str(path))
-    adopted, left_out = drop_unused(net, {f"backbone.{imagenet_key(backbone, key)}": value for key, value in given.items()})
-    found = {key.removeprefix("backbone."): value for key, value in adopted.items()}
-    dropped = [key.removeprefix("backbone.") for key in left_out]
-    dropped += [key for key in found if IMAGENET_CLASSIFIER.match(key)]
-    wanted = backbone.state_dict()
-    problems = _problems(wanted, found, set(dropped), "the backbone")
-    if problems:
-        guess = guess_architecture(given)
-        raise WeightsError(f"{path} does not hold the backbone {backbone_name} of {arch}"
-                           + (f": it looks like {guess}" if guess else "") + "\n  " + "\n  ".join(problems))
-    backbone.load_state_dict({key: found[key] for key in wanted})
-    return Report(tuple(wanted), tuple(dropped))
-
-
-def _load_from_timm(backbone: TimmBackbone) -> Report:
-    """Fills the backbone with the weights that timm fetches, and keeps in its cache."""
-    try:
-        source = TimmBackbone(backbone.name, pretrained=True)
-    except Exception as error:                              # whatever the client of timm's hub raises
-        raise WeightsError(
-            f"timm could not fetch the weights of {backbone.name} ({type(error).__name__}: {error}). Try again with a "
-            "connection, name a file with --pretrained PATH, or start from random weights with --pretrained none "
-            "(expect about 5 points of mIoU less on Cityscapes).") from error
-    backbone.load_state_dict(source.state_dict())
-    return Report(tuple(source.state_dict()))
+            f"no ImageNet weights for {arch} at {path}: the file must hold the state dict of "
+            f"{name} (see pretrained_models/README.md). Put it there, pass another as "
+            f'pretrained=PATH, start from random weights with pretrained="none" ({RANDOM_COST}), '
+            "or choose a backbone whose weights timm downloads, such as "
+            'arch="sfnet_timm:resnet18d".')
+    return _load_backbone(net, arch, name, path)
 
 
 def state_dict(payload: Mapping[str, Any], ema: bool, source: str) -> dict[str, Tensor]:
-    """Takes the tensors out of what `read` returned, and the wrappers' prefixes off their keys.
+    """Returns the tensors of a dict of `read`, without the prefixes of wrappers in their keys.
 
     Args:
-        ema: takes the averaged weights of a run's checkpoint.
-        source: named in errors.
+        ema: whether to take the averaged weights of a run's checkpoint.
+        source: the name of the file, for errors.
 
     Raises:
-        WeightsError: there are none, or something else is among them.
+        WeightsError: there are no tensors, or there are other values among them.
     """
     if ema:
         if not isinstance(payload.get("ema"), Mapping):
-            raise WeightsError(f"{source} holds no averaged weights: it comes from a run without --ema_decay")
+            raise WeightsError(f"{source} holds no averaged weights: its run averaged none")
         payload = payload["ema"]
     for nesting in NESTINGS:
         if isinstance(payload.get(nesting), Mapping):
@@ -235,8 +219,8 @@ def state_dict(payload: Mapping[str, Any], ema: bool, source: str) -> dict[str, 
             break
     foreign = [key for key, value in payload.items() if not isinstance(value, Tensor)]
     if foreign or not payload:
-        what = f"{_listing(foreign)} are not tensors" if foreign else "it is empty"
-        raise WeightsError(f"{source} is no state dict: {what}")
+        reason = f"{_listing(foreign)} are not tensors" if foreign else "it is empty"
+        raise WeightsError(f"{source} is no state dict: {reason}")
     tensors = {}
     for key, value in payload.items():
         for prefix in PREFIXES:
@@ -245,40 +229,8 @@ def state_dict(payload: Mapping[str, Any], ema: bool, source: str) -> dict[str, 
     return tensors
 
 
-def _advice(payload: Mapping[str, Any], given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], missing: list[str],
-            reshaped: list[str], classifier: list[str]) -> str:
-    """What most likely went wrong, and the way out."""
-    if reshaped and reshaped == classifier and not missing:
-        return (": it was trained on another number of classes. Choose its dataset, or start the classifier anew with "
-                "--reset_classifier (reset_classifier=True).")
-    if missing and all(AUXILIARY.match(key) for key in missing) and not reshaped:
-        return ": it has no auxiliary heads. Build the network without deep supervision, or pass init_aux=True."
-    says, wants = payload.get("arch") or guess_architecture(given), guess_architecture(wanted)
-    if says is None:
-        return ": it holds another network, which is none of those here."
-    if says == wants:
-        return f": it looks like {says}, but damaged, or with other options than the network's."
-    return f": it looks like {says}, not {wants}. Name its own architecture with --arch {says}."
-
-
-def _problems(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], excused: set[str], where: str) -> list[str]:
-    """Returns a line for each way in which the file's tensors are not those that are wanted."""
-    missing = [key for key in wanted if key not in found and key not in excused]
-    unexpected = [key for key in found if key not in wanted and key not in excused]
-    lines = [f"{len(keys)} {what}: {_listing(keys)}" for keys, what in
-             ((missing, "missing from the file"), (unexpected, f"not in {where}")) if keys]
-    return lines + [f"{key}: {tuple(found[key].shape)} in the file, {tuple(value.shape)} in {where}"
-                    for key, value in wanted.items()
-                    if key in found and key not in excused and found[key].shape != value.shape]
-
-
-def _listing(keys: Iterable[str], most: int = 12) -> str:
-    keys = list(keys)
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")
-
-
 def write_safetensors(payload: Mapping[str, Any], path: str | Path) -> None:
-    """Writes a checkpoint without a pickle: `state_dict` as tensors, the rest as JSON in the file's header.
+    """Writes a checkpoint without a pickle: its `state_dict` as tensors, the rest as JSON metadata.
 
     Raises:
         ImportError: the package safetensors is not installed.
@@ -289,22 +241,162 @@ def write_safetensors(payload: Mapping[str, Any], path: str | Path) -> None:
     save_file(tensors, path, metadata={"format": "pt", HEADER: json.dumps(rest)})
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """How the tensors of a file differ from the expected ones.
+
+    Attributes:
+        expected, given: key -> tensor, of the network and of the file.
+        missing: keys that the file lacks.
+        unexpected: keys that only the file has.
+        reshaped: keys of both, with different shapes.
+        classifier: those of `reshaped` whose shape depends on the class count.
+    """
+
+    expected: Mapping[str, Tensor]
+    given: Mapping[str, Tensor]
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: list[str]
+    classifier: list[str]
+
+    @classmethod
+    def of(cls, expected: Mapping[str, Tensor], given: Mapping[str, Tensor],
+           classifier: Collection[str] = ()) -> _Comparison:
+        reshaped = [key for key, value in expected.items()
+                    if key in given and given[key].shape != value.shape]
+        return cls(
+            expected,
+            given,
+            missing=[key for key in expected if key not in given],
+            unexpected=[key for key in given if key not in expected],
+            reshaped=reshaped,
+            classifier=[key for key in reshaped if key in classifier],
+        )
+
+    def problems(self, excused: Collection[str], where: str) -> list[str]:
+        """Returns a line for each kind of difference, without the excused keys.
+
+        Args:
+            where: what the file is compared with, for the text.
+        """
+        lines = []
+        for keys, kind in ((self.missing, "missing from the file"),
+                           (self.unexpected, f"not in {where}")):
+            keys = [key for key in keys if key not in excused]
+            if keys:
+                lines.append(f"{len(keys)} {kind}: {_listing(keys)}")
+        lines += [f"{key}: {tuple(self.given[key].shape)} in the file, "
+                  f"{tuple(self.expected[key].shape)} in {where}"
+                  for key in self.reshaped if key not in excused]
+        return lines
+
+
+def _advice(net: SceneParser, payload: Mapping[str, Any], given: Mapping[str, Tensor],
+            comparison: _Comparison) -> str:
+    """Returns the most likely cause and its remedy, to follow "does not fit the network"."""
+    missing, reshaped = comparison.missing, comparison.reshaped
+    if reshaped and reshaped == comparison.classifier and not missing:
+        return (": it was trained on another number of classes. Choose its dataset, or start with "
+                "a random classifier, reset_classifier=True.")
+    if missing and all(is_auxiliary(net, key) for key in missing) and not reshaped:
+        return (": it has no auxiliary heads. Build the network without deep supervision, or "
+                "start with random ones, init_aux=True.")
+    stored = payload.get("arch") or guess_architecture(given)
+    built = guess_architecture(comparison.expected)
+    if stored is None:
+        return ": it holds a network that is none of those here."
+    if stored == built:
+        return f": it looks like {stored}, but damaged, or with other options than the network's."
+    return (f": it looks like {stored}, not {built}. Choose the architecture of the file, "
+            f"arch={stored}.")
+
+
+def _load_backbone(net: SceneParser, arch: str, name: str, path: Path) -> Report:
+    """Loads the backbone from its ImageNet file, strictly but for the file's classifier."""
+    prefix = "backbone."
+    tensors = state_dict(read(path), False, str(path))
+    renamed = {f"{prefix}{imagenet_key(net.backbone, key)}": value
+               for key, value in tensors.items()}
+    usable, unused = drop_unused(net, renamed)
+    given = {key.removeprefix(prefix): value for key, value in usable.items()}
+    dropped = [key.removeprefix(prefix) for key in unused]
+    dropped += [key for key in given if IMAGENET_CLASSIFIER.match(key)]
+    expected = net.backbone.state_dict()
+    problems = _Comparison.of(expected, given).problems(dropped, "the backbone")
+    if problems:
+        guess = guess_architecture(tensors)
+        hint = f": it looks like {guess}" if guess else ""
+        raise WeightsError("\n  ".join([
+            f"{path} does not hold the backbone {name} of {arch}{hint}", *problems]))
+    net.backbone.load_state_dict({key: given[key] for key in expected})
+    return Report(tuple(expected), tuple(dropped))
+
+
+def _load_from_timm(backbone: TimmBackbone) -> Report:
+    """Loads the weights that timm downloads into its cache."""
+    try:
+        source = TimmBackbone(backbone.name, pretrained=True)
+    # Whatever the client of timm's hub raises.
+    except Exception as error:
+        raise WeightsError(
+            f"timm could not download the weights of {backbone.name} ({type(error).__name__}: "
+            f"{error}). Try again with a connection, pass a file as pretrained=PATH, or start from "
+            f'random weights with pretrained="none" ({RANDOM_COST}).') from error
+    backbone.load_state_dict(source.state_dict())
+    return Report(tuple(source.state_dict()))
+
+
+def _listing(keys: Iterable[str], most: int = 12) -> str:
+    keys = list(keys)
+    more = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(keys[:most]) + more
+
+
+def _unpickle(path: Path, is_zip: bool) -> Any:
+    """Returns the content of a zip or legacy file, of tensors and numbers alone."""
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        foreign = re.search(r"(?:GLOBAL|global:?) `?([\w.]+)`?", str(error))
+        if foreign and "." in foreign[1]:
+            raise WeightsError(
+                f"{path} was refused: its pickle names {foreign[1]}, which is neither a tensor "
+                "nor a number, and could run code. Save a plain state dict instead: "
+                "torch.save(net.state_dict(), FILE).") from error
+        raise WeightsError(
+            f"{path} is no checkpoint, or is damaged: copy or download it again") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise _truncated(path, "truncated or damaged") from error
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise WeightsError(f"{path} needs the package safetensors: pip install safetensors") from error
+        raise WeightsError(f"{path} needs the package safetensors: "
+                           "pip install safetensors") from error
     try:
         with safe_open(path, framework="pt") as file:
             rest = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-            return {**rest, "state_dict": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
-        raise WeightsError(f"{path} is truncated or damaged ({path.stat().st_size:,} bytes): "
-                           "copy or download it again") from error
+        raise _truncated(path, "truncated or damaged") from error
+    return {**rest, "state_dict": tensors}
+
+
+def _truncated(path: Path, state: str) -> WeightsError:
+    return WeightsError(f"{path} is {state} ({path.stat().st_size:,} bytes): "
+                        "copy or download it again")
 
 
 def _numpy_scalars() -> list[Any]:
-    """What the pickles of published files name besides tensors: numpy's scalars, under its old and new module path."""
+    """Returns what published pickles name besides tensors, for the allow-list of `torch.load`.
+
+    These are numpy's scalars, under the old and the new path of their module.
+    """
     scalar = np.float64(0).__reduce__()[0]
-    dtypes = [each for each in vars(np.dtypes).values() if isinstance(each, type)]
-    return [np.dtype, *dtypes, *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core"))]
+    dtypes = [value for value in vars(np.dtypes).values() if isinstance(value, type)]
+    paths = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
+    return [np.dtype, *dtypes, *((scalar, path) for path in paths)]

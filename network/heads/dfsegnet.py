@@ -1,36 +1,51 @@
-"""DFSegNet: a light decoder on DFNet (Li et al., CVPR 2019, arXiv 1903.03777)."""
+"""DFSegNet's decoder, a light one for DFNet (Li et al., CVPR 2019, arXiv 1903.03777)."""
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from network.layers import auxiliary_classifier, conv_bn_relu, resize
+from network.model import Head
 
 
-class DFSegHead(nn.Module):
-    """1x1 convolutions bring each map to one width; nodes then fuse them, coarse to fine: resize, add, 3x3 convolution.
+class DFSegHead(Head):
+    """1x1 convolutions give all maps one width; fusions then go from coarse to fine.
 
-    No file of this decoder is published; its width is that of SFNet's pyramid on the same backbone.
+    A fusion resizes the coarser map, adds the finer one and convolves the sum:
+
+        F_i = conv3x3(L_i + resize(F_(i+1))).
+
+    No weights of this decoder are published. Its width is that of SFNet's pyramid on the same
+    backbone.
 
     Args:
         in_channels: channels of the backbone's maps, fine to coarse.
         channels: width of the decoder.
         num_classes: K.
-        deep_supervision: adds an auxiliary classifier at each fusion but the last, and on the coarsest map; used in
-            training only.
+        deep_supervision: adds an auxiliary classifier on the coarser input of each fusion.
     """
 
     def __init__(self, in_channels: tuple[int, ...], channels: int, num_classes: int, *,
                  deep_supervision: bool = False) -> None:
         super().__init__()
+        finer = in_channels[:-1]
         self.controllers = nn.ModuleList(conv_bn_relu(width, channels, 1) for width in in_channels)
-        self.fusions = nn.ModuleList(conv_bn_relu(channels, channels, 3) for _ in in_channels[:-1])
-        self.dsn = nn.ModuleList(
-            auxiliary_classifier(channels, channels, num_classes) for _ in in_channels[:-1] if deep_supervision)
-        self.conv_last = nn.Sequential(conv_bn_relu(channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
+        self.fusions = nn.ModuleList(conv_bn_relu(channels, channels, 3) for _ in finer)
+        self.dsn = nn.ModuleList()
+        if deep_supervision:
+            self.dsn.extend(auxiliary_classifier(channels, channels, num_classes) for _ in finer)
+        self.conv_last = nn.Sequential(
+            conv_bn_relu(channels, channels, 3), nn.Conv2d(channels, num_classes, 1))
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        """Maps, fine to coarse -> logits `main` at the finest map's size; in training with deep supervision `aux0`,
-        ... at their levels' sizes, coarse first."""
+        """Returns the logits.
+
+        Args:
+            maps: (N, C_i, H_i, W_i), fine to coarse.
+
+        Returns:
+            `main` (N, K, H_0, W_0); in training mode with deep supervision also `aux0`, `aux1`,
+            ... from coarse to fine, at the sizes of their levels.
+        """
         fused = self.controllers[-1](maps[-1])
         aux: list[Tensor] = []
         for level in reversed(range(len(self.fusions))):
@@ -38,4 +53,5 @@ class DFSegHead(nn.Module):
                 aux.append(self.dsn[level](fused))
             fine = self.controllers[level](maps[level])
             fused = self.fusions[level](fine + resize(fused, fine.shape[-2:]))
-        return {"main": self.conv_last(fused), **{f"aux{i}": each for i, each in enumerate(aux)}}
+        main = self.conv_last(fused)
+        return {"main": main, **{f"aux{i}": logits for i, logits in enumerate(aux)}}

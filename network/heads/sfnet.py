@@ -1,4 +1,4 @@
-"""SFNet's decoder: the aligned feature pyramid (arXiv 2002.10120, figure 3), and the plain one that it improves on."""
+"""SFNet's decoder, the aligned feature pyramid (arXiv 2002.10120, figure 3), and its baseline."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,57 +8,75 @@ from torch import Tensor, nn
 from network.alignment import BilinearUpsample, FlowAlignment
 from network.context import make_context
 from network.layers import Fusion, auxiliary_classifier, conv_bn_relu
+from network.model import Head
 
 
-class SFNetHead(nn.Module):
-    """Context on the coarsest map, then a top-down path through flow alignment, and all levels fused at the finest.
+class SFNetHead(Head):
+    """Context on the coarsest map, a top-down path with flow alignment, and a fusion of all levels.
+
+    With the lateral maps L_i and the context P_n, from coarse to fine,
+
+        P_i = L_i + FAM_i(P_(i+1), L_i),    main = classifier(cat(out_0(P_0), up(out_1(P_1)), ...)).
 
     Args:
         in_channels: channels of the backbone's maps, fine to coarse.
         channels: width of the pyramid.
         num_classes: K.
-        deep_supervision: adds an auxiliary classifier at each level of the top-down path, used in training only.
-        fam_levels: levels onto which the coarser map is brought by flow alignment, 0 the finest; all when None. The
-            others are reached by plain resizing (the paper's ablation).
-        final_fams: aligns the levels for the last fusion as well, which the paper's figure has and the published
-            networks have not.
+        deep_supervision: adds an auxiliary classifier at each level of the top-down path.
+        fam_levels: levels whose coarser neighbor is brought to them by flow alignment, 0 is the
+            finest; None stands for all. The others use bilinear resizing (the paper's ablation).
+        final_fams: whether the levels are also aligned for the last fusion, as in the paper's
+            figure; the published networks resize them.
         context: "ppm", or "sum" for the lighter pyramid pooling.
 
     Raises:
-        ValueError: `fam_levels` names a level that the pyramid has not, or `context` is unknown.
+        ValueError: a level of `fam_levels` does not exist, or `context` is unknown.
     """
 
     def __init__(self, in_channels: tuple[int, ...], channels: int, num_classes: int, *,
-                 deep_supervision: bool = False, fam_levels: Sequence[int] | None = None, final_fams: bool = False,
-                 context: str = "ppm") -> None:
+                 deep_supervision: bool = False, fam_levels: Sequence[int] | None = None,
+                 final_fams: bool = False, context: str = "ppm") -> None:
         super().__init__()
         finer = in_channels[:-1]
-        levels = range(len(finer)) if fam_levels is None else fam_levels
-        if any(level not in range(len(finer)) for level in levels):
-            raise ValueError(f"fam_levels is {tuple(levels)}, but flow alignment leads to levels 0 (the finest) to "
-                             f"{len(finer) - 1} here (--fam_levels)")
-        # The attribute names are the published checkpoints' keys, but for `fuse_align`, which none has.
+        levels = range(len(finer))
+        aligned = levels if fam_levels is None else fam_levels
+        if any(level not in levels for level in aligned):
+            raise ValueError(f"fam_levels={tuple(aligned)} names a level that does not exist: "
+                             f"the levels here are 0 (the finest) to {len(finer) - 1}")
+        # The attribute names are the published checkpoints' keys; none has `fuse_align`.
         self.ppm = make_context(context, in_channels[-1], channels)
-        self.fpn_in = nn.ModuleList(conv_bn_relu(width, channels, 1, bias=True) for width in finer)
-        self.fpn_out = nn.ModuleList(nn.Sequential(conv_bn_relu(channels, channels, 3)) for _ in finer)
-        self.fpn_out_align = nn.ModuleList(_align(channels, level in levels) for level in range(len(finer)))
-        self.fuse_align = nn.ModuleList(_align(channels, final_fams) for _ in finer)
-        self.dsn = nn.ModuleList(
-            auxiliary_classifier(channels, channels, num_classes) for _ in finer if deep_supervision)
+        self.fpn_in = nn.ModuleList(
+            conv_bn_relu(width, channels, 1, bias=True) for width in finer)
+        self.fpn_out = nn.ModuleList(
+            nn.Sequential(conv_bn_relu(channels, channels, 3)) for _ in levels)
+        self.fpn_out_align = nn.ModuleList(
+            _upsampling(channels, level in aligned) for level in levels)
+        self.fuse_align = nn.ModuleList(_upsampling(channels, final_fams) for _ in levels)
+        self.dsn = nn.ModuleList()
+        if deep_supervision:
+            self.dsn.extend(auxiliary_classifier(channels, channels, num_classes) for _ in levels)
         self.conv_last = Fusion(len(in_channels) * channels, channels, num_classes)
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        """Maps (N, C_i, H_i, W_i), fine to coarse -> logits `main` at the finest map's size; in training mode with
-        deep supervision also `aux0`, `aux1`, ... at their levels' sizes, coarse first."""
-        levels, aux = self._top_down(maps)
-        finest, *coarser = levels
-        raised = [align(level, finest) for align, level in zip(self.fuse_align, coarser, strict=True)]
-        return {"main": self.conv_last([finest, *raised]), **{f"aux{i}": each for i, each in enumerate(aux)}}
+        """Returns the logits.
+
+        Args:
+            maps: (N, C_i, H_i, W_i), fine to coarse.
+
+        Returns:
+            `main` (N, K, H_0, W_0); in training mode with deep supervision also `aux0`, `aux1`,
+            ... from coarse to fine, at the sizes of their levels.
+        """
+        (finest, *coarser), aux = self._top_down(maps)
+        upsampled = [align(level, finest)
+                     for align, level in zip(self.fuse_align, coarser, strict=True)]
+        main = self.conv_last([finest, *upsampled])
+        return {"main": main, **{f"aux{i}": logits for i, logits in enumerate(aux)}}
 
     def _top_down(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Returns the pyramid's levels (N, C, H_i, W_i), fine to coarse, and in training the auxiliary logits.
+        """Returns the pyramid (N, C, H_i, W_i), fine to coarse, and the auxiliary logits.
 
-        What it needs on its way is freed at its end: memory peaks after it, in the last fusion.
+        A method of its own frees its intermediate maps before the last fusion, where memory peaks.
         """
         pyramid = self.ppm(maps[-1])
         levels = [pyramid]
@@ -73,13 +91,13 @@ class SFNetHead(nn.Module):
 
 
 class FPNHead(SFNetHead):
-    """The baseline of SFNet's paper: the same pyramid with every alignment replaced by plain resizing."""
+    """The baseline of SFNet's paper: the same pyramid, with resizing in place of alignment."""
 
     def __init__(self, in_channels: tuple[int, ...], channels: int, num_classes: int, *,
                  deep_supervision: bool = False, context: str = "ppm") -> None:
-        super().__init__(in_channels, channels, num_classes, deep_supervision=deep_supervision, fam_levels=(),
-                         context=context)
+        super().__init__(in_channels, channels, num_classes, deep_supervision=deep_supervision,
+                         fam_levels=(), context=context)
 
 
-def _align(channels: int, by_flow: bool) -> nn.Module:
+def _upsampling(channels: int, by_flow: bool) -> nn.Module:
     return FlowAlignment(channels, channels // 2) if by_flow else BilinearUpsample()

@@ -6,16 +6,18 @@ from torch import Tensor, nn
 from network.alignment import GatedDualFlowAlignment
 from network.context import make_context
 from network.layers import Fusion, auxiliary_classifier, conv_bn_relu, resize
+from network.model import Head
 
 
-class SFNetLiteHead(nn.Module):
-    """One gated dual flow alignment from the coarsest map to the finest, in place of a pyramid of them.
+class SFNetLiteHead(Head):
+    """One gated dual flow alignment from the coarsest map to the finest, in place of a pyramid.
 
     Args:
-        in_channels: channels of three or four maps, fine to coarse. Used are the finest and the two coarsest.
+        in_channels: channels of three or four maps, fine to coarse, of which the finest and the
+            two coarsest are used.
         channels: width of the decoder.
         num_classes: K.
-        deep_supervision: adds an auxiliary classifier on the context, used in training only.
+        deep_supervision: adds an auxiliary classifier on the context.
         context: "ppm", or "sum" for the lighter pyramid pooling.
 
     Raises:
@@ -27,17 +29,29 @@ class SFNetLiteHead(nn.Module):
         super().__init__()
         # The attribute names are the published checkpoints' keys.
         self.ppm = make_context(context, in_channels[-1], channels)
-        laterals = in_channels[0], in_channels[-2]
-        self.fpn_in = nn.ModuleList(conv_bn_relu(width, channels, 1, bias=True) for width in laterals)
+        self.fpn_in = nn.ModuleList(
+            conv_bn_relu(width, channels, 1, bias=True)
+            for width in (in_channels[0], in_channels[-2]))
         self.flow_align_module = GatedDualFlowAlignment(channels, channels // 2)
-        self.dsn = auxiliary_classifier(channels, channels, num_classes) if deep_supervision else None
+        self.dsn: nn.Sequential | None = None
+        if deep_supervision:
+            self.dsn = auxiliary_classifier(channels, channels, num_classes)
         self.conv_last = Fusion(2 * channels, channels, num_classes)
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        """Three or four maps, fine to coarse -> logits `main` at the finest map's size; in training mode with deep
-        supervision also `aux0` at the coarsest map's size."""
+        """Returns the logits.
+
+        Args:
+            maps: three or four maps (N, C_i, H_i, W_i), fine to coarse.
+
+        Returns:
+            `main` (N, K, H_0, W_0); in training mode with deep supervision also `aux0`, at the
+            size of the coarsest map.
+        """
         pyramid = self.ppm(maps[-1])
         fine, middle = self.fpn_in[0](maps[0]), self.fpn_in[1](maps[-2])
         aligned = self.flow_align_module(pyramid, fine)
-        logits = self.conv_last([aligned, resize(middle, fine.shape[-2:])])
-        return {"main": logits, "aux0": self.dsn(pyramid)} if self.training and self.dsn else {"main": logits}
+        logits = {"main": self.conv_last([aligned, resize(middle, fine.shape[-2:])])}
+        if self.training and self.dsn:
+            logits["aux0"] = self.dsn(pyramid)
+        return logits

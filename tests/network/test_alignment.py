@@ -17,18 +17,22 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("size", [(3, 4), (6, 8), (7, 11), (1, 1)])
 def test_zero_flow_is_bilinear_resizing(size: tuple[int, int]) -> None:
     features = random(2, 5, 3, 4)
-    torch.testing.assert_close(warp(features, torch.zeros(2, 2, *size)), resize(features, size), atol=1e-6, rtol=1e-6)
+    warped = warp(features, torch.zeros(2, 2, *size))
+    torch.testing.assert_close(warped, resize(features, size), atol=1e-6, rtol=1e-6)
 
 
 def test_a_flow_of_two_units_times_the_side_over_side_less_one_is_one_pixel() -> None:
-    # The grid spans 2 over width - 1 pixels and the flow is divided by width: a pixel is 2 width / (width - 1) units.
+    # The grid spans 2 over width - 1 pixels and the flow is divided by width: a pixel is
+    # 2 width / (width - 1) units.
     features = random(1, 1, 4, 5)
     flow = torch.zeros(1, 2, 4, 5)
     flow[:, 0] = 2 * 5 / 4
-    torch.testing.assert_close(warp(features, flow)[..., :-1], features[..., 1:], atol=1e-6, rtol=1e-6)
+    warped = warp(features, flow)[..., :-1]
+    torch.testing.assert_close(warped, features[..., 1:], atol=1e-6, rtol=1e-6)
     flow = torch.zeros(1, 2, 4, 5)
     flow[:, 1] = 2 * 4 / 3
-    torch.testing.assert_close(warp(features, flow)[..., :-1, :], features[..., 1:, :], atol=1e-6, rtol=1e-6)
+    warped = warp(features, flow)[..., :-1, :]
+    torch.testing.assert_close(warped, features[..., 1:, :], atol=1e-6, rtol=1e-6)
 
 
 def test_zeros_are_sampled_from_outside() -> None:
@@ -51,18 +55,19 @@ def test_the_grid_stays_in_float32_under_half_precision() -> None:
     assert torch.equal(low, warp(features.bfloat16().float(), flow).bfloat16())
 
 
-def test_flow_is_made_of_the_raised_coarse_map_then_the_fine_one() -> None:
+def test_flow_is_made_of_the_upsampled_coarse_map_then_the_fine_one() -> None:
     module = FlowAlignment(4, 2)
     coarse, fine = random(1, 4, 3, 4), random(1, 4, 6, 8, seed=1)
-    raised = resize(F.conv2d(coarse, module.down_h.weight), (6, 8))
-    lowered = F.conv2d(fine, module.down_l.weight)
-    flow = F.conv2d(torch.cat([raised, lowered], 1), module.flow_make.weight, padding=1)
+    upsampled = resize(F.conv2d(coarse, module.down_h.weight), (6, 8))
+    projected = F.conv2d(fine, module.down_l.weight)
+    flow = F.conv2d(torch.cat([upsampled, projected], 1), module.flow_make.weight, padding=1)
     torch.testing.assert_close(module.flow(coarse, fine), flow)
     torch.testing.assert_close(module(coarse, fine), warp(coarse, flow))
 
 
 def test_both_maps_get_a_gradient() -> None:
-    coarse, fine = (random(1, 4, 3, 4).requires_grad_(), random(1, 4, 6, 8, seed=1).requires_grad_())
+    coarse = random(1, 4, 3, 4).requires_grad_()
+    fine = random(1, 4, 6, 8, seed=1).requires_grad_()
     module = FlowAlignment(4, 2)
     module(coarse, fine).square().sum().backward()
     grads = [coarse.grad, fine.grad, *(parameter.grad for parameter in module.parameters())]
@@ -70,7 +75,8 @@ def test_both_maps_get_a_gradient() -> None:
 
 
 def test_without_aligned_corners_zero_flow_is_sampled_half_a_pixel_off() -> None:
-    # The outermost positions stand on the pixels' outer edges, so they average the corner with the zeros outside.
+    # The outermost positions are the outer edges of the pixels, so they average the corner with
+    # the zeros outside.
     corner = warp(torch.ones(1, 1, 4, 4), torch.zeros(1, 2, 4, 4), align_corners=False)[0, 0]
     torch.testing.assert_close(corner[0], torch.tensor([0.25, 0.5, 0.5, 0.25]))
 
@@ -78,10 +84,12 @@ def test_without_aligned_corners_zero_flow_is_sampled_half_a_pixel_off() -> None
 def test_gated_dual_flow_alignment_is_the_published_formula() -> None:
     module = GatedDualFlowAlignment(4, 2)
     coarse, fine = random(1, 4, 3, 4), random(1, 4, 6, 8, seed=1)
-    raised = resize(F.conv2d(coarse, module.down_h.weight), (6, 8))
-    flow = F.conv2d(torch.cat([raised, F.conv2d(fine, module.down_l.weight)], 1), module.flow_make.weight, padding=1)
-    views = torch.cat([raised.mean(1, True), fine.mean(1, True), raised.max(1, True)[0], fine.max(1, True)[0]], 1)
-    gate = torch.sigmoid(F.conv2d(views, module.flow_gate[0].weight, padding=1))
+    upsampled = resize(F.conv2d(coarse, module.down_h.weight), (6, 8))
+    projected = F.conv2d(fine, module.down_l.weight)
+    flow = F.conv2d(torch.cat([upsampled, projected], 1), module.flow_make.weight, padding=1)
+    statistics = torch.cat([upsampled.mean(1, True), fine.mean(1, True),
+                            upsampled.max(1, True)[0], fine.max(1, True)[0]], 1)
+    gate = torch.sigmoid(F.conv2d(statistics, module.flow_gate[0].weight, padding=1))
     expected = gate * warp(coarse, flow[:, :2]) + (1 - gate) * warp(fine, flow[:, 2:])
     torch.testing.assert_close(module(coarse, fine), expected)
 
@@ -89,9 +97,11 @@ def test_gated_dual_flow_alignment_is_the_published_formula() -> None:
 def test_without_flow_and_with_an_even_gate_both_maps_are_averaged() -> None:
     module = GatedDualFlowAlignment(4, 2)
     torch.nn.init.zeros_(module.flow_make.weight)
-    torch.nn.init.zeros_(module.flow_gate[0].weight)                    # sigmoid(0) = 1 / 2
+    # sigmoid(0) = 1 / 2
+    torch.nn.init.zeros_(module.flow_gate[0].weight)
     coarse, fine = random(1, 4, 3, 4), random(1, 4, 6, 8, seed=1)
-    torch.testing.assert_close(module(coarse, fine), (resize(coarse, (6, 8)) + fine) / 2, atol=1e-6, rtol=1e-5)
+    average = (resize(coarse, (6, 8)) + fine) / 2
+    torch.testing.assert_close(module(coarse, fine), average, atol=1e-6, rtol=1e-5)
 
 
 def test_the_grid_of_a_size_is_made_once_and_serves_training_after_inference() -> None:

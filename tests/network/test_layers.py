@@ -5,11 +5,19 @@ import torch
 from torch import Tensor, nn
 
 from network import build, fuse_for_inference
-from network.layers import BAND_ROWS, Fusion
+from network.layers import (
+    CHUNK_ROWS,
+    BasicBlock,
+    Bottleneck,
+    Fusion,
+    auxiliary_classifier,
+    conv_bn_relu,
+    resize,
+)
 
 
 class Tallest(nn.Module):
-    """Passes maps on, and remembers the most rows that it was given at once."""
+    """Passes maps on, and records the largest number of rows that it was given."""
 
     rows = 0
 
@@ -18,22 +26,61 @@ class Tallest(nn.Module):
         return maps
 
 
-@pytest.mark.parametrize("height", [1, BAND_ROWS - 1, BAND_ROWS, BAND_ROWS + 1, 3 * BAND_ROWS + 5])
+@pytest.mark.parametrize("height", [1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1,
+                                    3 * CHUNK_ROWS + 5])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_fusion_in_bands_gives_the_same_logits(height: int, layout: torch.memory_format) -> None:
+def test_a_chunked_fusion_gives_the_same_logits(height: int, layout: torch.memory_format) -> None:
     torch.manual_seed(0)
     fusion = Fusion(8, 6, 3).eval().to(memory_format=layout)
     maps = [torch.randn(2, channels, height, 11).to(memory_format=layout) for channels in (5, 3)]
-    seen = Tallest()
+    tallest = Tallest()
     with torch.no_grad():
         whole = fusion(maps)
         fusion.chunked = True
-        fusion[0].insert(0, seen)
+        fusion[0].insert(0, tallest)
         torch.testing.assert_close(fusion(maps), whole, rtol=1e-5, atol=1e-6)
-    assert seen.rows <= BAND_ROWS + 2
+    assert tallest.rows <= CHUNK_ROWS + 2
 
 
-def test_a_deployed_network_fuses_in_bands_and_the_original_at_once() -> None:
+def test_a_fused_network_works_in_chunks_and_the_original_does_not() -> None:
     net = build("sfnet_dfnetv1", 3)
     assert not net.head.conv_last.chunked
     assert fuse_for_inference(net).head.conv_last.chunked
+
+
+def test_resizing_keeps_the_corners() -> None:
+    row = torch.tensor([[[[0.0, 1.0, 4.0]]]])
+    # Five positions at 0, 0.5, 1, 1.5 and 2 of the three pixels.
+    torch.testing.assert_close(resize(row, (1, 5))[0, 0, 0], torch.tensor([0, 0.5, 1, 2.5, 4]))
+
+
+@pytest.mark.parametrize(("kernel_size", "dilation"), [(1, 1), (3, 1), (3, 4)])
+def test_a_convolution_of_stride_1_keeps_the_size(kernel_size: int, dilation: int) -> None:
+    module = conv_bn_relu(3, 5, kernel_size, dilation=dilation)
+    output = module(torch.randn(2, 3, 9, 11))
+    assert output.shape == (2, 5, 9, 11)
+    assert output.min() == 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+def test_a_block_whose_last_norm_is_zero_is_its_shortcut(
+        block: type[BasicBlock | Bottleneck]) -> None:
+    module = block(4 * block.expansion, 4).eval()
+    last = module.bn2 if isinstance(module, BasicBlock) else module.bn3
+    nn.init.zeros_(last.weight)
+    features = torch.randn(1, 4 * block.expansion, 5, 7)
+    torch.testing.assert_close(module(features), features.relu())
+
+
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+def test_a_block_of_stride_2_projects_its_shortcut(block: type[BasicBlock | Bottleneck]) -> None:
+    module = block(6, 4, stride=2, downsample=True)
+    assert module(torch.randn(2, 6, 8, 10)).shape == (2, 4 * block.expansion, 4, 5)
+
+
+def test_an_auxiliary_classifier_drops_whole_channels() -> None:
+    classifier = auxiliary_classifier(6, 4, 3)
+    assert classifier(torch.randn(2, 6, 5, 7)).shape == (2, 3, 5, 7)
+    assert [type(module).__name__ for module in classifier] == [
+        "Conv2d", "BatchNorm2d", "ReLU", "Dropout2d", "Conv2d"]

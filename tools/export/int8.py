@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from network.alignment import FLOW_CONVOLUTION
 from tools.export.formats import INPUT
 
 FORMATS = ("onnx", "onnx-gather")
@@ -21,8 +22,6 @@ SPLIT = "train"
 QUANTIZED = (
     "Conv", "Add", "Concat", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize",
 )
-# the convolutions whose output is a place, not a feature
-FLOW = "flow_make"
 CALIBRATION_SEED = 0
 
 
@@ -91,7 +90,7 @@ def _kept_in_float(graph: Any) -> set[str]:
     # a file's nodes are in the order of their computation
     for node in reversed(graph.node):
         followed = any(output in leading for output in node.output)
-        if node.op_type == "Conv" and (not followed or FLOW in node.input[1]):
+        if node.op_type == "Conv" and (not followed or FLOW_CONVOLUTION in node.input[1]):
             kept.add(node.name)
         if followed or node.op_type == "Conv":
             leading.update(node.input)

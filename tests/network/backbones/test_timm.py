@@ -33,14 +33,16 @@ def test_convolutional_and_transformer_backbones_run_and_train(name: str) -> Non
 def test_channels_last_maps_are_permuted_and_sizes_made_to_divide(size: tuple[int, int]) -> None:
     backbone = TimmBackbone("swin_tiny_patch4_window7_224").eval()
     maps = backbone(images(1, *size))
-    assert tuple(each.shape[1] for each in maps) == backbone.out_channels
+    assert tuple(features.shape[1] for features in maps) == backbone.out_channels
     height, width = (-(-side // 4) * 4 for side in size)
     assert maps[0].shape[-2:] == (height // 4, width // 4)
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("maxvit_tiny_tf_224", r"sfnet_timm:maxvit_tiny_tf_224: timm's maxvit_tiny_tf_224 takes images of 224x224 only"),
-    ("vit_tiny_patch16_224", r"vit_tiny_patch16_224 gives maps at strides 16, 16, 16, but a pyramid needs 4, 8, 16"),
+    ("maxvit_tiny_tf_224",
+     "sfnet_timm:maxvit_tiny_tf_224: timm's maxvit_tiny_tf_224 takes images of 224x224 only"),
+    ("vit_tiny_patch16_224",
+     "vit_tiny_patch16_224 gives maps at strides 16, 16, 16, but a pyramid needs 4, 8, 16"),
     ("resnet18q", r"timm has no model 'resnet18q'"),
 ])
 def test_a_backbone_that_cannot_serve_is_refused_by_name(name: str, message: str) -> None:
@@ -50,17 +52,20 @@ def test_a_backbone_that_cannot_serve_is_refused_by_name(name: str, message: str
 
 def test_without_timm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ValueError, match="the backbone resnet18 comes from timm, which is not installed: pip install"):
+    message = "the backbone resnet18 comes from timm, which is not installed: pip install"
+    with pytest.raises(ValueError, match=message):
         network.build("sfnet_timm:resnet18", 19)
 
 
 def test_a_checkpoint_goes_round() -> None:
     source, target = (network.build("sfnet_timm:mobilenetv3_small_050", 3) for _ in range(2))
     load(target, published_state_dict(source))
-    assert all(torch.equal(value, target.state_dict()[key]) for key, value in source.state_dict().items())
+    loaded = target.state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in source.state_dict().items())
 
 
-def test_weights_that_cannot_be_fetched_are_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_downloaded_are_an_error_with_a_remedy(
+        monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
     net = network.build("sfnet_timm:mobilenetv3_small_050", 3)
 
@@ -68,12 +73,12 @@ def test_weights_that_cannot_be_fetched_are_an_error_with_the_way_out(monkeypatc
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(WeightsError, match=r"not fetch the weights of mobilenetv3_small_050 \(OSError: no route .*"
-                                           r"--pretrained none"):
+    with pytest.raises(WeightsError, match=r"not download the weights of mobilenetv3_small_050 "
+                                           r'\(OSError: no route .*pretrained="none"'):
         load_imagenet(net, "sfnet_timm:mobilenetv3_small_050", "auto")
 
 
-def test_fetched_weights_fill_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloaded_weights_fill_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
     create, asked = timm.create_model, []
 

@@ -21,45 +21,52 @@ def state() -> dict[str, Any]:
 
 
 def saved(path: Path, state: dict[str, Any], **changes: Any) -> Path:
-    torch.save({"arch": "sfnet_dfnetv1", "dataset": "toys", "classes": list(CLASSES), "state_dict": state, "ema": None,
-                **changes}, path)
+    torch.save({"arch": "sfnet_dfnetv1", "dataset": "toys", "classes": list(CLASSES),
+                "state_dict": state, "ema": None, **changes}, path)
     return path
 
 
 def test_a_runs_checkpoint_says_everything_itself(tmp_path: Path, state: dict[str, Any]) -> None:
     snapshot = Snapshot(saved(tmp_path / "last.pth", state))
     net = snapshot.network("toys", CLASSES)
-    assert (snapshot.arch, snapshot.dataset, snapshot.weights) == ("sfnet_dfnetv1", "toys", "raw")
+    assert snapshot.arch == "sfnet_dfnetv1"
+    assert snapshot.dataset == "toys"
+    assert snapshot.weights == "raw"
     assert not net.training
     assert torch.equal(published_state_dict(net)[BIAS], state[BIAS])
 
 
-@pytest.mark.parametrize(("which", "used"), [("auto", "ema"), ("ema", "ema"), ("raw", "raw")])
-def test_averaged_weights_are_taken_where_there_are_any(tmp_path: Path, state: dict[str, Any], which: str,
-                                                        used: str) -> None:
+@pytest.mark.parametrize(("weights", "used"), [("auto", "ema"), ("ema", "ema"), ("raw", "raw")])
+def test_averaged_weights_are_taken_if_there_are_any(tmp_path: Path, state: dict[str, Any],
+                                                     weights: str, used: str) -> None:
     average = {**state, BIAS: state[BIAS] + 1}
-    snapshot = Snapshot(saved(tmp_path / "last.pth", state, ema=average), which=which)
+    snapshot = Snapshot(saved(tmp_path / "last.pth", state, ema=average), weights=weights)
     assert snapshot.weights == used
-    taken = published_state_dict(snapshot.network("toys", CLASSES))[BIAS]
-    assert torch.equal(taken, {"ema": average, "raw": state}[used][BIAS])
+    loaded = published_state_dict(snapshot.network("toys", CLASSES))[BIAS]
+    assert torch.equal(loaded, {"ema": average, "raw": state}[used][BIAS])
 
 
-def test_a_bare_state_dict_shows_its_architecture_and_needs_its_dataset_named(tmp_path: Path,
-                                                                              state: dict[str, Any]) -> None:
+def test_a_bare_state_dict_shows_its_architecture_but_not_its_dataset(
+        tmp_path: Path, state: dict[str, Any]) -> None:
     torch.save(dict(state), tmp_path / "published.pth")
     snapshot = Snapshot(tmp_path / "published.pth")
     assert snapshot.arch == "sfnet_dfnetv1"
-    with pytest.raises(WeightsError, match="does not say which dataset it was trained on: name it with --dataset"):
+    message = "does not say which dataset it was trained on: pass dataset=NAME"
+    with pytest.raises(WeightsError, match=message):
         _ = snapshot.dataset
     snapshot.network("toys", CLASSES)
 
 
-@pytest.mark.parametrize(("keys", "seems"), [(["some.weight"], ""), (["stage5.0.conv1.weight"], "dfnetv1"),
-                                             (["backbone.model.a", "head.fpn_out_align.0.down_h"], "sfnet_timm")])
-def test_keys_that_show_no_network_need_arch(tmp_path: Path, keys: list[str], seems: str) -> None:
+@pytest.mark.parametrize(("keys", "guess"), [
+    (["some.weight"], ""),
+    (["stage5.0.conv1.weight"], "dfnetv1"),
+    (["backbone.model.a", "head.fpn_out_align.0.down_h"], "sfnet_timm"),
+])
+def test_keys_that_show_no_network_need_arch(tmp_path: Path, keys: list[str], guess: str) -> None:
     torch.save({key: torch.zeros(1) for key in keys}, tmp_path / "a.pth")
-    shown = f", and its keys only show {seems}" if seems else ""
-    with pytest.raises(WeightsError, match=rf"does not say its architecture{shown}: name it with --arch \(sfnet_res"):
+    hint = f", and its keys only show {guess}" if guess else ""
+    message = rf"does not say its architecture{hint}: pass arch=NAME \(sfnet_res"
+    with pytest.raises(WeightsError, match=message):
         Snapshot(tmp_path / "a.pth")
 
 
@@ -67,7 +74,8 @@ def test_a_network_with_options_is_rebuilt_from_its_runs_flags(tmp_path: Path) -
     options = {"fam_levels": (0,), "final_fams": True, "context": "sum"}
     net = network.build("sfnet_dfnetv1", 3, **options)
     args = {"arch": "sfnet_dfnetv1", "lr": 0.01, "output_stride": None, **options}
-    rebuilt = Snapshot(saved(tmp_path / "last.pth", published_state_dict(net), args=args)).network("toys", CLASSES)
+    path = saved(tmp_path / "last.pth", published_state_dict(net), args=args)
+    rebuilt = Snapshot(path).network("toys", CLASSES)
     assert rebuilt.state_dict().keys() == net.state_dict().keys()
 
 
@@ -76,24 +84,36 @@ def test_a_dotted_name_of_the_reference_is_the_same_architecture(tmp_path: Path)
     assert Snapshot(path, arch="network.sfnet_resnet.DeepR18_SF_deeply").arch == "sfnet_resnet18"
 
 
-def test_another_architecture_than_the_files_is_refused(tmp_path: Path, state: dict[str, Any]) -> None:
-    with pytest.raises(WeightsError, match="holds sfnet_dfnetv1, not sfnet_resnet18: leave --arch out"):
+def test_another_architecture_than_the_files_is_refused(tmp_path: Path,
+                                                        state: dict[str, Any]) -> None:
+    message = "holds sfnet_dfnetv1, not sfnet_resnet18: leave out arch=sfnet_resnet18"
+    with pytest.raises(WeightsError, match=message):
         Snapshot(saved(tmp_path / "last.pth", state), arch="sfnet_resnet18")
 
 
 def test_other_classes_are_refused_by_name(tmp_path: Path, state: dict[str, Any]) -> None:
     snapshot = Snapshot(saved(tmp_path / "last.pth", state))
-    with pytest.raises(WeightsError, match=r"trained on the 3 classes of toys \(road, car, sky\), but tools has 2 "
-                                           r"classes \(hammer, saw\): choose a --dataset"):
+    with pytest.raises(WeightsError, match=r"trained on the 3 classes of toys \(road, car, sky\), "
+                                           r"but tools has 2 classes \(hammer, saw\): choose a "
+                                           r"dataset"):
         snapshot.network("tools", ("hammer", "saw"))
 
 
-def test_a_bare_file_of_another_class_count_is_refused(tmp_path: Path, state: dict[str, Any]) -> None:
+def test_a_bare_file_of_another_class_count_is_refused(tmp_path: Path,
+                                                       state: dict[str, Any]) -> None:
     torch.save(dict(state), tmp_path / "published.pth")
     with pytest.raises(WeightsError, match="another number of classes"):
-        Snapshot(tmp_path / "published.pth", arch="sfnet_dfnetv1").network("tools", ("hammer", "saw"))
+        Snapshot(tmp_path / "published.pth").network("tools", ("hammer", "saw"))
 
 
-def test_averaged_weights_that_are_not_there_are_refused(tmp_path: Path, state: dict[str, Any]) -> None:
-    with pytest.raises(WeightsError, match=r"holds no averaged weights .* leave --weights out"):
-        Snapshot(saved(tmp_path / "last.pth", state), which="ema")
+def test_averaged_weights_that_are_not_there_are_refused(tmp_path: Path,
+                                                         state: dict[str, Any]) -> None:
+    with pytest.raises(WeightsError, match=r'holds no averaged weights, .*weights="raw"'):
+        Snapshot(saved(tmp_path / "last.pth", state), weights="ema")
+
+
+def test_a_file_of_a_backbone_alone_is_refused(tmp_path: Path) -> None:
+    backbone = network.build("sfnet_dfnetv1", 3).backbone.state_dict()
+    torch.save({"arch": "sfnet_dfnetv1", "state_dict": backbone}, tmp_path / "imagenet.pth")
+    with pytest.raises(WeightsError, match=r"holds no classifier of sfnet_dfnetv1: .*pretrained="):
+        Snapshot(tmp_path / "imagenet.pth").filled()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import network
 from network.checkpoints import weights
-from network.checkpoints.keys import guess_architecture, published_shapes
+from network.checkpoints.keys import published_shapes
 from network.checkpoints.weights import (
     WeightsError,
     load,
@@ -41,15 +41,16 @@ def state_dsn() -> dict[str, Tensor]:
 
 
 def assert_holds(net: torch.nn.Module, state: dict[str, Tensor]) -> None:
-    found = published_state_dict(net)
-    assert all(torch.equal(found[key], state[key]) for key in found)
+    loaded = published_state_dict(net)
+    assert all(torch.equal(loaded[key], state[key]) for key in loaded)
 
 
 # What loads.
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
 @pytest.mark.parametrize("nesting", [None, "state_dict", "model_state_dict", "model"])
-def test_wrappers_prefixes_and_nestings_come_off(state: dict[str, Tensor], prefix: str, nesting: str | None) -> None:
+def test_wrappers_prefixes_and_nestings_are_removed(state: dict[str, Tensor], prefix: str,
+                                                    nesting: str | None) -> None:
     wrapped = {prefix + key: value for key, value in state.items()}
     net = network.build(NAME, 3)
     report = load(net, wrapped if nesting is None else {nesting: wrapped, "epoch": 3})
@@ -67,9 +68,11 @@ def test_zip_and_legacy_files_load(tmp_path: Path, state: dict[str, Tensor], leg
 
 @pytest.mark.parametrize("core", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_numpy_scalars_are_read_under_both_module_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: bytes,
-                                                        legacy: bool) -> None:
-    class Pickler(pickle._Pickler):                         # writes the module path that another numpy had
+def test_numpy_scalars_are_read_under_both_module_paths(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: bytes, legacy: bool) -> None:
+    class Pickler(pickle._Pickler):
+        """Writes the module path of another version of numpy."""
+
         def save_global(self, obj: Any, name: str | None = None) -> None:
             if getattr(obj, "__name__", "") == "scalar":
                 self.write(b"c" + core + b"\nscalar\n")
@@ -77,16 +80,17 @@ def test_numpy_scalars_are_read_under_both_module_paths(tmp_path: Path, monkeypa
             else:
                 super().save_global(obj, name)
 
-        dispatch = {**pickle._Pickler.dispatch, type(np.float64(0).__reduce__()[0]): save_global}
+        scalar = type(np.float64(0).__reduce__()[0])
+        dispatch = {**pickle._Pickler.dispatch, scalar: save_global}
 
     monkeypatch.setattr(pickle, "Pickler", Pickler)
-    payload = {"state_dict": {"a": torch.ones(2)}, "mean_iu": np.float64(0.784), "epoch": np.int64(7),
-               "loss": np.float32(0.5)}
+    payload = {"state_dict": {"a": torch.ones(2)}, "mean_iu": np.float64(0.784),
+               "epoch": np.int64(7), "loss": np.float32(0.5)}
     torch.save(payload, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
     monkeypatch.undo()
     assert core in (tmp_path / "a.pth").read_bytes()
-    found = read(tmp_path / "a.pth")
-    assert (found["mean_iu"], found["epoch"], found["loss"]) == (0.784, 7, 0.5)
+    restored = read(tmp_path / "a.pth")
+    assert (restored["mean_iu"], restored["epoch"], restored["loss"]) == (0.784, 7, 0.5)
 
 
 def test_auxiliary_heads_of_the_file_are_left_out_and_named(state_dsn: dict[str, Tensor]) -> None:
@@ -96,7 +100,8 @@ def test_auxiliary_heads_of_the_file_are_left_out_and_named(state_dsn: dict[str,
     assert f"{len(report.dropped)} left out: head.dsn.0.0.weight" in str(report)
 
 
-def test_auxiliary_heads_that_the_file_lacks_are_an_error_or_stay_random(state: dict[str, Tensor]) -> None:
+def test_auxiliary_heads_that_the_file_lacks_are_an_error_or_stay_random(
+        state: dict[str, Tensor]) -> None:
     net = network.build(NAME, 3, deep_supervision=True)
     before = net.head.dsn[0][0].weight.clone()
     with pytest.raises(WeightsError, match=r"it has no auxiliary heads\. .*init_aux"):
@@ -108,21 +113,24 @@ def test_auxiliary_heads_that_the_file_lacks_are_an_error_or_stay_random(state: 
     assert "kept random: head.dsn.0.0.weight" in str(report)
 
 
-def test_another_class_count_is_an_error_or_starts_the_classifier_anew(state: dict[str, Tensor]) -> None:
+def test_a_classifier_of_another_class_count_is_an_error_or_stays_random(
+        state: dict[str, Tensor]) -> None:
     net = network.build(NAME, 5)
-    with pytest.raises(WeightsError, match=r"(?s)another number of classes.*--reset_classifier.*"
-                                           r"head\.conv_last\.1\.weight: \(3, 64, 1, 1\) in the file, \(5, 64, 1, 1\)"):
+    with pytest.raises(WeightsError, match=r"(?s)another number of classes.*reset_classifier=True.*"
+                                           r"head\.conv_last\.1\.weight: \(3, 64, 1, 1\) in the "
+                                           r"file, \(5, 64, 1, 1\)"):
         load(net, state)
     report = load(net, state, reset_classifier=True)
     assert set(report.random) == {"head.conv_last.1.weight", BIAS}
-    assert torch.equal(published_state_dict(net)["backbone.stage1.0.weight"], state["backbone.stage1.0.weight"])
+    key = "backbone.stage1.0.weight"
+    assert torch.equal(published_state_dict(net)[key], state[key])
 
 
 def test_averaged_weights_are_asked_for(state: dict[str, Tensor]) -> None:
     net = network.build(NAME, 3)
     load(net, {"state_dict": state, "ema": {**state, BIAS: state[BIAS] + 1}}, ema=True)
     assert torch.equal(net.head.conv_last[1].bias, state[BIAS] + 1)
-    with pytest.raises(WeightsError, match="holds no averaged weights: it comes from a run without --ema_decay"):
+    with pytest.raises(WeightsError, match="holds no averaged weights: its run averaged none"):
         load(net, {"state_dict": state, "ema": None}, ema=True)
 
 
@@ -131,32 +139,38 @@ def test_averaged_weights_are_asked_for(state: dict[str, Tensor]) -> None:
 def test_every_bad_key_is_named_and_nothing_is_loaded(state: dict[str, Tensor]) -> None:
     net = network.build(NAME, 3)
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    wrong = {**state, "extra.weight": torch.zeros(1), "backbone.stage1.0.weight": torch.zeros(32, 3, 1, 1)}
+    wrong = {**state, "extra.weight": torch.zeros(1),
+             "backbone.stage1.0.weight": torch.zeros(32, 3, 1, 1)}
     del wrong[BIAS]
     with pytest.raises(WeightsError) as caught:
         load(net, wrong)
     message = str(caught.value)
     assert f"1 missing from the file: {BIAS}" in message
     assert "1 not in the network: extra.weight" in message
-    assert "backbone.stage1.0.weight: (32, 3, 1, 1) in the file, (32, 3, 3, 3) in the network" in message
+    assert ("backbone.stage1.0.weight: (32, 3, 1, 1) in the file, (32, 3, 3, 3) in the network"
+            in message)
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("kept", [0.0, 0.001, 0.3, 0.999])
-def test_a_truncated_file_is_refused(tmp_path: Path, state: dict[str, Tensor], legacy: bool, kept: float) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, state: dict[str, Tensor], legacy: bool,
+                                     kept: float) -> None:
     path = tmp_path / "a.pth"
     torch.save(state, path, _use_new_zipfile_serialization=not legacy)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(WeightsError, match=r"a\.pth is (truncated|no checkpoint, or is damaged).*copy or download"):
+    with pytest.raises(WeightsError, match=r"a\.pth is (truncated|no checkpoint, or is damaged).*"
+                                           r"copy or download"):
         read(path)
 
 
-@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html>", b"\n  <html><head>", b"<HTML>Google Drive"])
-def test_a_web_page_is_called_one(tmp_path: Path, page: bytes) -> None:
+@pytest.mark.parametrize("page", [
+    b"<!DOCTYPE html><html>", b"\n  <html><head>", b"<HTML>Google Drive"])
+def test_a_web_page_is_named_as_such(tmp_path: Path, page: bytes) -> None:
     (tmp_path / "a.pth").write_bytes(page + b"quota exceeded" * 10)
-    with pytest.raises(WeightsError, match="is a web page, not weights: the download link answered with HTML"):
+    message = "is a web page, not weights: the download link answered with HTML"
+    with pytest.raises(WeightsError, match=message):
         read(tmp_path / "a.pth")
 
 
@@ -169,20 +183,21 @@ class Evil:
 
 
 @pytest.mark.parametrize("writer", ["zip", "legacy", "pickle"])
-def test_foreign_code_is_refused_and_not_executed(tmp_path: Path, state: dict[str, Tensor], writer: str) -> None:
+def test_foreign_code_is_refused_and_not_executed(tmp_path: Path, state: dict[str, Tensor],
+                                                  writer: str) -> None:
     mark, path = tmp_path / "executed", tmp_path / "a.pth"
     payload = {"state_dict": state, "surprise": Evil(mark)}
     if writer == "pickle":
         path.write_bytes(pickle.dumps({"surprise": Evil(mark)}, protocol=2))
     else:
         torch.save(payload, path, _use_new_zipfile_serialization=writer == "zip")
-    with pytest.raises(WeightsError, match=r"a\.pth (was refused: its pickle names [\w.]+, which .*could run code"
-                                           r"|is no checkpoint)"):
+    with pytest.raises(WeightsError, match=r"a\.pth (was refused: its pickle names [\w.]+, which "
+                                           r".*could run code|is no checkpoint)"):
         read(path)
     assert not mark.exists()
     if writer != "pickle":
         torch.load(path, weights_only=False)
-        assert mark.exists(), "the file would not have run anything: this test would notice nothing"
+        assert mark.exists(), "the file runs no code, so that this test shows nothing"
 
 
 def test_a_missing_file_and_a_file_of_another_kind(tmp_path: Path) -> None:
@@ -201,28 +216,32 @@ def test_a_missing_file_and_a_file_of_another_kind(tmp_path: Path) -> None:
 
 # ImageNet files.
 
-def test_a_missing_imagenet_file_is_an_error_that_says_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"(?s)no ImageNet weights for sfnet_dfnetv1 at .*dfnetv1\.pth: the "
-                                                r"file must hold the state dict of dfnetv1 .*--pretrained none"):
+def test_a_missing_imagenet_file_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"(?s)no ImageNet weights for sfnet_dfnetv1 at "
+                                                r".*dfnetv1\.pth: the file must hold the state "
+                                                r'dict of dfnetv1 .*pretrained="none"'):
         load_imagenet(network.build(NAME, 3), NAME, "auto", tmp_path)
 
 
-def test_no_imagenet_file_is_read_when_none_is_wanted(tmp_path: Path) -> None:
+def test_no_imagenet_file_is_read_for_random_weights(tmp_path: Path) -> None:
     assert load_imagenet(network.build(NAME, 3), NAME, "none", tmp_path) is None
 
 
 def test_an_imagenet_file_of_another_backbone_is_refused(tmp_path: Path) -> None:
     torch.save(network.build("sfnet_resnet18", 3).backbone.state_dict(), tmp_path / "dfnetv1.pth")
-    with pytest.raises(WeightsError, match=r"(?s)does not hold the backbone dfnetv1 of sfnet_dfnetv1.*missing from the "
-                                           r"file: stage1\.0\.weight.*not in the backbone: layer0\.0\.0\.weight"):
+    with pytest.raises(WeightsError, match=r"(?s)does not hold the backbone dfnetv1 of "
+                                           r"sfnet_dfnetv1.*missing from the file: "
+                                           r"stage1\.0\.weight.*not in the backbone: "
+                                           r"layer0\.0\.0\.weight"):
         load_imagenet(network.build(NAME, 3), NAME, "auto", tmp_path)
 
 
 def test_a_deep_stem_file_loads_under_its_own_names(tmp_path: Path) -> None:
     source = network.build("sfnet_resnet18", 3).backbone.state_dict()
-    renamed = {key.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1."): value for key, value in source.items()}
-    torch.save({**renamed, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)},
-               tmp_path / weights.imagenet_file("resnet18"))
+    renamed = {key.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1."): value
+               for key, value in source.items()}
+    classifier = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    torch.save({**renamed, **classifier}, tmp_path / weights.imagenet_file("resnet18"))
     net = network.build("sfnet_resnet18", 3)
     report = load_imagenet(net, "sfnet_resnet18", "auto", tmp_path)
     assert report is not None
@@ -230,7 +249,7 @@ def test_a_deep_stem_file_loads_under_its_own_names(tmp_path: Path) -> None:
     assert all(torch.equal(value, source[key]) for key, value in net.backbone.state_dict().items())
 
 
-# What published files hold besides, and call otherwise.
+# What published files hold besides, and under other keys.
 
 def published(name: str, **options: Any) -> dict[str, Tensor]:
     """A state dict with everything that a published file of the architecture holds."""
@@ -239,7 +258,7 @@ def published(name: str, **options: Any) -> dict[str, Tensor]:
     return {key: torch.rand(shape) if shape else torch.tensor(0) for key, shape in shapes.items()}
 
 
-def test_of_stdcs_two_copies_the_one_by_stride_wins_and_the_rest_is_named() -> None:
+def test_of_stdcs_two_copies_the_one_by_stride_is_loaded_and_the_rest_named() -> None:
     given = published("sfnet_stdc1")
     net = network.build("sfnet_stdc1", 3)
     report = load(net, given)
@@ -258,7 +277,7 @@ def test_one_copy_of_stdc_is_enough(copy: str) -> None:
     assert load(network.build("sfnet_stdc1", 3), given).dropped == ()
 
 
-def test_lites_unused_parts_are_left_out_and_its_auxiliary_head_is_taken_where_it_trains() -> None:
+def test_lites_unused_parts_are_left_out_and_its_auxiliary_head_is_loaded_to_train() -> None:
     given = published("sfnet_lite_resnet18")
     lateral = {key for key in given if key.startswith("head.fpn_in.2.")}
     aux = {key for key in given if key.startswith("head.dsn.")}
@@ -277,43 +296,45 @@ def test_parts_at_the_top_of_published_files_load_under_either_name(name: str) -
     assert published_state_dict(net).keys() == given.keys()
 
 
-@pytest.mark.parametrize(("file", "wanted"), [("sfnet_resnet18", "sfnet_dfnetv1"), ("fpn_dfnetv1", "sfnet_dfnetv1"),
-                                              ("sfnet_lite_stdc1", "sfnet_stdc1"), ("dfsegnet_dfnetv2", "sfnet_stdc1")])
-def test_a_file_of_another_architecture_is_named(file: str, wanted: str) -> None:
+@pytest.mark.parametrize(("file", "built"), [
+    ("sfnet_resnet18", "sfnet_dfnetv1"),
+    ("fpn_dfnetv1", "sfnet_dfnetv1"),
+    ("sfnet_lite_stdc1", "sfnet_stdc1"),
+    ("dfsegnet_dfnetv2", "sfnet_stdc1"),
+])
+def test_a_file_of_another_architecture_is_named(file: str, built: str) -> None:
     given = {f"module.{key}": value for key, value in published(file).items()}
-    with pytest.raises(WeightsError, match=rf"does not fit the network: it looks like {file}, not {wanted}\. Name its "
-                                           rf"own architecture with --arch {file}\."):
-        load(network.build(wanted, 3), {"state_dict": given})
+    with pytest.raises(WeightsError, match=rf"does not fit the network: it looks like {file}, not "
+                                           rf"{built}\. Choose the architecture of the file, "
+                                           rf"arch={file}\."):
+        load(network.build(built, 3), {"state_dict": given})
 
 
 def test_the_same_architecture_with_other_options_says_so() -> None:
     given = published_state_dict(network.build(NAME, 3, final_fams=True))
-    with pytest.raises(WeightsError, match="it looks like sfnet_dfnetv1, but damaged, or with other options"):
+    message = "it looks like sfnet_dfnetv1, but damaged, or with other options"
+    with pytest.raises(WeightsError, match=message):
         load(network.build(NAME, 3), given)
 
 
-def test_a_stranger_is_called_one() -> None:
-    with pytest.raises(WeightsError, match="it holds another network, which is none of those here"):
+def test_an_unknown_network_is_named_as_such() -> None:
+    with pytest.raises(WeightsError, match="it holds a network that is none of those here"):
         load(network.build(NAME, 3), {"encoder.weight": torch.zeros(1)})
 
 
-@pytest.mark.parametrize("name", network.names())
-def test_keys_alone_tell_the_architecture(name: str) -> None:
-    with torch.device("meta"):
-        net = network.build(name, 2)
-    assert guess_architecture(published_shapes(net)) == name
-    assert guess_architecture(net.state_dict()) == name
-
-
-IMAGENET = {"resnet18_deep_stem": "sfnet_resnet18", "dfnetv1": "sfnet_dfnetv1", "dfnetv2": "sfnet_dfnetv2",
-            "stdc1": "sfnet_stdc1", "stdc2": "sfnet_lite_stdc2"}
+IMAGENET = {
+    "resnet18_deep_stem": "sfnet_resnet18", "dfnetv1": "sfnet_dfnetv1", "dfnetv2": "sfnet_dfnetv2",
+    "stdc1": "sfnet_stdc1", "stdc2": "sfnet_lite_stdc2",
+}
 
 
 @pytest.mark.parametrize("backbone", IMAGENET)
-def test_the_published_imagenet_files_keys_fill_the_backbone(parity: Path, tmp_path: Path, backbone: str) -> None:
+def test_the_published_imagenet_files_keys_fill_the_backbone(parity: Path, tmp_path: Path,
+                                                             backbone: str) -> None:
     shapes = json.loads((parity / "backbone_keys.json").read_text())[backbone]
     name = IMAGENET[backbone]
-    torch.save({"state_dict": {key: torch.full(shape, 0.5) for key, shape in shapes.items()}}, tmp_path / "a.pth")
+    state = {key: torch.full(shape, 0.5) for key, shape in shapes.items()}
+    torch.save({"state_dict": state}, tmp_path / "a.pth")
     net = network.build(name, 3)
     report = load_imagenet(net, name, str(tmp_path / "a.pth"))
     assert report is not None
@@ -322,16 +343,18 @@ def test_the_published_imagenet_files_keys_fill_the_backbone(parity: Path, tmp_p
 
 
 def test_a_plain_resnet_is_not_the_deep_stem_one(tmp_path: Path) -> None:
-    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)},
-               tmp_path / "resnet18-deep-stem-pytorch.pth")
-    with pytest.raises(WeightsError, match="backbone resnet18 of sfnet_resnet18: it looks like a ResNet without the "
-                                           "deep stem"):
+    state = {"conv1.weight": torch.zeros(64, 3, 7, 7),
+             "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}
+    torch.save(state, tmp_path / "resnet18-deep-stem-pytorch.pth")
+    with pytest.raises(WeightsError, match="backbone resnet18 of sfnet_resnet18: it looks like a "
+                                           "ResNet without the deep stem"):
         load_imagenet(network.build("sfnet_resnet18", 3), "sfnet_resnet18", "auto", tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
-def test_loading_takes_no_more_than_one_and_a_half_times_the_files_size(tmp_path: Path, legacy: bool) -> None:
+def test_loading_takes_no_more_memory_than_one_and_a_half_times_the_files_size(
+        tmp_path: Path, legacy: bool) -> None:
     state = published_state_dict(network.build("sfnet_resnet101", 19))
     torch.save({"state_dict": state}, tmp_path / "a.pth", _use_new_zipfile_serialization=not legacy)
     size = (tmp_path / "a.pth").stat().st_size
@@ -340,7 +363,8 @@ def test_loading_takes_no_more_than_one_and_a_half_times_the_files_size(tmp_path
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
             "network.checkpoints.weights.load(net, sys.argv[1])\n"
             "print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))\n")
-    found = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.pth")], capture_output=True, text=True,
-                           check=True, cwd=Path(network.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.pth")], capture_output=True, text=True,
+        check=True, cwd=Path(network.__file__).parents[1])
     assert size > 200e6
-    assert int(found.stdout) <= 1.5 * size
+    assert int(done.stdout) <= 1.5 * size
