@@ -188,7 +188,7 @@ def _picture(image: np.ndarray) -> str:
 
 
 def _ids(labels: np.ndarray) -> str:
-    return pictures.grey_png(pictures.shrink(labels, WIDTH))
+    return pictures.gray_png(pictures.shrink(labels, WIDTH))
 
 
 def _class_rows(spec: datasets.DatasetSpec, labels: np.ndarray) -> list[dict[str, Any]]:

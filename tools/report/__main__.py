@@ -1,39 +1,40 @@
-"""Shows what runs logged and evaluations found: `python -m tools.report logs/NAME` writes a page to look at."""
+"""Reports on runs and evaluations: `python -m tools.report logs/NAME` writes a page to open."""
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from tools.report import comparison, curves, evaluation
-from utils.cli import FlagParser
+from utils.cli import FlagParser, run_program
+from utils.logs import start_logging
 
-# the flag that asks for a report -> its module: `add_flags(kinds)`, and `run(args)`, which returns what to say
+# flag that asks for a report -> its module: `add_flags(kinds)`, and `run(args)`, which returns a
+# message
 KINDS = {"folder": evaluation, "compare": comparison, "curves": curves}
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="tools.report", description="Show what runs logged and evaluations found.")
+    parser = FlagParser(prog="tools.report",
+                        description="Report on what runs logged, and on evaluations.")
     kinds = parser.add_mutually_exclusive_group(required=True)
     for kind in KINDS.values():
         kind.add_flags(kinds)
     evaluation.add_options(parser)
-    parser.add_argument("--out", type=Path, help="file to write, in place of the usual one")
+    parser.add_argument("--out", type=Path, help="file to write, instead of the default one")
     return parser
+
+
+def run(args: Namespace) -> None:
+    kind = next(module for flag, module in KINDS.items() if getattr(args, flag))
+    print(kind.run(args))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    chosen = next(kind for flag, kind in KINDS.items() if getattr(args, flag))
-    try:
-        print(chosen.run(args))
-    except ImportError as error:
-        print(f"tools.report: error: {error}: reports need pip install '.[report]'", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
-        print(f"tools.report: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    start_logging()
+    return run_program("tools.report", lambda: run(args), extra="report")
 
 
 if __name__ == "__main__":

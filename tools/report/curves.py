@@ -1,50 +1,61 @@
-"""Curves of what runs logged, in one picture: `python -m tools.report --curves logs/A logs/B --out curves.png`."""
+"""Curves of several runs in one picture: `python -m tools.report --curves logs/A logs/B`."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
-from utils.report.charts import COMMON, points, read_metrics
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from utils.report.charts import COMPARED, Points, points, read_metrics
 
 COLORS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2")
 
 
+class Panel(NamedTuple):
+    """One panel of the picture: (epoch, value) points of each run; `kind` is that of the lines."""
+
+    title: str
+    kind: str
+    curves: Mapping[Path, Points]
+
+
 def add_flags(kinds: argparse._ActionsContainer) -> None:
+    """Declares the flag that asks for this report."""
     kinds.add_argument("--curves", nargs="+", type=Path, metavar="RUN",
-                       help="draw the losses, learning rates and validations of runs into one picture, curves.png "
-                            "(--out takes .png, .svg and .pdf)")
+                       help="draw losses, learning rates and validations of runs into one picture, "
+                            "curves.png (--out takes .png, .svg and .pdf)")
 
 
 def run(args: argparse.Namespace) -> str:
-    """Draws what `--curves` names, and says where. Raises ValueError, OSError or ImportError."""
+    """Draws the runs of `--curves`; returns a message.
+
+    Raises:
+        ValueError, OSError, ImportError: metrics cannot be read, the picture cannot be written, or
+            matplotlib is not installed.
+    """
     out = args.out or Path("curves.png")
     draw_curves(args.curves, out)
     return f"curves of {len(args.curves)} run(s) in {out}"
 
 
 def draw_curves(runs: Sequence[Path], out: Path) -> None:
-    """Draws the curves of several runs over the epochs into one picture; a panel that no run has is left out."""
+    """Draws the curves of several runs over the epochs; panels without points are left out."""
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    logged = {run: read_metrics(run) for run in runs}
-    panels = [(title, kind, drawn) for kind, name, title, factor in COMMON
-              if any((drawn := {run: points(lines, kind, name, factor) for run, lines in logged.items()}).values())]
+    panels = read_panels(runs)
     if not panels:
-        raise ValueError(f"{', '.join(map(str, runs))}: nothing is logged yet, so there is nothing to draw")
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False, dpi=160)
-    for axis, (title, kind, drawn) in zip(axes[0], panels, strict=True):
-        for i, (run, found) in enumerate(drawn.items()):
-            epochs, values = zip(*found, strict=True) if found else ((), ())
-            axis.plot(epochs, values, color=COLORS[i % len(COLORS)], linewidth=1.4, label=run.name,
-                      marker="o" if kind == "validation" else None, markersize=3.5)
-        dress(axis, title)
+        raise ValueError(f"{', '.join(map(str, runs))}: nothing is logged yet, so there is nothing "
+                         "to draw")
+    size = 4.6 * len(panels), 3.4
+    figure, axes = pyplot.subplots(1, len(panels), figsize=size, squeeze=False, dpi=160)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        for i, (name, curve) in enumerate(panel.curves.items()):
+            axis.plot([epoch for epoch, _ in curve], [value for _, value in curve],
+                      color=COLORS[i % len(COLORS)], linewidth=1.4, label=name.name,
+                      marker="o" if panel.kind == "validation" else None, markersize=3.5)
+        style_axis(axis, panel.title)
     axes[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +63,19 @@ def draw_curves(runs: Sequence[Path], out: Path) -> None:
     pyplot.close(figure)
 
 
-def dress(axis: Axes, title: str) -> None:
-    """Gives a panel over the epochs its title, grid and small print."""
+def read_panels(runs: Sequence[Path]) -> list[Panel]:
+    """Returns the panels that have a point; raises as `read_metrics` does."""
+    logged = {run: read_metrics(run) for run in runs}
+    panels = []
+    for kind, entry, title, factor in COMPARED:
+        curves = {run: points(lines, kind, entry, factor) for run, lines in logged.items()}
+        if any(curves.values()):
+            panels.append(Panel(title, kind, curves))
+    return panels
+
+
+def style_axis(axis: Any, title: str) -> None:
+    """Sets title, labels and grid of a matplotlib axis over the epochs."""
     axis.set_title(title, fontsize=9, loc="left")
     axis.set_xlabel("epoch", fontsize=8)
     axis.tick_params(labelsize=8)

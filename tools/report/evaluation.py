@@ -1,9 +1,9 @@
-"""The page of an evaluation, or of two: loads their snapshots again and parses the images that the page shows."""
+"""The page of an evaluation: loads its snapshot and predicts the images that the page shows."""
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import datasets
 from eval import load_predictor
@@ -16,76 +16,114 @@ from utils.report.gallery import ReportModel
 from utils.report.results import Results
 
 
+@dataclass(frozen=True)
+class PageOptions:
+    """Options of the pages of one and of two evaluations.
+
+    Args:
+        max_images: largest number of images in the gallery.
+        data_root: folder of the data; None if it is where it was evaluated.
+        out: file to write; None for the default one.
+    """
+
+    max_images: int = 50
+    data_root: str | None = None
+    out: Path | None = None
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> PageOptions:
+        """Reads the flags of `add_options`, and `--out`."""
+        return cls(args.images, args.data_root, args.out)
+
+
 def add_flags(kinds: argparse._ActionsContainer) -> None:
+    """Declares the flag that asks for this report."""
     kinds.add_argument("folder", nargs="?", type=Path, metavar="FOLDER",
-                       help="write the page of an evaluation, report/index.html in the run's folder: the folder of a "
-                            "run, whose newest evaluation is taken, or of an evaluation")
+                       help="write the page of an evaluation, report/index.html in the run's "
+                            "folder; FOLDER is that of the evaluation, or of a run, whose newest "
+                            "evaluation is taken")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Declares what the pages of one and of two evaluations share."""
+    """Declares the flags of `PageOptions`."""
     group = parser.add_argument_group("Pages of evaluations")
-    group.add_argument("--images", type=positive_int, default=50, help="how many the gallery shows, at most")
-    group.add_argument("--data_root", help="where the data is now; default: where it was when it was scored")
+    group.add_argument("--images", type=positive_int, default=50,
+                       help="largest number of images in the gallery")
+    group.add_argument("--data_root",
+                       help="folder of the data (default: where it was when it was evaluated)")
 
 
 def run(args: argparse.Namespace) -> str:
-    """Writes the page of `folder`, and says where. Raises ValueError or OSError."""
-    found = results.read(results.find(args.folder))
-    data = load_data(found, args.data_root)
-    out = args.out or found.report_folder / "index.html"
-    page.write(out, load(found, data), data, args.images)
-    return f"report of {found.folder} in {out}"
+    """Writes the page of `folder`; returns a message. Raises ValueError or OSError."""
+    options = PageOptions.from_args(args)
+    evaluated = results.read(results.find(args.folder))
+    data = load_data(evaluated, options.data_root)
+    out = options.out or evaluated.report_folder / "index.html"
+    page.write(out, load(evaluated, data), data, options.max_images)
+    return f"report of {evaluated.folder} in {out}"
 
 
-def load_data(found: Results, root: str | None) -> datasets.SegmentationDataset:
-    """Returns the images that an evaluation scored.
+def load_data(evaluated: Results, root: str | None) -> datasets.SegmentationDataset:
+    """Returns the images of an evaluation.
+
+    Args:
+        root: folder of the data; None if it is where it was evaluated.
 
     Raises:
-        FileNotFoundError: they are not where they were, nor under `root`.
-        ValueError: nobody says where they are, or the split has no labels.
+        FileNotFoundError: the images are neither there nor where they were.
+        ValueError: their folder is unknown, or the split has no labels.
     """
-    root = root or found.settings.get("data_root")
+    settings = evaluated.settings
+    # the description is of a dataset that a YAML file described
+    dataset = settings.get("description") or settings["dataset"]
     try:
-        described = found.settings.get("description")        # of a dataset that a YAML file described
-        data = datasets.build(described or found.settings["dataset"], root, found.settings["split"])
+        data = datasets.build(dataset, root or settings.get("data_root"), settings["split"])
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"the images that {found.folder} scored are gone, and the page shows some of them: "
-                                f"name their folder with --data_root. {error}") from error
+        raise FileNotFoundError(f"the images that {evaluated.folder} scored are gone, and the page "
+                                f"shows some of them: name their folder with --data_root. {error}"
+                                ) from error
     if not data.labeled:
-        raise ValueError(f"{found.folder}: {data.spec.title} {data.split} has no labels, so nothing was scored")
+        raise ValueError(f"{evaluated.folder}: {data.spec.title} {data.split} has no labels, so "
+                         "nothing was scored")
     return data
 
 
-def load(found: Results, data: datasets.SegmentationDataset) -> ReportModel:
-    """Returns the network that was scored, ready to parse images as it did then.
+def load(evaluated: Results, data: datasets.SegmentationDataset) -> ReportModel:
+    """Returns the network that was evaluated, which predicts as it did then.
 
     Raises:
-        FileNotFoundError: the snapshot is gone, or another one now.
-        ValueError: it holds another network or other classes.
+        FileNotFoundError: the snapshot is gone, or has changed.
+        ValueError: the snapshot holds another network or other classes.
     """
-    settings: dict[str, Any] = found.settings
-    inference = InferenceOptions(settings["inference_mode"], tuple(settings.get("crop_size", InferenceOptions.crop)),
-                          settings.get("sliding_overlap", InferenceOptions.overlap), scales=tuple(settings["scales"]),
-                          flip=settings["flip"], average=settings.get("average", InferenceOptions.average))
-    predictor = load_predictor(
-        find_snapshot(found), arch=found.scores["arch"], weights=settings.get("weights", "auto"), dataset=data.spec,
-        precision=settings.get("precision"), channels_last=bool(settings.get("channels_last")), inference=inference,
-        fuse=False).predictor
-    return ReportModel(found, predictor, recorded_flows)
+    settings = evaluated.settings
+    defaults = InferenceOptions()
+    inference = InferenceOptions(
+        mode=settings["inference_mode"],
+        crop=tuple(settings.get("crop_size", defaults.crop)),
+        overlap=settings.get("sliding_overlap", defaults.overlap),
+        scales=tuple(settings["scales"]),
+        flip=settings["flip"],
+        average=settings.get("average", defaults.average))
+    model = load_predictor(
+        find_snapshot(evaluated), arch=evaluated.scores["arch"],
+        weights=settings.get("weights", "auto"), dataset=data.spec,
+        precision=settings.get("precision"), channels_last=bool(settings.get("channels_last")),
+        inference=inference, fuse=False)
+    return ReportModel(evaluated, model.predictor, recorded_flows)
 
 
-def find_snapshot(found: Results) -> Path:
-    """Returns the file that was scored: where it was, or beside the evaluation's folder.
+def find_snapshot(evaluated: Results) -> Path:
+    """Returns the file that was evaluated: where it was, or beside the evaluation's folder.
 
     Raises:
-        FileNotFoundError: it is gone, or has been written anew since.
+        FileNotFoundError: no file there has its hash.
     """
-    wanted, beside = found.scores["snapshot_sha256"], found.folder.absolute().parent
-    named = found.settings.get("snapshot")
+    expected, beside = evaluated.scores["snapshot_sha256"], evaluated.folder.absolute().parent
+    named = evaluated.settings.get("snapshot")
     candidates = [*([Path(named)] if named else []), *sorted(beside.glob("*.pth"))]
     for path in candidates:
-        if path.is_file() and sha256(path) == wanted:
+        if path.is_file() and sha256(path) == expected:
             return path
-    raise FileNotFoundError(f"{found.folder} scored {named or 'a snapshot'} with SHA-256 {wanted[:12]}..., but neither "
-                            f"that file nor one in {beside} has it now: score the snapshot again with eval.py")
+    raise FileNotFoundError(f"{evaluated.folder} scored {named or 'a snapshot'} with SHA-256 "
+                            f"{expected[:12]}..., but neither that file nor one in {beside} has it "
+                            "now: score the snapshot again with eval.py")

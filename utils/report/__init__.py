@@ -1,1 +1,1 @@
-"""The page that shows what an evaluation found: one file that opens from disk, with everything in it."""
+"""The HTML page that shows an evaluation: a single file that opens without a server."""

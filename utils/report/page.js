@@ -5,7 +5,7 @@ const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const percent = (value, digits = 1) => value === null ? "–" : (100 * value).toFixed(digits);
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-// ---- light and dark: the reader's system decides until the button is pressed
+// ---- light and dark: the system's setting applies until the button is pressed
 const theme = $("#theme");
 function isDark() {
   const chosen = document.documentElement.dataset.theme;
@@ -23,28 +23,29 @@ theme.addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
 showTheme();
 
-// ---- the confusion matrix: one cell is in the tab order, the arrow keys move it
+// ---- the confusion matrix: a single cell is in the tab order, the arrow keys move to others
 const matrix = $(".matrix");
 if (matrix) {
   const rows = $$("tbody tr", matrix).map((row) => $$("td", row));
-  const counted = (cell) => page.models.map((_, model) => Number((cell.dataset.n || "").split(" ")[model] || 0));
-  const totals = rows.map((row) => row.reduce((sum, cell) => sum + counted(cell)[0], 0));     // the same for two models
-  const place = (cell) => [cell.parentNode.rowIndex - 1, cell.cellIndex - 1];
+  const countsOf = (cell) => page.models.map((_, model) => Number((cell.dataset.n || "").split(" ")[model] || 0));
+  const totals = rows.map((row) => row.reduce((sum, cell) => sum + countsOf(cell)[0], 0));    // the same for two models
+  const position = (cell) => [cell.parentNode.rowIndex - 1, cell.cellIndex - 1];
   const show = (cell) => {
-    const [truth, predicted] = place(cell);
-    const counts = counted(cell), total = totals[truth];
+    const [label, prediction] = position(cell);
+    const counts = countsOf(cell), total = totals[label];
     const shares = counts.map((count) => total ? `${(100 * count / total).toFixed(2)} %` : "–");
-    const [name, other] = [page.classes[truth], page.classes[predicted]];
+    const [name, other] = [page.classes[label], page.classes[prediction]];
     const [of, is] = counts.length > 1 ? ["", ""] : ["of ", "is "];
-    const what = of + name + " " + is + (truth === predicted ? "found" : `seen as ${other}`);
-    const between = total ? (100 * (counts[0] - counts[1]) / total).toFixed(2) : "–";
-    const [share, more] = counts.length > 1
-      ? [`${between > 0 ? "+" : ""}${between.replace("-", "−")} points`, `A ${shares[0]}, B ${shares[1]}`]
+    const outcome = label === prediction ? "predicted correctly" : `predicted as ${other}`;
+    const sentence = `${of}${name} ${is}${outcome}`;
+    const difference = total ? (100 * (counts[0] - counts[1]) / total).toFixed(2) : "–";
+    const [headline, details] = counts.length > 1
+      ? [`${difference > 0 ? "+" : ""}${difference.replace("-", "−")} points`, `A ${shares[0]}, B ${shares[1]}`]
       : [shares[0], `${counts[0].toLocaleString("en")} of ${total.toLocaleString("en")} pixels`];
     const box = $("#cell");
-    box.replaceChildren(Object.assign(document.createElement("strong"), {textContent: share}), what,
-                        document.createElement("br"), more);
-    cell.setAttribute("aria-label", `${share} ${what}, ${more}`);
+    box.replaceChildren(Object.assign(document.createElement("strong"), {textContent: headline}), sentence,
+                        document.createElement("br"), details);
+    cell.setAttribute("aria-label", `${headline} ${sentence}, ${details}`);
   };
   rows.flat().forEach((cell) => { cell.tabIndex = -1; });
   rows[0][0].tabIndex = 0;
@@ -52,7 +53,7 @@ if (matrix) {
   matrix.addEventListener("focusin", (event) => { if (event.target.matches("tbody td")) show(event.target); });
   matrix.addEventListener("click", (event) => { if (event.target.matches("tbody td")) move(event.target); });
   const move = (cell) => {
-    rows.flat().forEach((one) => { one.tabIndex = -1; });
+    rows.flat().forEach((other) => { other.tabIndex = -1; });
     cell.tabIndex = 0;
     cell.focus();
   };
@@ -61,25 +62,29 @@ if (matrix) {
     const step = steps[event.key];
     if (!step || !event.target.matches("tbody td")) return;
     event.preventDefault();
-    const [row, column] = place(event.target);
+    const [row, column] = position(event.target);
     move(rows[clamp(row + step[0], 0, rows.length - 1)][clamp(column + step[1], 0, rows.length - 1)]);
   });
   show(rows[0][0]);
 }
 
-// ---- curves: the numbers at the epoch under the pointer, or chosen by the arrow keys
+// ---- charts: the numbers at the epoch under the pointer, or chosen by the arrow keys
 for (const chart of $$(".chart")) {
   const svg = $("svg", chart), series = JSON.parse(svg.dataset.series), cross = $(".cross", svg);
-  const longest = series.reduce((one, other) => other.xs.length > one.xs.length ? other : one);
+  const longest = series.reduce((best, line) => line.xs.length > best.xs.length ? line : best);
   let at = longest.xs.length - 1;
-  const nearest = (xs, x) => xs.reduce((best, each, i) => Math.abs(each - x) < Math.abs(xs[best] - x) ? i : best, 0);
+  const nearest = (xs, x) => xs.reduce(
+    (best, candidate, i) => Math.abs(candidate - x) < Math.abs(xs[best] - x) ? i : best, 0);
   const show = (index, crossing = true) => {
     at = clamp(index, 0, longest.xs.length - 1);
     const x = longest.xs[at];
     cross.setAttribute("x1", x);
     cross.setAttribute("x2", x);
     cross.setAttribute("visibility", crossing ? "visible" : "hidden");
-    const values = series.map((one) => `${series.length > 1 ? one.name + " " : ""}${Number(one.ys[nearest(one.xs, x)].toPrecision(4))}`);
+    const values = series.map((line) => {
+      const number = Number(line.ys[nearest(line.xs, x)].toPrecision(4));
+      return series.length > 1 ? `${line.name} ${number}` : `${number}`;
+    });
     $(".readout", chart).textContent = `epoch ${Number(longest.epochs[at].toFixed(2))}: ${values.join(", ")}`;
   };
   svg.addEventListener("pointermove", (event) => {
@@ -98,7 +103,8 @@ for (const chart of $$(".chart")) {
 // ---- the gallery: which images, in which order
 const cards = $$(".card");
 let order = cards.map((card) => Number(card.dataset.item));
-function value(item, id) {                                  // what a card tells, and what it is sorted by
+// what a card shows and is sorted by: a score of one model, or a difference of two
+function value(item, id) {
   const scores = page.items[item];
   const of = (model) => id === "" ? scores.mIoU[model] : scores.iou[model][id];
   if (page.models.length === 1) return of(0);
@@ -116,10 +122,11 @@ function arrange() {
     return (!group || item.group === group) && (id === "" || item.share[id] > 0);
   });
   const key = (card) => {
-    const found = value(card.dataset.item, id);
-    return found === null ? Infinity : page.models.length === 1 ? found : -Math.abs(found);
+    const score = value(card.dataset.item, id);
+    if (score === null) return Infinity;
+    return page.models.length === 1 ? score : -Math.abs(score);
   };
-  if (id !== "") chosen.sort((one, other) => key(one) - key(other));
+  if (id !== "") chosen.sort((a, b) => key(a) - key(b));
   order = chosen.map((card) => Number(card.dataset.item));
   cards.forEach((card) => { card.parentNode.hidden = !chosen.includes(card); });
   for (const card of chosen) {
@@ -142,7 +149,7 @@ $(".cards").addEventListener("keydown", (event) => {
   }
 });
 
-// ---- one image, large
+// ---- the viewer of a single image
 const viewer = $("#viewer"), stage = $("#v-stage"), split = $(".split-at");
 let current = null, view = 0, shownViews = [], maps = {};
 const loaded = new Map();
@@ -151,23 +158,28 @@ function item(index) {
   return loaded.get(index);
 }
 function viewsOf(entry) {
-  const flows = entry.flows.map((flow, i) => ({title: flow.title, kind: "tint", layer: `flow${i}`, note: flow.note, wheel: true}));
+  const flows = entry.flows.map((flow, i) => (
+    {title: flow.title, kind: "tint", layer: `flow${i}`, note: flow.note, wheel: true}));
   return [...page.views, ...flows, {title: "Image", kind: "plain", layer: "image"}];
 }
 function open(index) {
   current = index;
   const entry = item(index), scores = page.items[index];
   $("#v-name").textContent = scores.name;
-  $("#v-score").textContent = page.models.map((name, model) =>
-    `${page.models.length > 1 ? name + ": " : ""}mean IoU ${percent(scores.mIoU[model])} %, ${percent(scores.accuracy[model])} % of the pixels right`).join(" · ");
+  $("#v-score").textContent = page.models.map((name, model) => {
+    const prefix = page.models.length > 1 ? `${name}: ` : "";
+    const iou = percent(scores.mIoU[model]), accuracy = percent(scores.accuracy[model]);
+    return `${prefix}mean IoU ${iou} %, ${accuracy} % of the pixels right`;
+  }).join(" · ");
   $("#v-place").textContent = `${order.indexOf(index) + 1} of ${order.length}`;
   stage.style.setProperty("--ratio", `${scores.size[1]} / ${scores.size[0]}`);
   stage.style.aspectRatio = `${scores.size[1]} / ${scores.size[0]}`;
   listClasses(scores);
   shownViews = viewsOf(entry);
   const tabs = $(".v-tabs");
-  tabs.replaceChildren(...shownViews.map((one, i) => {
-    const tab = Object.assign(document.createElement("button"), {type: "button", textContent: one.title, id: `tab-${i}`});
+  tabs.replaceChildren(...shownViews.map((shown, i) => {
+    const tab = document.createElement("button");
+    Object.assign(tab, {type: "button", textContent: shown.title, id: `tab-${i}`});
     tab.setAttribute("role", "tab");
     tab.addEventListener("click", () => choose(i));
     return tab;
@@ -176,55 +188,66 @@ function open(index) {
   choose(Math.min(view, shownViews.length - 1));
   if (!viewer.open) {
     viewer.showModal();
-    viewer.focus();                                         // not its first button: the arrows browse at once
+    // not its first button, so that the arrow keys change the image at once
+    viewer.focus();
   }
 }
 function choose(index) {
   view = index;
-  const one = shownViews[index], layers = item(current).layers;
+  const shown = shownViews[index], layers = item(current).layers;
   $$(".v-tabs button").forEach((tab, i) => {
     tab.setAttribute("aria-selected", i === index);
     tab.tabIndex = i === index ? 0 : -1;
   });
-  stage.className = `stage ${one.kind}`;
-  $(".base", stage).src = one.kind === "plain" ? layers[one.layer] : layers.image;
-  $(".base", stage).alt = one.kind === "plain" ? `${one.title} of ${page.items[current].name}` : page.items[current].name;
-  for (const [place, layer] of [["left", one.kind === "slide" ? one.left : one.layer], ["right", one.right]]) {
-    const image = $(`.${place}`, stage);
-    if (layer && one.kind !== "plain") image.src = layers[layer]; else image.removeAttribute("src");
+  stage.className = `stage ${shown.kind}`;
+  $(".base", stage).src = shown.kind === "plain" ? layers[shown.layer] : layers.image;
+  $(".base", stage).alt = shown.kind === "plain" ? `${shown.title} of ${page.items[current].name}` : page.items[current].name;
+  const left = shown.kind === "slide" ? shown.left : shown.layer;
+  for (const [side, layer] of [["left", left], ["right", shown.right]]) {
+    const image = $(`.${side}`, stage);
+    if (layer && shown.kind !== "plain") image.src = layers[layer]; else image.removeAttribute("src");
   }
-  if (one.kind === "slide") {
-    $(".side.l", stage).textContent = one.names[0];
-    $(".side.r", stage).textContent = one.names[1];
-    split.setAttribute("aria-label", `${one.names[0]} left of the line, ${one.names[1]} right of it`);
+  if (shown.kind === "slide") {
+    $(".side.l", stage).textContent = shown.names[0];
+    $(".side.r", stage).textContent = shown.names[1];
+    split.setAttribute("aria-label", `${shown.names[0]} left of the line, ${shown.names[1]} right of it`);
   }
-  $(".opacity").hidden = one.kind !== "slide" && one.kind !== "tint";
-  const legend = (one.legend || []).map(([color, text]) => {
+  $(".opacity").hidden = shown.kind !== "slide" && shown.kind !== "tint";
+  const legend = (shown.legend || []).map(([color, text]) => {
     const entry = document.createElement("span");
     entry.append(swatch(color), text);
     return entry;
   });
-  if (one.wheel) legend.push(Object.assign(new Image(64, 64), {src: page.wheel, alt: "Color wheel: the color of a direction"}));
-  if (one.note) {
-    legend.push(Object.assign(document.createElement("span"), {textContent: `${one.note} The hue says in which direction a place looks for its features, the strength how far.`}));
+  if (shown.wheel) {
+    const wheel = Object.assign(new Image(64, 64), {src: page.wheel});
+    wheel.alt = "Color wheel: the color of a direction";
+    legend.push(wheel);
+  }
+  if (shown.note) {
+    const note = document.createElement("span");
+    note.textContent = `${shown.note} The hue is the direction from which a position takes its ` +
+      "features, the saturation the distance.";
+    legend.push(note);
   }
   $("#v-legend").replaceChildren(...legend);
   $("#v-probe").textContent = "";
 }
 function swatch(color) {
-  const one = document.createElement("i");
-  one.className = "swatch";
-  one.style.setProperty("--c", color);
-  return one;
+  const element = document.createElement("i");
+  element.className = "swatch";
+  element.style.setProperty("--c", color);
+  return element;
 }
 function listClasses(scores) {
-  const there = page.classes.map((_, id) => id).filter((id) => scores.iou.some((ious) => ious[id] !== null));
-  there.sort((one, other) => scores.share[other] - scores.share[one]);
-  $(".v-classes tbody").replaceChildren(...there.map((id) => {
+  const isPresent = (id) => scores.iou.some((ious) => ious[id] !== null);
+  const present = page.classes.map((_, id) => id).filter(isPresent);
+  present.sort((a, b) => scores.share[b] - scores.share[a]);
+  $(".v-classes tbody").replaceChildren(...present.map((id) => {
     const row = document.createElement("tr"), name = document.createElement("th");
     name.scope = "row";
     name.append(swatch(page.colors[id]), page.classes[id]);
-    row.append(name, ...[...scores.iou.map((ious) => percent(ious[id])), `${percent(scores.share[id])} %`].map((text) =>
+    const texts = [...scores.iou.map((ious) => percent(ious[id])), `${percent(scores.share[id])} %`];
+    row.append(name, ...texts.map((text) =>
       Object.assign(document.createElement("td"), {className: "n", textContent: text})));
     return row;
   }));
@@ -248,7 +271,8 @@ viewer.addEventListener("close", () => $(`.card[data-item="${current}"]`).focus(
 viewer.addEventListener("keydown", (event) => {
   const onTab = event.target.getAttribute("role") === "tab";
   if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-    if (event.target.matches("input")) return;              // there the arrows move the slider
+    // the arrow keys move a slider that has the focus
+    if (event.target.matches("input")) return;
     event.preventDefault();
     const by = event.key === "ArrowLeft" ? -1 : 1;
     if (!onTab) { step(by); return; }
@@ -259,7 +283,7 @@ viewer.addEventListener("keydown", (event) => {
   }
 });
 
-// ---- what is under the pointer: read back from the label maps by their colors
+// ---- the classes at the pointer: read from the label maps by their colors
 const names = {};
 page.colors.forEach((color, id) => {
   const key = color.match(/\d+/g).join();
@@ -269,7 +293,8 @@ async function pixels(layer) {
   const image = new Image();
   image.src = item(current).layers[layer];
   await image.decode();
-  const canvas = Object.assign(document.createElement("canvas"), {width: image.naturalWidth, height: image.naturalHeight});
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, {width: image.naturalWidth, height: image.naturalHeight});
   const context = canvas.getContext("2d", {willReadFrequently: true});
   context.drawImage(image, 0, 0);
   return context;
@@ -278,14 +303,15 @@ stage.addEventListener("pointermove", async (event) => {
   const box = stage.getBoundingClientRect(), entry = current;
   const across = (event.clientX - box.left) / box.width, down = (event.clientY - box.top) / box.height;
   if (across < 0 || across >= 1 || down < 0 || down >= 1) return;
-  const said = [];
+  const texts = [];
   for (const [layer, title] of page.probes) {
     maps[layer] = maps[layer] || pixels(layer);
     const context = await maps[layer];
     const {width, height} = context.canvas;
-    const [red, green, blue, alpha] = context.getImageData(Math.floor(across * width), Math.floor(down * height), 1, 1).data;
-    said.push(`${title}: ${alpha ? names[[red, green, blue].join()] || "?" : "not counted"}`);
+    const x = Math.floor(across * width), y = Math.floor(down * height);
+    const [red, green, blue, alpha] = context.getImageData(x, y, 1, 1).data;
+    texts.push(`${title}: ${alpha ? names[[red, green, blue].join()] || "?" : "ignored"}`);
   }
-  if (entry === current) $("#v-probe").textContent = said.join(" · ");
+  if (entry === current) $("#v-probe").textContent = texts.join(" · ");
 });
 stage.addEventListener("pointerleave", () => { $("#v-probe").textContent = ""; });

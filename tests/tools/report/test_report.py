@@ -47,7 +47,7 @@ def test_the_curves_of_runs_are_drawn_into_one_picture(run: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    (None, "holds no metrics.jsonl"), ("", "nothing is logged yet"), ('{"kind"\n', "line 1 is no JSON")])
+    (None, "holds no metrics.jsonl"), ("", "nothing is logged yet"), ('{"kind"\n', "line 1 is not JSON")])
 def test_runs_without_readable_metrics_are_refused(tmp_path: Path, text: str | None, message: str,
                                                    capsys: pytest.CaptureFixture[str]) -> None:
     if text is not None:
@@ -130,7 +130,7 @@ def test_models_that_cannot_be_compared_are_refused(scored: Any, tmp_path: Path,
     scores["per_class_IoU"] = dict(zip(arrays["classes"].tolist(), scores["per_class_IoU"].values(), strict=True))
     (folder / "scores.json").write_text(json.dumps(scores))
     with pytest.raises(ValueError, match=message):
-        page.aligned(results.read(results.find(scored.a)), results.read(folder))
+        page.align(results.read(results.find(scored.a)), results.read(folder))
     if "names" in change:
         assert report.main(["--compare", str(scored.a), str(other)]) == 2
         assert message in capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_models_that_cannot_be_compared_are_refused(scored: Any, tmp_path: Path,
 
 def test_a_comparison_is_about_the_common_images_in_one_order(scored: Any) -> None:
     ours, theirs = (results.read(results.find(run)) for run in (scored.a, scored.b))
-    a, b = page.aligned(ours.only([4, 2, 9]), theirs)
+    a, b = page.align(ours.select([4, 2, 9]), theirs)
     assert a.names == b.names == tuple(ours.names[place] for place in (4, 2, 9))
     assert (b.matrices == theirs.matrices[[4, 2, 9]]).all()
     assert (a.matrices.sum(2) == b.matrices.sum(2)).all()

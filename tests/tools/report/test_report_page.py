@@ -93,7 +93,7 @@ def test_the_keyboard_opens_browses_changes_views_and_shuts(single: Any) -> None
     assert second != first
     single.keyboard.press("ArrowLeft")
     assert opened(single) == first
-    for key, title in (("2", "Errors"), ("3", "Flow 1"), ("5", "Image"), ("1", "Truth and prediction")):
+    for key, title in (("2", "Errors"), ("3", "Flow 1"), ("5", "Image"), ("1", "Labels and predictions")):
         single.keyboard.press(key)
         assert single.locator(".v-tabs [aria-selected=true]").inner_text().startswith(title)
     single.keyboard.press("Escape")
@@ -115,7 +115,7 @@ def test_what_is_under_the_pointer_is_named(single: Any) -> None:
     settled(single)
     stage = single.locator("#v-stage").bounding_box()
     single.mouse.move(stage["x"] + stage["width"] / 16, stage["y"] + stage["height"] / 12)     # the void corner
-    expect(single.locator("#v-probe")).to_have_text(re.compile("^truth: not counted · predicted: "))
+    expect(single.locator("#v-probe")).to_have_text(re.compile("^label: ignored · prediction: "))
 
 
 def test_the_filter_shows_the_images_of_a_class_by_its_iou(single: Any) -> None:
@@ -137,11 +137,11 @@ def test_the_confusion_matrix_tells_counts_on_hover_and_on_focus(single: Any) ->
     cells = single.locator(".matrix tbody td")
     cells.nth(1).hover()
     said = single.locator("#cell").inner_text()
-    assert "of Sky is seen as Building" in said and "pixels" in said
+    assert "of Sky is predicted as Building" in said and "pixels" in said
     cells.first.focus()
     single.keyboard.press("ArrowDown")
     single.keyboard.press("ArrowRight")
-    assert "of Building is found" in single.locator("#cell").inner_text()
+    assert "of Building is predicted correctly" in single.locator("#cell").inner_text()
     assert single.locator(".matrix [tabindex='0']").count() == 1
 
 
@@ -182,10 +182,10 @@ def test_two_models_are_compared_image_by_image(paired: Any) -> None:
     assert paired.locator(".diverging").count() >= 4
     assert paired.locator("#training .chart .key").all_inner_texts() == ["A", "B"] * 3
     paired.locator(".matrix tbody td").nth(1).hover()
-    assert re.search(r"points\s*Sky seen as Building\s*A [\d.]+ %, B [\d.]+ %", paired.locator("#cell").inner_text())
+    assert re.search(r"points\s*Sky predicted as Building\s*A [\d.]+ %, B [\d.]+ %", paired.locator("#cell").inner_text())
     paired.locator(".card").first.click()
     titles = paired.locator(".v-tabs button").all_inner_texts()
-    assert titles == ["A and B", "Truth and A", "Truth and B", "Disagreement", "Image"]
+    assert titles == ["A and B", "Labels and A", "Labels and B", "Disagreement", "Image"]
     assert paired.locator("#v-score").inner_text().count("mean IoU") == 2
     paired.keyboard.press("4")
     assert "only A is right" in paired.locator("#v-legend").inner_text()

@@ -16,7 +16,7 @@ import torch
 
 from utils.evaluation import statistics
 from utils.evaluation.metrics import ConfusionMatrix
-from utils.report import charts, figures, gallery, page, pictures, results
+from utils.report import charts, gallery, page, pictures, results, tables
 from utils.visualization import flow as flows
 
 CLASSES = ("road", "tree", "sky")
@@ -69,7 +69,7 @@ def test_groups_of_classes_are_scored_as_categories_are() -> None:
     matrix = counts()[0]
     whole = ConfusionMatrix(3)
     whole.add(torch.from_numpy(matrix))
-    found = results.iou(results.grouped(matrix, ("flat", "high", "flat")))
+    found = results.iou(results.merge_classes(matrix, ("flat", "high", "flat")))
     assert found.tolist() == pytest.approx(list(whole.category_iou(("flat", "high", "flat")).values()))
 
 
@@ -163,7 +163,7 @@ def test_layers_shrink_until_they_keep_within_an_images_share() -> None:
         tried.append(width)
         return {"a": "x" * (width * 500)}
 
-    assert len(gallery._within_share(layers)["a"]) <= gallery.BYTES < tried[-2] * 500
+    assert len(gallery._shrink_to_fit(layers)["a"]) <= gallery.MAX_BYTES < tried[-2] * 500
     assert tried == list(gallery.WIDTHS[:len(tried)])
 
 
@@ -171,7 +171,7 @@ def test_a_page_of_fifty_noisy_large_images_stays_under_20_megabytes() -> None:
     """Noise is the worst that can be encoded; the smallest width must still do."""
     rng = np.random.default_rng(0)
     image, ids = rng.integers(0, 256, (512, 1024, 3), np.uint8), rng.integers(0, 19, (512, 1024), np.uint8)
-    made = gallery._within_share(lambda width: gallery._single_layers(
+    made = gallery._shrink_to_fit(lambda width: gallery._single_layers(
         image, ids, ids, [], np.zeros((256, 3), np.uint8), width))
     assert 50 * (sum(map(len, made.values())) + len(gallery._thumbnail(image))) < 20e6
 
@@ -189,26 +189,26 @@ def test_curves_hold_each_term_and_every_validation(tmp_path: Path) -> None:
     lines = [{"kind": "train", "step": i, "epoch": i / 10, "terms": {"main": 3 / i, "aux0": 1.0}, "lr": 0.1 / i}
              for i in range(1, 2001)] + [{"kind": "validation", "step": 9, "epoch": 1.0, "mIoU": 0.25}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    loss, rate, validation = charts.curves(tmp_path)
+    loss, rate, validation = charts.training_charts(tmp_path)
     assert [line.name for line in loss.series] == ["main", "aux0"]
-    assert len(rate.series[0].ys) == charts.MOST_POINTS     # means of five neighbors
+    assert len(rate.series[0].ys) == charts.MAX_POINTS     # means of five neighbors
     assert rate.series[0].ys[0] == pytest.approx(sum(0.1 / i for i in range(1, 6)) / 5)
     assert validation.series[0].ys == [25.0]
-    assert charts.curves(tmp_path / "no run") == charts.curves(None) == []
-    rate, validation = charts.paired_curves({"A": tmp_path, "B": tmp_path, "C": None})      # no total loss was logged
+    assert charts.training_charts(tmp_path / "no run") == charts.training_charts(None) == []
+    rate, validation = charts.comparison_charts({"A": tmp_path, "B": tmp_path, "C": None})      # no total loss was logged
     assert [line.name for line in (*rate.series, *validation.series)] == ["A", "B"] * 2
     assert validation.series[1].ys == [25.0]
 
 
 def test_a_text_in_the_data_cannot_end_the_script_element() -> None:
-    embedded = page._embedded({"name": "</script><b>"})
+    embedded = page._embed({"name": "</script><b>"})
     assert "<" not in embedded
     assert json.loads(embedded) == {"name": "</script><b>"}
 
 
 def test_classes_stand_best_first_and_an_absent_one_last() -> None:
     matrices = np.array([[[6, 2, 0, 0], [0, 9, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]] * 2)
-    rows = figures.class_rows(matrices.sum(0), results.resampled(matrices)["per_class_IoU"], "abcd", [""] * 4)
+    rows = tables.class_rows(matrices.sum(0), results.resampled(matrices)["per_class_IoU"], "abcd", [""] * 4)
     assert [row["name"] for row in rows] == ["a", "b", "c", "d"]            # 6/8, 9/12, predicted only, nowhere
     assert [row["iou"] for row in rows] == ["75.0", "75.0", "0.0", None]
     assert (rows[0]["recall"], rows[0]["precision"], rows[1]["share"]) == ("75.0", "100.0", "55.6")
@@ -217,26 +217,26 @@ def test_classes_stand_best_first_and_an_absent_one_last() -> None:
 
 def test_the_matrix_is_normalized_by_row_and_the_costliest_confusion_comes_first() -> None:
     total = np.array([[90, 10, 0], [30, 30, 0], [0, 0, 0]])
-    rows = figures.matrix(total, CLASSES)
+    rows = tables.matrix_rows(total, CLASSES)
     assert [[cell["text"] for cell in row["cells"]] for row in rows] == [
         ["90", "10", ""], ["50", "50", ""], ["", "", ""]]
     assert 'data-n="30"' in rows[1]["cells"][0]["attributes"] and "--v:71" in rows[1]["cells"][0]["attributes"]
-    lost = figures.lost(total, CLASSES, ["x", "y", "z"])
-    assert [(one["truth"], one["predicted"], one["share"]) for one in lost] == [
+    lost = tables.largest_confusions(total, CLASSES, ["x", "y", "z"])
+    assert [(pair["label"], pair["prediction"], pair["share"]) for pair in lost] == [
         ("tree", "road", "18.75 %"), ("road", "tree", "6.25 %")]
 
 
 def test_two_matrices_differ_in_points_and_the_better_model_gives_the_color() -> None:
     ours, theirs = np.array([[90, 10, 0], [30, 30, 0], [0, 0, 0]]), np.array([[80, 20, 0], [6, 54, 0], [0, 0, 0]])
-    rows = figures.difference_matrix(ours, theirs, CLASSES)
+    rows = tables.difference_matrix_rows(ours, theirs, CLASSES)
     assert [[cell["text"] for cell in row["cells"]] for row in rows] == [
         ["+10", "−10", ""], ["+40", "−40", ""], ["", "", ""]]
     kinds = [[re.findall(r'class="(.*?)"', cell["attributes"]) for cell in row["cells"][:2]] for row in rows[:2]]
     assert kinds == [[["d a"], ["a"]], [["b"], ["d b"]]]
     assert 'data-n="30 6"' in rows[1]["cells"][0]["attributes"]
     assert "data-n" not in rows[2]["cells"][0]["attributes"]
-    differing = figures.differing(ours, theirs, CLASSES, ["x", "y", "z"])
-    assert [(one["truth"], one["predicted"], one["share"]) for one in differing] == [
+    differing = tables.largest_confusion_differences(ours, theirs, CLASSES, ["x", "y", "z"])
+    assert [(pair["label"], pair["prediction"], pair["share"]) for pair in differing] == [
         ("tree", "road", "+15.00"), ("road", "tree", "−6.25")]
 
 
@@ -246,6 +246,6 @@ def test_two_matrices_differ_in_points_and_the_better_model_gives_the_color() ->
     (statistics.Comparison(0.0, 0.0, 0.0, 1.0), ("A and B are level", "no more than", "0.00 to 0.00"))])
 def test_a_comparison_is_a_sentence(tmp_path: Path, test: statistics.Comparison, words: tuple[str, ...]) -> None:
     found = results.read(write(tmp_path / "eval", counts()))
-    said = figures.verdict(test, found, SimpleNamespace(spec=SimpleNamespace(title="CamVid")))
+    said = tables.comparison_summary(test, found, SimpleNamespace(spec=SimpleNamespace(title="CamVid")))
     for part in (*words, "6 images of CamVid"):
         assert part in said
