@@ -14,6 +14,8 @@ import datasets
 import eval as evaluation
 import network
 from network.checkpoints.weights import published_state_dict
+from tests.onnx_here import need_onnx
+from tools.export import __main__ as export
 from tools.report import __main__ as report
 from utils.evaluation.metrics import ConfusionMatrix
 
@@ -98,6 +100,40 @@ def save(run: Path, seed: int) -> Path:
     lines.append({"kind": "validation", "step": 29, "epoch": 2.9, "mIoU": 0.4})
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run
+
+
+@pytest.fixture(scope="session")
+def camvid_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Smooth pictures in CamVid's layout: six to train on, larger than the rest, and two to
+    score.
+    """
+    folder, rng = tmp_path_factory.mktemp("camvid"), np.random.default_rng(0)
+    for split, count, (height, width) in (("train", 6, (90, 120)), ("val", 2, (64, 96))):
+        (folder / split).mkdir()
+        (folder / f"{split}annot").mkdir()
+        for i in range(count):
+            image = cv2.resize(rng.integers(0, 256, (5, 9, 3), np.uint8), (width, height))
+            label = cv2.resize(
+                rng.integers(0, 12, (4, 6), np.uint8), (width, height),
+                interpolation=cv2.INTER_NEAREST,
+            )
+            cv2.imwrite(str(folder / split / f"{i}.png"), image)
+            cv2.imwrite(str(folder / f"{split}annot/{i}.png"), label)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def int8_file(
+    snapshot: Path, camvid_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An ONNX file of the snapshot with int8 convolutions."""
+    need_onnx()
+    path = tmp_path_factory.mktemp("int8") / "net.onnx"
+    assert export.main([
+        "--snapshot", str(snapshot), "--size", "64x96", "--format", "onnx", "--int8",
+        "--data_root", str(camvid_root), "--calibration_images", "5", "--out", str(path),
+    ]) == 0
+    return path
 
 
 STUDY = """\

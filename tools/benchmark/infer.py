@@ -1,6 +1,4 @@
-"""How fast images become label maps: networks and settings of the predictor, interleaved, against
-plain eager ones.
-"""
+"""Latency of predictions: networks and settings of the predictor, against the plain network."""
 from __future__ import annotations
 
 import ctypes
@@ -22,10 +20,10 @@ from torch import Tensor, nn
 
 import datasets
 import network
+from eval import load_predictor
 from network import fuse_for_inference
-from network.checkpoints.snapshot import Snapshot
 from tools.benchmark import exported
-from tools.export.graph import Difference, Graph, compare
+from tools.export.graph import Difference, ExportModule, compare
 from utils import precision
 from utils.batches import normalize
 from utils.cli import FlagParser, add_switch, positive_int, size
@@ -35,12 +33,12 @@ from utils.training import run_folder
 
 PLAIN = "plain"
 PRECISIONS = {**precision.PRECISIONS, "tf32": torch.float32}
-# then the path of an exported file
+# prefix of a setting that is an exported file
 EXPORTED = "onnx:"
 WORDS = ("compile", "graphs")
-# settings that keep the network's own arithmetic
+# settings that keep the network's arithmetic
 EXACT = ("fp32", "fp32+compile")
-USUAL = {
+DEFAULT_SETTINGS = {
     "cpu": (*EXACT, "bf16", "bf16+compile"),
     "cuda": (
         *EXACT, "fp32+graphs", "tf32", "tf32+compile", "bf16", "bf16+compile", "bf16+graphs",
@@ -57,10 +55,12 @@ Labels = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to run a network: `plain` is the network as it is, eager, float32, NCHW, with
-    full-size logits and arg max; every other folds normalization, lays out channels last and takes
-    labels straight from the stride. Float32 is that alone: factors are rounded to TF32 in `tf32`
-    only. `onnx:FILE` is an exported file in onnxruntime.
+    """One way to run a network.
+
+    `plain` is the network as it is: eager, float32, NCHW, with full-size logits and arg max. Each
+    other setting folds normalization, uses channels last and computes labels from the logits at
+    the head's stride. Float32 factors are rounded to TF32 in `tf32` only. `onnx:FILE` is an
+    exported file in onnxruntime.
     """
 
     name: str
@@ -88,33 +88,49 @@ class Setting:
         precision.configure(tf32=self.arithmetic == "tf32", deterministic=False)
 
     def build(self, subject: Subject, device: torch.device, host_copies: bool) -> Labels:
-        """Returns what is timed. Raises ValueError where the device or the machine cannot run
-        it.
+        """Returns the function that is timed.
+
+        Args:
+            host_copies: whether it takes uint8 RGB on the host and returns labels there, or takes
+                normalized images on the device.
+
+        Raises:
+            ValueError: the device or the machine cannot run it.
         """
         if self.name == PLAIN:
-            net = subject.net.to(device).eval()
-            labels: Labels = lambda images: net(images)["main"].argmax(1)  # noqa: E731
-            prepare = lambda images: normalize(images.to(device), subject.mean, subject.std)  # noqa: E731
-            run = (lambda images: labels(prepare(images)).cpu()) if host_copies else labels
+            run = self._plain(subject, device, host_copies)
         elif self.name.startswith(EXPORTED):
-            run = exported.labels(Path(self.name.removeprefix(EXPORTED)), subject.name, host_copies)
+            path = Path(self.name.removeprefix(EXPORTED))
+            run = exported.labels(path, subject.name, host_copies)
         else:
-            if self.arithmetic == "tf32" and device.type != "cuda":
-                raise ValueError(
-                    f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16"
-                )
-            own = "fp32" if self.arithmetic == "tf32" else self.arithmetic
-            predictor = Predictor(
-                fuse_for_inference(subject.net), device, precision.resolve_precision(own, device),
-                subject.mean, subject.std, channels_last=True, compiled=self.has("compile"),
-                graphs=self.has("graphs"),
-            )
-            run = (
-                (lambda images: predictor.labels(images).cpu())
-                if host_copies
-                else predictor.labels_of_normalized
-            )
+            run = self._predictor(subject, device, host_copies)
         return torch.inference_mode()(run)
+
+    def _plain(self, subject: Subject, device: torch.device, host_copies: bool) -> Labels:
+        net = subject.net.to(device).eval()
+
+        def predict(images: Tensor) -> Tensor:
+            return net(images)["main"].argmax(1)
+
+        def predict_from_host(images: Tensor) -> Tensor:
+            return predict(normalize(images.to(device), subject.mean, subject.std)).cpu()
+
+        return predict_from_host if host_copies else predict
+
+    def _predictor(self, subject: Subject, device: torch.device, host_copies: bool) -> Labels:
+        if self.arithmetic == "tf32" and device.type != "cuda":
+            raise ValueError(
+                f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16"
+            )
+        name = "fp32" if self.arithmetic == "tf32" else self.arithmetic
+        predictor = Predictor(
+            fuse_for_inference(subject.net), device, precision.resolve_precision(name, device),
+            subject.mean, subject.std, channels_last=True, compiled=self.has("compile"),
+            graphs=self.has("graphs"),
+        )
+        if host_copies:
+            return lambda images: predictor.labels(images).cpu()
+        return predictor.labels_of_normalized
 
 
 @dataclass(frozen=True)
@@ -129,11 +145,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Row:
-    """What one setting of one network took; memory in bytes, of a prediction and of the process at
-    its peak.
+    """The measurements of one setting of one network.
 
-    `largest_gap` tells ties from errors: by how much, at worst, the plain network prefers its own
-    label over the one that the setting gave, as a share of its largest logit.
+    Attributes:
+        largest_gap: largest difference between the plain network's largest logit and its logit of
+            the setting's label, as a share of the largest logit. It tells ties from errors.
+        memory: bytes that a prediction adds at its peak.
+        process: bytes of the process at that peak.
     """
 
     network: str
@@ -156,13 +174,13 @@ class Row:
 
 @dataclass
 class Timing:
-    """A setting of a network, and what its predictions took, in seconds."""
+    """A setting of a network, and the seconds of its predictions."""
 
     subject: Subject
     setting: Setting
     labels: Labels
     batches: Sequence[Tensor]
-    taken: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
     def predict(self, turn: int) -> Tensor:
@@ -176,16 +194,16 @@ class Timing:
         start = time.perf_counter()
         self.labels(self.batches[turn % len(self.batches)])
         synchronize(device)
-        self.taken.append(time.perf_counter() - start)
+        self.seconds.append(time.perf_counter() - start)
 
     def row(self, batch: int, plain: float, memory: int | None, process: int | None) -> Row:
         """Sums up; `plain` is the median time of the plain network, in seconds."""
-        p50, p90, p99 = (1000 * float(np.percentile(self.taken, share)) for share in (50, 90, 99))
+        p50, p90, p99 = (1000 * float(np.percentile(self.seconds, share)) for share in (50, 90, 99))
         return Row(
             self.subject.name, self.setting.name, p50, p90, p99,
             images_per_second=1000 * batch / p50, times_plain=1000 * plain / p50,
-            equal_labels=float(np.mean([one.equal for one in self.differences])),
-            largest_gap=max(one.largest for one in self.differences), memory=memory,
+            equal_labels=float(np.mean([difference.equal for difference in self.differences])),
+            largest_gap=max(difference.largest for difference in self.differences), memory=memory,
             process=process, **self.setting.facts(),
         )
 
@@ -256,7 +274,10 @@ def add_flags(parser: FlagParser) -> None:
 def run(args: Namespace) -> None:
     """Measures and prints. Raises ValueError or OSError for what cannot be built, run or read."""
     device = precision.default_device()
-    usual = [Setting(name) for name in (EXACT if args.exact else USUAL.get(device.type, EXACT))]
+    usual = [
+        Setting(name)
+        for name in (EXACT if args.exact else DEFAULT_SETTINGS.get(device.type, EXACT))
+    ]
     settings = [
         Setting(PLAIN),
         *(each for each in dict.fromkeys(args.settings or usual) if each.name != PLAIN),
@@ -268,18 +289,18 @@ def run(args: Namespace) -> None:
                    # before this process holds any network
                    for position in positions for each in settings])
     rows: list[Row] = []
-    for together in (
+    for group in (
         [positions] if args.interleave_networks else [[position] for position in positions]
     ):
         for timings in measure(
-            args, [load(args, position) for position in together], settings, device
+            args, [load(args, position) for position in group], settings, device
         ):
-            plain = float(np.median(timings[0].taken))
+            plain = float(np.median(timings[0].seconds))
             rows += [timing.row(args.batch, plain, *next(memory)) for timing in timings]
     print(table(rows))
     if args.json:
-        found = {"protocol": protocol, "rows": [asdict(row) for row in rows]}
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
+        result = {"protocol": protocol, "rows": [asdict(row) for row in rows]}
+        write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
 def describe(args: Namespace, device: torch.device) -> dict[str, Any]:
@@ -322,15 +343,16 @@ def clock(device: torch.device) -> float | None:
 def load(args: Namespace, position: int) -> Subject:
     """Returns the network at a position of `--snapshot` or else `--arch`."""
     if args.snapshot:
-        trained = Snapshot(args.snapshot[position])
-        spec = datasets.spec(trained.dataset)
-        return Subject(trained.arch, trained.network(spec.name, spec.names), spec.mean, spec.std)
+        model = load_predictor(
+            args.snapshot[position], device="cpu", precision="fp32", channels_last=False, fuse=False
+        )
+        return Subject(model.trained.arch, model.net, model.spec.mean, model.spec.std)
     torch.manual_seed(0)
     spec, name = datasets.spec(RANDOM_SPEC), args.arch[position]
     return Subject(name, network.build(name, spec.num_classes).eval(), spec.mean, spec.std)
 
 
-def pictures(args: Namespace) -> list[Tensor]:
+def images_to_predict(args: Namespace) -> list[Tensor]:
     """Returns batches (N, 3, H, W) uint8 to parse; one of smooth colors where no picture is
     named.
     """
@@ -348,7 +370,7 @@ def pictures(args: Namespace) -> list[Tensor]:
     ]
 
 
-def taken_in(batch: Tensor, args: Namespace, subject: Subject, device: torch.device) -> Tensor:
+def timed_input(batch: Tensor, args: Namespace, subject: Subject, device: torch.device) -> Tensor:
     """Returns what a network is timed on: bytes on the host, or what it sees of them on the
     device.
     """
@@ -365,14 +387,14 @@ def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Set
     """
     # networks compiled before must not count as recompilings
     torch.compiler.reset()
-    found, read = [], pictures(args)
+    all_timings, batches = [], images_to_predict(args)
     for subject in subjects:
-        seen = [taken_in(batch, args, subject, device) for batch in read]
-        found.append([
+        seen = [timed_input(batch, args, subject, device) for batch in batches]
+        all_timings.append([
             Timing(subject, each, each.build(subject, device, args.host_copies), seen)
             for each in settings
         ])
-    timings = [timing for of_one_network in found for timing in of_one_network]
+    timings = [timing for network_timings in all_timings for timing in network_timings]
     # all compile the same lines
     with torch._dynamo.config.patch(cache_size_limit=2 * len(timings)):
         for timing in timings:
@@ -381,19 +403,19 @@ def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Set
         for turn in range(args.rounds):
             for timing in timings:
                 timing.take(turn, device)
-        for of_one_network in found:
-            plain = of_one_network[0]
-            takes = "rgb" if args.host_copies else "normalized"
-            reference = Graph(
-                plain.subject.net, plain.subject.mean, plain.subject.std, takes, "logits"
+        for network_timings in all_timings:
+            plain = network_timings[0]
+            module_input = "rgb" if args.host_copies else "normalized"
+            reference = ExportModule(
+                plain.subject.net, plain.subject.mean, plain.subject.std, module_input, "logits"
             ).to(device)
             for turn, batch in enumerate(plain.batches):
                 plain.setting.configure()
                 with torch.inference_mode():
                     expected = reference(batch.to(device))
-                for timing in of_one_network:
+                for timing in network_timings:
                     timing.differences.append(compare(expected, timing.predict(turn)))
-    return found
+    return all_timings
 
 
 def synchronize(device: torch.device) -> None:
@@ -419,7 +441,7 @@ def peak(
     """
     torch.set_num_threads(threads)
     device, subject = precision.default_device(), load(args, position)
-    batch = taken_in(pictures(args)[0], args, subject, device)
+    batch = timed_input(images_to_predict(args)[0], args, subject, device)
     contender = chosen.build(subject, device, args.host_copies)
     chosen.configure()
     for _ in range(args.warm_up):

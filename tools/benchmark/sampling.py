@@ -33,7 +33,7 @@ class Shares:
     """What the crops of some epochs show, by class.
 
     Attributes:
-        pixels: share of the labelled pixels.
+        pixels: share of the labeled pixels.
         crops: share of the crops that show the class.
     """
 

@@ -1,58 +1,47 @@
-"""Exports a trained network and checks the file in its own runtime: `python -m tools.export
---snapshot FILE ...`.
-"""
+"""Exports a trained network and verifies the file: `python -m tools.export --snapshot FILE ...`."""
 from __future__ import annotations
 
 import json
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 import datasets
 from datasets.spec import DatasetSpec
-from network import fuse_for_inference
+from eval import LoadedModel, load_predictor
 from network.checkpoints import snapshot
-from network.checkpoints.snapshot import Snapshot
 from tools.export import int8
-from tools.export.formats import FORMATS, OPSETS, Format, Metadata, Request, Run, first_line
-from tools.export.graph import (
-    EXACT,
-    INPUTS,
-    INT8,
-    OUTPUTS,
-    SMALLEST,
-    Graph,
-    Tolerance,
-    compare,
-    program,
-)
+from tools.export.formats import FORMATS, OPSETS, Request, Run
+from tools.export.graph import EXACT, INPUTS, INT8, OUTPUTS, ExportModule, trace
 from tools.export.scores import require_size, score
+from tools.export.verification import (
+    OutOfTolerance,
+    calibration_examples,
+    examples,
+    open_file,
+    training_images,
+    verify,
+)
 from utils import files
 from utils.cli import FlagParser, add_switch, positive_int, run_program, size
 from utils.logs import start_logging
 
 log = logging.getLogger("export")
 
-# of those that an int8 file was calibrated on
-CHECKED_PICTURES = 4
-
-
-class OutOfTolerance(ValueError):
-    """The exported file computes something else than the network."""
-
 
 def build_parser() -> FlagParser:
     parser = FlagParser(
-        prog="python -m tools.export", description="Export a trained network, and check the file."
+        prog="python -m tools.export", description="Export a trained network, and verify the file.",
+        epilog="Exit status: 0 the file was written, 1 it computes something else than the network "
+        "and was not kept, 2 an invalid flag or file.",
+
     )
     snapshot.add_flags(parser)
     group = parser.add_argument_group("Export")
@@ -67,9 +56,11 @@ def build_parser() -> FlagParser:
     group.add_argument("--size", type=size, default="1024x2048", help="HEIGHTxWIDTH of the images")
     add_switch(
         group, "--dynamic", default=False,
-        help="leave batch, height and width open; --size is then an example",
+        help="leave batch, height and width open; --size is then an example of them",
     )
-    group.add_argument("--opset", type=int, choices=OPSETS, default=18, help="of ONNX")
+    group.add_argument(
+        "--opset", type=int, choices=OPSETS, default=18, help="operator set version of ONNX"
+    )
     group.add_argument("--input", choices=INPUTS, default="normalized",
                        help="float32 (RGB / 255 - mean) / std, or uint8 RGB, normalized inside")
     group.add_argument("--output", choices=OUTPUTS, default="labels",
@@ -96,10 +87,11 @@ def build_parser() -> FlagParser:
     return parser
 
 
-def metadata(args: Namespace, trained: Snapshot, spec: DatasetSpec) -> dict[str, str]:
-    """Returns what goes into the file, each value as JSON."""
+def metadata(args: Namespace, model: LoadedModel) -> dict[str, str]:
+    """Returns the metadata of the file, each value as JSON."""
+    spec = model.spec
     facts = {
-        "arch": trained.arch, "dataset": spec.name, "classes": list(spec.names),
+        "arch": model.trained.arch, "dataset": spec.name, "classes": list(spec.names),
         "palette": spec.palette.tolist(), "mean": list(spec.mean), "std": list(spec.std),
         "input": args.input, "output": args.output, "size": list(args.size),
         "dynamic": args.dynamic, "precision": "int8" if args.int8 else "float32",
@@ -108,202 +100,135 @@ def metadata(args: Namespace, trained: Snapshot, spec: DatasetSpec) -> dict[str,
     return {name: json.dumps(value) for name, value in facts.items()}
 
 
-def check(
-    graph: Graph, row: Format, run: Run, name: str, batches: Iterable[Tensor], tolerance: Tolerance
-) -> None:
-    """Compares the file with the network on batches of images.
-
-    Raises:
-        OutOfTolerance: the file does not run, too many labels differ, or a logit by too much.
-    """
-    for images in batches:
-        height, width = images.shape[-2:]
-        with torch.inference_mode():
-            expected = graph.logits(images)
-            try:
-                found = run(images)
-            except Exception as error:
-                # a program's guards are assertions; a runtime has its own
-                raise OutOfTolerance(
-                    f"{name} does not run at {height}x{width} ({first_line(error)}): it was not "
-                    "kept. Try a larger --size, or a fixed one."
-                ) from error
-        difference = compare(expected, found)
-        log.info(
-            "%dx3x%dx%d in %s: largest difference of logits %.1e of the largest, %.3f %% equal "
-            "labels",
-            len(images), height, width, row.runtime, difference.largest, 100 * difference.equal,
-        )
-        if not difference.within(tolerance):
-            hint = "more --calibration_images, or leave --int8 out" if tolerance is INT8 else (
-                "another --opset or --format, or a fixed size")
-            raise OutOfTolerance(
-                f"{name} differs from the network at {height}x{width} by more than is tolerable: "
-                f"it was not kept. Try {hint}."
-            )
-
-
-def opened(row: Format, path: Path, expected: Metadata) -> Run:
-    """Reads the file back. Raises OutOfTolerance when the runtime refuses it or metadata is
-    missing.
-    """
-    try:
-        run, found = row.open(path)
-    except Exception as error:
-        # each runtime has errors of its own
-        raise OutOfTolerance(
-            f"{row.runtime} refuses what torch {torch.__version__} wrote ({first_line(error)}): it "
-            "was not kept. Try a newer torch, a fixed size or another --format."
-        ) from error
-    if any(found.get(name) != value for name, value in expected.items()):
-        raise OutOfTolerance(f"{path.name}: the metadata is not what was written")
-    return run
-
-
-def second_size(args: Namespace) -> tuple[int, int]:
-    """Returns the (height, width) at which a file of open sizes is checked, too."""
-    height, width = args.size
-    return max(2 * SMALLEST, height * 3 // 4 + 1), max(2 * SMALLEST, width // 2 + 1)
-
-
-def examples(graph: Graph, args: Namespace) -> Iterator[Tensor]:
-    """Yields smooth pictures, of a second size and batch where they are open."""
-    yield graph.example(args.size)
-    if args.dynamic:
-        yield graph.example(second_size(args), batch=2)
-
-
-def training_images(graph: Graph, data: datasets.SegmentationDataset, count: int,
-                    side: tuple[int, int]) -> Iterator[Tensor]:
-    """Yields the images to calibrate on, as the graph takes them, resized to (height, width)."""
-    for index in int8.chosen(count, len(data)):
-        image = (
-            torch.from_numpy(datasets.read_image(data.samples[index].image))
-            .permute(2, 0, 1)[None]
-            .float()
-        )
-        yield graph.taken(F.interpolate(image, size=side, mode="bilinear", antialias=True))
-
-
-def calibrated_on(
-    graph: Graph, data: datasets.SegmentationDataset, args: Namespace
-) -> Iterator[Tensor]:
-    """Yields the first of the images to calibrate on; where sizes are open, once more at a second
-    one, as a batch.
-    """
-    yield from islice(
-        training_images(graph, data, args.calibration_images, args.size), CHECKED_PICTURES
-    )
-    if args.dynamic:
-        again = training_images(graph, data, args.calibration_images, second_size(args))
-        yield torch.cat([*islice(again, CHECKED_PICTURES)])
-
-
 class Splits(NamedTuple):
-    """What an export reads: images to calibrate on, and a labelled split to be scored; None where
-    not asked for.
+    """The data that an export reads; None for what was not asked for.
+
+    Attributes:
+        calibration: images to calibrate an int8 file on, with or without labels.
+        scored: a labeled split on which network and file are scored.
     """
 
-    calibrated: datasets.SegmentationDataset | None
+    calibration: datasets.SegmentationDataset | None
     scored: datasets.SegmentationDataset | None
 
 
-def splits(args: Namespace, spec: DatasetSpec) -> Splits:
-    """Returns the training split where it is calibrated on, whether or not it has labels, and the
-    one to be scored.
+def open_splits(args: Namespace, spec: DatasetSpec) -> Splits:
+    """Opens the data that the flags ask for.
 
     Raises:
-        ValueError, FileNotFoundError: flags that do not go together, or images that are not there
-            or do not fit.
+        ValueError, FileNotFoundError: the flags exclude one another, or images are missing or of
+            another size.
     """
     if args.int8 and args.format not in int8.FORMATS:
         raise ValueError(
             f"--int8 writes ONNX: give --format {' or '.join(int8.FORMATS)}, not {args.format}"
         )
-    if (args.data_root is not None) and not (args.int8 or args.score):
+    if args.data_root is not None and not (args.int8 or args.score):
         raise ValueError(
             "--data_root is read by --int8 and --score only: give one of them, or leave it out"
         )
-    # nobody reads labels to calibrate
-    bare = replace(spec, unlabeled=(int8.SPLIT,))
-    calibrated = datasets.build(bare, args.data_root, int8.SPLIT) if args.int8 else None
-    scored = datasets.build(spec, args.data_root, args.score) if args.score else None
-    if scored is not None:
+    calibration = scored = None
+    if args.int8:
+        # calibration reads no labels, so the split need not have any
+        unlabeled = replace(spec, unlabeled=(int8.SPLIT,))
+        calibration = datasets.build(unlabeled, args.data_root, int8.SPLIT)
+    if args.score:
+        scored = datasets.build(spec, args.data_root, args.score)
         if not scored.labeled:
             raise ValueError(
                 f"--score {args.score}: {spec.title} has no labels of it, so there is nothing to "
                 "score"
             )
-        # the others are looked at when they are read
+        # the sizes of the other images are checked when they are read
         if not args.dynamic:
             image = datasets.read_image(scored.samples[0].image)
             require_size(scored.samples[0].name, (image.shape[0], image.shape[1]), args.size)
-    return Splits(calibrated, scored)
+    return Splits(calibration, scored)
+
+
+@contextmanager
+def unverified_file(out: Path) -> Iterator[Path]:
+    """Yields a file beside `out`, which replaces it if the block succeeds and is deleted otherwise.
+
+    Raises:
+        ValueError: the folder cannot be written.
+    """
+    path = out.with_name(f"{out.stem}.unchecked{out.suffix}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise ValueError(
+            f"--out {out} cannot be written ({error.strerror}): choose another folder"
+        ) from error
+    try:
+        yield path
+        path.replace(out)
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def export(args: Namespace) -> None:
-    """Writes, checks and names the file.
+    """Writes and verifies a file.
 
     Raises:
-        ValueError, OSError: a flag, the snapshot or the machine will not do, or the file is out of
-            tolerance.
+        ValueError, OSError: a flag, the snapshot or the machine does not allow it.
+        OutOfTolerance: the file computes something else than the network.
     """
     row = FORMATS[args.format]
     row.require()
     if args.out.suffix != row.suffix:
         raise ValueError(f"--out {args.out}: a file of --format {args.format} ends in {row.suffix}")
-    beside = args.out.with_name(f"{args.out.stem}.unchecked{row.suffix}")
-    try:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-    except OSError as error:
-        raise ValueError(
-            f"--out {args.out} cannot be written ({error.strerror}): choose another folder"
-        ) from error
-    try:
-        trained = Snapshot(args.snapshot, args.arch, args.weights)
-        spec = datasets.spec(args.dataset or trained.dataset)
-        data = splits(args, spec)
-        graph = Graph(
-            fuse_for_inference(trained.network(spec.name, spec.names)), spec.mean, spec.std,
-            args.input, args.output,
+    with unverified_file(args.out) as path:
+        model = load_predictor(
+            args.snapshot, arch=args.arch, weights=args.weights, dataset=args.dataset,
+            device="cpu", precision="fp32", channels_last=False,
         )
-        facts = metadata(args, trained, spec)
+        trained, spec = model.trained, model.spec
+        splits = open_splits(args, spec)
+        module = ExportModule(model.predictor.net, spec.mean, spec.std, args.input, args.output)
         log.info(
-            "%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights,
-            spec.title,
+            "%s: %s, %s weights, classes of %s",
+            args.snapshot, trained.arch, trained.weights, spec.title,
         )
-        traced = program(graph, args.size, args.dynamic, trained.arch)
-        row.write(Request(graph, traced, facts, args.opset), beside)
-        checked, tolerance = examples(graph, args), EXACT
-        if data.calibrated is not None:
-            int8.quantize(
-                beside, training_images(graph, data.calibrated, args.calibration_images, args.size)
+        facts = metadata(args, model)
+        program = trace(module, args.size, args.dynamic, trained.arch)
+        row.write(Request(module, program, facts, args.opset), path)
+        inputs, tolerance = examples(module, args.size, args.dynamic), EXACT
+        advice = "another --opset or --format, or a fixed size"
+        if splits.calibration is not None:
+            count = args.calibration_images
+            int8.quantize(path, training_images(module, splits.calibration, count, args.size))
+            inputs = calibration_examples(
+                module, splits.calibration, count, args.size, args.dynamic
             )
-            checked, tolerance = calibrated_on(graph, data.calibrated, args), INT8
-        run = opened(row, beside, facts)
-        check(graph, row, run, args.out.name, checked, tolerance)
-        if data.scored is not None:
-            found = score(graph, run, data.scored, None if args.dynamic else args.size)
-            log.info(
-                "%s %s, %d images: mIoU %.2f %% of the network in float32, %.2f %% of the file, "
-                "%+.2f points; %.3f %% equal labels",
-                spec.name,
-                args.score,
-                len(data.scored),
-                100 * found.network,
-                100 * found.file,
-                100 * (found.file - found.network),
-                100 * found.equal,
-            )
-        beside.replace(args.out)
-    finally:
-        beside.unlink(missing_ok=True)
+            tolerance, advice = INT8, "more --calibration_images, or leave --int8 out"
+        run = open_file(row, path, facts)
+        verify(
+            module, run, inputs, name=args.out.name, runtime=row.runtime, tolerance=tolerance,
+            advice=advice,
+        )
+        if splits.scored is not None:
+            report_score(module, run, splits.scored, None if args.dynamic else args.size)
     height, width = args.size
     sides = "any batch and size" if args.dynamic else f"1x3x{height}x{width}"
     log.info(
-        "%s: %s, %s -> %s, %s bytes", args.out, sides, args.input, args.output,
-        f"{args.out.stat().st_size:,}",
+        "%s: %s, %s -> %s, %s bytes",
+        args.out, sides, args.input, args.output, f"{args.out.stat().st_size:,}",
+    )
+
+
+def report_score(
+    module: ExportModule, run: Run, data: datasets.SegmentationDataset,
+    size: tuple[int, int] | None,
+) -> None:
+    """Logs the mIoU of the network and of the file. Raises ValueError as `score` does."""
+    scores = score(module, run, data, size)
+    log.info(
+        "%s %s, %d images: mIoU %.2f %% of the network in float32, %.2f %% of the file, %+.2f "
+        "points; %.3f %% equal labels",
+        data.spec.name, data.split, len(data), 100 * scores.network, 100 * scores.file,
+        100 * (scores.file - scores.network), 100 * scores.equal,
     )
 
 

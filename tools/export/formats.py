@@ -1,4 +1,4 @@
-"""The files that a graph is written to, and the runtimes that read them back."""
+"""The file formats of an export, and the runtimes that read them back."""
 from __future__ import annotations
 
 import json
@@ -11,34 +11,44 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from tools.export.gathers import without_grid_sample
-from tools.export.graph import Graph
+from tools.export.graph import ExportModule, first_line
 from utils.evaluation.predictor import require_compiler
 
 INPUT = "images"
 OPSETS = (16, 17, 18)
-# before, open sizes and opsets below 18 fail in many ways
+# older versions fail on open sizes and on opsets below 18
 TORCH_FOR_ONNX = (2, 9)
-# the entry of a torch.export file
+# the entry of a torch.export file that holds the metadata
 METADATA = "metadata.json"
 Metadata = Mapping[str, str]
 Run = Callable[[Tensor], Tensor]
 
 
 class Request(NamedTuple):
-    """What a format is asked to write: a traced graph, under the names that its users will see."""
+    """What a format is asked to write.
 
-    graph: Graph
+    Attributes:
+        module: the network with its conversions.
+        program: the module, traced.
+        metadata: name -> JSON text.
+        opset: operator set version of ONNX.
+    """
+
+    module: ExportModule
     program: ExportedProgram
     metadata: Metadata
     opset: int
 
 
 class Format(NamedTuple):
-    """A row of the table: `require()` refuses where something is missing, `write` makes the file,
-    `open` runs it.
+    """A row of the table of formats.
 
-    `open` returns the runtime, from a batch of images to what the graph gives, and the metadata in
-    the file.
+    Attributes:
+        suffix: of the file's name.
+        runtime: its name in messages.
+        require: raises ValueError if a package or a compiler is missing.
+        write: writes a request to a path.
+        open: returns a function from images to the module's output, and the metadata.
     """
 
     suffix: str
@@ -48,9 +58,9 @@ class Format(NamedTuple):
     open: Callable[[Path], tuple[Run, Metadata]]
 
 
-def first_line(error: BaseException) -> str:
-    """Returns what an error says, without the listings that torch and onnxruntime add."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _torch_version() -> tuple[int, ...]:
+    major, minor = torch.__version__.split(".")[:2]
+    return int(major), int(minor)
 
 
 def _require_onnx() -> None:
@@ -63,7 +73,7 @@ def _require_onnx() -> None:
             f"--format onnx needs onnx, onnxscript and onnxruntime, and {error.name} is not "
             "installed: pip install '.[export]' in the checkout"
         ) from error
-    if tuple(map(int, torch.__version__.split(".")[:2])) < TORCH_FOR_ONNX:
+    if _torch_version() < TORCH_FOR_ONNX:
         raise ValueError(
             f"--format onnx needs torch {'.'.join(map(str, TORCH_FOR_ONNX))} or newer, and this is "
             f"{torch.__version__}: upgrade it, or give --format pt2"
@@ -75,9 +85,9 @@ def _write_onnx(request: Request, path: Path) -> None:
     import onnxscript
 
     try:
-        made: Any = torch.onnx.export(
+        onnx_program: Any = torch.onnx.export(
             request.program, (), dynamo=True, opset_version=request.opset, input_names=[INPUT],
-            output_names=[request.graph.gives], verbose=False,
+            output_names=[request.module.output], verbose=False,
         )
     except Exception as error:
         # each of its many passes has errors of its own
@@ -86,8 +96,8 @@ def _write_onnx(request: Request, path: Path) -> None:
             f"network as ONNX ({first_line(error.__cause__ or error)}): a newer torch may, "
             "as may a fixed size, --opset 18 or --format pt2"
         ) from error
-    model = made.model_proto
-    written = next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx"))
+    model = onnx_program.model_proto
+    written = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if written != request.opset:
         raise ValueError(
             f"opset {request.opset} was asked for, but torch {torch.__version__} wrote opset "

@@ -7,7 +7,7 @@ from torch.export import ExportedProgram
 
 
 def without_grid_sample(program: ExportedProgram) -> ExportedProgram:
-    """Returns the program with every grid sampling written out as gathers and arithmetic."""
+    """Returns the program with each `grid_sample` replaced by gathers and arithmetic."""
     table = torch.export.default_decompositions()
     table[torch.ops.aten.grid_sampler_2d.default] = sample
     return program.run_decompositions(table)
@@ -22,14 +22,13 @@ def sample(features: Tensor, grid: Tensor, interpolation: int = 0, padding: int 
     everywhere.
 
     Raises:
-        ValueError: another interpolation or padding is asked for.
+        ValueError: another interpolation or padding.
     """
     if interpolation or padding:
         raise ValueError("only bilinear sampling with zeros outside is written out as gathers")
     count, channels, height, width = features.shape
-    x, y = (
-        _places(grid[..., axis], side, align_corners) for axis, side in ((0, width), (1, height))
-    )
+    x = _to_pixels(grid[..., 0], width, align_corners)
+    y = _to_pixels(grid[..., 1], height, align_corners)
     left, top = x.floor(), y.floor()
     pixels = features.permute(0, 2, 3, 1).reshape(-1, channels)
     first_row = torch.arange(count, device=grid.device)[:, None, None] * height
@@ -37,17 +36,19 @@ def sample(features: Tensor, grid: Tensor, interpolation: int = 0, padding: int 
     for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
         inside = (row >= 0) & (row <= height - 1) & (column >= 0) & (column <= width - 1)
         weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside.to(grid.dtype)
-        # outside: any, for it weighs 0
+        # outside, pixel 0 is gathered with weight 0
         index = ((first_row + row.long()) * width + column.long()) * inside.long()
         corner = pixels.index_select(0, index.reshape(-1)).reshape(*index.shape, channels)
         total = total + corner * weight[..., None]
     return total.permute(0, 3, 1, 2)
 
 
-def _places(coordinates: Tensor, side: int, align_corners: bool) -> Tensor:
-    """[-1, 1] -> pixels of a side."""
-    return (
-        (coordinates + 1) * ((side - 1) / 2)
-        if align_corners
-        else ((coordinates + 1) * side - 1) / 2
-    )
+def _to_pixels(coordinates: Tensor, side: int, align_corners: bool) -> Tensor:
+    """Converts coordinates in [-1, 1] to pixels of a side.
+
+    With aligned corners -1 and 1 are the centers of the outer pixels: (c + 1) (side - 1) / 2.
+    Without, they are the outer edges: ((c + 1) side - 1) / 2.
+    """
+    if align_corners:
+        return (coordinates + 1) * ((side - 1) / 2)
+    return ((coordinates + 1) * side - 1) / 2

@@ -1,6 +1,4 @@
-"""What is exported: a network from images to labels or logits, as one graph; and its comparison
-with the network.
-"""
+"""The module that is exported: a network with its input and output conversions; its comparison."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,14 +11,17 @@ from torch.export import Dim, ExportedProgram
 
 INPUTS = ("normalized", "rgb")
 OUTPUTS = ("labels", "logits")
-# a side of the image: the coarsest stride
+# least height and width of an image: the coarsest stride of the networks
 SMALLEST = 32
-CHECK_SEED = 0
+EXAMPLE_SEED = 0
 
 
 class Tolerance(NamedTuple):
-    """How far a runtime may be from the network: share of equal labels; difference of logits, over
-    the largest.
+    """How far a runtime may be from the network.
+
+    Attributes:
+        equal: least share of equal labels.
+        largest: largest difference of two logits, as a share of the largest logit.
     """
 
     equal: float
@@ -28,88 +29,104 @@ class Tolerance(NamedTuple):
 
 
 EXACT = Tolerance(0.999, 1e-3)
-# on training images; what it costs, only a score can tell
+# On training images. It only detects a broken file: the cost in mIoU is what --score measures.
 INT8 = Tolerance(0.9, 0.5)
 
 
-class Graph(nn.Module):
-    """A deployed network with what its users would have to write around it.
+class ExportModule(nn.Module):
+    """A network, prepared for inference, with the normalization before and the arg max after it.
 
     Args:
-        takes: "normalized", (N, 3, H, W) float32 that is (RGB / 255 - mean) / std, or "rgb", (N, 3,
-            H, W) uint8.
-        gives: "labels", (N, H, W) int32, or "logits", (N, K, H, W) float32 at the image's size.
+        net: see `network.fuse_for_inference`.
+        input: "normalized", (N, 3, H, W) float32 that is (RGB / 255 - mean) / std, or "rgb",
+            (N, 3, H, W) uint8.
+        output: "labels", (N, H, W) int32, or "logits", (N, K, H, W) float32 at the image's size.
     """
 
     shift: Tensor
     scale: Tensor
 
     def __init__(
-        self, net: nn.Module, mean: Sequence[float], std: Sequence[float], takes: str, gives: str
+        self, net: nn.Module, mean: Sequence[float], std: Sequence[float], input: str, output: str
     ) -> None:
         super().__init__()
         self.net = net
-        self.takes, self.gives = takes, gives
+        self.input = input
+        self.output = output
+        # (x / 255 - mean) / std = (x - 255 mean) / (255 std)
         self.register_buffer("shift", 255 * torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("scale", 255 * torch.tensor(std).view(1, 3, 1, 1))
         self.eval()
 
     def logits(self, images: Tensor) -> Tensor:
-        if self.takes == "rgb":
+        """Returns (N, K, H, W) float32."""
+        if self.input == "rgb":
             images = (images.float() - self.shift) / self.scale
         logits: Tensor = self.net(images)["main"]
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.logits(images)
-        return logits.argmax(dim=1).to(torch.int32) if self.gives == "labels" else logits
+        return logits.argmax(dim=1).to(torch.int32) if self.output == "labels" else logits
 
     def example(self, size: tuple[int, int], batch: int = 1) -> Tensor:
-        """Returns images that it takes: smooth colors, as a scene has them and noise has not."""
-        generator = torch.Generator().manual_seed(CHECK_SEED)
+        """Returns example inputs of (height, width).
+
+        Their colors are smooth, as in a scene: on noise, neighboring labels would be near ties.
+        """
+        generator = torch.Generator().manual_seed(EXAMPLE_SEED)
         colors = torch.rand(batch, 3, 5, 9, generator=generator)
-        return self.taken(F.interpolate(colors, size=size, mode="bicubic").clamp(0, 1) * 255)
+        images = F.interpolate(colors, size=size, mode="bicubic").clamp(0, 1)
+        return self.as_input(255 * images)
 
-    def taken(self, images: Tensor) -> Tensor:
-        """Returns RGB images (N, 3, H, W) in [0, 255] as it takes them."""
-        return images.to(torch.uint8) if self.takes == "rgb" else (images - self.shift) / self.scale
+    def as_input(self, images: Tensor) -> Tensor:
+        """Converts RGB images (N, 3, H, W) in [0, 255] to the module's input."""
+        if self.input == "rgb":
+            return images.to(torch.uint8)
+        return (images - self.shift) / self.scale
 
 
-def program(graph: Graph, size: tuple[int, int], dynamic: bool, what: str) -> ExportedProgram:
-    """Traces the graph at a size of images, or with batch, height and width left open.
+def trace(module: ExportModule, size: tuple[int, int], dynamic: bool, name: str) -> ExportedProgram:
+    """Traces a module at a size of images, or with batch, height and width left open.
 
     Args:
-        what: names the network in errors.
+        name: names the network in errors.
 
     Raises:
-        ValueError: a side is below `SMALLEST`, or the network cannot be traced; the message says
-            why.
+        ValueError: a side is below `SMALLEST`, or the network cannot be traced.
     """
     if min(size) < SMALLEST:
         raise ValueError(
             f"--size {size[0]}x{size[1]}: an exported graph cannot pad, and a side below "
             f"{SMALLEST} leaves nothing at the network's coarsest stride. Give at least "
-            f"{SMALLEST}x{SMALLEST}, and pad smaller pictures before they go in, as "
+            f"{SMALLEST}x{SMALLEST}, and pad smaller images before prediction, as "
             "utils/evaluation/predictor.py does."
         )
-    # A tracer takes a side of one for a constant, so two images stand for an open batch.
-    example = graph.example(size, batch=2 if dynamic else 1)
+    # The tracer turns a side of length one into a constant, so an open batch is traced with two.
+    example = module.example(size, batch=2 if dynamic else 1)
     open_sides = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
     try:
         with torch.no_grad():
             return torch.export.export(
-                graph, (example,), dynamic_shapes=(open_sides,), strict=False
+                module, (example,), dynamic_shapes=(open_sides,), strict=False
             )
     except (RuntimeError, ValueError, AssertionError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         hint = "; a fixed size (without --dynamic) may do" if dynamic else ""
-        raise ValueError(f"{what} cannot be exported: {reason}{hint}") from error
+        raise ValueError(f"{name} cannot be exported: {first_line(error)}{hint}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the message of an error without the listings that torch and onnxruntime add."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class Difference(NamedTuple):
-    """How far a runtime is from the network: the largest difference of logits, over the largest
-    logit, and the share of equal labels. Of labels alone, the difference is by how much the network
-    prefers its own.
+    """How far a runtime is from the network.
+
+    Attributes:
+        largest: largest difference of two logits, as a share of the largest logit. If a runtime
+            gives labels, the difference between the logit of its label and the largest logit.
+        equal: share of equal labels.
     """
 
     largest: float
@@ -119,15 +136,21 @@ class Difference(NamedTuple):
         return self.equal >= tolerance.equal and self.largest <= tolerance.largest
 
 
-def compare(expected: Tensor, found: Tensor) -> Difference:
-    """Compares what was found, logits (N, K, H, W) or labels (N, H, W), with the network's logits
-    (N, K, H, W).
+def compare(expected: Tensor, output: Tensor) -> Difference:
+    """Compares the output of a runtime with the network's logits.
+
+    Args:
+        expected: logits (N, K, H, W).
+        output: logits (N, K, H, W) or labels (N, H, W).
     """
-    found = found.to(expected.device)
+    output = output.to(expected.device)
     labels = expected.argmax(dim=1)
-    if found.ndim == expected.ndim:
-        gap, found = (found - expected).abs().max(), found.argmax(dim=1)
+    if output.ndim == expected.ndim:
+        gap = (output - expected).abs().max()
+        output_labels = output.argmax(dim=1)
     else:
-        chosen = expected.gather(1, found.long()[:, None])[:, 0]
+        output_labels = output
+        chosen = expected.gather(1, output.long()[:, None])[:, 0]
         gap = (expected.amax(dim=1) - chosen).max()
-    return Difference(float(gap / expected.abs().max()), float((found == labels).float().mean()))
+    equal = (output_labels == labels).float().mean()
+    return Difference(float(gap / expected.abs().max()), float(equal))

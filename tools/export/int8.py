@@ -16,32 +16,29 @@ from network.alignment import FLOW_CONVOLUTION
 from tools.export.formats import INPUT
 
 FORMATS = ("onnx", "onnx-gather")
-# the images to calibrate on
+# the split to calibrate on
 SPLIT = "train"
-# Convolutions, and what runtimes compute in 8 bits between two of them.
+# Convolutions, and the operators between them that runtimes compute in 8 bits.
 QUANTIZED = (
     "Conv", "Add", "Concat", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize",
 )
 CALIBRATION_SEED = 0
 
 
-def chosen(count: int, available: int) -> list[int]:
-    """Returns the indices of the images to calibrate on: all where there are not more, else some
-    drawn at random.
-    """
+def calibration_indices(count: int, available: int) -> list[int]:
+    """Returns the sorted indices of `count` images, drawn at random; of all if there are fewer."""
     drawn = np.random.default_rng(CALIBRATION_SEED).permutation(available)[:count]
     return sorted(int(index) for index in drawn)
 
 
 def quantize(path: Path, images: Iterable[Tensor]) -> None:
-    """Rewrites an ONNX file of `formats` with convolutions in 8 bits, as pairs of QuantizeLinear
-    and DequantizeLinear.
+    """Quantizes the convolutions of an ONNX file to 8 bits (QuantizeLinear, DequantizeLinear).
 
-    Weights are int8 with a scale for each output channel, activations uint8 with the range that
-    they have in the images. The classifier, the flow fields and the sampling stay in float32.
+    Weights become int8 with one scale per output channel, activations uint8 with the range that
+    they have on the images. The classifier, the flow fields and the sampling stay in float32.
 
     Args:
-        images: batches that the file takes.
+        images: inputs of the file.
 
     Raises:
         ValueError: the file has no convolution that could be quantized.
@@ -65,7 +62,7 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
             batch = next(self._images, None)
             return None if batch is None else {INPUT: batch.numpy()}
 
-    with _without_advice():
+    with _silent():
         quantization.quantize_static(
             str(path), str(path), Reader(), quant_format=quantization.QuantFormat.QDQ,
             per_channel=True, activation_type=quantization.QuantType.QUInt8,
@@ -73,28 +70,29 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
             nodes_to_exclude=sorted(kept),
         )
     quantized = onnx.load(path)
-    # the quantizer adds a note that is no JSON
+    # the quantizer adds an entry that is no JSON
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     onnx.save_model(quantized, str(path))
 
 
 def _kept_in_float(graph: Any) -> set[str]:
-    """Returns the names of the convolutions that no other follows, of those that make a flow field,
-    and of all that comes after these up to the next convolution: the places of a sampling are finer
-    than 256 steps.
+    """Returns the names of the nodes that are not quantized.
+
+    They are the convolutions that no other follows, those that compute a flow field, and all nodes
+    after these up to the next convolution: sampling needs positions finer than 256 steps.
     """
     kept: set[str] = set()
     # tensors from which a convolution is reached
     leading: set[str] = set()
-    # a file's nodes are in the order of their computation
+    # the nodes of a file are in the order of their computation
     for node in reversed(graph.node):
         followed = any(output in leading for output in node.output)
         if node.op_type == "Conv" and (not followed or FLOW_CONVOLUTION in node.input[1]):
             kept.add(node.name)
         if followed or node.op_type == "Conv":
             leading.update(node.input)
-    # tensors that come after
+    # tensors that nodes in float32 compute
     floats: set[str] = set()
     for node in graph.node:
         if node.name in kept or (node.op_type != "Conv" and not floats.isdisjoint(node.input)):
@@ -104,8 +102,8 @@ def _kept_in_float(graph: Any) -> set[str]:
 
 
 @contextmanager
-def _without_advice() -> Iterator[None]:
-    """Keeps the quantizer from advising an optimization that the exporter has done already."""
+def _silent() -> Iterator[None]:
+    """Silences the quantizer, which advises an optimization that the exporter has already done."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

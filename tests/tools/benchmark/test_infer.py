@@ -168,7 +168,7 @@ def test_networks_are_taken_in_turn_unless_they_do_not_fit_together(
         infer.Timing, "take",
         lambda self, turn, device: (
             seen.append(f"{self.setting.name} {self.subject.name.removeprefix('sfnet_')}"),
-            self.taken.append(1),
+            self.seconds.append(1),
         )[1],
     )
     assert benchmark.main([

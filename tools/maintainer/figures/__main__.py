@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("figures")
 
-# name -> (folder of the sources, look) -> figure; raises FileNotFoundError or ValueError naming
+# name -> (folder of the sources, theme) -> figure; raises FileNotFoundError or ValueError naming
 # what it lacks
 FIGURES: dict[str, Callable[[Path, Theme], Figure]] = {
     "sfnet_res": sfnet_res.draw, "sfnets": sfnets.draw, "flow": flow.draw,
@@ -63,9 +63,9 @@ def draw(names: Sequence[str], sources: Path, out: Path) -> list[str]:
     failures = []
     for name in names:
         try:
-            for look in style.LOOKS:
-                with matplotlib.rc_context(look.settings()):
-                    style.write(FIGURES[name](sources, look), out / f"{name}{look.suffix}.png")
+            for theme in style.THEMES:
+                with matplotlib.rc_context(theme.settings()):
+                    style.write(FIGURES[name](sources, theme), out / f"{name}{theme.suffix}.png")
         except (FileNotFoundError, ValueError) as error:
             failures.append(f"{name}: {error}")
         else:

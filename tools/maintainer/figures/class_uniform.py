@@ -24,13 +24,15 @@ HOW = (
 )
 
 
-def draw(sources: Path, look: Theme) -> Figure:
+def draw(sources: Path, theme: Theme) -> Figure:
     """Draws the shares without and with class-uniform draws, the most frequent class at the top."""
     found = read_json(sources / COUNTS, how=HOW.format(sources / COUNTS))
     names, settings = datasets.spec(found["settings"]["dataset"]).names, found["settings"]
     order = [i for i in np.argsort(found["without"]["pixels"]) if found["with"]["crops"][i]]
-    kinds = {"without": ("each image once", look.faint),
-             "with": (f"{settings['class_uniform_pct']:.0%} of the crops class-uniform", look.blue)}
+    kinds = {
+        "without": ("each image once", theme.faint),
+        "with": (f"{settings['class_uniform_pct']:.0%} of the crops class-uniform", theme.blue),
+    }
     figure, axes = style.new_figure(1.35 + 0.26 * len(order), ncols=2, sharey=True, gridspec_kw={
         "left": 0.105, "right": 0.985, "top": 0.93, "bottom": 0.175, "wspace": 0.08})
     height, width = settings["crop_size"]
@@ -40,7 +42,7 @@ def draw(sources: Path, look: Theme) -> Figure:
         strict=True,
     ):
         ends = {kind: [100 * found[kind][what][i] for i in order] for kind in kinds}
-        axis.hlines(range(len(order)), *ends.values(), color=look.line, linewidth=3, zorder=1)
+        axis.hlines(range(len(order)), *ends.values(), color=theme.line, linewidth=3, zorder=1)
         for kind, (words, color) in kinds.items():
             axis.scatter(ends[kind], range(len(order)), color=color, s=34, zorder=2, label=words)
         style.letter(axis, letter, title)

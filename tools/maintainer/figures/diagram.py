@@ -24,8 +24,8 @@ class Diagram:
         axis: fills the figure; its limits and frame are set here.
     """
 
-    def __init__(self, axis: Axes, look: Theme, width: float, height: float) -> None:
-        self.axis, self.look = axis, look
+    def __init__(self, axis: Axes, theme: Theme, width: float, height: float) -> None:
+        self.axis, self.theme = axis, theme
         axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
         axis.set_axis_off()
 
@@ -34,7 +34,7 @@ class Diagram:
     ) -> None:
         """A part of the figure under its title."""
         self._rounded(
-            left, top, width, height, face=self.look.panel, edge="none", round_by=8, order=0
+            left, top, width, height, face=self.theme.panel, edge="none", round_by=8, order=0
         )
         self.axis.text(
             left + 12, top + 20, f"({letter}) {title}", fontsize=style.TITLE, weight="bold",
@@ -63,7 +63,7 @@ class Diagram:
 
         self.axis.add_patch(
             Circle(
-                at, radius, facecolor=self.look.page, edgecolor=self.look.ink, linewidth=0.9,
+                at, radius, facecolor=self.theme.page, edgecolor=self.theme.ink, linewidth=0.9,
                 zorder=4,
             )
         )
@@ -106,7 +106,7 @@ class Diagram:
             pixels, extent=(left, right, bottom, top), zorder=4, interpolation="antialiased"
         )
         self._rounded(
-            left, top, width, height, face="none", edge=self.look.faint, round_by=0.5, order=5
+            left, top, width, height, face="none", edge=self.theme.faint, round_by=0.5, order=5
         )
         self.axis.set(xlim=self.axis.get_xlim(), ylim=self.axis.get_ylim())
 
@@ -122,10 +122,10 @@ class Diagram:
         self.axis.add_patch(
             FancyArrowPatch(
                 path=Path([point for point, _ in line], [code for _, code in line]),
-                arrowstyle="-|>,head_width=2.2,head_length=4.2", color=self.look.ink, linewidth=1.1,
-                capstyle="butt", joinstyle="round", shrinkA=0, shrinkB=0,
+                arrowstyle="-|>,head_width=2.2,head_length=4.2", color=self.theme.ink,
+                linewidth=1.1, capstyle="butt", joinstyle="round", shrinkA=0, shrinkB=0,
                 zorder=3.5 if bridge else 3,
-                path_effects=[Stroke(linewidth=6, foreground=self.look.panel), Normal()]
+                path_effects=[Stroke(linewidth=6, foreground=self.theme.panel), Normal()]
                 if bridge
                 else None,
             )
@@ -135,7 +135,7 @@ class Diagram:
         """Mixes a color into the page's, so that what lies behind does not shine through."""
         from matplotlib.colors import to_hex, to_rgb
 
-        page = np.array(to_rgb(self.look.page))
+        page = np.array(to_rgb(self.theme.page))
         return str(to_hex(page + strength * (np.array(to_rgb(color)) - page)))
 
     def _rounded(

@@ -16,13 +16,11 @@ import numpy as np
 import torch
 
 import datasets
-from network import fuse_for_inference
+from eval import load_predictor
 from network.alignment import recorded_flows
-from network.checkpoints.snapshot import Snapshot
 from tools.maintainer.figures import style
 from tools.maintainer.figures.style import Theme
 from tools.maintainer.results.studies import read_json
-from utils.evaluation.predictor import Predictor
 from utils.evaluation.records import read_arrays
 from utils.files import sha256, write_text
 from utils.training import run_folder
@@ -66,12 +64,8 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
     Raises:
         ValueError, OSError: the network has no flow alignment, or a file cannot be read or written.
     """
-    trained, device = Snapshot(snapshot), torch.device("cpu")
-    spec = datasets.spec(trained.dataset)
-    predictor = Predictor(
-        fuse_for_inference(trained.network(spec.name, spec.names)), device, "fp32", spec.mean,
-        spec.std,
-    )
+    model = load_predictor(snapshot, device="cpu", precision="fp32", channels_last=False)
+    trained, spec, predictor = model.trained, model.spec, model.predictor
     image = datasets.read_image(picture)
     seen = flows.predict_flows(predictor, recorded_flows, image)
     if not seen:
@@ -79,7 +73,7 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
             f"{snapshot}: {trained.arch} has no flow alignment: give a snapshot of an SFNet"
         )
     labels = predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
-    facts = run_folder.environment(device, "", [])
+    facts = run_folder.environment(predictor.device, "", [])
     about = {
         "arch": trained.arch, "dataset": spec.title, "image": picture.stem,
         "weights": trained.weights, "snapshot_sha256": sha256(snapshot), "commit": facts["commit"],
@@ -111,7 +105,7 @@ def read(folder: Path) -> Seen:
     return Seen(read_json(folder / "about.json", how=HOW), image, labels, found)
 
 
-def draw(sources: Path, look: Theme) -> Figure:
+def draw(sources: Path, theme: Theme) -> Figure:
     """Draws the image, the prediction, each flow field in colors, and the last one in arrows."""
     seen = read(sources / FOLDER)
     height, width = seen.labels.shape
@@ -131,10 +125,10 @@ def draw(sources: Path, look: Theme) -> Figure:
         title = field.title.replace("Flow ", "FAM ")
         style.letter(axis, letter, f"{title}: the wheel's rim is {field.pixels:.0f} px")
     axis, letter = next(cells)
-    longer = show_arrows(axis, seen, look)
+    longer = show_arrows(axis, seen, theme)
     lengthened = f"{longer:g} times as long" if longer > 1 else "in true length"
     style.letter(axis, letter, f"FAM {len(fields)}, arrows {lengthened}")
-    draw_legend(figure, seen, look, box)
+    draw_legend(figure, seen, theme, box)
     return figure
 
 
@@ -175,7 +169,7 @@ def show(
     axis.imshow(lines, extent=(0, width, height, 0), interpolation="antialiased")
 
 
-def show_arrows(axis: Axes, seen: Seen, look: Theme) -> float:
+def show_arrows(axis: Axes, seen: Seen, theme: Theme) -> float:
     """Shows the last flow as arrows over the faint prediction; returns how many times as long as
     the flow they are.
 
@@ -190,18 +184,18 @@ def show_arrows(axis: Axes, seen: Seen, look: Theme) -> float:
     longer = float(
         np.clip(np.floor(1.5 * step * stride / np.quantile(np.hypot(*moves), 0.95)), 1, 8)
     )
-    page = np.array([int(look.page[i:i + 2], 16) for i in (1, 3, 5)])
+    page = np.array([int(theme.page[i:i + 2], 16) for i in (1, 3, 5)])
     pale = (0.4 * label_maps.color_mask(seen.labels, seen.palette) + 0.6 * page).astype(np.uint8)
     show(axis, pale, seen, (0.5, 0.5, 0.5, 1))
     axis.quiver(
-        (xs + 0.5) * stride, (ys + 0.5) * stride, *moves, color=look.ink, angles="xy",
+        (xs + 0.5) * stride, (ys + 0.5) * stride, *moves, color=theme.ink, angles="xy",
         scale_units="xy", scale=1 / longer, width=0.0032, headwidth=4, headlength=4.5,
         headaxislength=4,
     )
     return longer
 
 
-def draw_legend(figure: Figure, seen: Seen, look: Theme, box: Bbox) -> None:
+def draw_legend(figure: Figure, seen: Seen, theme: Theme, box: Bbox) -> None:
     """Draws the predicted classes at the left of a box of the figure, the wheel at its right."""
     from matplotlib.patches import Patch
 
@@ -215,10 +209,12 @@ def draw_legend(figure: Figure, seen: Seen, look: Theme, box: Bbox) -> None:
     wheel.imshow(np.dstack([label_maps.color_wheel(200), alpha]))
     wheel.set_axis_off()
     figure.text(box.x1 - (side + 0.17) / style.WIDTH, middle, "direction,\nlength;\nwhite: zero",
-                ha="right", va="center", fontsize=style.SMALL, color=look.faint)
+                ha="right", va="center", fontsize=style.SMALL, color=theme.faint)
     found = [entry for i, entry in enumerate(seen.about["classes"]) if (seen.labels == i).any()]
-    swatches = [Patch(facecolor=np.array(entry["rgb"]) / 255, edgecolor=look.faint, linewidth=0.5)
+    swatches = [Patch(facecolor=np.array(entry["rgb"]) / 255, edgecolor=theme.faint, linewidth=0.5)
                 for entry in found]
-    figure.legend(swatches, [entry["name"] for entry in found], loc="center left",
-                  ncols=6 if box.width == 1 else 3, bbox_to_anchor=(box.x0, middle), handlelength=1.2, handleheight=1.0,
-                  columnspacing=1.2)
+    figure.legend(
+        swatches, [entry["name"] for entry in found], loc="center left",
+        ncols=6 if box.width == 1 else 3, bbox_to_anchor=(box.x0, middle), handlelength=1.2,
+        handleheight=1.0, columnspacing=1.2,
+    )

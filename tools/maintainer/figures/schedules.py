@@ -50,12 +50,12 @@ def rates(*, restart_epoch: int | None = None, **fields: Any) -> list[float]:
     return found
 
 
-def draw(sources: Path, look: Theme) -> Figure:
+def draw(sources: Path, theme: Theme) -> Figure:
     """Draws each panel's schedules over the epochs; reads nothing."""
     figure, axes = style.new_figure(3.4, ncols=len(PANELS), sharey=True, gridspec_kw={
         "left": 0.06, "right": 0.985, "top": 0.92, "bottom": 0.135, "wspace": 0.06})
     epochs = [step / STEPS_PER_EPOCH for step in range(EPOCHS * STEPS_PER_EPOCH)]
-    colors = (look.blue, look.orange, look.green, look.purple)
+    colors = (theme.blue, theme.orange, theme.green, theme.purple)
     for axis, letter, (title, schedules) in zip(axes, "ab", PANELS.items(), strict=True):
         for color, dashes, (label, schedule) in zip(
             colors, STYLES, schedules.items(), strict=False

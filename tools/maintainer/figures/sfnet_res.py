@@ -38,7 +38,7 @@ BESIDE = {
 }
 
 
-def draw(sources: Path, look: Theme) -> Figure:
+def draw(sources: Path, theme: Theme) -> Figure:
     """Draws what was measured, and what was published over cost and over speed."""
     published = read_published(sources / PUBLISHED)
     runs = studies_with_runs(sources, STUDIES)[0].runs
@@ -50,12 +50,12 @@ def draw(sources: Path, look: Theme) -> Figure:
     lower = figure.add_gridspec(
         1, len(published["speed"]), left=0.06, right=0.985, top=0.41, bottom=0.07, wspace=0.06
     )
-    draw_measured(figure.add_subplot(upper[0]), runs, speeds, look)
-    draw_costs(figure.add_subplot(upper[1]), published["cost"], look)
+    draw_measured(figure.add_subplot(upper[0]), runs, speeds, theme)
+    draw_costs(figure.add_subplot(upper[1]), published["cost"], theme)
     first: Axes | None = None
     for i, panel in enumerate(published["speed"]):
         axis = figure.add_subplot(lower[i], sharey=first)
-        draw_speeds(axis, panel, look)
+        draw_speeds(axis, panel, theme)
         axis.tick_params(labelleft=first is None)
         first = first or axis
     assert first is not None
@@ -104,17 +104,17 @@ def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
     return speeds
 
 
-def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], look: Theme) -> None:
+def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], theme: Theme) -> None:
     """A point for each network: the mean of its seeds, which are small points of their own."""
     scores = defaultdict(list)
     for run in runs:
         scores[run.args["arch"]].append(100 * run.scores["mIoU"])
     for arch, found in scores.items():
-        x, color = speeds[arch], decoder(arch).color(look)
+        x, color = speeds[arch], decoder(arch).color(theme)
         axis.plot([x, x], [min(found), max(found)], color=color, linewidth=1, alpha=0.6)
         axis.scatter([x] * len(found), found, s=9, color=color, alpha=0.6, linewidths=0)
         axis.scatter(
-            x, np.mean(found), s=58, color=color, edgecolors=look.page, linewidths=0.8, zorder=3,
+            x, np.mean(found), s=58, color=color, edgecolors=theme.page, linewidths=0.8, zorder=3,
             label=decoder(arch).title,
         )
     every = [value for found in scores.values() for value in found]
@@ -128,12 +128,12 @@ def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], loo
     axis.text(
         0.04, 0.96,
         f"{style.BACKBONES.get(backbone, backbone)}, {runs[0].args['max_epoch']} epochs", va="top",
-        transform=axis.transAxes, fontsize=style.SMALL, color=look.faint,
+        transform=axis.transAxes, fontsize=style.SMALL, color=theme.faint,
     )
     style.legend_below(axis)
 
 
-def draw_costs(axis: Axes, rows: list[dict[str, Any]], look: Theme) -> None:
+def draw_costs(axis: Axes, rows: list[dict[str, Any]], theme: Theme) -> None:
     """A full point for what began with ImageNet weights, a hollow one for what did not, and a line
     between the two.
     """
@@ -144,15 +144,15 @@ def draw_costs(axis: Axes, rows: list[dict[str, Any]], look: Theme) -> None:
         networks[row["family"], row["name"]].append(row)
     for both in networks.values():
         axis.plot(
-            [row["gmacs"] for row in both], [row["miou"] for row in both], color=look.faint,
+            [row["gmacs"] for row in both], [row["miou"] for row in both], color=theme.faint,
             linewidth=0.7,
         )
         for row in both:
-            mark_point(axis, row, "gmacs", look, full=row["imagenet"])
-        name_point(axis, both[0], "gmacs", look)
+            mark_point(axis, row, "gmacs", theme, full=row["imagenet"])
+        name_point(axis, both[0], "gmacs", theme)
     ours = [row for row in rows if row["family"] == "SFNet"]
     axis.plot(
-        [row["gmacs"] for row in ours], [row["miou"] for row in ours], color=look.blue,
+        [row["gmacs"] for row in ours], [row["miou"] for row in ours], color=theme.blue,
         linewidth=1.2, alpha=0.7,
     )
     style.letter(axis, "b", "Published: Cityscapes val")
@@ -165,39 +165,39 @@ def draw_costs(axis: Axes, rows: list[dict[str, Any]], look: Theme) -> None:
     entries = [
         (
             Line2D(
-                [], [], linestyle="", marker="o", markersize=5, color=look.faint,
+                [], [], linestyle="", marker="o", markersize=5, color=theme.faint,
                 markerfacecolor=face,
             ),
             words,
         )
-        for face, words in ((look.faint, "ImageNet weights"), (look.page, "none"))
+        for face, words in ((theme.faint, "ImageNet weights"), (theme.page, "none"))
     ]
     style.legend_below(axis, entries)
 
 
-def draw_speeds(axis: Axes, panel: dict[str, Any], look: Theme) -> None:
+def draw_speeds(axis: Axes, panel: dict[str, Any], theme: Theme) -> None:
     for row in panel["points"]:
-        mark_point(axis, row, "fps", look)
-        name_point(axis, row, "fps", look)
+        mark_point(axis, row, "fps", theme)
+        name_point(axis, row, "fps", theme)
     axis.set_title(panel["device"], fontsize=style.TEXT, weight="normal", loc="center", pad=4)
     axis.set(xlim=(8, 152), ylim=(73.8, 81.4), xlabel="images/s")
 
 
-def mark_point(axis: Axes, row: dict[str, Any], x: str, look: Theme, full: bool = True) -> None:
-    ours, color = is_ours(row), color_of(row, look)
+def mark_point(axis: Axes, row: dict[str, Any], x: str, theme: Theme, full: bool = True) -> None:
+    ours, color = is_ours(row), color_of(row, theme)
     axis.scatter(
         row[x], row["miou"], s=90 if ours else 26, marker="*" if ours else "o", linewidths=1,
-        zorder=3, color=color if full else look.page, edgecolors=color,
+        zorder=3, color=color if full else theme.page, edgecolors=color,
     )
 
 
-def name_point(axis: Axes, row: dict[str, Any], x: str, look: Theme) -> None:
+def name_point(axis: Axes, row: dict[str, Any], x: str, theme: Theme) -> None:
     right, up, across, along = BESIDE[row.get("at", "right")]
     axis.annotate(
         f"{row['family']} {row.get('label', row['name'])}", (row[x], row["miou"]), (right, up),
         textcoords="offset points", ha=across, va=along, fontsize=style.SMALL - 0.5,
-        weight="bold" if is_ours(row) else "normal", color=color_of(row, look), zorder=2.5,
-        bbox={"facecolor": look.page, "edgecolor": "none", "pad": 0},
+        weight="bold" if is_ours(row) else "normal", color=color_of(row, theme), zorder=2.5,
+        bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 0},
     )
 
 
@@ -206,5 +206,5 @@ def is_ours(row: dict[str, Any]) -> bool:
     return str(row["family"]).startswith("SFNet")
 
 
-def color_of(row: dict[str, Any], look: Theme) -> str:
-    return {"SFNet": look.blue, "SFNet-Lite": look.green}.get(row["family"], look.faint)
+def color_of(row: dict[str, Any], theme: Theme) -> str:
+    return {"SFNet": theme.blue, "SFNet-Lite": theme.green}.get(row["family"], theme.faint)

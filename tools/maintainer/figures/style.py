@@ -74,7 +74,7 @@ DARK = Theme(
     blue="#5cb3f5", orange="#ff9452", green="#3ccfa4", purple="#e59fcb", yellow="#f0c94f",
     sky="#9bd9ff",
 )
-LOOKS = (LIGHT, DARK)
+THEMES = (LIGHT, DARK)
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Decoder:
     title: str
     hue: str
 
-    def color(self, look: Theme) -> str:
-        return str(getattr(look, self.hue))
+    def color(self, theme: Theme) -> str:
+        return str(getattr(theme, self.hue))
 
 
 # what an architecture's name begins with -> its decoder

@@ -114,11 +114,12 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_a_figure_is_drawn_for_light_and_dark_pages(drawn: Drawn, name: str) -> None:
     light, dark = (
-        cv2.imread(str(drawn.out / f"{name}{look.suffix}.png"))[..., ::-1] for look in style.LOOKS
+        cv2.imread(str(drawn.out / f"{name}{theme.suffix}.png"))[..., ::-1]
+        for theme in style.THEMES
     )
     assert light.shape == dark.shape and light.shape[1] == style.WIDTH * style.DPI
-    for picture, look in ((light, style.LIGHT), (dark, style.DARK)):
-        page = [int(look.page[i:i + 2], 16) for i in (1, 3, 5)]
+    for picture, theme in ((light, style.LIGHT), (dark, style.DARK)):
+        page = [int(theme.page[i:i + 2], 16) for i in (1, 3, 5)]
         assert (picture[0, 0] == page).all() and picture.std() > 5
     assert (light != dark).any()
 
@@ -238,9 +239,9 @@ def documents() -> str:
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_a_committed_figure_is_shown_in_a_document_in_both_looks(name: str) -> None:
-    for look in style.LOOKS:
-        assert (ROOT / "figs" / f"{name}{look.suffix}.png").is_file()
-        assert f"figs/{name}{look.suffix}.png" in documents()
+    for theme in style.THEMES:
+        assert (ROOT / "figs" / f"{name}{theme.suffix}.png").is_file()
+        assert f"figs/{name}{theme.suffix}.png" in documents()
 
 
 def test_published_costs_are_those_that_are_counted_here() -> None:
