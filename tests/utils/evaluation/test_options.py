@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+
+from utils.evaluation import options
+from utils.evaluation.options import EvalOptions
+
+
+def parse(*flags: str) -> EvalOptions:
+    parser = ArgumentParser()
+    options.add_flags(parser)
+    return EvalOptions.from_args(parser.parse_args(flags))
+
+
+def test_without_flags_all_images_are_evaluated_and_only_scores_are_written() -> None:
+    assert parse() == EvalOptions()
+    assert EvalOptions().shard == (0, 1)
+
+
+def test_each_flag_sets_its_option() -> None:
+    assert parse("--deployed", "--resume", "--split_count", "3", "--split_index", "2",
+                 "--dump_images", "--report", "--ckpt_path", "out") == EvalOptions(
+        fuse=True, resume=True, shard_index=2, shard_count=3, dump_images=True, report=True,
+        folder=Path("out"))
+
+
+@pytest.mark.parametrize("index", ["-1", "2"])
+def test_a_shard_that_does_not_exist_is_refused(index: str) -> None:
+    with pytest.raises(ValueError, match=f"--split_index {index} is out of range: the shards of "
+                                         "--split_count 2 are numbered from 0 to 1"):
+        parse("--split_count", "2", "--split_index", index)

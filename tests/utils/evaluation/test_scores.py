@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.evaluation import scores
+from utils.evaluation.records import Record, Records
+from utils.evaluation.scores import ScoreOptions
+from utils.logs import start_logging
+
+RUN = {"images": 2, "classes": ["road", "sky"], "categories": ["flat", "sky"], "arch": "a",
+       "snapshot_sha256": "0" * 64, "thresholds": [0.1]}
+# in all: road 5 right, 1 predicted as sky; sky 4 right, 2 predicted as road
+RECORDS = [
+    Record(0, "a", np.array([[3, 1], [0, 2]]), np.array([[0.5, np.nan]])),
+    Record(1, "b", np.array([[2, 0], [2, 2]]), np.array([[1.0, 0.5]])),
+]
+
+
+def test_scores_are_those_of_the_sum_of_all_images() -> None:
+    summary = scores.summarize(RECORDS, RUN)
+    assert summary["confusion_matrix"] == [[5, 1], [2, 4]]
+    assert summary["per_class_IoU"] == pytest.approx({"road": 5 / 8, "sky": 4 / 7})
+    assert summary["mIoU"] == pytest.approx((5 / 8 + 4 / 7) / 2)
+    assert summary["images"] == 2
+    low, high = summary["mIoU_interval"]
+    assert low <= summary["mIoU"] <= high
+    # a class without a boundary counts as 1 in the mean, and not at all in that of present ones
+    assert summary["boundary_F"]["0.1"]["mean"] == pytest.approx((0.5 + 1 + 1 + 0.5) / 4)
+    assert summary["boundary_F"]["0.1"]["mean_present"] == pytest.approx((0.75 + 0.5) / 2)
+
+
+def test_images_without_a_counted_pixel_have_no_score() -> None:
+    empty = [Record(0, "a", np.zeros((2, 2), int))]
+    summary = scores.summarize(empty, {**RUN, "thresholds": None})
+    assert summary["mIoU"] is None and summary["mIoU_interval"] is None
+
+
+def test_the_table_has_a_line_for_each_class_and_category() -> None:
+    lines = scores.format_table(scores.summarize(RECORDS, RUN)).splitlines()
+    assert lines[0].split() == ["class", "IoU", "precision", "recall", "F1", "pixels"]
+    assert lines[1].split() == ["road", "62.50", "71.43", "83.33", "76.92", "50.00"]
+    assert lines[4].split() == ["category", "IoU"]
+    assert [line.split()[0] for line in lines[5:]] == ["flat", "sky"]
+
+
+def test_scores_are_printed_and_written_to_both_files(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start_logging()
+    records = Records(tmp_path, RUN, settings={"split": "val"})
+    options = ScoreOptions(json_file=tmp_path / "new" / "a.json")
+    assert scores.report_scores(records, RECORDS, options)
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written == json.loads((tmp_path / "new" / "a.json").read_text())
+    assert (written["arch"], written["settings"]) == ("a", {"split": "val"})
+    out = capsys.readouterr().out
+    assert "mIoU                    59.82 %" in out
+    assert "boundary F at 0.1" in out
+
+
+@pytest.mark.parametrize(("mean_iou", "expected"), [
+    (0.785, True), (0.783, True), (0.787, True), (0.7829, False), (0.7871, False), (None, False)])
+def test_the_mean_iou_is_as_expected_within_the_tolerance(
+        mean_iou: float | None, expected: bool) -> None:
+    options = ScoreOptions(expect=0.785, tolerance=0.002)
+    assert scores.is_as_expected(mean_iou, options) is expected
+    assert scores.is_as_expected(mean_iou, ScoreOptions())
+
+
+def test_a_percentage_in_place_of_a_fraction_is_refused() -> None:
+    with pytest.raises(ValueError, match="--expect 78.5 is not a fraction"):
+        ScoreOptions(expect=78.5)
