@@ -2,7 +2,8 @@
 
 So a crop reads only its own pixels. A folder made by `tools.pack_dataset` holds pairs/<n>.raw, the
 pixels (H, W, 3) of an image followed by its train ids (H, W), and pack.json, which identifies the
-files that they were made from. docs/benchmarks.md says why the pairs are not compressed.
+files that they were made from. They are not compressed: decoding is most of the time of
+loading a sample (docs/reference.md).
 """
 from __future__ import annotations
 

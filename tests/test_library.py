@@ -1,4 +1,4 @@
-"""The programs of docs/use_as_a_library.md run as they stand, but for the paths that a reader would put in."""
+"""The programs of docs/library.md run as they stand, but for the paths that a reader would put in."""
 from __future__ import annotations
 
 import re
@@ -18,7 +18,7 @@ from tests.onnx_here import need_onnx
 from tools.export import __main__ as export
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/use_as_a_library.md").read_text(encoding="utf-8"),
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/library.md").read_text(encoding="utf-8"),
                       re.MULTILINE | re.DOTALL)
 LIBRARY, HUB, STRANGER = PROGRAMS
 SPEC = datasets.spec("camvid")

@@ -44,7 +44,7 @@ def ids(*values: int, dtype: type = np.uint8) -> np.ndarray:
 # what it can say
 
 def test_the_example_is_camvid(camvid_root: Path) -> None:
-    ours, theirs = datasets.spec(str(ROOT / "docs/camvid_hires.yaml")), datasets.spec("camvid")
+    ours, theirs = datasets.spec(str(ROOT / "datasets/examples/camvid_hires.yaml")), datasets.spec("camvid")
     assert [(label.name, label.rgb) for label in ours.classes] == [(label.name, label.rgb) for label in theirs.classes]
     assert (ours.name, ours.crop_size) == ("camvid_hires", (720, 960))
     assert [*ours.splits] == ["train", "val", "test", "trainval"]

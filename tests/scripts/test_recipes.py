@@ -1,4 +1,4 @@
-"""docs/recipes.md says of every launcher what it trains with, and what score is expected of it: both are held here."""
+"""docs/reproduce.md says of every launcher what it trains with, and what score is expected of it: both are held here."""
 
 import re
 import shlex
@@ -13,11 +13,12 @@ import train
 from network.checkpoints.weights import backbone_of, imagenet_file
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/recipes.md"
+PAGE = ROOT / "docs/reproduce.md"
 RUNS = sorted(path.stem.removeprefix("train_") for path in (ROOT / "scripts/train").glob("*.sh"))
 HEADER = re.compile(r"# Expected mIoU: (?P<miou>\d+\.\d|not known)(?: %)? on .+? (?P<split>val|test)\b.*?"
                     r"\((?P<kind>\w+)")
-SHARED = "*unless said below*"                             # the run of a table's first row
+# The run of the first row of a table.
+SHARED = "*unless listed below*"
 Row = dict[str, str]
 
 
@@ -121,7 +122,8 @@ def test_the_page_and_both_launchers_expect_the_same_score(row: Row) -> None:
 
 
 def test_every_command_of_the_page_is_taken_with_its_launchers_flags(handed: Callable[[Path], list[str]]) -> None:
-    commands = re.findall(r"^sh (scripts/train/\w+\.sh) ([^#\n]+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    text = PAGE.read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = re.findall(r"^sh (scripts/train/\w+\.sh) ([^#\n]+)", text, re.MULTILINE)
     assert len(commands) >= 3
     for launcher, flags in commands:
         train.parse([*handed(ROOT / launcher), *shlex.split(flags)])

@@ -18,7 +18,7 @@ from utils.cli import FlagParser, size
 from utils.files import replace_between, write_text
 
 BEGIN, END = (
-    "<!-- models: python -m tools.benchmark models --doc docs/networks.md -->",
+    "<!-- models: python -m tools.benchmark models --doc docs/reference.md -->",
     "<!-- end of models -->",
 )
 

@@ -52,9 +52,9 @@ def test_only_unused_parts_make_a_published_file_larger(costs: dict[str, models.
 
 
 def test_the_table_of_networks_is_the_generated_one(costs: dict[str, models.Cost]) -> None:
-    document = (ROOT / "docs/networks.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     assert models.with_table(document, costs.values()) == document, \
-        "renew it: python -m tools.benchmark models --doc docs/networks.md"
+        "renew it: python -m tools.benchmark models --doc docs/reference.md"
 
 
 def test_counts_go_to_json_and_into_a_document(

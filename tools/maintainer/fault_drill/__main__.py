@@ -23,7 +23,7 @@ from utils.files import replace_between, write_text
 from utils.logs import start_logging
 from utils.training import run_folder
 
-BEGIN = "<!-- drills: python -m tools.maintainer.fault_drill --doc docs/reliability.md -->"
+BEGIN = "<!-- drills: python -m tools.maintainer.fault_drill --doc docs/reference.md -->"
 END = "<!-- end of drills -->"
 
 

@@ -18,7 +18,7 @@ from utils.report import results
 HEAD = """\
 # Results
 
-Measured with this code; published numbers stand in [docs/recipes.md](../docs/recipes.md). This page is written by
+Measured with this code; published numbers stand in [docs/reproduce.md](../docs/reproduce.md). This page is written by
 `python -m tools.maintainer.results` from the small files of every run that [results/runs](runs/README.md) keeps: change those, not
 the page.
 
