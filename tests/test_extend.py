@@ -13,7 +13,7 @@ import pytest
 from tests import documents
 
 PAGE = documents.ROOT / "docs/extend.md"
-CODE = re.compile(r"(Write|write|Add to) `([\w/]+\.py)`:\n\n```(?:python|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(Write|write|Add to)\s`([\w/]+\.py)`:\n\n```(?:python|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
 RUN = "import sys\nfrom tests.documents import run\nfor line in sys.argv[1:]:\n    assert run(line) == 0, line"
 
