@@ -8,7 +8,7 @@ from datasets.reader import JoinedDataset, SegmentationDataset, read_image, read
 from datasets.registry import SPECS, build, help_text, names, spec
 from datasets.sampling import EpochPlan, EpochSampler, SampleDraw
 from datasets.spec import ClassInfo, DatasetError, DatasetSpec, split_name
-from datasets.yaml_spec import describes_same_data
+from datasets.yaml_spec import check_same_data, describes_same_data
 
 __all__ = [
     "SPECS",
@@ -27,6 +27,7 @@ __all__ = [
     "SegmentationDataset",
     "add_flags",
     "build",
+    "check_same_data",
     "default_workers",
     "describes_same_data",
     "eval_loader",

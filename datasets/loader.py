@@ -186,7 +186,7 @@ class BatchLoader(DataLoader[Any]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         # starts the workers
-        with signals.held():
+        with signals.block_signals():
             batches = super().__iter__()
         for batch in batches:
             if isinstance(batch, DatasetError):
@@ -204,6 +204,6 @@ class BatchLoader(DataLoader[Any]):
 
 
 def _start_worker(worker_id: int) -> None:
-    signals.ignore()
+    signals.ignore_in_worker()
     # the worker processes are the parallelism; torch sets its own threads to 1
     cv2.setNumThreads(0)

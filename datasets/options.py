@@ -2,19 +2,48 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, _ArgumentGroup
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from datasets.class_uniform.plan import check_sampling, plan_training
-from datasets.loader import default_workers
+from datasets.loader import BatchLoader, default_workers, eval_loader, train_loader
 from datasets.reader import Extras, JoinedDataset, SegmentationDataset, Transform
 from datasets.registry import build, help_text, spec
-from datasets.sampling import EpochPlan
+from datasets.sampling import EpochPlan, EpochSampler
 from datasets.spec import DatasetError, DatasetSpec, split_name
 from datasets.tables.streets import STREETS
 from utils.cli import fraction, positive_int, whole_numbers
 
 BAD_SAMPLE_POLICIES = ("stop", "skip")
 ANNOTATIONS = ("fine", "coarse")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a run, and the order in which they are loaded."""
+
+    train_set: SegmentationDataset | JoinedDataset
+    val_set: SegmentationDataset | None
+    plan: EpochPlan
+    sampler: EpochSampler
+    loader: BatchLoader
+
+    def files(self) -> list[Path]:
+        """Returns the files of the training images and of their labels."""
+        samples = self.train_set.samples
+        return [path for sample in samples for path in (sample.image, sample.label) if path]
+
+    def load_validation(self, indices: Sequence[int]) -> Iterable[dict[str, Any]]:
+        """Returns batches of one image, of the validation images with these indices."""
+        assert self.val_set is not None
+        return eval_loader(self.val_set, self.loader.num_workers, indices)
+
+    @property
+    def skipped(self) -> int:
+        """How many images of this process could not be read so far, and were replaced."""
+        return self.loader.skipped.total()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +115,14 @@ class DataOptions:
             num_workers=args.num_workers,
         )
 
+    def eval_flags(self) -> list[str]:
+        """Returns the flags of eval.py for the images that the run was validated on."""
+        split = "test"
+        if self.val_split != "none":
+            split = split_name(self.spec, self.val_split, fold=self.cv)
+        root = ["--data_root", self.data_root] if self.data_root else []
+        return ["--dataset", self.spec.source or self.spec.name, *root, "--split", split]
+
     @property
     def skip_bad(self) -> bool:
         """Whether another image replaces a training image that cannot be read."""
@@ -116,6 +153,21 @@ class DataOptions:
             num_workers=self.num_workers,
             skip_bad=self.skip_bad,
         )
+
+    def build_training(self, transform: Transform, extras: Extras | None, *, seed: int,
+                       batch_size: int, rank: int, world_size: int) -> TrainingData:
+        """Builds what a run reads. Raises as `build_train_set` does.
+
+        Args:
+            transform, extras, seed: as for `build_train_set`.
+            batch_size: images of a step, for each process.
+            rank, world_size: of this process.
+        """
+        train_set, plan = self.build_train_set(transform, extras, seed)
+        val_set = self.build_val_set()
+        sampler = EpochSampler(plan, batch_size, rank, world_size)
+        loader = train_loader(train_set, sampler, self.num_workers, skip_bad=self.skip_bad)
+        return TrainingData(train_set, val_set, plan, sampler, loader)
 
     def build_val_set(self) -> SegmentationDataset | None:
         """Returns the images to validate on; None for `--val_split none`. Raises as `build` does.

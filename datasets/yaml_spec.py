@@ -79,6 +79,22 @@ def describes_same_data(first: Mapping[str, Any] | None,
     return {**(first or {}), "root": None} == {**(second or {}), "root": None}
 
 
+def check_same_data(state: Mapping[str, Any] | None, spec: DatasetSpec, folder: Path) -> None:
+    """Checks that a run is resumed with the dataset that it began with.
+
+    Args:
+        state: its checkpoint, None if it has none yet.
+        folder: of the run, for the message.
+
+    Raises:
+        DatasetError: the description of the dataset has changed.
+    """
+    if state is not None and not describes_same_data(state.get("description"), spec.description):
+        raise DatasetError(f"{spec.source or spec.name} has changed since the run in {folder} began, "
+                           "and other data make another run: restore it, or start a new run with "
+                           "--snapshot.")
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses repeated keys, of which YAML would silently use the last."""
 

@@ -9,6 +9,7 @@ import warnings
 from typing import Any
 
 from network.checkpoints import weights
+from network.checkpoints.initial import load_initial_weights
 from network.fuse import fuse_for_inference
 from network.initialization import INITIALIZATIONS, initialize
 from network.options import NetworkOptions, add_flags, build_options, flags_in_errors
@@ -24,6 +25,7 @@ __all__ = [
     "fuse_for_inference",
     "has_body_edge_outputs",
     "initialize",
+    "load_initial_weights",
     "names",
     "resolve_name",
     "weights",

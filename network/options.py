@@ -38,7 +38,7 @@ def add_flags(parser: ArgumentParser) -> None:
     """Declares the flags of group "Model"."""
     group = parser.add_argument_group("Model")
     group.add_argument(
-        "--arch", default="sfnet_resnet18",
+        "--arch", default="sfnet_resnet18", type=_arch,
         help=f"one of: {', '.join(names())}, or {', '.join(timm_names())} on a timm backbone")
     _add_switch(group, "fpn_dsn_loss", "deep supervision: an auxiliary loss at each level")
     group.add_argument(
@@ -65,6 +65,8 @@ def add_flags(parser: ArgumentParser) -> None:
     _add_switch(group, "reset_classifier", "with --snapshot: start with a random classifier")
     _add_switch(group, "init_aux",
                 "with --snapshot: start with random auxiliary heads if the file has none")
+    _add_switch(group, "restore_optimizer",
+                "with --snapshot: copy its optimizer's momentum too; rates and steps start anew")
     _add_switch(group, "fix_bn", "batch norms keep their statistics, scale and shift")
     _add_switch(group, "freeze_backbone", "train the head alone, on the loaded backbone")
 
@@ -82,6 +84,7 @@ class NetworkOptions:
         init: a name of `INITIALIZATIONS`.
         snapshot: a checkpoint to start from.
         reset_classifier, init_aux: as in `network.weights.load`, for `snapshot`.
+        restore_optimizer: copies the momentum of the snapshot's optimizer, and so its raw weights.
         fix_bn: keeps the statistics, scale and shift of every batch norm.
         freeze_backbone: trains the head alone.
 
@@ -100,6 +103,7 @@ class NetworkOptions:
     snapshot: str | None = None
     reset_classifier: bool = False
     init_aux: bool = False
+    restore_optimizer: bool = False
     fix_bn: bool = False
     freeze_backbone: bool = False
 
@@ -111,6 +115,12 @@ class NetworkOptions:
         _check_choice("--context", self.context, (None, *CONTEXTS))
         _check_choice("--output_stride", self.output_stride, (None, *STAGE_STRIDES))
         _check_choice("--init", self.init, INITIALIZATIONS)
+        if self.restore_optimizer and not self.snapshot:
+            raise ValueError("--restore_optimizer copies the optimizer of --snapshot, which is not "
+                             "given. To continue a run, --resume restores everything.")
+        if self.freeze_backbone and self.pretrained == "none" and not self.snapshot:
+            raise ValueError("--freeze_backbone would keep random weights (--pretrained none): "
+                             "give --pretrained or --snapshot, or leave it out")
 
     @classmethod
     def from_args(cls, args: Namespace) -> NetworkOptions:
@@ -127,6 +137,7 @@ class NetworkOptions:
             snapshot=args.snapshot,
             reset_classifier=args.reset_classifier,
             init_aux=args.init_aux,
+            restore_optimizer=args.restore_optimizer,
             fix_bn=args.fix_bn,
             freeze_backbone=args.freeze_backbone,
         )
@@ -190,6 +201,13 @@ def _check_choice(flag: str, value: object, choices: Any) -> None:
     if value not in choices:
         listed = ", ".join(str(choice) for choice in choices if choice is not None)
         raise ValueError(f"{flag} {value}: choose one of {listed}")
+
+
+def _arch(text: str) -> str:
+    try:
+        return resolve_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _levels(text: str) -> tuple[int, ...]:

@@ -98,6 +98,22 @@ class ScheduleOptions:
                              f"unknown: choose one of {', '.join(SCHEDULES)}, advanced at each "
                              f"{' or '.join(LR_STEPS)}")
 
+    def check_restart(self, epoch: int | None, last_epoch: int | None) -> None:
+        """Raises ValueError if a schedule that restarts has no epoch for it within the run.
+
+        Args:
+            epoch: of the restart.
+            last_epoch: of the run; None if the run's length is given in steps.
+        """
+        if not self.restarts:
+            return
+        if not epoch:
+            raise ValueError("--lr_schedule scl-poly needs --rlx_off_epoch, the epoch in which it "
+                             "restarts")
+        if last_epoch is not None and epoch >= last_epoch:
+            raise ValueError(f"--lr_schedule scl-poly would restart in epoch {epoch} "
+                             f"(--rlx_off_epoch), but the run ends after {last_epoch} (--max_epoch)")
+
     @property
     def restarts(self) -> bool:
         """Whether the schedule restarts within the run, which needs an epoch for it."""

@@ -71,19 +71,19 @@ def test_a_run_goes_on_only_with_the_description_it_began_with(own: Path, capsys
     assert train.main(resume) == 0
     own.write_text(yaml.safe_dump({**moved, "classes": DESCRIPTION["classes"][::-1]}))
     assert train.main(resume) == 2
-    assert "own.yaml no longer says what it said when the run" in capsys.readouterr().err
+    assert "own.yaml has changed since the run" in capsys.readouterr().err
 
 
 def test_an_image_that_is_lost_stops_a_run_or_is_replaced(own: Path, monkeypatch: pytest.MonkeyPatch,
                                                           capsys: pytest.CaptureFixture[str]) -> None:
-    batches = train.Training.batches
+    batches = train.Training.load_batches
 
     def losing(self: train.Training) -> Iterator[dict[str, Any]]:
         for batch in batches(self):
             (own.parent / "data/train/2.png").unlink(missing_ok=True)
             yield batch
 
-    monkeypatch.setattr(train.Training, "batches", losing)
+    monkeypatch.setattr(train.Training, "load_batches", losing)
     command = flags(own, "--max_epoch", "3", "--val_split", "none", "--checkpoint_every", "1")
     image = own.parent / "data/train/2.png"
     kept = image.read_bytes()

@@ -23,7 +23,6 @@ import train
 from network.checkpoints.weights import published_state_dict
 from tools.make_streets import __main__ as make_streets
 from utils.training.recipes import RECIPES
-from utils.training.recovery import Stepper
 
 ROOT = Path(train.__file__).parent
 
@@ -54,14 +53,14 @@ def metrics(run: Path, kind: str) -> list[dict[str, Any]]:
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Sends SIGINT to ourselves in the middle of a step, counted from 0."""
-    whole_step = Stepper.step
+    train_step = train.Training.train_step
 
-    def interrupted(self: Stepper, batch: dict[str, Any], number: int, **how: bool) -> Any:
-        if number == step:
+    def interrupted(self: train.Training, batch: dict[str, Any], want_norm: bool) -> Any:
+        if self.progress.step == step:
             os.kill(os.getpid(), signal.SIGINT)
-        return whole_step(self, batch, number, **how)
+        return train_step(self, batch, want_norm)
 
-    monkeypatch.setattr(Stepper, "step", interrupted)
+    monkeypatch.setattr(train.Training, "train_step", interrupted)
 
 
 def test_a_run_leaves_its_folder_as_documented(command: list[str], tmp_path: Path,
@@ -221,7 +220,7 @@ def test_an_existing_run_is_not_overwritten(command: list[str], tmp_path: Path,
     assert f"already holds a run: go on with it by --resume {tmp_path / 'run'}" in refusal(command, capsys)
     assert (tmp_path / "run" / "last.pth").read_bytes() == before
     said = refusal(["--resume", str(tmp_path / "run"), "--lr", "0.5"], capsys)
-    assert "--lr 0.5 would make it another run" in said and "0.01" in said
+    assert "--lr 0.5 would change the run" in said and "0.01" in said
 
 
 def test_a_truncated_image_names_its_file(command: list[str], scenes: Path, tmp_path: Path,
@@ -266,13 +265,13 @@ def test_blur_that_the_device_cannot_do_is_refused_at_once(capsys: pytest.Captur
 
 def test_a_rewound_run_leaves_the_bad_batch_out(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
-    whole_step = Stepper.step
+    train_step = train.Training.train_step
 
-    def spoilt(self: Stepper, batch: dict[str, Any], number: int, **how: bool) -> Any:
-        terms = whole_step(self, batch, number, **how)
-        return {"main": terms["main"] * float("nan")} if number == 4 else terms
+    def spoilt(self: train.Training, batch: dict[str, Any], want_norm: bool) -> Any:
+        terms = train_step(self, batch, want_norm)
+        return {"main": terms["main"] * float("nan")} if self.progress.step == 4 else terms
 
-    monkeypatch.setattr(Stepper, "step", spoilt)
+    monkeypatch.setattr(train.Training, "train_step", spoilt)
     flags = [*command, "--checkpoint_every", "3", "--val_split", "none"]
     said = refusal([*flags, "--exp", "stopped"], capsys)
     assert "in step 5" in said and "on images streets_" in said and "step_3.pth" in said
@@ -295,14 +294,15 @@ def test_a_recipe_sets_defaults_and_the_command_line_wins(command: list[str],
 @pytest.mark.parametrize(("arch", "kept"), [("sfnet_lite_resnet18", 100_000), ("sfnet_resnet18", 10_000),
                                             ("sfnet_timm:tf_efficientnet_lite0", 10_000)])
 def test_the_release_keeps_more_hard_pixels_in_sfnet_lite(arch: str, kept: int) -> None:
-    assert train.parse(["--recipe", "sfsegnets", "--arch", arch, "--dataset", "cityscapes"]).ohem_min_kept == kept
+    assert train.parse(["--recipe", "sfsegnets", "--arch", arch, "--dataset", "cityscapes"]).loss.ohem_min_kept == kept
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_names_flags_that_exist(recipe: str) -> None:
-    args = train.parse(["--recipe", recipe, "--arch", "sfnet_resnet18", "--dataset", "cityscapes"])
-    assert set(RECIPES[recipe]) <= set(vars(args)) and args.crop_size == (1024, 1024)
-    assert args.global_batch == {"camvid": 4, "streets": 8}.get(recipe, 16)
+    options = train.parse(["--recipe", recipe, "--arch", "sfnet_resnet18", "--dataset", "cityscapes"])
+    assert set(RECIPES[recipe]) <= set(options.flags)
+    assert options.transforms.crop_size == (1024, 1024)
+    assert options.batching.sizes.global_batch == {"camvid": 4, "streets": 8}.get(recipe, 16)
 
 
 def test_a_worker_that_torchrun_starts_again_goes_on(command: list[str], tmp_path: Path,
@@ -361,7 +361,7 @@ def test_fine_tuning_may_take_the_momentum_along_but_no_rate(command: list[str],
     args = train.parse([*command, "--exp", "again", "--snapshot", str(tmp_path / "run" / "last.pth"),
                         "--restore_optimizer", "--lr", "0.5"])
     with closing(train.Training(args)) as run:
-        after = run.stepper.optimizer.state_dict()
+        after = run.optimizer.state_dict()
     assert after["param_groups"][0]["lr"] == 0.5
     assert torch.equal(after["state"][0]["momentum_buffer"], before["state"][0]["momentum_buffer"])
 
@@ -398,13 +398,13 @@ def test_an_optimizer_that_does_not_fit_is_refused(command: list[str], tmp_path:
 def test_an_optimizer_to_restore_needs_a_snapshot(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train.parse([*command, "--restore_optimizer"])
-    assert "takes the optimizer of --snapshot" in capsys.readouterr().err
+    assert "copies the optimizer of --snapshot" in capsys.readouterr().err
 
 
 def test_validation_scores_outlines_and_parses_images_together(command: list[str], tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict[str, np.ndarray]] = []
-    monkeypatch.setattr(train.RunLog, "show", lambda log, pictures, step: shown.append(pictures))
+    monkeypatch.setattr(train.run_log.RunLog, "add_images", lambda log, pictures, step: shown.append(pictures))
     flags = ["--max_iters", "1", "--evaluateF", "--eval_thresholds", "0.02,0.05"]
     assert train.main([*command, *flags]) == 0
     assert train.main([*command, *flags, "--exp", "two", "--bs_mult_val", "2"]) == 0

@@ -20,7 +20,6 @@ from torch import nn
 import network
 import train
 from utils import batches, distributed, sync_bn
-from utils.training.recovery import Stepper
 from utils.training.signals import Interrupted, Interrupts
 
 WIDE = ["--lr", "1e-3", "--val_split", "none"]             # of the runs in float64, which scoring does not know
@@ -86,16 +85,16 @@ def difference() -> str:
 
 def interrupted_run(flags: list[str]) -> list[int]:
     """A run that one process's signal stops, and that goes on."""
-    whole_step = Stepper.step
+    train_step = train.Training.train_step
 
-    def step(self: Stepper, batch: dict[str, Any], number: int, **how: bool) -> Any:
-        if number == STEPS_AFTER_THE_SIGNAL and distributed.rank() == 1:
+    def interrupted_step(self: train.Training, batch: dict[str, Any], want_norm: bool) -> Any:
+        if self.progress.step == STEPS_AFTER_THE_SIGNAL and distributed.rank() == 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return whole_step(self, batch, number, **how)
+        return train_step(self, batch, want_norm)
 
-    Stepper.step = step
+    train.Training.train_step = interrupted_step
     first = train.run(train.parse([*flags, "--exp", "stopped"]))
-    Stepper.step = whole_step
+    train.Training.train_step = train_step
     folder = flags[flags.index("--ckpt") + 1]
     return [first, train.run(train.parse(["--resume", f"{folder}/stopped"]))]
 

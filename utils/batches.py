@@ -7,16 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Batch = dict[str, Any]
+Triple = tuple[float, ...]      # of the three channels
 
-def prepare(batch: dict[str, Any], device: torch.device, mean: tuple[float, ...], std: tuple[float, ...],
+
+def prepare(batch: Batch, device: torch.device, mean: Triple, std: Triple,
             channels_last: bool = False,
-            color: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> dict[str, Any]:
-    """Moves a batch to the device, changes its colors there if that is left to be done, and normalizes it.
+            color: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> Batch:
+    """Moves a batch to the device, augments its colors there if asked, and normalizes it.
 
     Args:
-        batch: `image` (N, 3, H, W) uint8 RGB, perhaps `label` (N, H, W) uint8; other entries stay as they are.
-        mean, std: of each channel, in [0, 1].
-        color: (image, batch's `color`, batch's `blur`) -> image in [0, 255], not necessarily whole numbers.
+        batch: `image` (N, 3, H, W) uint8 RGB, perhaps `label` (N, H, W) uint8; other entries stay
+            as they are.
+        mean, std: of each channel, for values in [0, 1].
+        color: color augmentation on the device: (image, batch's `color`, batch's `blur`) -> image
+            in [0, 255].
 
     Returns:
         The batch with `image` in float32 and `label` in int64 on the device.
@@ -25,73 +30,94 @@ def prepare(batch: dict[str, Any], device: torch.device, mean: tuple[float, ...]
     image = batch["image"].to(device, non_blocking=True)
     if color is not None:
         image = color(image, batch["color"], batch["blur"])
-    ready["image"] = normalize(image, mean, std, channels_last)
+    ready["image"] = normalize(image, mean=mean, std=std, channels_last=channels_last)
     if "label" in batch:
         ready["label"] = batch["label"].to(device, non_blocking=True).long()
     return ready
 
 
-def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...], channels_last: bool = False) -> Tensor:
-    """(N, 3, H, W) in [0, 255] -> float32 (x / 255 - mean) / std, laid out channels last if asked."""
-    shift, scale = (torch.tensor(each, device=images.device).mul(255).view(1, 3, 1, 1) for each in (mean, std))
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return images.to(torch.float32, memory_format=layout, copy=True).sub_(shift).div_(scale)
+def normalize(images: Tensor, mean: Triple, std: Triple, channels_last: bool = False) -> Tensor:
+    """Maps (N, 3, H, W) in [0, 255] to float32 (x / 255 - mean) / std.
+
+    Args:
+        mean, std: of each channel, for values in [0, 1].
+        channels_last: the memory format of the result.
+    """
+    shift, scale = _levels(mean, images.device), _levels(std, images.device)
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    floats = images.to(torch.float32, memory_format=memory_format, copy=True)
+    return floats.sub_(shift).div_(scale)
 
 
-def denormalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Undoes `normalize`: float (N, 3, H, W) -> uint8."""
-    shift, scale = (torch.tensor(each, device=images.device).mul(255).view(1, 3, 1, 1) for each in (mean, std))
+def denormalize(images: Tensor, mean: Triple, std: Triple) -> Tensor:
+    """Inverts `normalize`: float (N, 3, H, W) -> uint8."""
+    shift, scale = _levels(mean, images.device), _levels(std, images.device)
     return images.float().mul(scale).add_(shift).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def grouped(batches: Iterable[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
-    """Yields consecutive batches of one image size joined to at most `count` batches; the order stays."""
-    waiting: list[dict[str, Any]] = []
+def _levels(values: Triple, device: torch.device) -> Tensor:
+    """Values in [0, 1] -> (1, 3, 1, 1) in [0, 255]."""
+    return torch.tensor(values, device=device).mul(255).view(1, 3, 1, 1)
+
+
+def grouped(batches: Iterable[Batch], count: int) -> Iterator[Batch]:
+    """Concatenates up to `count` consecutive batches of one image size; the order stays."""
+    group: list[Batch] = []
     for batch in batches:
-        if waiting and (len(waiting) == count or waiting[0]["image"].shape[1:] != batch["image"].shape[1:]):
-            yield _joined(waiting)
-            waiting = []
-        waiting.append(batch)
-    if waiting:
-        yield _joined(waiting)
+        is_full = len(group) == count
+        if group and (is_full or group[0]["image"].shape[1:] != batch["image"].shape[1:]):
+            yield _concatenated(group)
+            group = []
+        group.append(batch)
+    if group:
+        yield _concatenated(group)
 
 
-def _joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
+def _concatenated(batches: list[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
-    return {key: torch.cat([batch[key] for batch in batches]) if isinstance(value, Tensor)
-            else [item for batch in batches for item in batch[key]] for key, value in batches[0].items()}
+    joined: Batch = {}
+    for key, value in batches[0].items():
+        values = [batch[key] for batch in batches]
+        joined[key] = torch.cat(values) if isinstance(value, Tensor) else sum(values, [])
+    return joined
 
 
-def split(batch: dict[str, Any], parts: int) -> list[dict[str, Any]]:
-    """Cuts a batch into equal parts, in order."""
-    size = len(batch["name"]) // parts
-    return [{name: value[i * size:(i + 1) * size] for name, value in batch.items()} for i in range(parts)]
+def split(batch: Batch, count: int) -> list[Batch]:
+    """Splits a batch into `count` micro-batches of equal size, in order."""
+    size = len(batch["name"]) // count
+    return [{key: value[i * size:(i + 1) * size] for key, value in batch.items()}
+            for i in range(count)]
 
 
-def ahead_on_device(batches: Iterable[dict[str, Any]], device: torch.device) -> Iterator[dict[str, Any]]:
-    """Yields batches, with tensors on the device if it is a GPU: the next one is copied beside the step's work."""
+def ahead_on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Yields batches with their tensors on the device.
+
+    On a GPU the next batch is copied, on a stream of its own, while the step computes.
+    """
     if device.type != "cuda":
         yield from batches
         return
-    stream, waiting = torch.cuda.Stream(device), None
+    stream = torch.cuda.Stream(device)
+    copied = None
     for batch in batches:
         with torch.cuda.stream(stream):
-            moved = {name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-                     for name, value in batch.items()}
-            arrived = stream.record_event()
-        if waiting is not None:
-            yield _arrived(*waiting)
-        waiting = moved, arrived
-    if waiting is not None:
-        yield _arrived(*waiting)
+            on_device = {key: value.to(device, non_blocking=True)
+                         if isinstance(value, Tensor) else value for key, value in batch.items()}
+            event = stream.record_event()
+        if copied is not None:
+            yield _wait_for_copy(*copied)
+        copied = on_device, event
+    if copied is not None:
+        yield _wait_for_copy(*copied)
 
 
-def _arrived(batch: dict[str, Any], event: torch.cuda.Event) -> dict[str, Any]:
-    """Lets the step's stream, not the CPU, wait for the copy."""
+def _wait_for_copy(batch: Batch, event: torch.cuda.Event) -> Batch:
+    """Makes the step's stream, not the CPU, wait for the copy."""
     current = torch.cuda.current_stream()
     current.wait_event(event)
     for value in batch.values():
         if isinstance(value, Tensor):
+            # the memory must not be reused before the step's stream is done with it
             value.record_stream(current)
     return batch

@@ -20,17 +20,20 @@ from utils.training.signals import Interrupted
 
 log = logging.getLogger(__name__)
 
-FAILED, REFUSED, LOST_PEER, STOPPED = 1, 2, 3, 130          # exit codes
+# exit codes
+FAILED, REFUSED, LOST_PEER, STOPPED = 1, 2, 3, 130
+LESS_MEMORY = ("Give a GPU less at once: --bs_mult 1 --accumulate N (N forward passes a step keep the "
+               "global batch), a smaller --crop_size, --precision bf16, or --recompute")
 
 
 def suggest(name: str, valid: Collection[str]) -> str:
-    """Returns ", did you mean 'x' or 'y'?" for the nearest of the valid names, or "" when none is near."""
+    """Returns ", did you mean 'x' or 'y'?" for the nearest valid names, or "" if none is near."""
     near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
-    return f", did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+    return f", did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 class Command(NamedTuple):
-    """A row of a program's table of subcommands: `run(args)` reads the flags that `add_flags(parser)` declares."""
+    """A row of a table of subcommands: `add_flags(parser)` declares what `run(args)` reads."""
 
     help: str
     add_flags: Callable[[FlagParser], None]
@@ -38,19 +41,21 @@ class Command(NamedTuple):
 
 
 class FlagParser(argparse.ArgumentParser):
-    """An `ArgumentParser` that takes no abbreviations and refuses unknown and retired flags by name.
+    """An `ArgumentParser` without abbreviations that suggests valid flags for unknown ones.
 
     Args:
-        retired: flag of the reference implementation -> what to use instead, said in the error.
+        retired: flag of the reference implementation -> its successor, for the error.
     """
 
-    def __init__(self, *args: Any, retired: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, retired: Mapping[str, str] | None = None,
+                 **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         kwargs["allow_abbrev"] = False
         super().__init__(*args, **kwargs)
         self.retired = dict(retired or {})
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_args(self, args: Sequence[str] | None = None,  # type: ignore[override]
+                   namespace: Any = None) -> Any:
         words = list(sys.argv[1:] if args is None else args)
         self._refuse_retired(words)
         parsed, unknown = self.parse_known_args(words, namespace)
@@ -59,10 +64,11 @@ class FlagParser(argparse.ArgumentParser):
         return parsed
 
     def add_commands(self, commands: Mapping[str, Command]) -> None:
-        """Declares a table of subcommands, one of which must be given; its name becomes `args.command`."""
+        """Declares a table of required subcommands; the name becomes `args.command`."""
         parsers = self.add_subparsers(dest="command", required=True, metavar="COMMAND")
         for name, command in commands.items():
-            command.add_flags(parsers.add_parser(name, help=command.help, description=command.help))
+            parser = parsers.add_parser(name, help=command.help, description=command.help)
+            command.add_flags(parser)
 
     def given(self, args: Sequence[str] | None = None) -> dict[str, Any]:
         """Returns only the flags that the command line names, by destination."""
@@ -72,7 +78,7 @@ class FlagParser(argparse.ArgumentParser):
         return {name: value for name, value in vars(parsed).items() if value is not unset}
 
     def error(self, message: str) -> NoReturn:
-        """Says one line instead of the whole usage, and exits with status 2."""
+        """Prints one line instead of the whole usage, and exits with status 2."""
         self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
 
     def _refuse_retired(self, words: Sequence[str]) -> None:
@@ -84,22 +90,27 @@ class FlagParser(argparse.ArgumentParser):
     def _refuse_unknown(self, word: str) -> NoReturn:
         flag = word.split("=", 1)[0]
         if not flag.startswith("-"):
-            self.error(f"unexpected word {word!r}: every argument of {self.prog} is a --flag or the value of one")
-        self.error(f"unknown flag {flag}{suggest(flag, self._flags())}")
+            self.error(f"unexpected word {word!r}: every argument of {self.prog} is a --flag or "
+                       "the value of a flag")
+        self.error(f"unknown flag {flag}{suggest(flag, self._all_flags())}")
 
-    def _flags(self) -> list[str]:
+    def _all_flags(self) -> list[str]:
         """Returns every flag of this parser and of its subcommands."""
-        commands = [command for action in self._actions if isinstance(action, argparse._SubParsersAction)
-                    for command in action.choices.values()]
-        return [flag for parser in (self, *commands) for flag in parser._option_string_actions]
+        parsers: list[argparse.ArgumentParser] = [self]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+        return [flag for parser in parsers for flag in parser._option_string_actions]
 
 
 class _Switch(argparse.Action):
     """`--flip` stores True, `--no_flip` stores False."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, default: bool | None, help: str) -> None:
+    def __init__(self, option_strings: Sequence[str], dest: str, default: bool | None,
+                 help: str) -> None:
         positive = option_strings[0]
-        super().__init__([positive, f"--no_{positive[2:]}"], dest, nargs=0, default=default, help=help)
+        super().__init__([positive, f"--no_{positive[2:]}"], dest, nargs=0, default=default,
+                         help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
                  option_string: str | None = None) -> None:
@@ -109,7 +120,8 @@ class _Switch(argparse.Action):
         return " | ".join(self.option_strings)
 
 
-def add_switch(group: argparse._ActionsContainer, flag: str, *, default: bool | None, help: str) -> None:
+def add_switch(group: argparse._ActionsContainer, flag: str, *, default: bool | None,
+               help: str) -> None:
     """Declares `--x` and `--no_x` at once."""
     group.add_argument(flag, action=_Switch, default=default, help=help)
 
@@ -119,7 +131,8 @@ def size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not (height and width):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give N or HEIGHTxWIDTH in pixels, such as 512x1024")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give N or HEIGHTxWIDTH in "
+                                         "pixels, such as 512x1024")
     return height, width
 
 
@@ -130,66 +143,69 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def int_from_0(text: str) -> int:
+    """Reads a whole number of at least 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Reads whole numbers separated by commas, such as 14,15,16."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers: give them as "
+                                         "in 14,15,16")
+    return tuple(map(int, text.split(",")))
+
+
 def fraction(text: str) -> float:
     """Reads a number from 0 to 1."""
-    value = _number(text)
+    value = _float_or_nan(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """Reads whole numbers that commas separate, such as 14,15,16."""
-    if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers: give them as in 14,15,16")
-    return tuple(map(int, text.split(",")))
-
-
 def positive_number(text: str) -> float:
-    """Reads a number above 0."""
-    value = _number(text)
+    """Reads a finite number above 0."""
+    value = _float_or_nan(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 
 def number_from_0(text: str) -> float:
-    """Reads a number that is not below 0."""
-    value = _number(text)
+    """Reads a finite number of at least 0."""
+    value = _float_or_nan(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return value
 
 
-def int_from_0(text: str) -> int:
-    """Reads a whole number that is not below 0."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    """Reads a number; NaN where it is none, so that no range holds it."""
+def _float_or_nan(text: str) -> float:
+    """Reads a number; NaN, which lies in no range, if the text is none."""
     try:
         return float(text)
     except ValueError:
         return math.nan
 
 
-def run_program(program: str, work: Callable[[], int | None], *, resume: str = "", extra: str = "") -> int:
-    """Runs a program; turns an expected error into one line and an exit code, and leaves the process group.
+def run_program(program: str, work: Callable[[], int | None], *, resume: str = "",
+                extra: str = "") -> int:
+    """Runs a program and returns its exit code; an expected error becomes one line.
 
-    Unexpected errors of a single process keep their traceback. With several processes, the one that fails exits at
-    once without waiting for the others, which notice it; so the first message is that of the process where it began.
+    Unexpected errors of a single process keep their traceback. With several processes, the one
+    that fails exits at once without waiting for the others, which notice it: so the first message
+    is that of the process where the error began.
 
     Args:
         program: the program's name, for messages.
         work: returns the exit code; None means 0.
         resume: how to go on after a signal.
-        extra: the extra of setup.cfg that brings the packages that `work` imports.
+        extra: the extra of setup.cfg that installs the packages that `work` imports.
 
     Returns:
-        The exit code: 2 where the input is invalid, 3 where another process is lost, 128 + the number of a signal.
+        2 if the input is invalid, 3 if another process is lost, 128 + the number of a signal.
     """
     if not logging.getLogger().handlers:
         start_logging()
@@ -205,14 +221,14 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
     except (ValueError, OSError) as error:
         code = _report(REFUSED, f"{program}: error: {error}", traced=True)
     except torch.OutOfMemoryError as error:
-        code = _report(FAILED, f"{program}: error: {str(error).split('. ')[0]}. Give a GPU less at once: --bs_mult 1 "
-                               "--accumulate N (N forward passes a step keep the global batch), a smaller --crop_size, "
-                               "--precision bf16, or --recompute", traced=True)
+        code = _report(FAILED, f"{program}: error: {str(error).split('. ')[0]}. {LESS_MEMORY}",
+                       traced=True)
     except Exception as error:
         if distributed.is_lost_peer(error):
             reason = str(error).splitlines()[0][-120:]
-            code = _report(LOST_PEER, f"{program}: error: another process ended or is silent ({reason}): its own "
-                                      "message stands above. Go on with --resume")
+            code = _report(LOST_PEER, f"{program}: error: another process ended or is silent "
+                                      f"({reason}): its own message stands above. Go on with "
+                                      "--resume")
         elif distributed.world_size() == 1:
             raise
         else:

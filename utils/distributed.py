@@ -1,4 +1,4 @@
-"""Processes that train or score together; every helper does nothing when this process is alone."""
+"""Processes that train or evaluate together; with a single process every helper does nothing."""
 from __future__ import annotations
 
 import os
@@ -15,60 +15,67 @@ from torch import Tensor, nn
 from utils.sync_bn import convert
 
 T = TypeVar("T")
-DEFAULT_TIMEOUT = 10.0                                              # minutes after which a process counts as lost
+DEFAULT_TIMEOUT = 10.0          # minutes after which a silent process counts as lost
 
-_control: Any = None                                         # a gloo group of all processes
+# a gloo group of all processes, for what CPUs exchange beside the training steps
+_control_group: Any = None
 
 
-def world_size_to_come() -> int:
-    """Returns how many processes torchrun started, before they have met."""
+def expected_world_size() -> int:
+    """Returns the number of processes that torchrun started, before they have joined a group."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 def start(timeout: float = DEFAULT_TIMEOUT) -> None:
-    """Joins the process group that torchrun describes, with this process on the GPU of its local rank.
+    """Joins the process group that torchrun describes, and selects the GPU of the local rank.
 
     Args:
         timeout: minutes that a collective operation waits for a silent process before it fails.
 
     Raises:
-        OSError: the processes do not meet: the port is taken, or one is missing.
+        OSError: the processes cannot meet: the port is taken, or a process is missing.
     """
-    global _control
-    if world_size_to_come() == 1 or dist.is_initialized():
+    global _control_group
+    if expected_world_size() == 1 or dist.is_initialized():
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     wait = timedelta(minutes=timeout)
     try:
-        store, number, processes = next(dist.rendezvous("env://", timeout=wait))
+        store, rank, world_size = next(dist.rendezvous("env://", timeout=wait))
         store.set_timeout(wait)
-        if os.environ.get("LOCAL_WORLD_SIZE") == str(processes):            # on one host all count the restarts alike
-            # Workers that torchrun starts again meet in the store of before, among the addresses of those that died.
-            store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", store=store, rank=number,
-                                world_size=processes, timeout=wait)
-        _control = dist.new_group(backend="gloo", timeout=wait)         # what is said between CPUs, beside the steps
+        if os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
+            # All processes are on one host, so all count the same restarts. Workers that torchrun
+            # restarts find the store of the attempt before, with the addresses of dead processes.
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            store = dist.PrefixStore(f"attempt_{attempt}", store)
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size,
+                                timeout=wait)
+        _control_group = dist.new_group(backend="gloo", timeout=wait)
     except (dist.DistError, RuntimeError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
-        taken = "EADDRINUSE" in str(error) or "in use" in str(error)
-        advice = ("another program listens there: choose another port (MASTER_PORT, or RDZV_ENDPOINT=HOST:PORT)"
-                  if taken else "is every host started, and does its firewall let the others in?")
-        raise OSError(f"{world_size_to_come()} processes cannot meet at {address}: {advice} "
+        if "EADDRINUSE" in str(error) or "in use" in str(error):
+            advice = ("another program listens there: choose another port (MASTER_PORT, or "
+                      "RDZV_ENDPOINT=HOST:PORT)")
+        else:
+            advice = "is every host started, and does its firewall let the others in?"
+        raise OSError(f"{expected_world_size()} processes cannot meet at {address}: {advice} "
                       f"({str(error).splitlines()[0]})") from error
 
 
 def stop() -> None:
     """Leaves the process group."""
-    global _control
+    global _control_group
     if dist.is_initialized():
         dist.destroy_process_group()
-    _control = None
+    _control_group = None
 
 
 def is_lost_peer(error: BaseException) -> bool:
-    """Whether an error of a collective operation says that another process ended or is silent."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+    """Returns whether a collective operation failed because another process ended or is silent."""
+    is_gloo_error = isinstance(error, RuntimeError) and "gloo" in str(error)
+    return isinstance(error, dist.DistError) or is_gloo_error
 
 
 def rank() -> int:
@@ -80,22 +87,26 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this is the process that prints and writes."""
+    """Returns whether this is rank 0, the process that prints and writes."""
     return rank() == 0
 
 
 def all_reduce_sum_(tensor: Tensor) -> Tensor:
-    """Adds the tensor, which lies on this process's device, up over the processes, in place; returns it."""
+    """Sums a tensor on this process's device over all processes, in place, and returns it."""
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor
 
 
-def largest_later(numbers: Tensor) -> Callable[[], Tensor]:
-    """Begins to take the largest of each process's CPU numbers, in place; the result waits for it and returns them."""
+def max_async(numbers: Tensor) -> Callable[[], Tensor]:
+    """Starts the maximum of a CPU tensor over all processes, in place.
+
+    Returns:
+        A function that waits for the result and returns it.
+    """
     if not dist.is_initialized():
         return lambda: numbers
-    work = dist.all_reduce(numbers, dist.ReduceOp.MAX, group=_control, async_op=True)
+    work = dist.all_reduce(numbers, dist.ReduceOp.MAX, group=_control_group, async_op=True)
 
     def wait() -> Tensor:
         work.wait()
@@ -106,58 +117,61 @@ def largest_later(numbers: Tensor) -> Callable[[], Tensor]:
 
 def barrier() -> None:
     if dist.is_initialized():
-        dist.barrier(group=_control)
+        dist.barrier(group=_control_group)
 
 
 def from_main(value: T) -> T:
-    """Returns on every process what the main one gave."""
+    """Returns on every process the value that rank 0 passed."""
     if not dist.is_initialized():
         return value
     box = [value]
-    dist.broadcast_object_list(box, group=_control)
+    dist.broadcast_object_list(box, group=_control_group)
     return box[0]
 
 
 def gather(value: T) -> list[T]:
-    """Returns on every process what all of them gave, by rank."""
+    """Returns on every process the values of all processes, by rank."""
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value, group=_control)
+    dist.all_gather_object(values, value, group=_control_group)
     return values
 
 
 def copy_buffers_from_main(net: nn.Module) -> None:
-    """Gives every process the main one's buffers: without SyncBN each has batch statistics of its own."""
+    """Copies rank 0's buffers to all: without SyncBN each rank has its own batch statistics."""
     if dist.is_initialized():
         for buffer in net.buffers():
             dist.broadcast(buffer, 0)
 
 
-def check_same(settings: dict[str, Any]) -> None:
-    """Compares what each process was started with.
+def check_same(flags: dict[str, Any]) -> None:
+    """Compares the flags that the processes were started with.
 
     Raises:
-        ValueError: they differ; the message names the flags, the values and the ranks.
+        ValueError: they differ. The message names the flags, the values and the ranks.
     """
-    every = gather(settings)
-    said = [f"--{name} is {each[name]} on rank {number} and {every[0][name]} on rank 0"
-            for number, each in enumerate(every) for name in every[0] if each[name] != every[0][name]]
-    if said:
-        raise ValueError(f"the processes were started differently: {'; '.join(said)}. Give all of them the same flags.")
+    by_rank = gather(flags)
+    main = by_rank[0]
+    differences = [
+        f"--{name} is {other[name]} on rank {number} and {main[name]} on rank 0"
+        for number, other in enumerate(by_rank) for name in main if other[name] != main[name]]
+    if differences:
+        raise ValueError("the processes were started with different flags: "
+                         f"{'; '.join(differences)}. Give all of them the same.")
 
 
 def wrap(net: nn.Module, device: torch.device, *, syncbn: bool = True, apex: bool = False,
          accumulate: int = 1) -> nn.Module:
-    """Returns the network as the processes train it together, with gradients averaged over them.
+    """Returns the network in DDP, which averages gradients over the processes.
 
     Args:
-        syncbn: synchronizes batch normalization, on CPUs as on GPUs; changes the network's modules.
-        accumulate: backward passes of a step; the graph is declared static only where there is one, as torch 2.6 misses
-            gradients of a first pass without synchronization otherwise.
+        syncbn: synchronizes batch norms, on CPUs as on GPUs; replaces modules of `net` in place.
+        accumulate: backward passes of a step. The graph is declared static only for 1: with more,
+            torch 2.6 loses the gradients of the first pass without synchronization.
 
     Raises:
-        ImportError: `apex` is asked for and not installed.
+        ImportError: `apex` is true and NVIDIA Apex is not installed.
     """
     if apex:
         parallel = _apex_parallel()
@@ -168,15 +182,16 @@ def wrap(net: nn.Module, device: torch.device, *, syncbn: bool = True, apex: boo
     if syncbn:
         net = convert(net, device)
     return nn.parallel.DistributedDataParallel(
-        net, device_ids=[device] if device.type == "cuda" else None, gradient_as_bucket_view=True,
-        static_graph=accumulate == 1)
+        net, device_ids=[device] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True, static_graph=accumulate == 1)
 
 
 def without_sync(model: nn.Module) -> AbstractContextManager[object]:
-    """Returns the context of a backward pass whose gradients stay in this process, to be averaged with later ones."""
+    """Returns the context of passes whose gradients stay on this rank, to be averaged later."""
     if isinstance(model, nn.parallel.DistributedDataParallel):
         return model.no_sync()
-    return _ApexWithoutSync(model) if hasattr(model, "disable_allreduce") else nullcontext()
+    is_apex = hasattr(model, "disable_allreduce")
+    return _ApexWithoutSync(model) if is_apex else nullcontext()
 
 
 class _ApexWithoutSync:
@@ -194,5 +209,7 @@ def _apex_parallel() -> Any:
     try:
         return import_module("apex.parallel")
     except ImportError as error:
-        raise ImportError("--apex needs NVIDIA Apex, which is not installed: leave --apex out for torch's own DDP and "
-                          "SyncBN, which do the same, or build it from https://github.com/NVIDIA/apex") from error
+        raise ImportError(
+            "--apex needs NVIDIA Apex, which is not installed: leave --apex out for torch's own "
+            "DDP and SyncBN, which do the same, or build it from "
+            "https://github.com/NVIDIA/apex") from error

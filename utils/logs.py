@@ -17,11 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def start_logging(folder: Path | None = None) -> None:
-    """Sends the log of the main process to the terminal and, with a folder, to `train.log` there; drops the others'."""
+    """Sends the log of rank 0 to the terminal and to `train.log` in a folder.
+
+    Other ranks print errors only.
+    """
     if not is_main():
         logging.basicConfig(level=logging.ERROR, format=f"rank {rank()}: %(message)s", force=True)
         return
-    handlers: list[logging.Handler] = [_AboveTheBar()]
+    handlers: list[logging.Handler] = [_TerminalHandler()]
     if folder is not None:
         file = logging.FileHandler(folder / "train.log")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -29,42 +32,45 @@ def start_logging(folder: Path | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
 
 
-class _AboveTheBar(logging.Handler):
-    """Prints a line without tearing the progress bar apart; what the bar shows is not said twice.
+class _TerminalHandler(logging.Handler):
+    """Prints above the progress bar, warnings and errors to stderr.
 
-    An error is one line here; where it came from stands in `train.log`.
+    A record that the bar shows already (`progress`) is not printed. The traceback of an error goes
+    to `train.log` only.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "progress", False) and has_terminal():
             return
-        tqdm.write(record.getMessage(), file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        tqdm.write(record.getMessage(), file=stream)
         sys.stdout.flush()
 
 
 def has_terminal() -> bool:
-    """Whether a progress bar can be drawn."""
+    """Returns whether a progress bar can be drawn."""
     return sys.stderr.isatty()
 
 
-def track(items: Iterable[T], total: int | None, what: str, *, quiet: bool = False,
+def track(items: Iterable[T], total: int | None, description: str, *, quiet: bool = False,
           seconds: float = 20) -> Iterator[T]:
-    """Yields the items and shows how many of them are done.
+    """Yields the items with a progress bar on a terminal, or a line now and then elsewhere.
 
     Args:
-        total: how many there are; None where nobody knows.
-        what: names the work.
-        quiet: shows nothing, as all processes but one should.
+        total: number of items, None if unknown.
+        description: names the work.
+        quiet: shows nothing, for every rank but 0.
         seconds: between two lines where there is no terminal.
     """
     if has_terminal():
-        yield from tqdm(items, what, total, unit="image", leave=False, dynamic_ncols=True, disable=quiet)
+        yield from tqdm(items, description, total, unit="image", leave=False, dynamic_ncols=True,
+                        disable=quiet)
         return
-    start = said = time.monotonic()
+    start = last_line = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - said >= seconds and not quiet:
-            said = now
-            of = f"{done} of {total}" if total else str(done)
-            log.info("%s: %s, %.2f images/s", what, of, done / (now - start))
+        if now - last_line >= seconds and not quiet:
+            last_line = now
+            progress = f"{done} of {total}" if total else str(done)
+            log.info("%s: %s, %.2f images/s", description, progress, done / (now - start))

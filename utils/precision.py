@@ -1,4 +1,4 @@
-"""Devices and the precision of a forward pass."""
+"""Devices, the precision of a forward pass, and the state of random generators."""
 from __future__ import annotations
 
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from utils.cli import add_switch
 
@@ -16,18 +16,29 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def add_flags(parser: ArgumentParser, *, training: bool = True) -> None:
-    """Declares how a network runs, for every program that runs one."""
+    """Declares how a network runs.
+
+    Args:
+        training: False for programs that only predict, which also have `--exact`.
+    """
     group = parser.add_argument_group("Precision")
     group.add_argument("--precision", choices=PRECISIONS,
-                       help="of the network; without it bf16 where the device is fast at it, else fp32")
-    group.add_argument("--fp16", dest="precision", action="store_const", const="fp16", help="as --precision fp16")
+                       help="of the network (default: bf16 where the device is fast at it, "
+                            "else fp32)")
+    group.add_argument("--fp16", dest="precision", action="store_const", const="fp16",
+                       help="as --precision fp16")
     if not training:
-        add_switch(group, "--exact", default=False, help="keep the network's float32: as --precision fp32 --no_tf32")
-    add_switch(group, "--channels_last", default=True, help="lay images and features out channels last")
-    add_switch(group, "--compile", default=False, help="compile the network (torch.compile; needs a C++ compiler)")
-    add_switch(group, "--tf32", default=True, help="let a GPU round float32 factors to TF32 (10 bits) for speed")
+        add_switch(group, "--exact", default=False,
+                   help="plain float32: as --precision fp32 --no_tf32")
+    add_switch(group, "--channels_last", default=True,
+               help="memory format of images and features")
+    add_switch(group, "--compile", default=False,
+               help="compile the network with torch.compile (needs a C++ compiler)")
+    add_switch(group, "--tf32", default=True,
+               help="let a GPU round the factors of float32 products to TF32 (10 bits) for speed")
     add_switch(group, "--deterministic", default=False,
-               help="choose GPU kernels that give the same bits again, warning of each that does not exist")
+               help="choose GPU kernels that give the same bits in every run, with a warning for "
+                    "each operation that has none")
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ class PrecisionOptions:
 
 
 def configure(tf32: bool, deterministic: bool, one_size: bool = True) -> None:
-    """Sets what holds for the whole process; `one_size`: images are of few sizes, each worth a search for kernels."""
+    """Sets torch's global options for this process; see `PrecisionOptions`."""
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
@@ -80,73 +91,76 @@ def configure(tf32: bool, deterministic: bool, one_size: bool = True) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def start(args: Namespace, device: torch.device) -> str:
-    """Sets what the flags of a program that only predicts say for the whole process; returns its precision.
-
-    Raises:
-        ValueError: `--exact` beside another precision, or the device cannot run the precision.
-    """
-    if args.exact and args.precision not in (None, "fp32"):
-        raise ValueError(f"--exact is float32, and clashes with --precision {args.precision}: give one of them")
-    configure(args.tf32 and not args.exact, args.deterministic, one_size=False)
-    return resolve_precision("fp32" if args.exact else args.precision, device)
+def move(net: nn.Module, device: torch.device, channels_last: bool) -> None:
+    """Moves a network to a device and a memory format, in place."""
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    net.to(device).to(memory_format=memory_format)
 
 
 def generators(device: torch.device) -> dict[str, Tensor | None]:
-    """Returns the states of the random generators that a network draws from in this process."""
+    """Returns the states of this process's random generators that a network draws from."""
     return {"cpu": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None}
 
 
-def restore_generators(states: list[dict[str, Tensor | None]], device: torch.device, rank: int,
-                       processes: int) -> bool:
-    """Sets this process's generators to those of its rank; leaves them alone and returns False where the number of
-    processes is another."""
-    if len(states) != processes:
+def restore_generators(states: list[dict[str, Tensor | None]], device: torch.device, *, rank: int,
+                       world_size: int) -> bool:
+    """Restores this process's random generators from the states of all ranks.
+
+    Returns:
+        False, without effect, if the states are of another number of processes.
+    """
+    if len(states) != world_size:
         return False
-    own = states[rank]
-    assert own["cpu"] is not None
-    torch.set_rng_state(own["cpu"])
-    if device.type == "cuda" and own["cuda"] is not None:
-        torch.cuda.set_rng_state(own["cuda"], device)
+    state = states[rank]
+    assert state["cpu"] is not None
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], device)
     return True
 
 
 def default_device() -> torch.device:
-    """Returns this process's GPU where there is one, else Apple's, else the CPU."""
+    """Returns this process's GPU if there is one, else Apple's, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def resolve_precision(precision: str | None, device: torch.device) -> str:
-    """Returns the named precision, or for None bf16 where the device is fast at it and fp32 elsewhere.
+    """Returns the precision, for None bf16 where the device is fast at it and fp32 elsewhere.
 
     Raises:
         ValueError: the device cannot run the precision.
     """
     if precision is None:
-        return "bf16" if _fast_at_bf16(device) else "fp32"
+        return "bf16" if _is_fast_at_bf16(device) else "fp32"
     if precision == "fp16" and device.type != "cuda":
-        raise ValueError(f"--precision fp16 needs a CUDA GPU, but this runs on {device.type}: use bf16 or fp32")
+        raise ValueError(f"--precision fp16 needs a CUDA GPU, but this runs on {device.type}: use "
+                         "bf16 or fp32")
     return precision
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Returns the context in which a network runs at a precision; nothing for fp32."""
+    """Returns torch's autocast context for a precision; a null context for fp32."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
 
 
-def _fast_at_bf16(device: torch.device) -> bool:
+def _is_fast_at_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & _cpu_features())
 
 
 def _cpu_features() -> set[str]:
-    """The x86 feature flags as Linux lists them; empty where there is no such list."""
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.is_file() else []
+    """Returns the x86 feature flags that Linux lists; empty on other systems."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return {word for line in lines if line.startswith("flags") for word in line.split()}
+
+
+def start(args: Namespace, device: torch.device) -> str:
+    """Configures this process for a program that predicts; returns its precision."""
+    return PrecisionOptions.from_args(args).apply(device, one_size=False)

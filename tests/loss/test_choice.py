@@ -58,7 +58,7 @@ def test_flags_reach_the_criterion() -> None:
     ("--rlx_off_epoch 4", "--rlx_off_epoch has no meaning"),
     ("--aux --fpn_dsn_loss", "add the same auxiliary classifiers"),
     ("--aux --arch decouple_resnet50", "--aux adds auxiliary classifiers, which no network with body and edge"),
-    ("--joint_edgeseg_loss --arch sfnet_resnet18", "sfnet_resnet18 gives no body and edge"),
+    ("--joint_edgeseg_loss --arch sfnet_resnet18", "sfnet_resnet18 has no body and edge"),
     ("--freeze_backbone --pretrained none", "would keep random weights"),
     ("--lovasz_weight -1", "--lovasz_weight: '-1' is not a number of at least 0"),
     ("--dice_weight -1", "--dice_weight: '-1'"), ("--aux --aux_weight -1", "--aux_weight: '-1'"),
@@ -82,8 +82,8 @@ def test_settings_out_of_range_are_refused(flags: str, message: str) -> None:
 
 
 def test_a_network_with_body_and_edge_gets_the_joint_loss_by_itself() -> None:
-    assert train.parse(["--arch", "decouple_resnet50"]).joint_edgeseg_loss
-    assert not train.parse(["--arch", "sfnet_resnet18"]).joint_edgeseg_loss
+    assert train.parse(["--arch", "decouple_resnet50"]).loss.joint_edgeseg_loss
+    assert not train.parse(["--arch", "sfnet_resnet18"]).loss.joint_edgeseg_loss
 
 
 @pytest.mark.parametrize("held", [{"sky": 3, "road": 1.0, "car": 0.5}, [1.0, 0.5, 3]])

@@ -152,11 +152,11 @@ def test_a_value_out_of_range_is_refused_by_its_flags_name(flag: str, value: str
 
 def test_flags_reach_optimizer_and_schedule() -> None:
     flags = "--lr 0.2 --scale_lr --lr_schedule scl-poly --rlx_off_epoch 5 --rescale 0.5 --repoly 2 --max_epoch 10"
-    args = train.parse([*flags.split(), "--lr_step", "epoch"])
-    stepper = optimizer.build(nn.Linear(2, 2), optimizer.OptimizerOptions.from_args(args), global_batch=8)
+    options = train.parse([*flags.split(), "--lr_step", "epoch"])
+    stepper = optimizer.build(nn.Linear(2, 2), options.optimizer, global_batch=8)
     schedule = optimizer.build_schedule(
-        stepper, optimizer.ScheduleOptions.from_args(args), total_steps=100, steps_per_epoch=10,
-        restart_epoch=args.rlx_off_epoch)
+        stepper, options.schedule, total_steps=100, steps_per_epoch=10,
+        restart_epoch=options.loss.rlx_off_epoch)
     rates = []
     for _ in range(100):
         rates.append(stepper.param_groups[0]["lr"])

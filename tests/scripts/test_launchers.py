@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,11 @@ Handed = Callable[[Path], list[str]]
 EFFECTIVE_FLAGS = json.loads((Path(__file__).parent / "effective_flags.json").read_text(encoding="utf-8"))
 NAME = re.compile(rf"(?:train|eval)_(?P<dataset>{'|'.join(sorted(datasets.names(), key=len, reverse=True))})"
                   r"_(?P<model>sfnet(?:_lite)?_(?:res|dfv|stdc)\d+)(?P<variant>_\w+)?")
+
+
+def parse(flags: list[str]) -> Namespace:
+    """The effective flags of train.py."""
+    return Namespace(**train.parse(flags).flags)
 
 
 def named(launcher: Path) -> tuple[str, str]:
@@ -59,7 +65,7 @@ def test_there_is_a_launcher_for_each_dataset() -> None:
 @pytest.mark.parametrize("launcher", LAUNCHERS, ids=lambda path: path.stem)
 class TestLauncher:
     def test_first_comment_tells_the_expected_score(self, launcher: Path, handed: Handed) -> None:
-        args, comment = train.parse(handed(launcher)), launcher.read_text().splitlines()[1]
+        args, comment = parse(handed(launcher)), launcher.read_text().splitlines()[1]
         match = re.match(r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)(?: by its server)? \(.+\)\.$",
                          comment)
         assert match, comment
@@ -82,7 +88,7 @@ class TestLauncher:
         # what a launcher is about is said even where it happens to be the default
         spoken = {"--recipe", "--arch", "--dataset", "--data_root", "--ckpt", "--exp"}
         args = parser.parse_args(words)
-        base = train.parse([f"--{name}={vars(args)[name]}" for name in ("recipe", "arch", "dataset")
+        base = parse([f"--{name}={vars(args)[name]}" for name in ("recipe", "arch", "dataset")
                             if vars(args)[name]])
         for flag in set(given) - spoken:
             name = parser._option_string_actions[flag].dest
@@ -91,11 +97,11 @@ class TestLauncher:
     def test_trains_with_the_recorded_flags(self, launcher: Path, handed: Handed) -> None:
         """A change of a recipe or of a default must not change a run without being noticed."""
         expected = EFFECTIVE_FLAGS["defaults"] | EFFECTIVE_FLAGS[launcher.stem]
-        args = json.loads(json.dumps(vars(train.parse(handed(launcher)))).replace(str(ROOT), "ROOT"))
+        args = json.loads(json.dumps(vars(parse(handed(launcher)))).replace(str(ROOT), "ROOT"))
         assert {name: args[name] for name in expected} == expected
 
     def test_several_processes_can_share_its_batch(self, launcher: Path, handed: Handed) -> None:
-        assert train.parse(handed(launcher)).global_batch % 4 == 0
+        assert parse(handed(launcher)).global_batch % 4 == 0
 
 
 @pytest.mark.parametrize("launcher", EVAL_LAUNCHERS, ids=lambda path: path.stem)
@@ -111,7 +117,7 @@ class TestEvalLauncher:
     def test_scores_what_its_run_writes(self, launcher: Path, handed: Handed) -> None:
         args = evaluation.build_parser().parse_args(handed(launcher))
         run = launcher.stem.replace("eval_", "train_", 1)
-        trained = train.parse(handed(ROOT / f"scripts/train/{run}.sh"))
+        trained = parse(handed(ROOT / f"scripts/train/{run}.sh"))
         assert args.data_root == trained.data_root
         if trained.dataset == "streets":                    # the scenes of the quick start, whose folder it names
             assert args.snapshot.name == "last.pth"

@@ -3,8 +3,18 @@ from __future__ import annotations
 import argparse
 
 import pytest
+import torch
 
-from utils.cli import FlagParser, add_switch, fraction, positive_int, size, suggest, whole_numbers
+from utils.cli import (
+    FlagParser,
+    add_switch,
+    fraction,
+    positive_int,
+    run_program,
+    size,
+    suggest,
+    whole_numbers,
+)
 
 
 @pytest.fixture
@@ -85,3 +95,23 @@ def test_whole_numbers_are_separated_by_commas() -> None:
     for text in ("", "1,", "1, 2", "-1", "a"):
         with pytest.raises(argparse.ArgumentTypeError, match="give them as in 14,15,16"):
             whole_numbers(text)
+
+
+def exit_code_of(error: BaseException) -> int:
+    def work() -> int:
+        raise error
+
+    return run_program("train.py", work)
+
+
+def test_a_full_gpu_is_told_what_to_change(caplog: pytest.LogCaptureFixture) -> None:
+    assert exit_code_of(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")) == 1
+    assert "CUDA out of memory. Give a GPU less at once: --bs_mult 1 --accumulate N" in caplog.text
+
+
+def test_a_lost_process_is_told_from_a_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    assert exit_code_of(RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection reset by peer")) == 3
+    assert "another process ended or is silent" in caplog.text
+    # unexpected errors keep their traceback
+    with pytest.raises(ZeroDivisionError):
+        exit_code_of(ZeroDivisionError())

@@ -11,7 +11,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,12 @@ def compare(
             plain loop when None.
     """
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened:
-        flags = train.parse([*train_flags, "--ckpt", scratch, "--exp", "benchmark", *FOREVER])
-        first = opened.enter_context(closing(train.Training(flags)))
+        options = train.parse([*train_flags, "--ckpt", scratch, "--exp", "benchmark", *FOREVER])
+        first = opened.enter_context(closing(train.Training(options)))
         timed = {"train.py": Steps(first)}
         loops: dict[str, Callable[[int], None]] = {"train.py": timed["train.py"].run}
         if against is None:
-            loops["plain loop"] = PlainLoop(flags, first.device, first.precision).run
+            loops["plain loop"] = PlainLoop(options, first.device, first.precision).run
         else:
             words = [
                 *train_flags, *shlex.split(against), "--ckpt", scratch, "--exp", "against",
@@ -107,7 +107,7 @@ def compare(
             )
             loops["against"] = timed["against"].run
         batches = {
-            name: timed[name].images if name in timed else flags.global_batch for name in loops
+            name: timed[name].images if name in timed else options.batching.sizes.global_batch for name in loops
         }
         speeds: dict[str, list[float]] = {name: [] for name in loops}
         for loop in loops.values():
@@ -132,44 +132,81 @@ def compare(
 
 
 class Steps:
-    """Takes steps of a run, its loading, averaging and schedule included; `images` are those of a
-    step.
-    """
+    """Takes steps of a run, with loading, averaging and schedule; a step has `images` images."""
 
     def __init__(self, training: train.Training) -> None:
-        self.training, self.batches = training, training.batches()
-        self.images = training.args.global_batch
+        self.training = training
+        self.batches = training.load_batches()
+        self.images = training.options.batching.sizes.global_batch
 
-    def run(self, steps: int) -> None:
-        stepper = self.training.stepper
+    def run(self, steps: int, timer: PartTimer | None = None) -> None:
+        training, timer = self.training, timer or PartTimer(self.training.device)
         for _ in range(steps):
-            with stepper.clock("data"):
-                batch = next(self.batches)
-            terms = stepper.step(batch, self.training.step)
+            timer.start("data")
+            batch = next(self.batches)
+            timer.start("prepare")
+            terms = training.train_step(batch)
             assert terms is not None
-            with stepper.clock("update"):
-                terms["main"].item()
-            self.training.step += 1
+            # wait for a GPU
+            terms["main"].item()
+            training.progress.step += 1
+        timer.stop()
 
     def parts(self, steps: int) -> dict[str, float]:
-        """Returns the seconds of each part of a step, the mean of some: a GPU finishes each part
-        before the next.
-        """
-        seconds: dict[str, float] = {}
+        """Returns the mean seconds of each part of a step: a GPU finishes each before the next."""
+        training, timer = self.training, PartTimer(self.training.device)
+        model, criterion = training.model, training.criterion
+        training.model = TimedCall(model, timer, "forward", "loss")  # type: ignore[assignment]
+        training.criterion = TimedCall(criterion, timer, "loss",  # type: ignore[assignment]
+                                       "backward")
+        hook = training.optimizer.register_step_pre_hook(lambda *_: timer.start("update"))
+        self.run(steps, timer)
+        hook.remove()
+        training.model, training.criterion = model, criterion
+        return {part: seconds / steps for part, seconds in timer.seconds.items()}
 
-        @contextmanager
-        def clock(part: str) -> Iterator[None]:
-            start = time.perf_counter()
-            yield
-            if self.training.device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - start
 
-        stepper = self.training.stepper
-        before, stepper.clock = stepper.clock, clock
-        self.run(steps)
-        stepper.clock = before
-        return {part: each / steps for part, each in seconds.items()}
+class PartTimer:
+    """Adds up the seconds of the parts of a step, which follow each other without gaps."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+        self.part = ""
+        self.began = 0.0
+
+    def start(self, part: str) -> None:
+        """Ends the current part and begins another."""
+        self.stop()
+        self.part, self.began = part, time.perf_counter()
+
+    def stop(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        if self.part:
+            elapsed = time.perf_counter() - self.began
+            self.seconds[self.part] = self.seconds.get(self.part, 0.0) + elapsed
+        self.part = ""
+
+
+class TimedCall:
+    """A module whose calls are a part of the step, with the part that follows them."""
+
+    def __init__(self, module: torch.nn.Module, timer: PartTimer, part: str,
+                 following: str) -> None:
+        self.module = module
+        self.timer = timer
+        self.part = part
+        self.following = following
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.timer.start(self.part)
+        outputs = self.module(*args, **kwargs)
+        self.timer.start(self.following)
+        return outputs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
 
 
 class PlainLoop:
@@ -177,21 +214,21 @@ class PlainLoop:
     autocast, one loader.
     """
 
-    def __init__(self, flags: Namespace, device: torch.device, precision: str) -> None:
-        data = datasets.build(flags.dataset, flags.data_root, flags.train_split)
-        self.flags, self.device, self.precision = flags, device, precision
-        self.net = (
-            network.build(flags.arch, data.spec.num_classes, flags.fpn_dsn_loss or flags.aux)
-            .to(device)
-            .train()
-        )
-        self.optimizer = torch.optim.SGD(self.net.parameters(), flags.lr, flags.momentum,
-                                         weight_decay=flags.weight_decay)
-        crops = PlainCrops(data, flags.crop_size, flags.scale_min, flags.scale_max)
-        self.loader = DataLoader(
-            crops, flags.global_batch, shuffle=True, drop_last=True, num_workers=flags.num_workers,
-            persistent_workers=flags.num_workers > 0,
-        )
+    def __init__(self, options: train.Options, device: torch.device, precision: str) -> None:
+        data_options, transform = options.data, options.transforms
+        data = datasets.build(data_options.spec, data_options.data_root, data_options.train_split)
+        self.device, self.precision, self.loss = device, precision, options.loss
+        net = network.build(options.network.arch, data.spec.num_classes,
+                            options.network.deep_supervision)
+        self.net = net.to(device).train()
+        self.optimizer = torch.optim.SGD(
+            self.net.parameters(), options.optimizer.lr, options.optimizer.momentum,
+            weight_decay=options.optimizer.weight_decay)
+        crops = PlainCrops(data, transform.crop_size, transform.scale_min, transform.scale_max)
+        workers = data_options.num_workers
+        self.loader = DataLoader(crops, options.batching.sizes.global_batch, shuffle=True,
+                                 drop_last=True, num_workers=workers,
+                                 persistent_workers=workers > 0)
         self.batches = self.endless()
 
     def endless(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -215,8 +252,8 @@ class PlainLoop:
         valid = labels != 255
         scores = logits.softmax(1).gather(1, labels.masked_fill(~valid, 0)[:, None])[:, 0]
         ranked = scores[valid].sort().values
-        least = min(int(self.flags.ohem_min_kept), len(ranked) - 1)
-        hard = valid & (scores <= ranked[least].clamp(min=self.flags.ohem_thresh))
+        least = min(int(self.loss.ohem_min_kept), len(ranked) - 1)
+        hard = valid & (scores <= ranked[least].clamp(min=self.loss.ohem_thresh))
         return F.cross_entropy(logits, labels.masked_fill(~hard, 255), ignore_index=255)
 
 

@@ -1,64 +1,103 @@
 """How the images of a step are divided among processes and forward passes."""
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
 from utils import distributed
 from utils.cli import add_switch, positive_int, positive_number
 
-BATCH = 2                                                   # images of a process without --bs_mult and --global_batch
+DEFAULT_BS_MULT = 2             # without --bs_mult and --global_batch
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    """Declares how a run is shared among processes."""
     group = parser.add_argument_group("Distribution")
     group.add_argument("--bs_mult", type=positive_int,
-                       help=f"images of a forward pass, per process (default: {BATCH}, or what --global_batch leaves)")
+                       help="images of a forward pass, per process "
+                            f"(default: {DEFAULT_BS_MULT}, or what --global_batch leaves)")
     group.add_argument("--accumulate", type=positive_int,
-                       help="forward passes whose gradients make one step (default: 1, or what --global_batch asks "
-                            "for); it does not widen batch normalization")
+                       help="forward passes whose gradients add up to one step (default: 1, or what "
+                            "--global_batch asks for); batch norms still see one pass at a time")
     group.add_argument("--global_batch", type=positive_int,
-                       help="images of a step over all processes; the batch of each, or --accumulate, follows")
-    add_switch(group, "--syncbn", default=True, help="batch normalization over the batches of all processes")
-    add_switch(group, "--apex", default=False, help="NVIDIA Apex's DDP and SyncBN instead of torch's")
+                       help="images of a step over all processes; --bs_mult or --accumulate follows")
+    add_switch(group, "--syncbn", default=True,
+               help="batch normalization over the batches of all processes")
+    add_switch(group, "--apex", default=False,
+               help="NVIDIA Apex's DDP and SyncBN instead of torch's")
     group.add_argument("--timeout", type=positive_number, default=distributed.DEFAULT_TIMEOUT,
                        help="minutes that a process waits for a silent one before the run ends")
 
 
 @dataclass(frozen=True)
-class Batching:
-    """How the images of a step are shared out: `global_batch` = processes * `accumulate` * `bs_mult`."""
+class BatchSizes:
+    """The images of a step: `global_batch` = world size * `accumulate` * `bs_mult`."""
 
     global_batch: int
     bs_mult: int
     accumulate: int
 
 
-def batching(processes: int, bs_mult: int | None, accumulate: int | None, global_batch: int | None,
-             again: bool = False) -> Batching:
-    """Derives what was not given from what was.
+@dataclass(frozen=True)
+class BatchingOptions:
+    """The fields are the flags of the same name; `sizes` is derived from those given."""
+
+    sizes: BatchSizes
+    syncbn: bool = True
+    apex: bool = False
+    timeout: float = distributed.DEFAULT_TIMEOUT
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> BatchingOptions:
+        """Derives the sizes that are not given; see `batch_sizes`."""
+        world_size = distributed.expected_world_size()
+        sizes = batch_sizes(world_size, bs_mult=args.bs_mult, accumulate=args.accumulate,
+                            global_batch=args.global_batch, resume=bool(args.resume))
+        return cls(sizes=sizes, syncbn=args.syncbn, apex=args.apex, timeout=args.timeout)
+
+    def describe(self) -> str:
+        """Returns the images of a step, and their factors, in words."""
+        sizes = self.sizes
+        return (f"{sizes.global_batch} images ({distributed.world_size()} process(es) x "
+                f"{sizes.accumulate} x {sizes.bs_mult})")
+
+    def notes(self) -> list[str]:
+        """Returns what a user of `--accumulate` must know."""
+        if self.sizes.accumulate == 1:
+            return []
+        images = self.sizes.bs_mult * (distributed.world_size() if self.syncbn else 1)
+        return [f"  batch normalization sees {images} images at a time: accumulation does not "
+                "widen it"]
+
+
+def batch_sizes(world_size: int, *, bs_mult: int | None, accumulate: int | None,
+                global_batch: int | None, resume: bool = False) -> BatchSizes:
+    """Derives the sizes that are None from the others.
 
     Args:
-        again: the run goes on, perhaps with another number of processes: its global batch stays, and a forward pass
-            gets no more images than before.
+        resume: the run is resumed, perhaps with another world size: its global batch stays, and a
+            forward pass gets at most as many images as before.
 
     Raises:
-        ValueError: the global batch cannot be shared evenly.
+        ValueError: the global batch cannot be divided evenly; the message lists the world sizes
+            that divide it.
     """
     if global_batch is None:
-        bs_mult, accumulate = bs_mult or BATCH, accumulate or 1
-        return Batching(processes * bs_mult * accumulate, bs_mult, accumulate)
-    if global_batch % processes:
-        fits = [count for count in range(1, global_batch + 1) if global_batch % count == 0]
-        raise ValueError(f"a global batch of {global_batch} images cannot be shared by {processes} processes: start "
-                         f"{', '.join(map(str, fits))} of them, or change --global_batch")
-    own = global_batch // processes
-    if again and bs_mult:
-        bs_mult, accumulate = max(size for size in range(1, min(bs_mult, own) + 1) if own % size == 0), None
-    known = bs_mult or (own // accumulate if accumulate else own)
-    steps = accumulate or own // known
-    if known * steps != own:
-        raise ValueError(f"--global_batch {global_batch} leaves each of {processes} process(es) {own} images, which "
-                         f"--bs_mult {known} and --accumulate {steps} do not make: leave one of them out")
-    return Batching(global_batch, known, steps)
+        bs_mult, accumulate = bs_mult or DEFAULT_BS_MULT, accumulate or 1
+        return BatchSizes(world_size * bs_mult * accumulate, bs_mult, accumulate)
+    if global_batch % world_size:
+        divisors = [n for n in range(1, global_batch + 1) if global_batch % n == 0]
+        raise ValueError(f"a global batch of {global_batch} images cannot be divided among "
+                         f"{world_size} processes: start {', '.join(map(str, divisors))} of them, "
+                         "or change --global_batch")
+    per_process = global_batch // world_size
+    if resume and bs_mult:
+        sizes = range(1, min(bs_mult, per_process) + 1)
+        bs_mult = max(size for size in sizes if per_process % size == 0)
+        accumulate = None
+    bs_mult = bs_mult or (per_process // accumulate if accumulate else per_process)
+    accumulate = accumulate or per_process // bs_mult
+    if bs_mult * accumulate != per_process:
+        raise ValueError(f"--global_batch {global_batch} leaves each of {world_size} process(es) "
+                         f"{per_process} images, which is not --bs_mult {bs_mult} times "
+                         f"--accumulate {accumulate}: leave one of them out")
+    return BatchSizes(global_batch, bs_mult, accumulate)

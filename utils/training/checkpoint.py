@@ -1,4 +1,4 @@
-"""Checkpoints that a crash at any instant leaves readable: written beside, synced, renamed, and checked by checksum."""
+"""Checkpoints of a run: a crash at any instant leaves a readable one, and a checksum tells which."""
 from __future__ import annotations
 
 import logging
@@ -8,74 +8,211 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from utils import distributed, precision
 from utils.files import link_or_copy, sha256, sync_folder, write_text
+from utils.training.progress import NotFinite, Progress
 
 FORMAT = "sfsegnets/1"
-SUFFIX = ".sha256"                                          # the checksum stands in a small file beside the checkpoint
+CHECKSUM_SUFFIX = ".sha256"     # of the small file beside a checkpoint
 
 log = logging.getLogger(__name__)
 
+MAX_REWINDS = 3                 # of a run
 
-def save(folder: Path, payload: dict[str, Any], step: int, keep: int) -> Path:
-    """Writes `checkpoints/step_<n>.pth` under a run's folder, points `last.pth` at it and removes the oldest.
+
+def save(folder: Path, state: dict[str, Any], step: int, keep: int) -> Path:
+    """Writes `checkpoints/step_<n>.pth`, links `last.pth` to it and removes the oldest checkpoints.
 
     Args:
-        keep: how many steps' files stay, at least 1.
+        folder: the run's folder.
+        keep: how many checkpoints stay, at least 1.
 
     Raises:
-        OSError: the disk is full or not writable; what was there before is untouched, and the message says so.
+        OSError: the disk is full or not writable. The earlier checkpoints are untouched.
     """
     path = folder / "checkpoints" / f"step_{step}.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob("*.tmp"):                 # of a process that was killed while it wrote
+    # of a process that was killed while it wrote
+    for stale in path.parent.glob("*.tmp"):
         stale.unlink()
-    beside = path.with_suffix(".tmp")
+    temporary = path.with_suffix(".tmp")
     try:
-        with beside.open("wb") as file:
-            torch.save(payload, file)
+        with temporary.open("wb") as file:
+            torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        checksum, digest = path.with_suffix(path.suffix + SUFFIX), sha256(beside)
-        # Until the step's file is replaced both are right: of the one that is there, and of the one that comes.
-        before = f"{sha256(path)}\n" if path.exists() else ""
-        write_text(checksum, f"{before}{digest}\n")
-        beside.replace(path)
+        # Until the checkpoint is replaced, its checksum file lists both the old and the new sum.
+        new_sum = sha256(temporary)
+        sums = [sha256(path), new_sum] if path.exists() else [new_sum]
+        write_text(checksum_file(path), "".join(f"{line}\n" for line in sums))
+        temporary.replace(path)
         sync_folder(path.parent)
-        write_text(checksum, f"{digest}\n")
+        write_text(checksum_file(path), f"{new_sum}\n")
         link_or_copy(folder / "last.pth", path)
-    except (OSError, RuntimeError) as error:                # torch's zip writer turns a full disk into a RuntimeError
-        beside.unlink(missing_ok=True)
-        raise OSError(f"the checkpoint of step {step} could not be written to {path.parent} ({error}): free some "
-                      "space or mend the permissions, then go on with --resume from the one before") from error
+    except (OSError, RuntimeError) as error:
+        # torch's zip writer turns a full disk into a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"the checkpoint of step {step} could not be written to {path.parent} "
+                      f"({error}): free some space or change the permissions, then go on with "
+                      "--resume from the one before") from error
     for old in saved(folder)[keep:]:
-        old.with_suffix(old.suffix + SUFFIX).unlink(missing_ok=True)
+        checksum_file(old).unlink(missing_ok=True)
         old.unlink()
     return path
 
 
+def checksum_file(path: Path) -> Path:
+    """Returns the path of a checkpoint's checksum file."""
+    return path.with_suffix(path.suffix + CHECKSUM_SUFFIX)
+
+
 def saved(folder: Path) -> list[Path]:
-    """Returns the step checkpoints of a run's folder, newest first."""
-    return sorted((folder / "checkpoints").glob("step_*.pth"), key=lambda path: int(path.stem[5:]), reverse=True)
+    """Returns the checkpoints of a run's folder, newest first."""
+    paths = (folder / "checkpoints").glob("step_*.pth")
+    return sorted(paths, key=lambda path: int(path.stem.removeprefix("step_")), reverse=True)
 
 
 def newest(folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
-    """Reads the newest checkpoint that is whole, warning of each that is not; None where there never was one.
+    """Reads the newest undamaged checkpoint of a run, with a warning for each damaged one.
 
     Args:
-        read: the safe reader (`network.checkpoints.weights.read`).
+        folder: the run's folder.
+        read: reads a file safely (`network.weights.read`).
+
+    Returns:
+        None if the run has no checkpoint yet.
 
     Raises:
-        ValueError: there are checkpoints, but all are damaged.
+        ValueError: every checkpoint is damaged.
     """
     paths = saved(folder)
     for path in paths:
-        checksum = path.with_suffix(path.suffix + SUFFIX)
-        if not checksum.is_file() or sha256(path) not in checksum.read_text().split():
-            log.warning("%s is damaged (its checksum differs): falling back to the checkpoint before it", path)
-            continue
-        return read(path)
+        sums = checksum_file(path).read_text().split() if checksum_file(path).is_file() else []
+        if sha256(path) in sums:
+            return read(path)
+        log.warning("%s is damaged (its checksum differs): falling back to the checkpoint before "
+                    "it", path)
     if paths:
-        raise ValueError(f"every checkpoint in {folder / 'checkpoints'} is damaged: nothing is left to resume from. "
-                         "Start anew under another --exp.")
+        raise ValueError(f"every checkpoint in {folder / 'checkpoints'} is damaged, so the run "
+                         "cannot be resumed. Start a new one under another --exp.")
     return None
+
+
+def load_momentum(optimizer: torch.optim.Optimizer, path: str | None,
+                  read: Callable[[Any], dict[str, Any]]) -> None:
+    """Copies an optimizer's momentum from a checkpoint, but not its learning rates.
+
+    Args:
+        read: reads a file safely (`network.weights.read`).
+
+    Raises:
+        ValueError: it holds no optimizer, or one of another kind, or of other weights.
+    """
+    current, stored = optimizer.state_dict(), read(path).get("optimizer")
+    if stored is None:
+        raise ValueError("--restore_optimizer: the file of --snapshot holds no optimizer. Leave "
+                         "the flag out.")
+
+    def describe(groups: list[dict[str, Any]]) -> list[tuple[int, set[str]]]:
+        return [(len(group["params"]), set(group)) for group in groups]
+
+    if describe(current["param_groups"]) != describe(stored["param_groups"]):
+        raise ValueError("--restore_optimizer: the optimizer of --snapshot is of another kind, or "
+                         "has other weights or groups of them. Leave the flag out, or give the "
+                         "flags of its run.")
+    optimizer.load_state_dict({"state": stored["state"], "param_groups": current["param_groups"]})
+
+
+class Checkpoints:
+    """Saves and restores everything that a run consists of.
+
+    Args:
+        folder: the run's folder.
+        nets: "raw" -> the network, and "ema" -> its average if there is one.
+        parts: name -> part with `state_dict` and `load_state_dict`, such as the optimizer.
+        arch: name of the architecture.
+        spec: the dataset's `names`, `num_classes` and `description`.
+        flags: the effective flags.
+        weights: reads and loads networks (`network.weights`).
+        steps_per_epoch: of this run.
+    """
+
+    def __init__(self, folder: Path, nets: dict[str, nn.Module], parts: dict[str, Any], *,
+                 arch: str, spec: Any, flags: dict[str, Any], weights: Any, device: torch.device,
+                 steps_per_epoch: int) -> None:
+        self.folder = folder
+        self.net = nets["raw"]
+        self.ema = nets.get("ema")
+        self.parts = parts
+        self.header = {"format": FORMAT, "arch": arch, "num_classes": spec.num_classes,
+                       "dataset": flags["dataset"], "description": spec.description,
+                       "classes": list(spec.names), "args": flags}
+        self.keep = flags["keep"]
+        self.weights = weights
+        self.device = device
+        self.steps_per_epoch = steps_per_epoch
+
+    def save(self, progress: Progress) -> None:
+        """Writes a checkpoint on rank 0, and links `best.pth` to it if its mIoU is the best.
+
+        No process returns before the files are complete.
+        """
+        is_best = progress.update_best()
+        state = self.state(progress)
+        if distributed.is_main():
+            path = save(self.folder, state, progress.step, self.keep)
+            if is_best:
+                link_or_copy(self.folder / "best.pth", path)
+        distributed.barrier()
+
+    def state(self, progress: Progress) -> dict[str, Any]:
+        """Returns the content of a checkpoint; every process must call it."""
+        epoch, position = divmod(progress.step, self.steps_per_epoch)
+        published = self.weights.published_state_dict
+        return {
+            **self.header,
+            "state_dict": published(self.net),
+            "ema": published(self.ema) if self.ema else None,
+            **{name: part.state_dict() for name, part in self.parts.items()},
+            "sampler": {"epoch": epoch, "step": position},
+            "rng": distributed.gather(precision.generators(self.device)),
+            "epoch": epoch,
+            **progress.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> Progress:
+        """Loads a checkpoint into the run; returns how far it had come."""
+        self.weights.load(self.net, state)
+        if self.ema:
+            self.weights.load(self.ema, state, ema=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        rank, world_size = distributed.rank(), distributed.world_size()
+        if not precision.restore_generators(state["rng"], self.device, rank=rank,
+                                            world_size=world_size):
+            log.warning("the checkpoint of step %d is from %d process(es), and %d go on: the "
+                        "images of each step stay the same, but not every bit", state["step"],
+                        len(state["rng"]), world_size)
+        return Progress.from_state(state)
+
+    def rewind(self, error: NotFinite, progress: Progress, on_nan: str) -> Progress:
+        """Goes back to the newest checkpoint after a loss that is not finite.
+
+        Returns:
+            The progress of that checkpoint, which leaves the bad step out when it comes again.
+
+        Raises:
+            NotFinite: the error itself, without `--on_nan rewind`, after too many rewinds, or
+                where no checkpoint is older than the bad step.
+        """
+        can_rewind = on_nan == "rewind" and len(progress.skipped_steps) < MAX_REWINDS
+        state = newest(self.folder, self.weights.read) if can_rewind else None
+        if state is None or error.step <= state["step"]:
+            raise error
+        log.warning("%s. Going back to step %d; step %d will be left out", error, state["step"],
+                    error.step)
+        restored = self.restore(state)
+        restored.skipped_steps = [*progress.skipped_steps, error.step]
+        return restored

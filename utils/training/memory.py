@@ -1,46 +1,69 @@
-"""How much memory a process has needed."""
+"""The memory of a training process, and activation checkpointing to reduce it."""
 from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 GB = 1e9
-STATES = {torch.optim.SGD: 1, torch.optim.Adam: 2, torch.optim.AdamW: 2}            # tensors kept for each parameter
 
 
 def peak_memory(device: torch.device) -> float:
-    """Returns the most memory, in GB, that this process held: of the GPU where it runs on one, else of the host."""
+    """Returns the peak memory of this process in GB: the GPU's where it runs on one, else the host's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, Linux KiB
     return peak * (1 if sys.platform == "darwin" else 1024) / GB
 
 
-def estimate(dry_run: Callable[[], None], optimizer: torch.optim.Optimizer, device: torch.device) -> str:
-    """Returns words for the memory that a step will need.
+def recompute(module: nn.Module) -> int:
+    """Activation checkpointing: each stage of a module keeps its input alone and recomputes its features in backward.
+
+    The numbers stay the same: dropout draws the same numbers again, and only the first pass updates the running
+    statistics of batch norms.
 
     Args:
-        rehearse: forward and backward of what is held at once.
-        optimizer: whose state, which its first step makes, is counted beforehand.
+        module: its children that are sequences of layers are the stages.
+
+    Returns:
+        The number of stages.
     """
-    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state = STATES.get(type(optimizer), 2) * sum(one.numel() * one.element_size() for one in trained) / GB
-    _forget_peak(device)
-    dry_run()
-    peak = peak_memory(device) + state
-    if device.type == "cuda":
-        return f"a step needs about {peak:.2f} GB of the GPU's {torch.cuda.mem_get_info(device)[1] / GB:.1f} GB"
-    return f"a step brings this process to about {peak:.2f} GB, its loader's workers not counted"
+    sequences = [child for child in module.children()
+                 if isinstance(child, nn.Sequential | nn.ModuleList) and len(child)]
+    stages: list[nn.Module] = []
+    for sequence in sequences:
+        stages += sequence if isinstance(sequence, nn.ModuleList) else [sequence]
+    for stage in stages:
+        stage.forward = partial(_recomputed_forward, stage, stage.forward)
+    return len(stages)
 
 
-def _forget_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        with suppress(OSError):                             # on Linux; elsewhere the peak is that since the start
-            Path("/proc/self/clear_refs").write_text("5")
+def _recomputed_forward(module: nn.Module, forward: Any, *features: Any) -> Any:
+    if not (module.training and torch.is_grad_enabled()):
+        return forward(*features)
+    return checkpoint(forward, *features, use_reentrant=False, context_fn=partial(_contexts, module))
+
+
+def _contexts(module: nn.Module) -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
+    """The contexts of the forward pass and of its recomputation."""
+    return nullcontext(), _keeping_buffers(module)
+
+
+@contextmanager
+def _keeping_buffers(module: nn.Module) -> Iterator[None]:
+    buffers = list(module.buffers())
+    values = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, values, strict=True):
+                buffer.copy_(value)

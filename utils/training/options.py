@@ -1,79 +1,175 @@
-"""Where the value of each flag comes from: the default, a recipe, the run that goes on, or the command line."""
+"""Where each flag's value comes from: the default, a recipe, the resumed run, or the command line."""
 from __future__ import annotations
 
 import json
 import os
 from argparse import Namespace
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from utils import distributed, precision
 from utils.cli import FlagParser
-from utils.training import run_folder
+from utils.precision import PrecisionOptions
+from utils.training import batching, intervals, recovery, run_folder, validation
+from utils.training.batching import BatchingOptions
+from utils.training.intervals import IntervalOptions
+from utils.training.recipes import RECIPES
+from utils.training.recovery import StepOptions
+from utils.training.run_folder import FolderOptions
+from utils.training.validation import ValidationOptions
 
-Recipe = Mapping[str, Any]                                  # flag -> value, or a function of the flags so far
+Flags = dict[str, Any]          # effective values by destination
+Recipe = Mapping[str, Any]      # flag -> value, or a function of the flags so far
+
+# flag of the reference implementation -> its successor
+RETIRED = {
+    "--local_rank": "torchrun, which tells each process its rank",
+    "--start_epoch": "--resume logs/NAME",
+    "--trunk": "--arch",
+    "--tb_tag": "--exp",
+    "--dataset_dir": "--data_root",
+    "--hardnm": "--ohem",
+    "--pre_size": "--crop_size with --scale_min and --scale_max",
+    "--batch_size": "--bs_mult",
+    "--epochs": "--max_epoch",
+    "--amsgrad": "--adam",
+    "--crop_nopad": "--crop_size (a smaller image is padded and the padding ignored)",
+}
+# the flags that --resume may change; any other would make it another run
+RESUMABLE_FLAGS = {
+    "resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "eval_late",
+    "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
+    "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute",
+    "eval_weights", "eval_images", "memory_estimate", "bs_mult_val", "evaluateF",
+    "eval_thresholds",
+}
+# the flags in which the processes of a run may differ
+PER_HOST_FLAGS = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}
 
 
-def resolve_flags(parser: FlagParser, argv: Sequence[str] | None, *, recipes: Mapping[str, Recipe],
-           may_change: Collection[str], normalize: Callable[[dict[str, Any]], None],
-           default_name: Callable[[dict[str, Any]], str]) -> tuple[Namespace, dict[str, str]]:
-    """Reads a command line; returns the effective flags and the origin of each.
+@dataclass(frozen=True)
+class RunOptions:
+    """The options of `utils` for a run; train.py adds those of the other packages.
 
-    A worker that torchrun starts again, after one died, finds its run begun and goes on with it.
+    Each field but `flags` is a dataclass of options that reads its own flags.
 
     Args:
-        recipes: rows of `--recipe`; what the command line gives wins over them.
-        may_change: flags that a run may be resumed with another value of.
-        tidy: brings the given flags, by destination, into their usual form.
-        default_name: of a run with the flags so far, when `--exp` gives none.
+        flags: the effective flags, as args.json and checkpoints hold them.
+    """
+
+    flags: Flags
+    run: FolderOptions
+    precision: PrecisionOptions
+    step: StepOptions
+    batching: BatchingOptions
+    intervals: IntervalOptions
+    validation: ValidationOptions
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Any:
+        """Reads each field from its flags; raises ValueError if a flag is out of range."""
+        kinds = get_type_hints(cls)
+        del kinds["flags"]
+        parts = {name: kind.from_args(args) for name, kind in kinds.items()}
+        return cls(flags=vars(args), **parts)
+
+
+def add_flags(parser: FlagParser) -> None:
+    """Declares the flags of `RunOptions`."""
+    for module in (precision, recovery, batching, intervals, validation):
+        module.add_flags(parser)
+    run_folder.add_flags(parser, RECIPES)
+
+
+def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,
+                  default_name: Callable[[Flags], str]) -> tuple[Namespace, dict[str, str]]:
+    """Reads a command line; returns the effective flags and the origin of each.
+
+    A worker that torchrun restarts resumes the run that the same torchrun began.
+
+    Args:
+        default_name: the run's name, given the flags so far, without `--exp`.
 
     Raises:
-        ValueError, OSError: the run to go on with is absent, or the command line would make it another one.
+        ValueError: the command line would change what a resumed run must keep.
+        OSError: the run to resume does not exist.
     """
     args, given = parser.parse_args(argv), parser.given(argv)
-    normalize(given)
     defaults = vars(parser.parse_args([]))
     values, origins = dict(defaults), dict.fromkeys(defaults, "default")
     if args.recipe:
         values |= given
-        for name, value in recipes[args.recipe].items():
-            values[name], origins[name] = value(values) if callable(value) else value, f"recipe {args.recipe}"
+        for name, value in RECIPES[args.recipe].items():
+            values[name] = value(values) if callable(value) else value
+            origins[name] = f"recipe {args.recipe}"
     values |= given
     values["exp"] = values["exp"] or default_name(values)
-    folder = args.resume or _begun_before(Path(values["ckpt"]) / values["exp"])
+    folder = args.resume or _run_of_this_torchrun(Path(values["ckpt"]) / values["exp"])
     if folder:
-        recipe = recipes[args.recipe] if args.recipe else {}
-        values |= _resumed(Path(folder), given, may_change, recipe) | {"resume": str(folder)}
+        recipe = RECIPES[args.recipe] if args.recipe else {}
+        values |= _resumed_flags(Path(folder), given, recipe)
+        values["resume"] = str(folder)
         origins = dict.fromkeys(values, "run")
     return Namespace(**values), origins | dict.fromkeys(given, "command line")
 
 
-def table(args: Namespace, origins: Mapping[str, str]) -> str:
-    """Returns a line a flag: its name, its effective value and its origin."""
+def format_flags(args: Namespace, origins: Mapping[str, str]) -> str:
+    """Returns one line for each flag: its name, its effective value and its origin."""
     return "\n".join(f"{name:20} {value!s:28} {origins.get(name, 'default')}"
                      for name, value in sorted(vars(args).items()))
 
 
-def _resumed(run: Path, given: Mapping[str, Any], may_change: Collection[str], recipe: Recipe) -> dict[str, Any]:
-    stored = {name: tuple(value) if isinstance(value, list) else value for name, value in run_folder.read_args(run).items()}
-    # A run that began without this recipe, with the same values, is the same run.
-    matches = all((value(stored) if callable(value) else value) == stored.get(name)
-                  for name, value in recipe.items() if name not in given)
-    for name, value in given.items():
-        if name not in may_change and stored.get(name) != value and not (name == "recipe" and matches):
-            raise ValueError(f"--{name} {value} would make it another run than {run}, which has {stored.get(name)}: "
-                             "leave it out, or start a new run under another --exp")
-    return {**stored, **{name: value for name, value in given.items() if name in may_change}}
+def set_batch_sizes(args: Namespace) -> None:
+    """Sets the batch sizes that are not given from the others, in place."""
+    vars(args).update(vars(BatchingOptions.from_args(args).sizes))
 
 
-def _begun_before(folder: Path) -> Path | None:
-    """Returns the folder when torchrun restarts this process and the same torchrun began the run in it.
+def check_same_run(flags: Flags, step: int) -> None:
+    """Compares the flags of all processes, except those that are each host's.
 
-    Of several hosts, only the one whose process died counts the restart.
+    Args:
+        step: of the checkpoint from which this process resumes, or 0.
+
+    Raises:
+        ValueError: they differ.
     """
-    several = os.environ.get("GROUP_WORLD_SIZE", "1") != "1"
-    restarted = several or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
-    if not restarted or not (folder / "args.json").is_file():
+    shared = {name: value for name, value in flags.items() if name not in PER_HOST_FLAGS}
+    distributed.check_same({**shared, "resume": f"{flags['resume']} (step {step})"})
+
+
+def _resumed_flags(run: Path, given: Flags, recipe: Recipe) -> Flags:
+    """Returns the flags of a run, with those of the command line that may change."""
+    # JSON has no tuples
+    stored = {name: tuple(value) if isinstance(value, list) else value
+              for name, value in run_folder.read_args(run).items()}
+    for name, value in given.items():
+        if name in RESUMABLE_FLAGS or stored.get(name) == value:
+            continue
+        if name == "recipe" and _has_values_of(stored, recipe, given):
+            continue
+        raise ValueError(f"--{name} {value} would change the run {run}, which has "
+                         f"{stored.get(name)}: leave it out, or start a new run under another "
+                         "--exp")
+    return stored | {name: value for name, value in given.items() if name in RESUMABLE_FLAGS}
+
+
+def _has_values_of(stored: Flags, recipe: Recipe, given: Flags) -> bool:
+    """Returns whether a run that began without this recipe has the same values as with it."""
+    return all(stored.get(name) == (value(stored) if callable(value) else value)
+               for name, value in recipe.items() if name not in given)
+
+
+def _run_of_this_torchrun(folder: Path) -> Path | None:
+    """Returns the folder if torchrun restarts this process and the same torchrun began its run.
+
+    With several hosts, only the host whose process died counts the restart, so the count says
+    nothing there.
+    """
+    has_several_hosts = os.environ.get("GROUP_WORLD_SIZE", "1") != "1"
+    is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    if not (has_several_hosts or is_restart) or not (folder / "args.json").is_file():
         return None
-    began = json.loads((folder / "env.json").read_text()).get("torchrun")
-    return folder if began == os.environ.get("TORCHELASTIC_RUN_ID") else None
+    begun_by = json.loads((folder / "env.json").read_text()).get("torchrun")
+    return folder if begun_by == os.environ.get("TORCHELASTIC_RUN_ID") else None

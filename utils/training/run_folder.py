@@ -1,14 +1,16 @@
-"""A run's folder: made once, described by args.json and env.json."""
+"""A run's folder: created once, described by args.json and env.json."""
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import shlex
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,41 +18,86 @@ from typing import Any
 import numpy as np
 import torch
 
+from utils import distributed
 from utils.cli import add_switch
-from utils.distributed import world_size
 from utils.files import commit, git_output, write_text
+from utils.logs import start_logging
+from utils.training.progress import Progress
+
+log = logging.getLogger("train")
 
 
 def add_flags(parser: ArgumentParser, recipes: Iterable[str]) -> None:
-    """Declares which run it is and where it lies."""
     group = parser.add_argument_group("Run")
-    group.add_argument("--recipe", choices=tuple(recipes), help="a family of defaults (docs/training.md)")
+    group.add_argument("--recipe", choices=tuple(recipes), help="a family of defaults")
     group.add_argument("--exp", help="name of the run's folder (default: DATASET_ARCH)")
     group.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
-    group.add_argument("--tb_path", help="folder of the TensorBoard files (default: tb/ in the run's folder)")
-    group.add_argument("--resume", help="folder of a run: go on exactly where it stopped, with its own flags")
-    group.add_argument("--seed", type=int, default=0, help="of the weights, the order and the augmentation")
-    add_switch(group, "--test_mode", default=False, help="run everything for a few steps and images")
-    add_switch(group, "--print_config", default=False, help="print each effective value and its origin, then stop")
+    group.add_argument("--tb_path", help="folder of the TensorBoard files "
+                                         "(default: tb/ in the run's folder)")
+    group.add_argument("--resume", help="folder of a run: go on exactly where it stopped, with "
+                                        "its own flags")
+    group.add_argument("--seed", type=int, default=0,
+                       help="of the initial weights, the order of the images and the augmentation")
+    add_switch(group, "--test_mode", default=False,
+               help="run everything for a few steps and images")
+    add_switch(group, "--print_config", default=False,
+               help="print each effective value and its origin, then stop")
+    add_switch(group, "--dump_augmentation_images", default=False,
+               help="write the images of the first steps, as the network sees them, into "
+                    "augmented/ of the run's folder")
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """The fields are the flags of the same name; `folder` is the run's folder."""
+
+    folder: Path
+    resume: str | None = None
+    tensorboard: Path = Path("tb")
+    seed: int = 0
+    test_mode: bool = False
+    print_config: bool = False
+    dump_augmentation_images: bool = False
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> FolderOptions:
+        folder = Path(args.resume) if args.resume else Path(args.ckpt) / args.exp
+        tensorboard = Path(args.tb_path) / args.exp if args.tb_path else folder / "tb"
+        return cls(folder=folder, resume=args.resume, tensorboard=tensorboard, seed=args.seed,
+                   test_mode=args.test_mode, print_config=args.print_config,
+                   dump_augmentation_images=args.dump_augmentation_images)
+
+
+def open_folder(options: FolderOptions, flags: dict[str, Any], device: torch.device, precision: str,
+                data_files: Iterable[Path]) -> None:
+    """Creates the folder of a new run, on rank 0, and sends the log of all runs to train.log in it.
+
+    Raises:
+        OSError: as `create`.
+    """
+    if distributed.is_main() and not options.resume:
+        create(options.folder, flags, environment(device, precision, data_files))
+    distributed.barrier()
+    start_logging(options.folder)
 
 
 def create(folder: Path, args: dict[str, Any], environment: dict[str, Any]) -> None:
-    """Makes the run's folder with `args.json` (the effective flags) and `env.json`.
+    """Creates the run's folder with `args.json` (the effective flags) and `env.json`.
 
     Raises:
-        FileExistsError: a run is there already.
+        FileExistsError: the folder already holds a run.
         OSError: the folder cannot be written.
     """
     if (folder / "args.json").exists():
-        raise FileExistsError(f"{folder} already holds a run: go on with it by --resume {folder}, or name another "
-                              "with --exp")
+        raise FileExistsError(f"{folder} already holds a run: go on with it by --resume {folder}, "
+                              "or choose another name with --exp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "env.json", json.dumps(environment, indent=2) + "\n")
         write_text(folder / "args.json", json.dumps(args, indent=2) + "\n")
     except OSError as error:
-        raise OSError(f"the run's folder {folder} cannot be written ({error}): name another place with --ckpt, or mend "
-                      "the permissions or the disk") from error
+        raise OSError(f"the run's folder {folder} cannot be written ({error}): choose another "
+                      "place with --ckpt, or change the permissions") from error
 
 
 def read_args(folder: Path) -> dict[str, Any]:
@@ -61,53 +108,66 @@ def read_args(folder: Path) -> dict[str, Any]:
     """
     path = folder / "args.json"
     if not path.is_file():
-        raise FileNotFoundError(f"--resume {folder}: no run is there (it has no args.json). Give the folder of a run, "
-                                "for example logs/NAME.")
+        raise FileNotFoundError(f"--resume {folder}: no run is there (it has no args.json). Give "
+                                "the folder of a run, for example logs/NAME.")
     return json.loads(path.read_text())
 
 
-def closing_summary(folder: Path, step: int, best: float | None, metrics: Path, board: Path, data: str) -> list[str]:
-    """Returns the lines that tell, at the end of a run, where everything is and how to go on.
+def log_closing_summary(options: FolderOptions, progress: Progress, data_flags: list[str],
+                        skipped: int) -> None:
+    """Logs where the files of a finished run are, and the commands that use them.
 
     Args:
-        best: the best mIoU in [0, 1], None where nothing was scored.
-        metrics, board: the metrics' file and the folder of TensorBoard's.
-        data: the flags of eval.py that name the data.
+        data_flags: the flags of eval.py that name the data.
+        skipped: how many images could not be read.
     """
-    last, events = shlex.quote(str(folder / "last.pth")), shlex.quote(str(board))
+    if skipped:
+        log.warning("Images that could not be used, each replaced by another: %d (--on_bad_sample "
+                    "skip).", skipped)
+    folder, best = options.folder, progress.best
+    last, events = shlex.quote(str(folder / "last.pth")), shlex.quote(str(options.tensorboard))
+    data = shlex.join(data_flags)
     score = "" if best is None else f", best mIoU {100 * best:.2f} % in {folder / 'best.pth'}"
-    return [f"Done: {step} steps{score}.",
-            f"  weights      {folder / 'last.pth'}",
-            f"  metrics      {metrics}; curves: tensorboard --logdir {events}",
-            f"  score        python eval.py --snapshot {last} {data}",
-            f"  your images  python -m tools.demo --snapshot {last} --input FOLDER --out FOLDER"]
+    log.info("Done: %d steps%s.", progress.step, score)
+    log.info("  weights      %s", folder / "last.pth")
+    log.info("  metrics      %s; curves: tensorboard --logdir %s", folder / "metrics.jsonl", events)
+    log.info("  score        python eval.py --snapshot %s %s", last, data)
+    log.info("  your images  python -m tools.demo --snapshot %s --input FOLDER --out FOLDER", last)
 
 
-def environment(device: torch.device, precision: str, data_files: Iterable[Path]) -> dict[str, Any]:
-    """Returns what a number depends on besides the flags: code, versions, machine, and which data files there were."""
+def environment(device: torch.device, precision: str,
+                data_files: Iterable[Path]) -> dict[str, Any]:
+    """Returns what a result depends on besides the flags: code, versions, machine and data files."""
+    is_cuda = device.type == "cuda"
     return {
         "commit": commit(),
         "diff": git_output("diff", "HEAD"),
         "command": [sys.executable, *sys.argv],
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__,
-        "machine": platform.platform(), "threads": torch.get_num_threads(), "cores": os.cpu_count(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "precision": precision, "processes": world_size(),
-        "torchrun": os.environ.get("TORCHELASTIC_RUN_ID"),              # whose restarted workers may go on with the run
-        "data": _listing_hash(data_files),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "machine": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name(device) if is_cuda else _processor(),
+        "precision": precision,
+        "processes": distributed.world_size(),
+        # workers that torchrun restarts resume the run if this is their own torchrun
+        "torchrun": os.environ.get("TORCHELASTIC_RUN_ID"),
+        "data": _hash_of_names_and_sizes(data_files),
     }
 
 
 def _processor() -> str:
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.is_file() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
-                platform.processor())
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
 
 
-def _listing_hash(files: Iterable[Path]) -> dict[str, Any]:
-    """A count and a hash over the names and sizes of the files, without reading them."""
+def _hash_of_names_and_sizes(files: Iterable[Path]) -> dict[str, Any]:
+    """Returns a count and a hash over the names and sizes of the files, without reading them."""
     digest, count = hashlib.sha256(), 0
     for path in files:
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,127 +20,176 @@ from tqdm import tqdm
 from utils.distributed import all_reduce_sum_, world_size
 from utils.files import write_text
 from utils.logs import has_terminal
-from utils.training.intervals import Intervals
+from utils.training.memory import peak_memory
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """The metrics of a run, written to `metrics.jsonl` and TensorBoard, and the progress bar.
+    """Writes the metrics of a run to `metrics.jsonl` and TensorBoard, and draws the progress bar.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         tensorboard: folder of the TensorBoard files.
-        step: what a resumed run goes on from; what was logged after it is forgotten, so that no step stands twice.
-        total_steps: length of the bar, which is drawn only on a terminal.
-        quiet: writes and draws nothing, for the processes that are not the main one.
+        step: the step from which a run is resumed; what was logged after it is removed, so that no
+            step is logged twice.
+        total_steps, steps_per_epoch: of the run; a bar is drawn on a terminal only.
+        device: whose memory is logged.
+        quiet: writes and draws nothing, for every process but the main one.
     """
 
-    def __init__(self, folder: Path, tensorboard: Path, step: int, total_steps: int, quiet: bool = False) -> None:
-        self.folder, self.path, self.quiet = tensorboard, folder / "metrics.jsonl", quiet
+    def __init__(self, folder: Path, tensorboard: Path, step: int, *, total_steps: int,
+                 steps_per_epoch: int, device: torch.device, quiet: bool = False) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.total_steps = total_steps
+        self.steps_per_epoch = steps_per_epoch
+        self.device = device
+        self.quiet = quiet
+        self.first_step = step
         if not quiet:
-            self._forget_after(step)
-        self.file = self._file()
+            self._remove_after(step)
+        self.file = self._open()
         self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None,
                                          write_to_disk=not quiet)
         self.bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True,
                         disable=quiet or not has_terminal())
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Adds one object {"kind", "step", **values}; numbers also become TensorBoard's `<kind>/<name>`."""
+        """Appends one object {"kind", "step", **values}; numbers also become scalars of TensorBoard."""
         self.file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self.file.flush()
         for name, value in values.items():
             if isinstance(value, int | float):
                 self.tensorboard.add_scalar(f"{kind}/{name}", value, step)
             elif isinstance(value, dict):
-                for part, number in value.items():
-                    if number is not None:
-                        self.tensorboard.add_scalar(f"{kind}/{name}/{part}".replace(" ", "_"), number, step)
+                self._add_scalars(f"{kind}/{name}", value, step)
         self.tensorboard.flush()
 
-    def train(self, step: int, cadence: Intervals, window: Window, terms: dict[str, float], *, lr: float,
-              norm: Tensor | None, memory: float) -> None:
-        """Tells how the steps of a window went.
+    def log_window(self, window: Window, terms: dict[str, float], step: int, rate: float,
+                   grad_norm: Tensor | None) -> None:
+        """Logs the steps of a window, and starts the next one.
 
         Args:
-            terms: mean of each term of the loss.
-            lr, norm: learning rate and norm of the gradient of the last step.
-            memory: the peak so far, in GB.
+            terms: mean of each term of the loss; empty if every step was skipped.
+            step, rate, grad_norm: number of the last step, its learning rate and the norm of its
+                gradient.
         """
-        seconds, total = window.seconds(), sum(terms.values())
-        speed, waiting = window.images * world_size() / seconds, window.waited / seconds
-        gradient = None if norm is None else float(norm)
-        self.write("train", step, epoch=cadence.epoch(step), loss=total, terms=terms, lr=lr, gradient_norm=gradient,
-                   images_per_second=speed, waiting_for_data=waiting, memory_gb=memory)
-        parts = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
-        left = timedelta(seconds=round((cadence.total_steps - step) * seconds / len(window.steps)))
-        shown = "" if gradient is None else f" gradient {gradient:.2f}"
-        self.progress(f"epoch {cadence.epoch(step):.2f} step {step}/{cadence.total_steps}",
-                      f"loss {total:.3f} ({parts}) lr {lr:.2e}{shown} {speed:.1f} images/s, data {waiting:.0%}, "
-                      f"{memory:.1f} GB", f"{left} left")
+        if terms:
+            self._log_steps(window, terms, step, rate, grad_norm)
+        window.restart()
 
-    def show(self, pictures: dict[str, np.ndarray], step: int) -> None:
-        """Sends pictures (H, W, 3) uint8 RGB, by title, to TensorBoard."""
-        for title, picture in pictures.items():
-            self.tensorboard.add_image(title, picture, step, dataformats="HWC")
+    def _log_steps(self, window: Window, terms: dict[str, float], step: int, rate: float,
+                   grad_norm: Tensor | None) -> None:
+        seconds = window.seconds()
+        speed = window.images * world_size() / seconds
+        waiting = window.waited / seconds
+        loss = sum(terms.values())
+        epoch = step / self.steps_per_epoch
+        memory = peak_memory(self.device)
+        gradient = None if grad_norm is None else float(grad_norm)
+        self.write("train", step, epoch=epoch, loss=loss, terms=terms, lr=rate,
+                   gradient_norm=gradient, images_per_second=speed, waiting_for_data=waiting,
+                   memory_gb=memory)
+        steps_left = self.total_steps - step
+        time_left = timedelta(seconds=round(steps_left * seconds / len(window.steps)))
+        parts = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
+        norm = "" if gradient is None else f" gradient {gradient:.2f}"
+        self.show_progress(f"epoch {epoch:.2f} step {step}/{self.total_steps}",
+                           f"loss {loss:.3f} ({parts}) lr {rate:.2e}{norm} {speed:.1f} images/s, "
+                           f"data {waiting:.0%}, {memory:.1f} GB", f"{time_left} left")
+
+    def add_images(self, images: dict[str, np.ndarray], step: int) -> None:
+        """Sends images (H, W, 3) uint8 RGB, by title, to TensorBoard."""
+        for title, image in images.items():
+            self.tensorboard.add_image(title, image, step, dataformats="HWC")
         self.tensorboard.flush()
 
     def rewind(self, step: int) -> None:
-        """Forgets what was logged after a step."""
+        """Removes what was logged after a step."""
         self.file.close()
         if not self.quiet:
-            self._forget_after(step)
-        self.file = self._file()
+            self._remove_after(step)
+        self.file = self._open()
         self.bar.update(step - self.bar.n)
 
-    def progress(self, where: str, values: str, left: str) -> None:
-        """Says how the run goes: the values beside the bar on a terminal, a line elsewhere and in `train.log`."""
+    def write_sampling(self, draws: Mapping[int, int], names: Sequence[str]) -> None:
+        """Writes, at the start of a run, how often class-uniform sampling draws each class.
+
+        Args:
+            draws: train id -> draws of the first epoch; empty without class-uniform sampling.
+            names: of the classes.
+        """
+        if draws and self.first_step == 0:
+            self.write("sampling", 0, class_uniform_draws={
+                names[train_id]: count for train_id, count in draws.items()})
+
+    def show_step(self, step: int) -> None:
+        """Moves the progress bar."""
+        self.bar.update(step - self.bar.n)
+
+    def show_progress(self, position: str, values: str, left: str) -> None:
+        """Shows values beside the bar on a terminal; elsewhere, and in `train.log`, as a line."""
         self.bar.set_postfix_str(values)
-        log.info("%s %s %s", where, values, left, extra={"progress": True})
+        log.info("%s %s %s", position, values, left, extra={"progress": True})
 
     def close(self) -> None:
         self.bar.close()
         self.file.close()
         self.tensorboard.close()
 
-    def _file(self) -> TextIO:
+    def _add_scalars(self, prefix: str, values: dict[str, Any], step: int) -> None:
+        for name, number in values.items():
+            if number is not None:
+                self.tensorboard.add_scalar(f"{prefix}/{name}".replace(" ", "_"), number, step)
+
+    def _open(self) -> TextIO:
         return (Path(os.devnull) if self.quiet else self.path).open("a")
 
-    def _forget_after(self, step: int) -> None:
-        """Drops what was logged after a step, and a last line that a crash cut short."""
+    def _remove_after(self, step: int) -> None:
+        """Removes the objects after a step, and a last line that a crash cut short."""
         if not self.path.exists():
             return
-        kept = []
+        lines = []
         for line in self.path.read_text().splitlines():
             try:
                 if json.loads(line)["step"] <= step:
-                    kept.append(line)
+                    lines.append(line)
             except json.JSONDecodeError:
                 continue
-        write_text(self.path, "".join(f"{line}\n" for line in kept))
+        write_text(self.path, "".join(f"{line}\n" for line in lines))
 
 
 class Window:
-    """What happened since the last log line. Its numbers stay on the device until they are fetched, all at once."""
+    """The steps since the last log line.
+
+    Their losses stay on the device until `fetch` copies them all at once, so that no step waits
+    for the device.
+    """
 
     def __init__(self) -> None:
         self.start = time.monotonic()
-        self.waited = 0.0                                   # seconds in which the step had no batch
+        # seconds in which the step had to wait for its batch
+        self.waited = 0.0
         self.images = 0
-        self.steps: list[tuple[int, list[str]]] = []        # number and images of each step
+        # number and image names of each step
+        self.steps: list[tuple[int, list[str]]] = []
         self.terms: list[dict[str, Tensor]] = []
 
     def add(self, step: int, names: list[str], terms: dict[str, Tensor] | None) -> None:
-        """Takes a step, counted from 1, with this process's share of its terms; None where it was left out."""
+        """Adds a step, counted from 1.
+
+        Args:
+            names: this process's images.
+            terms: this process's terms of the loss; None if the step was skipped.
+        """
         self.images += len(names)
         if terms is not None:
             self.steps.append((step, names))
             self.terms.append(terms)
 
-    def waiting(self, batches: Iterator[T]) -> Iterator[T]:
-        """Yields the batches and counts the time until each is there."""
+    def timed(self, batches: Iterator[T]) -> Iterator[T]:
+        """Yields the batches and measures the time that each is waited for."""
         while True:
             begin = time.monotonic()
             batch = next(batches, None)
@@ -151,17 +200,17 @@ class Window:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Takes what is done inside, such as a validation, out of the window's seconds."""
+        """Excludes the time spent inside, such as a validation, from the window."""
         begin = time.monotonic()
         yield
         self.start += time.monotonic() - begin
 
     def fetch(self) -> list[tuple[int, dict[str, float]]]:
-        """Returns each step's number and its terms over all processes."""
+        """Returns the number of each step and its terms, averaged over all processes."""
         if not self.terms:
             return []
-        values = torch.stack([torch.stack(list(terms.values())) for terms in self.terms]).float()
-        means = (all_reduce_sum_(values) / world_size()).tolist()
+        rows = [torch.stack(list(terms.values())) for terms in self.terms]
+        means = (all_reduce_sum_(torch.stack(rows).float()) / world_size()).tolist()
         return [(step, dict(zip(terms, row, strict=True)))
                 for (step, _), terms, row in zip(self.steps, self.terms, means, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Signals as something that all processes look for between steps, and agree on, so that they can save first."""
+"""Signals that stop a run: noticed between steps, by all processes at the same one."""
 from __future__ import annotations
 
 import signal
@@ -14,27 +14,30 @@ from utils import distributed
 
 T = TypeVar("T")
 WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-MAIN_ONLY = (signal.SIGINT, signal.SIGUSR1)     # a terminal and a scheduler send these to every process of a job
+# a terminal and a scheduler send these to every process of a job, also to the loader's workers
+SENT_TO_ALL = (signal.SIGINT, signal.SIGUSR1)
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Keeps SIGINT and SIGUSR1 waiting, also for the processes that are started meanwhile: until they `ignore` them,
-    they would die of them. SIGTERM goes through, since Python ends such processes with it.
+def block_signals() -> Iterator[None]:
+    """Delays SIGINT and SIGUSR1 while worker processes start.
+
+    The workers inherit the block, so that they are not killed before they call `ignore_in_worker`.
+    SIGTERM is not delayed: Python ends worker processes with it.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, MAIN_ONLY)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SENT_TO_ALL)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def ignore() -> None:
-    """Leaves SIGINT and SIGUSR1 to the process that started this one, and that ends it."""
-    for number in MAIN_ONLY:
+def ignore_in_worker() -> None:
+    """Makes a worker process ignore SIGINT and SIGUSR1: the process that started it ends it."""
+    for number in SENT_TO_ALL:
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -47,56 +50,66 @@ class Interrupted(Exception):
 
 
 class Interrupts:
-    """While entered, remembers the first SIGINT, SIGTERM or SIGUSR1 for `check`; a second SIGINT stops at once.
+    """While entered, remembers the first signal for `check`; a second SIGINT stops at once.
 
     Args:
-        agreed: several processes stop at the same check: each posts what this process knows and reads what all posted
-            at the one before, so that none waits for another in between. All must check equally often.
+        agreed: all processes stop at the same check. Each posts its own signal and reads what all
+            posted at the check before, so that no process waits for another in between. Every
+            process must check equally often.
     """
 
     def __init__(self, agreed: bool = False) -> None:
         self.agreed = agreed and distributed.world_size() > 1
         self.number = 0
-        self.before: dict[int, object] = {}
+        self.handlers_before: dict[int, object] = {}
         self.posted: Callable[[], Tensor] | None = None
 
     def __enter__(self) -> Interrupts:
-        self.before = {number: signal.signal(number, self._remember) for number in WATCHED}
+        self.handlers_before = {number: signal.signal(number, self._remember)
+                                for number in WATCHED}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        for number, handler in self.before.items():
+        for number, handler in self.handlers_before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         if self.posted and (kind is None or issubclass(kind, Interrupted)):
-            self.posted()                                   # no process leaves while another still waits for its word
+            # another process may still wait for what this one posted
+            self.posted()
 
     def check(self) -> None:
-        """Raises Interrupted when a signal has come, here or, where they agree, at another process."""
-        self.ask(False)
+        """Raises Interrupted if this process, or with `agreed` any process, received a signal."""
+        self.synchronize(False)
 
-    def ask(self, wish: bool) -> bool:
-        """Checks, and returns whether a process wished for something (a save); where they agree, at the check before.
+    def synchronize(self, request: bool) -> bool:
+        """Checks for signals, and returns whether any process has made a request, such as a save.
+
+        With `agreed`, the answer is about the requests of the check before.
 
         Raises:
             Interrupted: as `check`.
         """
-        number, wished = self.number, wish
+        number, is_requested = self.number, request
         if self.agreed:
-            before, self.posted = self.posted, distributed.largest_later(torch.tensor([self.number, int(wish)]))
-            number, wished = before().tolist() if before else (0, False)
+            posted_before = self.posted
+            self.posted = distributed.max_async(torch.tensor([self.number, int(request)]))
+            number, is_requested = posted_before().tolist() if posted_before else (0, False)
         if number:
             raise Interrupted(number)
-        return bool(wished)
+        return bool(is_requested)
 
-    def during(self, items: Iterable[T], rounds: int) -> Iterator[T]:
-        """Yields the items and checks after each; `rounds` checks in all where another process has more items."""
+    def during(self, items: Iterable[T], checks: int) -> Iterator[T]:
+        """Yields the items and checks after each.
+
+        Args:
+            checks: checks in all, where another process has more items.
+        """
         done = 0
         for item in items:
             yield item
             self.check()
             done += 1
-        for _ in range(rounds - done):
+        for _ in range(checks - done):
             self.check()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:

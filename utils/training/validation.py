@@ -1,119 +1,224 @@
-"""Scoring a run on its way: which weights, which images, and pictures of what the network sees."""
+"""Evaluation during training: which weights, which images, the best result so far, and pictures."""
 from __future__ import annotations
 
-from argparse import ArgumentParser
+import logging
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from utils import distributed
 from utils.cli import positive_int
-from utils.evaluation.boundary import mean_scores
+from utils.evaluation import boundary
+from utils.evaluation.boundary import BoundaryOptions, mean_scores
 from utils.evaluation.evaluator import Prediction, predict, shard
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.predictor import Predictor
+from utils.training.run_log import RunLog
 from utils.training.signals import Interrupts
 from utils.visualization import label_maps
 from utils.visualization.flow import RecordFlows, color_flows
 
-PICTURES = 2                                                # images that are shown at each validation
+log = logging.getLogger("train")
+
+PICTURES = 2                    # images that a validation shows in TensorBoard
 WEIGHTS = ("auto", "raw", "ema", "both")
-Loader = Callable[[Sequence[int]], Iterable[dict[str, Any]]]            # indices -> batches of one image
+TEST_IMAGES = 2                 # of --test_mode
+
+# indices of images -> batches of one image
+Loader = Callable[[Sequence[int]], Iterable[dict[str, Any]]]
 
 
 def add_flags(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Validation")
     group.add_argument("--eval_weights", choices=WEIGHTS, default="auto",
-                       help="what is scored during training: raw or averaged (ema) weights, or both, of which the "
-                            "better score counts; auto is averaged where there are any")
+                       help="weights to validate: raw, averaged (ema), or both, of which the "
+                            "better score counts; auto takes the averaged ones if there are any")
     group.add_argument("--eval_images", type=positive_int,
-                       help="a quick look: score only so many images, spread evenly over the split")
+                       help="validate on so many images only, spread evenly over the split")
     group.add_argument("--bs_mult_val", type=positive_int, default=1,
-                       help="images of one size per batch, in each process")
+                       help="images of one size that are predicted in one batch, per process")
+    boundary.add_flags(parser)
 
 
-def wanted(choice: str, nets: dict[str, nn.Module]) -> dict[str, nn.Module]:
-    """Returns those of the networks, by "raw" and perhaps "ema", that `--eval_weights` asks for.
+@dataclass(frozen=True)
+class ValidationOptions:
+    """The fields are the flags of the same name; `boundary` those of the boundary F-score."""
 
-    Raises:
-        ValueError: averaged weights are asked for, and there are none.
-    """
-    names = {"auto": ["ema" if "ema" in nets else "raw"], "both": ["raw", "ema"]}.get(choice, [choice])
-    if "ema" in names and "ema" not in nets:
-        raise ValueError(f"--eval_weights {choice} needs averaged weights: give --ema_decay 0.999, or leave it out")
-    return {name: nets[name] for name in names}
+    eval_weights: str = "auto"
+    eval_images: int | None = None
+    bs_mult_val: int = 1
+    boundary: BoundaryOptions = field(default_factory=BoundaryOptions)
 
+    @classmethod
+    def from_args(cls, args: Namespace) -> ValidationOptions:
+        return cls(eval_weights=args.eval_weights,
+                   eval_images=TEST_IMAGES if args.test_mode else args.eval_images,
+                   bs_mult_val=args.bs_mult_val, boundary=BoundaryOptions.from_args(args))
 
-def spread(count: int, at_most: int | None) -> list[int]:
-    """Returns `at_most` of `count` indices, evenly spread; all when None."""
-    chosen = min(count, at_most or count)
-    return [i * count // chosen for i in range(chosen)]
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The thresholds of the boundary F-score, empty where it is not asked for."""
+        return self.boundary.thresholds if self.boundary.enabled else ()
 
 
 @dataclass
 class ValidationResult:
-    """What a validation found, over all processes; the pictures are the main one's."""
+    """The result of one validation of one set of weights, over all processes.
+
+    Args:
+        weights: "raw" or "ema".
+        boundary_scores: (T, K) boundary F-scores of each image, where they are asked for.
+        pictures: title -> (H, W, 3) uint8 RGB, on rank 0.
+    """
 
     weights: str
     matrix: ConfusionMatrix
-    outlines: list[np.ndarray] = field(default_factory=list)        # of each image (T, K) boundary F, where asked for
+    boundary_scores: list[np.ndarray] = field(default_factory=list)
     pictures: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def boundary_f(self, thresholds: Sequence[float], names: Sequence[str]) -> dict[str, float]:
-        """Returns the mean boundary F by threshold; nothing where outlines were not scored."""
-        if not self.outlines:
+    def mean_boundary_f(self, thresholds: Sequence[float],
+                        names: Sequence[str]) -> dict[str, float]:
+        """Returns threshold -> mean boundary F-score; empty where it was not computed."""
+        if not self.boundary_scores:
             return {}
-        return {at: scores["mean"] for at, scores in mean_scores(np.stack(self.outlines), thresholds, names).items()}
+        scores = mean_scores(np.stack(self.boundary_scores), thresholds, names)
+        return {threshold: values["mean"] for threshold, values in scores.items()}
 
 
-def evaluate(weights: str, predictor: Predictor, load: Loader, indices: Sequence[int], *, num_classes: int,
-          palette: np.ndarray, record_flows: RecordFlows, interrupts: Interrupts, what: str, images_per_batch: int = 1,
-          thresholds: Sequence[float] = ()) -> ValidationResult:
-    """Scores each image once, shared among the processes.
+class Validator:
+    """Evaluates networks on a validation split, and remembers the best mIoU of the run.
 
     Args:
-        images_per_batch: images of one size that are predicted in one batch.
-        thresholds: of the boundary F-score; outlines are not scored without.
+        data: the validation split, None if nothing is validated.
+        nets: "raw" -> the network, and "ema" -> its average if there is one.
+        load: indices -> batches of one image.
+        precision, channels_last: of the predictor.
+        record_flows: context that records the flow fields of a network.
+        syncbn: without it each rank has its own batch statistics, and rank 0's are copied first.
+    """
+
+    def __init__(self, data: Any, nets: dict[str, nn.Module], options: ValidationOptions, *,
+                 load: Loader, device: torch.device, precision: str, channels_last: bool,
+                 record_flows: RecordFlows, syncbn: bool) -> None:
+        self.data = data
+        self.nets = select_weights(options.eval_weights, nets)
+        self.options = options
+        self.load = load
+        self.device = device
+        self.precision = precision
+        self.channels_last = channels_last
+        self.record_flows = record_flows
+        self.syncbn = syncbn
+
+    def evaluate(self, interrupts: Interrupts) -> list[ValidationResult]:
+        """Evaluates each network on the images, each image once, divided among the processes.
+
+        Raises:
+            Interrupted: any process received a signal.
+        """
+        results = []
+        for weights, net in self.nets.items():
+            if not self.syncbn:
+                distributed.copy_buffers_from_main(net)
+            predictor = Predictor(net, self.device, self.precision, self.spec.mean, self.spec.std,
+                                  self.channels_last)
+            results.append(self._evaluate(weights, predictor, interrupts))
+        return results
+
+    @property
+    def spec(self) -> Any:
+        """The `DatasetSpec` of the split."""
+        return self.data.spec
+
+    @property
+    def indices(self) -> list[int]:
+        """The images to validate on."""
+        return evenly_spaced(len(self.data), self.options.eval_images)
+
+    def _evaluate(self, weights: str, predictor: Predictor,
+                  interrupts: Interrupts) -> ValidationResult:
+        num_classes, thresholds = self.spec.num_classes, self.options.thresholds
+        result = ValidationResult(weights, ConfusionMatrix(num_classes, device=predictor.device))
+        indices = self.indices
+        local = [indices[i] for i in shard(len(indices))]
+        most_images_of_a_rank = len(range(0, len(indices), distributed.world_size()))
+        batches = interrupts.during(self.load(local), most_images_of_a_rank)
+        with self.record_flows(predictor.net) as flows:
+            predictions = predict(predictor, batches, total=len(local),
+                                  description=f"validation on {self.data.split}, {weights} weights",
+                                  images_per_batch=self.options.bs_mult_val)
+            for number, prediction in enumerate(predictions):
+                result.matrix.add(prediction.counts(num_classes))
+                scores = prediction.boundary_f(num_classes, thresholds)
+                if scores is not None:
+                    result.boundary_scores.append(scores)
+                if number < PICTURES and distributed.is_main():
+                    picture = draw(prediction, flows, self.spec.palette)
+                    result.pictures[prediction.name] = picture
+        distributed.all_reduce_sum_(result.matrix.matrix)
+        gathered = distributed.gather(result.boundary_scores)
+        result.boundary_scores = [scores for of_rank in gathered for scores in of_rank]
+        return result
+
+    def log_results(self, run_log: RunLog, results: list[ValidationResult], *, step: int,
+                    epoch: float) -> float:
+        """Logs the results of a step; returns the best mIoU among the weights."""
+        best = max(results, key=lambda result: result.matrix.mean_iou())
+        scores = best.matrix.summary(self.spec.names)
+        mean_ious = {result.weights: result.matrix.mean_iou() for result in results}
+        boundary_f = best.mean_boundary_f(self.options.thresholds, self.spec.names)
+        run_log.write("validation", step, epoch=epoch, weights=best.weights, mIoU=scores["mIoU"],
+                      pixel_accuracy=scores["pixel_accuracy"],
+                      per_class_IoU=scores["per_class_IoU"], mIoU_of=mean_ious,
+                      boundary_F=boundary_f)
+        run_log.add_images({f"validation/{name}": picture
+                            for name, picture in best.pictures.items()}, step)
+        listed = ", ".join(f"{100 * mean_iou:.2f} % ({weights} weights)"
+                           for weights, mean_iou in mean_ious.items())
+        log.info("validation after step %d: mIoU %s on %d of %d images of %s", step, listed,
+                 len(self.indices), len(self.data), self.data.split)
+        return mean_ious[best.weights]
+
+
+def select_weights(choice: str, nets: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Returns the networks, by "raw" and "ema", that `--eval_weights` chooses.
 
     Raises:
-        Interrupted: a signal came to any process.
+        ValueError: averaged weights are chosen, and there are none.
     """
-    result = ValidationResult(weights, ConfusionMatrix(num_classes, device=predictor.device))
-    local_indices = [indices[i] for i in shard(len(indices))]
-    rounds = len(range(0, len(indices), distributed.world_size()))
-    batches = interrupts.during(load(local_indices), rounds)
-    with record_flows(predictor.net) as flows:
-        predictions = predict(predictor, batches, total=len(local_indices), description=what,
-                              images_per_batch=images_per_batch)
-        for number, prediction in enumerate(predictions):
-            result.matrix.add(prediction.counts(num_classes))
-            boundary_scores = prediction.boundary_f(num_classes, thresholds)
-            if boundary_scores is not None:
-                result.outlines.append(boundary_scores)
-            if number < PICTURES and distributed.is_main():
-                result.pictures[prediction.name] = picture(prediction, flows, palette)
-    distributed.all_reduce_sum_(result.matrix.matrix)
-    gathered = distributed.gather(result.outlines)
-    result.outlines = [scores for process in gathered for scores in process]
-    return result
+    automatic = "ema" if "ema" in nets else "raw"
+    names = {"auto": [automatic], "both": ["raw", "ema"]}.get(choice, [choice])
+    if "ema" in names and "ema" not in nets:
+        raise ValueError(f"--eval_weights {choice} needs averaged weights: give --ema_decay "
+                         "0.999, or leave it out")
+    return {name: nets[name] for name in names}
 
 
-def picture(prediction: Prediction, flows: dict[str, Tensor], palette: np.ndarray) -> np.ndarray:
-    """Returns image, labels, predictions and the flow of each alignment as one picture."""
+def evenly_spaced(count: int, limit: int | None) -> list[int]:
+    """Returns `limit` of `count` indices, evenly spaced; all of them if `limit` is None."""
+    length = min(count, limit or count)
+    return [i * count // length for i in range(length)]
+
+
+def draw(prediction: Prediction, flows: dict[str, Tensor], palette: np.ndarray) -> np.ndarray:
+    """Returns image, labels, predictions and each alignment's flow in one picture (H, W, 3)."""
     image = prediction.image.permute(1, 2, 0).cpu().numpy()
     predictions = prediction.predictions.cpu().numpy()
     height, width = predictions.shape
-    titled = [("image", image)]
+    panels = [("image", image)]
     if prediction.labels is not None:
         labels = prediction.labels.cpu().numpy()
-        titled.append(("labels", label_maps.overlay(image, labels, palette)))
-    titled.append(("predictions", label_maps.overlay(image, predictions, palette)))
-    of_image = {name: flow[prediction.batch_index].cpu().numpy() for name, flow in flows.items()}
-    for flow in color_flows(of_image, width):
+        panels.append(("labels", label_maps.overlay(image, labels, palette)))
+    panels.append(("predictions", label_maps.overlay(image, predictions, palette)))
+    index = prediction.batch_index
+    fields = {name: flow[index].cpu().numpy() for name, flow in flows.items()}
+    for flow in color_flows(fields, width):
         colors = cv2.resize(flow.colors, (width, height), interpolation=cv2.INTER_LINEAR)
-        titled.append((flow.title, colors))
-    return label_maps.panels(titled, columns=3)
+        panels.append((flow.title, colors))
+    return label_maps.panels(panels, columns=3)

@@ -20,13 +20,13 @@ BEFORE = ["--pretrained", "none", "--scale_min", "0.75", "--scale_max", "1.5", "
 def begin(folder: Path, *flags: str) -> None:
     """Writes what a run that has just begun leaves."""
     folder.mkdir()
-    (folder / "args.json").write_text(json.dumps(vars(train.parse([*STREETS, *flags]))))
+    (folder / "args.json").write_text(json.dumps(train.parse([*STREETS, *flags]).flags))
     (folder / "env.json").write_text("{}")
 
 
 def test_a_recipe_gives_way_to_the_command_line() -> None:
-    args = train.parse([*STREETS, "--recipe", "streets", "--max_epoch", "2"])
-    assert (args.max_epoch, args.lr) == (2, RECIPES["streets"]["lr"])
+    flags = train.parse([*STREETS, "--recipe", "streets", "--max_epoch", "2"]).flags
+    assert (flags["max_epoch"], flags["lr"]) == (2, RECIPES["streets"]["lr"])
 
 
 @pytest.mark.parametrize("departure", [[], ["--max_epoch", "2"]])
@@ -34,8 +34,9 @@ def test_a_run_begun_without_a_recipe_goes_on_with_one_of_the_same_values(
         tmp_path: Path, departure: list[str]) -> None:
     run = tmp_path / "run"
     begin(run, *BEFORE, *departure)
-    args = train.parse([*STREETS, "--recipe", "streets", *departure, "--resume", str(run)])
-    assert (args.recipe, args.lr) == (None, 0.002)
+    words = [*STREETS, "--recipe", "streets", *departure, "--resume", str(run)]
+    flags = train.parse(words).flags
+    assert (flags["recipe"], flags["lr"]) == (None, 0.002)
 
 
 def test_a_recipe_of_other_values_is_refused_for_a_run(
@@ -44,4 +45,4 @@ def test_a_recipe_of_other_values_is_refused_for_a_run(
     begin(run, *BEFORE, "--lr", "0.1")
     with pytest.raises(SystemExit):
         train.parse([*STREETS, "--recipe", "streets", "--resume", str(run)])
-    assert "--recipe streets would make it another run" in capsys.readouterr().err
+    assert "--recipe streets would change the run" in capsys.readouterr().err

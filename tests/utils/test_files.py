@@ -1,0 +1,46 @@
+"""Files are written whole or not at all."""
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from utils import files
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(ZeroDivisionError):
+        with files.replacing(path, tmp_path / "a.tmp") as file:
+            file.write(b"new")
+            raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_text_is_written_as_utf_8(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a.txt", "Ångström")
+    assert (tmp_path / "a.txt").read_bytes() == "Ångström".encode()
+
+
+def test_a_link_is_replaced_by_another_target(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+        files.link_or_copy(tmp_path / "best.pth", tmp_path / name)
+    assert (tmp_path / "best.pth").read_text() == "b"
+
+
+def test_the_checksum_of_a_long_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 8192                         # two blocks of 1 MiB
+    (tmp_path / "a").write_bytes(data)
+    assert files.sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+def test_text_between_two_lines_is_replaced_and_the_lines_stay() -> None:
+    document = "head\n<begin>\nold\n<end>\ntail\n"
+    renewed = files.replace_between(document, "<begin>", "<end>", "new")
+    assert renewed == "head\n<begin>\nnew\n<end>\ntail\n"
+    with pytest.raises(ValueError, match="add the lines <end> and <begin>"):
+        files.replace_between(document, "<end>", "<begin>", "new")

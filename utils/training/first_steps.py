@@ -1,0 +1,110 @@
+"""What is inspected in the first steps of a run: the memory of a step, and the augmented images."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.batches import Batch, denormalize, split
+from utils.precision import autocast
+from utils.training.memory import GB, peak_memory
+from utils.training.micro_batches import sum_of
+from utils.training.recovery import without_trace
+from utils.visualization import label_maps
+
+log = logging.getLogger("train")
+
+PICTURE_STEPS = 4               # of --dump_augmentation_images
+# tensors that an optimizer keeps for each parameter
+STATE_TENSORS = {torch.optim.SGD: 1, torch.optim.Adam: 2, torch.optim.AdamW: 2}
+
+# called with a batch and the number of steps done
+Inspection = Callable[[Batch, int], None]
+
+
+def inspections(training: Any) -> list[Inspection]:
+    """Returns the inspections that the flags of a run (`train.Training`) ask for."""
+    chosen: list[Inspection] = []
+    if training.options.step.memory_estimate:
+        chosen.append(MemoryEstimate(training))
+    if training.options.run.dump_augmentation_images and training.is_main:
+        chosen.append(AugmentedImages(training))
+    return chosen
+
+
+class MemoryEstimate:
+    """Runs forward and backward of the first micro-batch once, without effect, and logs the peak.
+
+    The optimizer's state, which the first step creates, is added to the measured peak.
+    """
+
+    def __init__(self, training: Any) -> None:
+        self.training = training
+        self.is_done = False
+
+    def __call__(self, batch: Batch, step: int) -> None:
+        if self.is_done:
+            return
+        self.is_done = True
+        device = self.training.device
+        _reset_peak(device)
+        self.dry_run(batch)
+        peak = peak_memory(device) + optimizer_state_size(self.training.optimizer)
+        if device.type == "cuda":
+            available = torch.cuda.mem_get_info(device)[1] / GB
+            log.info("a step needs about %.2f GB of the GPU's %.1f GB", peak, available)
+        else:
+            log.info("a step brings this process to about %.2f GB, its loader's workers not "
+                     "counted", peak)
+
+    def dry_run(self, batch: Batch) -> None:
+        """Runs forward and backward of a batch's first micro-batch, and undoes what they change."""
+        training = self.training
+        micro_batches = split(batch, training.micro_batches.accumulate)
+        training.model.train()
+        with without_trace(training.net, training.device):
+            prepared = training.micro_batches.prepare(micro_batches[0])
+            with autocast(training.device, training.precision):
+                outputs = training.model(prepared["image"], upsample=False)
+            sum_of(training.criterion(outputs, prepared["label"])).backward()
+
+
+def optimizer_state_size(optimizer: torch.optim.Optimizer) -> float:
+    """Returns the size, in GB, of the state that the optimizer creates in its first step."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    size = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+    return STATE_TENSORS.get(type(optimizer), 2) * size / GB
+
+
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        # only Linux can; elsewhere the peak is that since the start of the process
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
+class AugmentedImages:
+    """Writes images and labels of the first steps, as the network sees them, into `augmented/`."""
+
+    def __init__(self, training: Any) -> None:
+        self.training = training
+        self.steps_left = PICTURE_STEPS
+
+    def __call__(self, batch: Batch, step: int) -> None:
+        if not self.steps_left:
+            return
+        self.steps_left -= 1
+        spec = self.training.spec
+        prepared = self.training.micro_batches.prepare(batch)
+        images = denormalize(prepared["image"], spec.mean, spec.std).permute(0, 2, 3, 1)
+        labels = prepared["label"].to(torch.uint8).cpu().numpy()
+        sheet = label_maps.sheet(list(images.cpu().numpy()), labels, batch["name"], spec.palette)
+        path = self.training.folder / "augmented" / f"step_{step}.png"
+        label_maps.write(path, sheet)
+        log.info("what the network sees: %s", path)

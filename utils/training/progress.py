@@ -1,0 +1,54 @@
+"""How far a run has come, as its checkpoints hold it."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class NotFinite(ValueError):
+    """A loss or a gradient is not finite. `step` is the step that produced it, counted from 1."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Args:
+        step: steps done.
+        validated: the step of the last validation.
+        mean_iu: mIoU of the last validation, in [0, 1].
+        best: the best mIoU so far.
+        skipped_steps: steps left out after a rewind, counted from 1.
+    """
+
+    step: int = 0
+    validated: int = 0
+    mean_iu: float | None = None
+    best: float | None = None
+    skipped_steps: list[int] = field(default_factory=list)
+
+    def record_validation(self, mean_iu: float) -> None:
+        self.mean_iu, self.validated = mean_iu, self.step
+
+    def update_best(self) -> bool:
+        """Returns whether this step was validated with the best mIoU so far, and remembers it."""
+        if self.validated != self.step or self.mean_iu is None:
+            return False
+        if self.best is not None and self.mean_iu <= self.best:
+            return False
+        self.best = self.mean_iu
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "validated": self.validated, "mean_iu": self.mean_iu,
+                "best": self.best, "left_out": self.skipped_steps}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Progress:
+        """Reads the progress from a checkpoint."""
+        return cls(step=state["step"], validated=state["validated"], mean_iu=state["mean_iu"],
+                   best=state["best"], skipped_steps=state["left_out"])
