@@ -1,4 +1,4 @@
-"""Writes label ids as a zip file for a benchmark's server: `python -m tools.submission --ids FOLDER`.
+"""Writes label ids for a benchmark's server: `python -m tools.submission --ids FOLDER ...`.
 
 `eval.py --dump_images` does this by itself for a split without labels.
 """
@@ -19,8 +19,8 @@ from utils.logs import start_logging
 
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.submission",
-                        description="Write the label ids of a split as a zip file for a benchmark's "
-                                    "server; check number, names, sizes and ids.")
+                        description="Write the label ids of a split as a zip file for a "
+                                    "benchmark's server; check number, names, sizes and ids.")
     datasets.add_flags(parser, training=False)
     parser.add_argument("--ids", type=Path, required=True, metavar="FOLDER",
                         help="label_ids/ in the output folder of eval.py --dump_images")

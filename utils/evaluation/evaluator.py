@@ -36,7 +36,9 @@ class Prediction(NamedTuple):
     batch_index: int
 
     def counts(self, num_classes: int) -> Tensor:
-        """Returns the confusion counts (K, K) int64 of the image, rows are labels; 0 without labels.
+        """Returns the confusion counts (K, K) int64 of the image; zeros without labels.
+
+        Rows are labels, columns are predictions.
 
         Raises:
             ValueError: a label is not a class, or the label map has another size than the image;

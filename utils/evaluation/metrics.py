@@ -63,7 +63,7 @@ class ConfusionMatrix:
         return counts
 
     def add(self, counts: Tensor) -> None:
-        """Adds counts (num_classes, num_classes) of other images, such as those of `count_pairs`."""
+        """Adds counts (num_classes, num_classes) of other images, as `count_pairs` gives them."""
         self.matrix += counts.to(self.matrix.device)
 
     def iou(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""The scores of an evaluation: computed from its records, written as JSON and printed as a table."""
+"""The scores of an evaluation: computed from its records, written as JSON, printed as a table."""
 from __future__ import annotations
 
 import argparse
@@ -59,9 +59,11 @@ class ScoreOptions:
 
 def add_flags(group: argparse._ActionsContainer) -> None:
     """Declares where scores are written and what they should be; see `ScoreOptions`."""
-    group.add_argument("--json", type=Path, metavar="FILE", help="also write the scores to this file")
+    group.add_argument("--json", type=Path, metavar="FILE",
+                       help="also write the scores to this file")
     group.add_argument("--expect", type=_fraction, metavar="MIOU",
-                       help="exit with status 1 unless the mean IoU is this fraction, such as 0.785")
+                       help="exit with status 1 unless the mean IoU is this fraction, such as "
+                            "0.785")
     group.add_argument("--tolerance", type=_fraction, default=0.002,
                        help="largest accepted difference to --expect")
 
@@ -149,7 +151,7 @@ def write_scores(scores: Mapping[str, Any], path: Path) -> None:
 
 
 def is_as_expected(mean_iou: float | None, options: ScoreOptions) -> bool:
-    """Whether the mean IoU is within the tolerance of the expected one, if there is one; logs it."""
+    """Whether the mean IoU is within the tolerance of the expected one, if any; logs the answer."""
     if options.expect is None:
         return True
     # the margin is for rounding in decimal fractions

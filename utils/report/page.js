@@ -27,8 +27,12 @@ showTheme();
 const matrix = $(".matrix");
 if (matrix) {
   const rows = $$("tbody tr", matrix).map((row) => $$("td", row));
-  const countsOf = (cell) => page.models.map((_, model) => Number((cell.dataset.n || "").split(" ")[model] || 0));
-  const totals = rows.map((row) => row.reduce((sum, cell) => sum + countsOf(cell)[0], 0));    // the same for two models
+  const countsOf = (cell) => {
+    const counts = (cell.dataset.n || "").split(" ");
+    return page.models.map((_, model) => Number(counts[model] || 0));
+  };
+  // labelled pixels of each class, which are the same for two models
+  const totals = rows.map((row) => row.reduce((sum, cell) => sum + countsOf(cell)[0], 0));
   const position = (cell) => [cell.parentNode.rowIndex - 1, cell.cellIndex - 1];
   const show = (cell) => {
     const [label, prediction] = position(cell);
@@ -39,31 +43,35 @@ if (matrix) {
     const outcome = label === prediction ? "predicted correctly" : `predicted as ${other}`;
     const sentence = `${of}${name} ${is}${outcome}`;
     const difference = total ? (100 * (counts[0] - counts[1]) / total).toFixed(2) : "–";
+    const signed = (difference > 0 ? "+" : "") + difference.replace("-", "−");
     const [headline, details] = counts.length > 1
-      ? [`${difference > 0 ? "+" : ""}${difference.replace("-", "−")} points`, `A ${shares[0]}, B ${shares[1]}`]
+      ? [`${signed} points`, `A ${shares[0]}, B ${shares[1]}`]
       : [shares[0], `${counts[0].toLocaleString("en")} of ${total.toLocaleString("en")} pixels`];
-    const box = $("#cell");
-    box.replaceChildren(Object.assign(document.createElement("strong"), {textContent: headline}), sentence,
-                        document.createElement("br"), details);
+    const strong = Object.assign(document.createElement("strong"), {textContent: headline});
+    $("#cell").replaceChildren(strong, sentence, document.createElement("br"), details);
     cell.setAttribute("aria-label", `${headline} ${sentence}, ${details}`);
   };
   rows.flat().forEach((cell) => { cell.tabIndex = -1; });
   rows[0][0].tabIndex = 0;
-  matrix.addEventListener("mouseover", (event) => { if (event.target.matches("tbody td")) show(event.target); });
-  matrix.addEventListener("focusin", (event) => { if (event.target.matches("tbody td")) show(event.target); });
-  matrix.addEventListener("click", (event) => { if (event.target.matches("tbody td")) move(event.target); });
+  const onCell = (action) => (event) => {
+    if (event.target.matches("tbody td")) action(event.target);
+  };
   const move = (cell) => {
     rows.flat().forEach((other) => { other.tabIndex = -1; });
     cell.tabIndex = 0;
     cell.focus();
   };
+  matrix.addEventListener("mouseover", onCell(show));
+  matrix.addEventListener("focusin", onCell(show));
+  matrix.addEventListener("click", onCell(move));
   const steps = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
   matrix.addEventListener("keydown", (event) => {
     const step = steps[event.key];
     if (!step || !event.target.matches("tbody td")) return;
     event.preventDefault();
     const [row, column] = position(event.target);
-    move(rows[clamp(row + step[0], 0, rows.length - 1)][clamp(column + step[1], 0, rows.length - 1)]);
+    const last = rows.length - 1;
+    move(rows[clamp(row + step[0], 0, last)][clamp(column + step[1], 0, last)]);
   });
   show(rows[0][0]);
 }
@@ -85,7 +93,8 @@ for (const chart of $$(".chart")) {
       const number = Number(line.ys[nearest(line.xs, x)].toPrecision(4));
       return series.length > 1 ? `${line.name} ${number}` : `${number}`;
     });
-    $(".readout", chart).textContent = `epoch ${Number(longest.epochs[at].toFixed(2))}: ${values.join(", ")}`;
+    const epoch = Number(longest.epochs[at].toFixed(2));
+    $(".readout", chart).textContent = `epoch ${epoch}: ${values.join(", ")}`;
   };
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
@@ -201,16 +210,19 @@ function choose(index) {
   });
   stage.className = `stage ${shown.kind}`;
   $(".base", stage).src = shown.kind === "plain" ? layers[shown.layer] : layers.image;
-  $(".base", stage).alt = shown.kind === "plain" ? `${shown.title} of ${page.items[current].name}` : page.items[current].name;
+  const name = page.items[current].name;
+  $(".base", stage).alt = shown.kind === "plain" ? `${shown.title} of ${name}` : name;
   const left = shown.kind === "slide" ? shown.left : shown.layer;
   for (const [side, layer] of [["left", left], ["right", shown.right]]) {
     const image = $(`.${side}`, stage);
-    if (layer && shown.kind !== "plain") image.src = layers[layer]; else image.removeAttribute("src");
+    if (layer && shown.kind !== "plain") image.src = layers[layer];
+    else image.removeAttribute("src");
   }
   if (shown.kind === "slide") {
-    $(".side.l", stage).textContent = shown.names[0];
-    $(".side.r", stage).textContent = shown.names[1];
-    split.setAttribute("aria-label", `${shown.names[0]} left of the line, ${shown.names[1]} right of it`);
+    const [leftName, rightName] = shown.names;
+    $(".side.l", stage).textContent = leftName;
+    $(".side.r", stage).textContent = rightName;
+    split.setAttribute("aria-label", `${leftName} left of the line, ${rightName} right of it`);
   }
   $(".opacity").hidden = shown.kind !== "slide" && shown.kind !== "tint";
   const legend = (shown.legend || []).map(([color, text]) => {
@@ -246,7 +258,8 @@ function listClasses(scores) {
     const row = document.createElement("tr"), name = document.createElement("th");
     name.scope = "row";
     name.append(swatch(page.colors[id]), page.classes[id]);
-    const texts = [...scores.iou.map((ious) => percent(ious[id])), `${percent(scores.share[id])} %`];
+    const ious = scores.iou.map((perClass) => percent(perClass[id]));
+    const texts = [...ious, `${percent(scores.share[id])} %`];
     row.append(name, ...texts.map((text) =>
       Object.assign(document.createElement("td"), {className: "n", textContent: text})));
     return row;
@@ -262,7 +275,9 @@ function step(by) {
 }
 cards.forEach((card) => card.addEventListener("click", () => open(Number(card.dataset.item))));
 split.addEventListener("input", setSplit);
-$("#v-opacity").addEventListener("input", (event) => stage.style.setProperty("--opacity", event.target.value / 100));
+$("#v-opacity").addEventListener("input", (event) => {
+  stage.style.setProperty("--opacity", event.target.value / 100);
+});
 $("#v-previous").addEventListener("click", () => step(-1));
 $("#v-next").addEventListener("click", () => step(1));
 $("#v-close").addEventListener("click", () => viewer.close());
@@ -301,7 +316,8 @@ async function pixels(layer) {
 }
 stage.addEventListener("pointermove", async (event) => {
   const box = stage.getBoundingClientRect(), entry = current;
-  const across = (event.clientX - box.left) / box.width, down = (event.clientY - box.top) / box.height;
+  const across = (event.clientX - box.left) / box.width;
+  const down = (event.clientY - box.top) / box.height;
   if (across < 0 || across >= 1 || down < 0 || down >= 1) return;
   const texts = [];
   for (const [layer, title] of page.probes) {

@@ -1,4 +1,5 @@
-"""The pages of reports in a real browser: no network, no message on the console, everything by pointer and keyboard."""
+"""The pages of reports in a browser, by pointer and keyboard, without network and messages."""
+
 from __future__ import annotations
 
 import re
@@ -19,13 +20,18 @@ from playwright.sync_api import expect
 
 @contextmanager
 def shown(chromium: Any, path: Any, **options: Any) -> Iterator[Any]:
-    """Gives the page, opened from disk without a network; fails on whatever it prints and on every request it makes."""
+    """Opens the page from disk without a network; fails if it prints or requests anything."""
     context = chromium.new_context(viewport={"width": 1200, "height": 860}, **options)
     context.set_offline(True)
     tab, trouble = context.new_page(), []
     tab.on("console", lambda message: trouble.append(message.text))
     tab.on("pageerror", lambda error: trouble.append(str(error)))
-    tab.on("request", lambda request: request.url.startswith(("file:", "data:")) or trouble.append(request.url[:80]))
+    tab.on(
+        "request",
+        lambda request: (
+            request.url.startswith(("file:", "data:")) or trouble.append(request.url[:80])
+        ),
+    )
     tab.goto(path.as_uri())
     yield tab
     context.close()
@@ -45,7 +51,9 @@ def paired(chromium: Any, scored: Any) -> Iterator[Any]:
 
 
 def pixels(tab: Any, selector: str) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(tab.locator(selector).screenshot(), np.uint8), cv2.IMREAD_COLOR).astype(int)
+    return cv2.imdecode(
+        np.frombuffer(tab.locator(selector).screenshot(), np.uint8), cv2.IMREAD_COLOR
+    ).astype(int)
 
 
 def opened(tab: Any) -> str:
@@ -61,9 +69,12 @@ def settled(tab: Any) -> None:
 def test_every_section_is_drawn(single: Any) -> None:
     for section in ("scores", "classes", "confusion", "training", "gallery", "facts"):
         assert single.locator(f"#{section}").bounding_box()["height"] > 40
-    assert single.locator(".chart polyline").count() == 3   # two losses and the rate; a single validation is a dot
+    # two losses and the rate; a single validation is a dot
+    assert single.locator(".chart polyline").count() == 3
     assert single.locator(".card img").evaluate_all("all => all.every(one => one.naturalWidth > 0)")
-    overflow = single.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    overflow = single.evaluate(
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
     assert overflow <= 0
 
 
@@ -72,11 +83,19 @@ def test_the_slider_moves_by_pointer_and_by_keyboard(single: Any) -> None:
     settled(single)
     before, stage = pixels(single, "#v-stage"), single.locator("#v-stage").bounding_box()
     single.mouse.click(stage["x"] + 0.9 * stage["width"], stage["y"] + stage["height"] / 2)
-    assert single.locator(".split-at").evaluate("one => Number(one.value)") == pytest.approx(90, abs=1.5)
+    assert single.locator(".split-at").evaluate("one => Number(one.value)") == pytest.approx(
+        90, abs=1.5
+    )
     after = pixels(single, "#v-stage")
-    assert np.abs(after - before)[:, int(0.55 * before.shape[1]):int(0.85 * before.shape[1])].mean() > 3
-    single.keyboard.press("ArrowLeft")                      # the line has the focus, so this browses no images
-    assert single.locator(".split-at").evaluate("one => Number(one.value)") == pytest.approx(89.5, abs=1.5)
+    assert (
+        np.abs(after - before)[:, int(0.55 * before.shape[1]) : int(0.85 * before.shape[1])].mean()
+        > 3
+    )
+    # the line has the focus, so this browses no images
+    single.keyboard.press("ArrowLeft")
+    assert single.locator(".split-at").evaluate("one => Number(one.value)") == pytest.approx(
+        89.5, abs=1.5
+    )
     assert single.locator("#v-place").inner_text() == "1 of 12"
 
 
@@ -93,7 +112,12 @@ def test_the_keyboard_opens_browses_changes_views_and_shuts(single: Any) -> None
     assert second != first
     single.keyboard.press("ArrowLeft")
     assert opened(single) == first
-    for key, title in (("2", "Errors"), ("3", "Flow 1"), ("5", "Image"), ("1", "Labels and predictions")):
+    for key, title in (
+        ("2", "Errors"),
+        ("3", "Flow 1"),
+        ("5", "Image"),
+        ("1", "Labels and predictions"),
+    ):
         single.keyboard.press(key)
         assert single.locator(".v-tabs [aria-selected=true]").inner_text().startswith(title)
     single.keyboard.press("Escape")
@@ -107,21 +131,24 @@ def test_a_flow_is_shown_with_its_wheel_and_its_reach(single: Any) -> None:
     settled(single)
     assert single.locator("#v-legend img").evaluate("one => one.naturalWidth") > 50
     assert "the rim of the wheel is" in single.locator("#v-legend").inner_text()
-    assert pixels(single, "#v-stage").std(axis=2).mean() > 5        # colors, not gray
+    # colors, not gray
+    assert pixels(single, "#v-stage").std(axis=2).mean() > 5
 
 
 def test_what_is_under_the_pointer_is_named(single: Any) -> None:
     single.locator(".card").first.click()
     settled(single)
     stage = single.locator("#v-stage").bounding_box()
-    single.mouse.move(stage["x"] + stage["width"] / 16, stage["y"] + stage["height"] / 12)     # the void corner
+    # the void corner
+    single.mouse.move(stage["x"] + stage["width"] / 16, stage["y"] + stage["height"] / 12)
     expect(single.locator("#v-probe")).to_have_text(re.compile("^label: ignored · prediction: "))
 
 
 def test_the_filter_shows_the_images_of_a_class_by_its_iou(single: Any) -> None:
     shown_cards = single.locator(".cards li:not([hidden]) .score")
     assert shown_cards.count() == 12
-    single.locator("#class").select_option(label="Road")    # the fourth class, in every other image
+    # the fourth class, in every other image
+    single.locator("#class").select_option(label="Road")
     assert single.locator("#shown").inner_text() == "6 images"
     ious = [float(text) for text in shown_cards.all_inner_texts()]
     assert len(ious) == 6 and ious == sorted(ious)
@@ -146,7 +173,9 @@ def test_the_confusion_matrix_tells_counts_on_hover_and_on_focus(single: Any) ->
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_system_chooses_light_or_dark_and_the_button_the_other(chromium: Any, scored: Any, scheme: str) -> None:
+def test_the_system_chooses_light_or_dark_and_the_button_the_other(
+    chromium: Any, scored: Any, scheme: str
+) -> None:
     def brightness(tab: Any) -> float:
         return float(pixels(tab, ".head").mean())
 
@@ -160,17 +189,25 @@ def test_the_system_chooses_light_or_dark_and_the_button_the_other(chromium: Any
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(chromium: Any, scored: Any, scheme: str) -> None:
     """WCAG 2.2, 1.4.3: a contrast of at least 4.5 to 1, of the ink and of the faint text."""
-    script = """(name) => { const probe = document.createElement('i'); probe.style.color = `var(${name})`;
-        document.body.append(probe); return getComputedStyle(probe).color.match(/[\\d.]+/g).map(Number); }"""
+    script = """(name) => {
+        const probe = document.createElement('i');
+        probe.style.color = `var(${name})`;
+        document.body.append(probe);
+        return getComputedStyle(probe).color.match(/[\\d.]+/g).map(Number);
+    }"""
 
     def luminance(rgb: list[float]) -> float:
-        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-                  for value in (each / 255 for each in rgb)]
+        linear = [
+            value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+            for value in (each / 255 for each in rgb)
+        ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     with shown(chromium, scored.single, color_scheme=scheme) as tab:
-        ink = {name: luminance(tab.evaluate(script, name)) for name in ("--ink", "--muted", "--accent", "--paper",
-                                                                        "--card")}
+        ink = {
+            name: luminance(tab.evaluate(script, name))
+            for name in ("--ink", "--muted", "--accent", "--paper", "--card")
+        }
     for text in ("--ink", "--muted", "--accent"):
         for ground in ("--paper", "--card"):
             light, dark = sorted((ink[text], ink[ground]), reverse=True)
@@ -182,7 +219,10 @@ def test_two_models_are_compared_image_by_image(paired: Any) -> None:
     assert paired.locator(".diverging").count() >= 4
     assert paired.locator("#training .chart .key").all_inner_texts() == ["A", "B"] * 3
     paired.locator(".matrix tbody td").nth(1).hover()
-    assert re.search(r"points\s*Sky predicted as Building\s*A [\d.]+ %, B [\d.]+ %", paired.locator("#cell").inner_text())
+    assert re.search(
+        r"points\s*Sky predicted as Building\s*A [\d.]+ %, B [\d.]+ %",
+        paired.locator("#cell").inner_text(),
+    )
     paired.locator(".card").first.click()
     titles = paired.locator(".v-tabs button").all_inner_texts()
     assert titles == ["A and B", "Labels and A", "Labels and B", "Disagreement", "Image"]
@@ -191,7 +231,9 @@ def test_two_models_are_compared_image_by_image(paired: Any) -> None:
     assert "only A is right" in paired.locator("#v-legend").inner_text()
 
 
-def test_a_narrow_window_shows_everything_without_scrolling_sideways(chromium: Any, scored: Any) -> None:
+def test_a_narrow_window_shows_everything_without_scrolling_sideways(
+    chromium: Any, scored: Any
+) -> None:
     with shown(chromium, scored.single) as tab:
         tab.set_viewport_size({"width": 420, "height": 800})
         assert tab.evaluate("document.documentElement.scrollWidth") <= 420

@@ -36,21 +36,27 @@ def test_it_parses_as_the_network_itself_does(net: nn.Module, channels_last: boo
     predictor = Predictor(net, CPU, "fp32", MEAN, STD, channels_last)
     torch.testing.assert_close(predictor.logits(images), expected, atol=1e-4, rtol=1e-4)
     assert torch.equal(predictor.labels(images).long(), predictor.logits(images).argmax(1))
-    torch.testing.assert_close(predictor.probabilities(images), expected.softmax(1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        predictor.probabilities(images), expected.softmax(1), atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 47), (65, 31)])
-def test_images_of_any_size_are_parsed(net: nn.Module, size: tuple[int, int]) -> None:
+def test_images_of_any_size_are_predicted(net: nn.Module, size: tuple[int, int]) -> None:
     labels = Predictor(net, CPU, "fp32", MEAN, STD).labels(pictures(*size))
     assert (labels.shape, labels.dtype) == ((1, *size), torch.uint8)
 
 
 @pytest.mark.parametrize("size", [(40, 90), (16, 90), (5, 7)])
-def test_a_side_below_32_pixels_is_padded_with_its_last_row_or_column(net: nn.Module, size: tuple[int, int]) -> None:
+def test_a_side_below_32_pixels_is_padded_with_its_last_row_or_column(
+    net: nn.Module, size: tuple[int, int]
+) -> None:
     images, predictor = pictures(*size), Predictor(net, CPU, "fp32", MEAN, STD)
-    padded = F.pad(images.float(), (0, max(0, 32 - size[1]), 0, max(0, 32 - size[0])), mode="replicate").byte()
+    padded = F.pad(
+        images.float(), (0, max(0, 32 - size[1]), 0, max(0, 32 - size[0])), mode="replicate"
+    ).byte()
     for method in (predictor.labels, predictor.logits, predictor.probabilities):
-        found, expected = method(images), method(padded)[..., :size[0], :size[1]]
+        found, expected = method(images), method(padded)[..., : size[0], : size[1]]
         assert found.shape[-2:] == size
         torch.testing.assert_close(found, expected)
 
@@ -78,15 +84,20 @@ def test_sliding_windows_reach_the_network(net: nn.Module) -> None:
 
 def test_a_deployed_network_parses_alike(net: nn.Module) -> None:
     images = pictures(64, 96, 2)
-    plain, fast = (Predictor(each, CPU, "fp32", MEAN, STD, True) for each in (net, network.fuse_for_inference(net)))
+    plain, fast = (
+        Predictor(each, CPU, "fp32", MEAN, STD, True)
+        for each in (net, network.fuse_for_inference(net))
+    )
     torch.testing.assert_close(fast.logits(images), plain.logits(images), atol=1e-4, rtol=1e-4)
     assert (fast.labels(images) == plain.labels(images)).float().mean() > 0.999
 
 
 def test_normalized_images_are_taken_too(net: nn.Module) -> None:
     predictor = Predictor(net, CPU, "fp32", MEAN, STD)
-    assert torch.equal(predictor.labels_of_normalized(normalize(pictures(64, 96), MEAN, STD)),
-                       predictor.labels(pictures(64, 96)))
+    assert torch.equal(
+        predictor.labels_of_normalized(normalize(pictures(64, 96), MEAN, STD)),
+        predictor.labels(pictures(64, 96)),
+    )
 
 
 class Tiny(nn.Module):
@@ -94,7 +105,9 @@ class Tiny(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(3, 16, 3, stride=4, padding=1), nn.ReLU(), nn.Conv2d(16, 5, 3, padding=1))
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 3, stride=4, padding=1), nn.ReLU(), nn.Conv2d(16, 5, 3, padding=1)
+        )
 
     def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:
         assert not upsample
@@ -110,7 +123,9 @@ def test_a_compiled_network_holds_its_weights_in_its_own_type() -> None:
     before = [fast.logits(each) for each in images]
     for weight in net.parameters():
         weight.zero_()
-    assert all(torch.equal(fast.logits(each), logits) for each, logits in zip(images, before, strict=True))
+    assert all(
+        torch.equal(fast.logits(each), logits) for each, logits in zip(images, before, strict=True)
+    )
     plain = Predictor(net, CPU, "bf16", MEAN, STD, True)
     assert not torch.allclose(plain.logits(images[0]), before[0], atol=0.01)
 
@@ -120,16 +135,21 @@ def test_a_compiled_predictor_parses_alike_at_several_sizes(net: nn.Module) -> N
     torch.compiler.reset()
     fast = Predictor(network.fuse_for_inference(net), CPU, "fp32", MEAN, STD, True, compiled=True)
     fast.warm_up((64, 96))
-    for size in ((64, 96), (96, 64), (70, 33), (64, 96), (40, 50)):      # the third and later share a program
+    # the third and later share a program
+    for size in ((64, 96), (96, 64), (70, 33), (64, 96), (40, 50)):
         images = pictures(*size)
         expected = Predictor(net, CPU, "fp32", MEAN, STD).logits(images)
         torch.testing.assert_close(fast.logits(images), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_compiling_without_a_compiler_is_refused(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_without_a_compiler_is_refused(
+    net: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(ValueError, match=r"--compile needs a C\+\+ compiler, and g\+\+ or clang\+\+ was not found"):
+    with pytest.raises(
+        ValueError, match=r"--compile needs a C\+\+ compiler, and g\+\+ or clang\+\+ was not found"
+    ):
         Predictor(net, CPU, "fp32", MEAN, STD, compiled=True)
 
 
@@ -148,10 +168,13 @@ def test_a_graph_replays_what_the_network_computes(net: nn.Module) -> None:
     kept = fast.labels(first)
     for images in (first, second, pictures(96, 64), pictures(64, 96, 2)):
         assert (fast.labels(images) == plain.labels(images)).float().mean() > 0.999
-    assert torch.equal(kept, fast.labels(first))            # a later call leaves it alone
+    # a later call leaves it alone
+    assert torch.equal(kept, fast.labels(first))
 
 
-@pytest.mark.parametrize("wrong", [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(1, 3, 8, 8)])
+@pytest.mark.parametrize(
+    "wrong", [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(1, 3, 8, 8)]
+)
 def test_anything_but_a_batch_of_bytes_is_refused(net: nn.Module, wrong: Tensor) -> None:
     with pytest.raises(ValueError, match=r"images must be \(N, 3, height, width\) uint8 RGB, not"):
         Predictor(net, CPU, "fp32", MEAN, STD).labels(wrong)

@@ -15,16 +15,17 @@ def record(index: int) -> Record:
     return Record(index, f"image{index}", np.full((2, 2), index), np.array([[0.5, np.nan]]))
 
 
-def test_what_is_saved_is_read_in_the_order_of_the_split(tmp_path: Path) -> None:
-    kept = Records(tmp_path, RUN)
-    kept.prepare_folder(resume=False, replace=False)
+def test_saved_results_are_read_in_the_order_of_the_split(tmp_path: Path) -> None:
+    written = Records(tmp_path, RUN)
+    written.prepare_folder(resume=False, replace=False)
     for index in (2, 0):
-        kept.add(record(index))
-    kept.save()
-    kept.add(record(1))
-    assert list(kept.read()) == [0, 2]                       # the last is only waiting
-    kept.save()
-    kept.merge_parts(kept.read().values())
+        written.add(record(index))
+    written.save()
+    written.add(record(1))
+    # the last is only waiting
+    assert list(written.read()) == [0, 2]
+    written.save()
+    written.merge_parts(written.read().values())
     found = Records.open(tmp_path).read()
     assert [each.name for each in found.values()] == ["image0", "image1", "image2"]
     assert np.array_equal(found[2].matrix, np.full((2, 2), 2))
@@ -32,17 +33,17 @@ def test_what_is_saved_is_read_in_the_order_of_the_split(tmp_path: Path) -> None
     assert np.load(tmp_path / records.RESULT)["thresholds"].tolist() == [0.1]
 
 
-def test_long_work_is_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Records(tmp_path, RUN)
-    kept.prepare_folder(resume=False, replace=False)
-    kept.add(record(0))
-    assert not kept.read()
+def test_results_are_saved_at_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Records(tmp_path, RUN)
+    written.prepare_folder(resume=False, replace=False)
+    written.add(record(0))
+    assert not written.read()
     monkeypatch.setattr(records, "SAVE_INTERVAL", 0.0)
-    kept.add(record(1))
-    assert list(kept.read()) == [0, 1]
+    written.add(record(1))
+    assert list(written.read()) == [0, 1]
 
 
-def test_a_new_start_drops_its_own_share_only(tmp_path: Path) -> None:
+def test_a_new_start_removes_its_own_shard_only(tmp_path: Path) -> None:
     shards = [Records(tmp_path, RUN, (index, 2)) for index in range(2)]
     for shard in shards:
         shard.prepare_folder(resume=False, replace=False)
@@ -54,7 +55,7 @@ def test_a_new_start_drops_its_own_share_only(tmp_path: Path) -> None:
     assert list(shards[0].read()) == [0]
 
 
-def test_a_new_start_leaves_no_scores_of_the_run_before(tmp_path: Path) -> None:
+def test_a_new_start_removes_the_scores_of_the_run_before(tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text("{}")
     Records(tmp_path, RUN).prepare_folder(resume=True, replace=False)
     assert (tmp_path / "scores.json").exists()
@@ -62,18 +63,29 @@ def test_a_new_start_leaves_no_scores_of_the_run_before(tmp_path: Path) -> None:
     assert not (tmp_path / "scores.json").exists()
 
 
-def test_settings_are_kept_and_set_no_two_evaluations_apart(tmp_path: Path) -> None:
-    Records(tmp_path, RUN, (0, 2), {"data_root": "here"}).prepare_folder(resume=False, replace=False)
-    assert (Records.open(tmp_path).run, Records.open(tmp_path).settings) == (RUN, {"data_root": "here"})
-    Records(tmp_path, RUN, (1, 2), {"data_root": "there"}).prepare_folder(resume=False, replace=False)
+def test_settings_are_written_and_do_not_identify_an_evaluation(tmp_path: Path) -> None:
+    Records(tmp_path, RUN, (0, 2), {"data_root": "here"}).prepare_folder(
+        resume=False, replace=False
+    )
+    assert (Records.open(tmp_path).run, Records.open(tmp_path).settings) == (
+        RUN,
+        {"data_root": "here"},
+    )
+    Records(tmp_path, RUN, (1, 2), {"data_root": "there"}).prepare_folder(
+        resume=False, replace=False
+    )
     (tmp_path / records.RUN).write_text('{"images":')
-    with pytest.raises(ValueError, match=r"run\.json is damaged .*: remove its folder and score again"):
+    with pytest.raises(
+        ValueError, match=r"run\.json is damaged .*: remove its folder and score again"
+    ):
         Records.open(tmp_path)
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
-    kept = Records(tmp_path, RUN)
-    kept.prepare_folder(resume=False, replace=False)
+    written = Records(tmp_path, RUN)
+    written.prepare_folder(resume=False, replace=False)
     (tmp_path / "parts" / "0of1_000000.npz").write_bytes(b"PK\x03\x04 and then nothing")
-    with pytest.raises(ValueError, match=r"0of1_000000.npz is damaged .*: remove it and go on with --resume"):
-        kept.read()
+    with pytest.raises(
+        ValueError, match=r"0of1_000000.npz is damaged .*: remove it and go on with --resume"
+    ):
+        written.read()

@@ -9,13 +9,20 @@ from utils.evaluation.statistics import bootstrap, paired_test, t_interval
 
 
 def images(accuracy: float, count: int = 40, classes: int = 3, seed: int = 0) -> np.ndarray:
-    """Counts of images in which each pixel is right with a probability; the truth is the same for every accuracy."""
-    truth = np.random.default_rng(7).integers(20, 200, (count, classes))
+    """Counts of images in which each pixel is right with a probability.
+
+    The labels are the same for every accuracy.
+    """
+    labels = np.random.default_rng(7).integers(20, 200, (count, classes))
     rng = np.random.default_rng(seed)
     wrong = (1 - accuracy) / (classes - 1)
     rows = np.eye(classes) * (accuracy - wrong) + wrong
-    return np.stack([[rng.multinomial(pixels, row) for pixels, row in zip(image, rows, strict=True)]
-                     for image in truth])
+    return np.stack(
+        [
+            [rng.multinomial(pixels, row) for pixels, row in zip(image, rows, strict=True)]
+            for image in labels
+        ]
+    )
 
 
 def mean_iou(matrices: np.ndarray) -> float:
@@ -66,16 +73,22 @@ def test_two_models_alike_are_not_told_apart() -> None:
 
 
 def test_p_values_are_even_where_nothing_differs() -> None:
-    values = [paired_test(images(0.8, 12, seed=i), images(0.8, 12, seed=i + 100), repeats=200).p_value
-              for i in range(40)]
+    values = [
+        paired_test(images(0.8, 12, seed=i), images(0.8, 12, seed=i + 100), repeats=200).p_value
+        for i in range(40)
+    ]
     assert 0.3 < np.mean(values) < 0.7
 
 
 def test_several_models_give_the_interval_of_their_mean() -> None:
     several = np.stack([images(0.8, seed=1), images(0.75, seed=2)])
     draws = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), 50)
-    values = [np.mean([mean_iou(np.repeat(one, draw, axis=0)) for one in several]) for draw in draws]
-    assert bootstrap(several, repeats=50) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-9)
+    values = [
+        np.mean([mean_iou(np.repeat(one, draw, axis=0)) for one in several]) for draw in draws
+    ]
+    assert bootstrap(several, repeats=50) == pytest.approx(
+        np.quantile(values, [0.025, 0.975]), abs=1e-9
+    )
     assert bootstrap(several[:1]) == bootstrap(several[0])
 
 
@@ -93,12 +106,16 @@ def test_pooled_pairs_are_tested_by_the_mean_of_their_differences() -> None:
 
 def test_pooling_one_pair_with_itself_makes_nothing_surer() -> None:
     one, other = images(0.81, seed=1), images(0.8, seed=2)
-    assert paired_test(np.stack([one] * 3), np.stack([other] * 3)) == pytest.approx(paired_test(one, other))
+    assert paired_test(np.stack([one] * 3), np.stack([other] * 3)) == pytest.approx(
+        paired_test(one, other)
+    )
 
 
 def test_the_interval_of_few_values_is_students() -> None:
     # mean 2, standard deviation 1, the 97.5 % quantile of t with 2 degrees of freedom is 4.30265
-    assert t_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.30265 / 3 ** 0.5, 2 + 4.30265 / 3 ** 0.5), abs=1e-4)
+    assert t_interval([1.0, 2.0, 3.0]) == pytest.approx(
+        (2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), abs=1e-4
+    )
     assert t_interval([5.0, 5.0]) == (5.0, 5.0)
     with pytest.raises(ValueError, match=r"1 value\(s\) do not show"):
         t_interval([1.0])

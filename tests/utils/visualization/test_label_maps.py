@@ -34,7 +34,8 @@ def test_an_overlay_blends_colors_and_leaves_ignored_pixels_as_they_are() -> Non
     image, labels = scene()
     picture = label_maps.overlay(image, labels, PALETTE, alpha=0.5)
     assert [tuple(picture[5, x]) for x in (3, 25)] == [(150, 50, 50), (100, 100, 100)]
-    assert picture[5, 9].min() > 150                        # the light line between road and car
+    # the light line between road and car
+    assert picture[5, 9].min() > 150
     assert (image == 100).all()
 
 
@@ -49,7 +50,9 @@ def test_errors_are_red_hits_green_and_ignored_pixels_dark() -> None:
 
 def test_panels_hold_every_picture_under_its_title() -> None:
     image, _ = scene(60, 90)
-    grid = label_maps.panels([("image", image), ("truth", image + 50), ("errors", image + 90)], columns=2)
+    grid = label_maps.panels(
+        [("image", image), ("truth", image + 50), ("errors", image + 90)], columns=2
+    )
     assert grid.shape[0] > 2 * 60
     assert grid.shape[1] > 2 * 90
     assert all((grid == value).all(2).sum() >= 60 * 90 for value in (100, 150, 190))
@@ -71,7 +74,10 @@ def test_a_legend_shows_the_classes_that_occur_the_largest_first(width: int) -> 
 
 def test_a_picture_without_any_class_has_a_legend_without_entries() -> None:
     image, labels = scene()
-    assert label_maps.with_legend(image, np.full_like(labels, 255), PALETTE, NAMES).shape[1] == image.shape[1]
+    assert (
+        label_maps.with_legend(image, np.full_like(labels, 255), PALETTE, NAMES).shape[1]
+        == image.shape[1]
+    )
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -96,7 +102,8 @@ def test_the_hue_of_a_flow_is_its_direction_and_the_strength_its_length() -> Non
     right, left, down, still, half = label_maps.flow_colors(flow, 2.0)[0].tolist()
     assert (right, left, still) == ([255, 0, 0], [0, 255, 255], [255, 255, 255])
     assert half == [255, 128, 128]
-    assert down[1] == 255 and down[2] == 0                  # 90 degrees: between yellow and green
+    # 90 degrees: between yellow and green
+    assert down[1] == 255 and down[2] == 0
 
 
 def test_the_wheel_holds_each_direction_where_it_points() -> None:
@@ -110,8 +117,16 @@ def test_the_wheel_holds_each_direction_where_it_points() -> None:
 def test_the_legend_of_a_video_is_equally_high_whatever_its_labels_are(count: int) -> None:
     names = [f"class {i}" for i in range(count)]
     image = np.zeros((100, 640, 3), np.uint8)
-    heights = {label_maps.with_legend(image, np.random.default_rng(0).integers(0, classes, (100, 640), np.uint8),
-                                     PALETTE, names, steady=True).shape for classes in (1, 3, count)}
+    heights = {
+        label_maps.with_legend(
+            image,
+            np.random.default_rng(0).integers(0, classes, (100, 640), np.uint8),
+            PALETTE,
+            names,
+            steady=True,
+        ).shape
+        for classes in (1, 3, count)
+    }
     assert len(heights) == 1
 
 
