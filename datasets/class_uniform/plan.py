@@ -182,5 +182,5 @@ def check_sampling(spec: DatasetSpec, class_uniform_pct: float,
         raise DatasetError(f"--coarse_boost_classes {','.join(map(str, unknown))}: the train ids "
                            f"of {spec.title} are 0 to {spec.num_classes - 1} (see DATASETs.md).")
     if not spec.coarse_split:
-        raise DatasetError(f"--coarse_boost_classes: {spec.title} has no coarsely labeled split to draw from. "
-                           "Leave the flag out.")
+        raise DatasetError(f"--coarse_boost_classes: {spec.title} has no coarsely labeled split "
+                           "to draw from. Leave the flag out.")

@@ -98,7 +98,8 @@ IDD26 = replace(
         ClassInfo("traffic light", rgb=(250, 170, 30), raw_ids=(25,), category="structures"),
         # 27 is pole group
         ClassInfo("pole", rgb=(153, 153, 153), raw_ids=(26, 27), category="structures"),
-        ClassInfo("obs-str-bar-fallback", rgb=(169, 187, 214), raw_ids=(28,), category="structures"),
+        ClassInfo("obs-str-bar-fallback", rgb=(169, 187, 214), raw_ids=(28,),
+                  category="structures"),
         ClassInfo("building", rgb=(70, 70, 70), raw_ids=(29,), category="construction"),
         ClassInfo("bridge/tunnel", rgb=(150, 100, 100), raw_ids=(30, 31), category="construction"),
         ClassInfo("vegetation", rgb=(107, 142, 35), raw_ids=(32,), category="vegetation"),

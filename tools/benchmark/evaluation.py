@@ -4,6 +4,7 @@ metric and reading.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import torch
 
 import datasets
 import network
-from tools.make_streets import __main__ as make_streets
+from tools.make_streets.writing import make_streets
 from utils import precision
 from utils.cli import FlagParser, add_switch, positive_int, size
 from utils.evaluation import boundary, inference
@@ -78,10 +79,8 @@ def run(args: Namespace) -> None:
         root = args.data_root
         if root is None:
             root = Path(scratch)
-            make_streets.main([
-                "--out", scratch, "--train", "1", "--val", str(args.images + 1), "--size",
-                f"{args.size[0]}x{args.size[1]}",
-            ])
+            counts = {"train": 1, "val": args.images + 1}
+            make_streets(root, counts, args.size, seed=0, workers=os.cpu_count() or 1)
         found = measure(args, datasets.build(args.dataset, root, args.split))
     whole = sum(found["seconds"].values())
     for part, seconds in found["seconds"].items():

@@ -23,7 +23,7 @@ import transforms
 from datasets.class_uniform.centroid_cache import CentroidCache
 from datasets.class_uniform.centroids import class_centroids, find_centroids
 from datasets.reader import Files
-from tools.make_streets.__main__ import make_streets
+from tools.make_streets.writing import make_streets
 from utils.cli import FlagParser, fraction, positive_int, size
 from utils.files import write_text
 

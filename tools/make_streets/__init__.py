@@ -1,4 +1,4 @@
-"""Procedural street scenes with the label ids of Cityscapes. `draw(seed, index, size)` makes one."""
+"""Procedural street scenes with the label ids of Cityscapes: `draw(seed, index, size)`."""
 from __future__ import annotations
 
 from tools.make_streets.scene import SMALLEST, VERSION, draw

@@ -1,4 +1,4 @@
-"""A picture of materials: label and color of a pixel are looked up at the very end."""
+"""A picture of materials, whose labels and colors are looked up at the end."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,22 @@ CONTACT_SHADOW, SUN_SHADOW = 2, 1
 
 
 class Canvas:
-    """Painted from far to near. A material carries a label, a color, a distance (for fog) and a strength of texture.
+    """A picture that is painted from far to near.
 
-    Outlines are rounded to whole pixels and filled without antialiasing by `cv2.fillConvexPoly`, whose result is the
-    same in OpenCV 4.8 to 5.0 (that of `fillPoly` is not: 4.11 changed it). What one sees through (the gaps of a fence,
-    the wheels of a bicycle) keeps its material and gets a veil: a high bit that changes only the label, as Cityscapes
-    labels it.
+    Each pixel holds the number of a material: a label, a color, a distance (for fog) and a strength
+    of texture. Outlines are rounded to whole pixels and filled without antialiasing by
+    `cv2.fillConvexPoly`, whose result is the same in OpenCV 4.8 to 5.0 (that of `fillPoly` changed
+    in 4.11). The gaps of a fence and the wheels of a bicycle show the material behind them and get
+    a veil: a high bit that changes the label only, as Cityscapes labels them.
+
+    Attributes:
+        materials: (height, width) uint16, number of the material and veils.
+        shadows: (height, width) uint8, 0, SUN_SHADOW or CONTACT_SHADOW; visible on ground only.
     """
 
     def __init__(self, height: int, width: int) -> None:
         self.materials = np.zeros((height, width), np.uint16)
-        self.shadows = np.zeros((height, width), np.uint8)   # 0, SUN_SHADOW or CONTACT_SHADOW, seen on ground only
+        self.shadows = np.zeros((height, width), np.uint8)
         self._labels: list[int] = []
         self._colors: list[Color] = []
         self._depths: list[float] = []
@@ -33,12 +38,13 @@ class Canvas:
         self._grounds: list[bool] = []
         self.sky = self.material(SKY, (0.0, 0.0, 0.0), 0.0, 0.0)
 
-    def material(self, label: int, color: Color, depth: float, grain: float = 2.0, ground: bool = False) -> int:
-        """Mixes a material.
+    def material(self, label: int, color: Color, depth: float, grain: float = 2.0,
+                 ground: bool = False) -> int:
+        """Adds a material and returns its number.
 
         Args:
-            color: RGB in [0, 255], light and shade included, fog not.
-            depth: meters from the camera; for ground it is taken from the row instead.
+            color: RGB in [0, 255], with light and shade, without fog.
+            depth: meters from the camera; not used for ground, whose distance follows from the row.
             grain: strength of the texture in gray levels.
         """
         self._labels.append(label)
@@ -49,18 +55,24 @@ class Canvas:
         return len(self._labels) - 1
 
     def paint(self, points: np.ndarray, sizes: Sequence[int], materials: Sequence[int]) -> None:
-        """Fills convex outlines in the given order: `points` (N, 2) float pixels, cut into outlines by `sizes`."""
+        """Fills convex outlines in the given order.
+
+        Args:
+            points: (N, 2) float pixels of all outlines, one after the other.
+            sizes: number of points of each outline.
+            materials: number of the material of each outline.
+        """
         whole, start = _whole_pixels(points), 0
         for size, material in zip(sizes, materials, strict=True):
             cv2.fillConvexPoly(self.materials, whole[start : start + size], material)
             start += size
 
     def shade(self, outline: np.ndarray, kind: int) -> None:
-        """Lays a shadow on the ground inside a convex outline (N, 2)."""
+        """Adds a shadow inside a convex outline (N, 2), in pixels."""
         cv2.fillConvexPoly(self.shadows, _whole_pixels(outline), kind)
 
     def veil(self, outline: np.ndarray, veil: int) -> None:
-        """Gives everything inside a convex outline the veil's label, and leaves what one sees there as it is."""
+        """Gives the pixels inside a convex outline the label of a veil; their colors stay."""
         points = _whole_pixels(outline)
         height, width = self.materials.shape
         left, top = np.maximum(points.min(axis=0), 0)
@@ -68,11 +80,11 @@ class Canvas:
         if left < right and top < bottom:
             mask = np.zeros((bottom - top, right - left), np.uint16)
             cv2.fillConvexPoly(mask, points - (left, top), veil)
-            seen = self.materials[top:bottom, left:right]
-            seen[...] = np.where(mask > 0, (seen & MATERIAL_BITS) | mask, seen)
+            patch = self.materials[top:bottom, left:right]
+            patch[...] = np.where(mask > 0, (patch & MATERIAL_BITS) | mask, patch)
 
     def label_ids(self) -> np.ndarray:
-        """(height, width) uint8, Cityscapes label ids."""
+        """Returns (height, width) uint8 of Cityscapes label ids."""
         labels = np.zeros(0x10000, np.uint8)
         labels[: len(self._labels)] = self._labels
         labels[VEIL_OF_BICYCLE : VEIL_OF_BICYCLE + len(self._labels)] = BICYCLE
@@ -80,15 +92,20 @@ class Canvas:
         return labels[self.materials]
 
     def label_table(self) -> np.ndarray:
-        """(M,) uint8, the label id of every material."""
+        """Returns (M,) uint8, the label id of every material."""
         return np.array(self._labels, np.uint8)
 
     def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Color (3, M), depth (M,), grain (M,) float32 and ground (M,) bool of every material."""
+        """Returns the properties of all M materials.
+
+        Color (3, M), depth (M,) and grain (M,) are float32, ground (M,) is bool.
+        """
         colors = np.clip(np.array(self._colors, np.float32).T, 4.0, 250.0)
-        return colors, np.array(self._depths, np.float32), np.array(self._grains, np.float32), np.array(self._grounds)
+        depths = np.array(self._depths, np.float32)
+        grains = np.array(self._grains, np.float32)
+        return colors, depths, grains, np.array(self._grounds)
 
 
 def _whole_pixels(points: np.ndarray) -> np.ndarray:
-    """Float pixels -> int32, far outliers pulled to where OpenCV's fixed-point numbers still hold."""
+    """Rounds pixels to int32, clipped to the range of OpenCV's fixed-point numbers."""
     return np.floor(np.clip(points, -16000.0, 16000.0) + 0.5).astype(np.int32)

@@ -1,4 +1,4 @@
-"""What stands on a pavement: lamp posts, traffic lights, signs, masts, bins."""
+"""Street furniture: lamp posts, traffic lights, signs, masts, bollards, bins."""
 from __future__ import annotations
 
 from tools.make_streets.canvas import CONTACT_SHADOW
@@ -14,33 +14,33 @@ SQUARE = ((0.8, 0.8), (-0.8, 0.8), (-0.8, -0.8), (0.8, -0.8))
 
 
 def _post(figure: Figure, height: float, width: float) -> int:
-    """A post from the ground up; returns its material."""
+    """Adds a post of a height in meters and returns its material."""
     stage = figure.stage
-    metal = figure.material(POLE, color(stage.dice, (*GREYS, *GREYS, LEAVES[2], BRICKS[3]), 12))
+    metal = figure.material(POLE, color(stage.rng, (*GREYS, *GREYS, LEAVES[2], BRICKS[3]), 12))
     width = max(width, 0.005 * stage.camera.image_width / stage.camera.scale(figure.pose.z))
     figure.box(-width / 2, width / 2, 0.0, height, metal)
     return metal
 
 
 def paint_lamp(stage: Stage, d: float, z: float, sign: int) -> None:
-    """A lamp post with an arm over the street."""
-    dice = stage.dice
+    """Paints a lamp post with an arm over the street."""
+    rng = stage.rng
     figure = Figure(stage, stage.pose(d, z), -sign)
-    height = dice.uniform(5.5, 9.0)
+    height = rng.uniform(5.5, 9.0)
     metal = _post(figure, height, 0.24)
     figure.box(-0.18, 0.18, 0.0, 0.9, metal)
-    arm = dice.uniform(0.8, 2.4)
+    arm = rng.uniform(0.8, 2.4)
     figure.limb((0.0, height - 0.1), (arm, height + 0.3), 0.12, metal)
     figure.box(arm - 0.1, arm + 0.7, height + 0.2, height + 0.4, metal)
     figure.finish()
 
 
-def paint_mast(stage: Stage, d: float, z: float, sign: int, reach: float) -> None:
-    """A mast that holds a tram's overhead wire."""
+def paint_mast(stage: Stage, d: float, z: float, sign: int, length: float) -> None:
+    """Paints a mast whose arm of a length in meters holds the overhead wire of a tram."""
     figure = Figure(stage, stage.pose(d, z), -sign)
     metal = _post(figure, 6.6, 0.26)
-    figure.limb((0.0, 5.9), (reach, 5.9), 0.1, metal)
-    figure.limb((0.0, 6.5), (reach * 0.7, 5.95), 0.07, metal)
+    figure.limb((0.0, 5.9), (length, 5.9), 0.1, metal)
+    figure.limb((0.0, 6.5), (length * 0.7, 5.95), 0.07, metal)
     figure.finish()
 
 
@@ -52,32 +52,35 @@ def paint_bollard(stage: Stage, d: float, z: float, sign: int) -> None:
 
 def paint_bin(stage: Stage, d: float, z: float, sign: int) -> None:
     figure = Figure(stage, stage.pose(d, z), -sign)
-    body = color(stage.dice, (*LACQUERS, *LEAVES), 12)
+    body = color(stage.rng, (*LACQUERS, *LEAVES), 12)
     figure.box(-0.3, 0.3, 0.0, 0.95, figure.material(STATIC, body))
     figure.box(-0.34, 0.34, 0.95, 1.1, figure.material(STATIC, lit(body, 0.7)))
     figure.finish()
-    stage.canvas.shade(stage.camera.ground([(d + 0.5 * a, z + 0.3 * b) for a, b in CIRCLE]), CONTACT_SHADOW)
+    shadow = [(d + 0.5 * a, z + 0.3 * b) for a, b in CIRCLE]
+    stage.canvas.shade(stage.camera.ground(shadow), CONTACT_SHADOW)
 
 
 def paint_traffic_light(stage: Stage, d: float, z: float, sign: int) -> None:
-    """A signal beside the street, and with some luck a second one on an arm above it."""
-    dice = stage.dice
+    """Paints a signal beside the street, and sometimes a second one on an arm above it."""
+    rng = stage.rng
     figure = Figure(stage, stage.pose(d, z), -sign)
-    lamp = dice.integer(0, 3)
-    housing = color(dice, ((46, 48, 50), (60, 66, 60), (120, 112, 60), (96, 98, 100)), 8)
-    if dice.chance(0.55):
-        reach = dice.uniform(2.0, 4.5)
+    lamp = rng.integer(0, 3)
+    housings = ((46, 48, 50), (60, 66, 60), (120, 112, 60), (96, 98, 100))
+    housing = color(rng, housings, 8)
+    if rng.chance(0.55):
+        arm = rng.uniform(2.0, 4.5)
         metal = _post(figure, 5.9, 0.24)
-        figure.limb((0.0, 5.7), (reach, 5.9), 0.16, metal)
-        _signal(figure, reach, 5.2, 1.25, housing, lamp)
+        figure.limb((0.0, 5.7), (arm, 5.9), 0.16, metal)
+        _signal(figure, arm, 5.2, 1.25, housing, lamp)
     else:
         _post(figure, 3.6, 0.2)
     _signal(figure, 0.0, 3.1, 1.1, housing, lamp)
     figure.finish()
 
 
-def _signal(figure: Figure, along: float, up: float, half: float, housing: Color, lamp: int) -> None:
-    """Three lamps in a housing; `lamp` counts the lit one from above."""
+def _signal(figure: Figure, along: float, up: float, half: float, housing: Color,
+            lamp: int) -> None:
+    """Adds three lamps in a housing; number `lamp` from the top is lit."""
     half *= 0.62
     board = figure.material(TRAFFIC_LIGHT, lit(housing, 0.7))
     body = figure.material(TRAFFIC_LIGHT, housing)
@@ -91,46 +94,48 @@ def _signal(figure: Figure, along: float, up: float, half: float, housing: Color
 
 
 def paint_sign(stage: Stage, d: float, z: float, sign: int) -> None:
-    """One or two plates on a post, or a large board on two posts."""
-    dice = stage.dice
+    """Paints one or two plates on a post, or a large board on two posts."""
+    rng = stage.rng
     figure = Figure(stage, stage.pose(d, z), -sign)
-    if dice.chance(0.2):
+    if rng.chance(0.2):
         _direction_board(figure)
     else:
-        height = dice.uniform(2.3, 3.0)
+        height = rng.uniform(2.3, 3.0)
         _post(figure, height, 0.16)
-        _plate(figure, height, dice.uniform(0.42, 0.6))
-        if dice.chance(0.4):
-            _plate(figure, height - 1.05, dice.uniform(0.36, 0.46))
+        _plate(figure, height, rng.uniform(0.42, 0.6))
+        if rng.chance(0.4):
+            _plate(figure, height - 1.05, rng.uniform(0.36, 0.46))
     figure.finish()
 
 
 def _plate(figure: Figure, up: float, radius: float) -> None:
-    dice = figure.stage.dice
-    outline = dice.pick((CIRCLE, TRIANGLE, OCTAGON, DIAMOND, SQUARE))
-    ground, rim = dice.pick(SIGNALS), dice.pick(SIGNALS)
-    if dice.chance(0.15):
-        ground = rim = dice.pick(GREYS)                       # seen from behind
+    rng = figure.stage.rng
+    outline = rng.pick((CIRCLE, TRIANGLE, OCTAGON, DIAMOND, SQUARE))
+    ground, rim = rng.pick(SIGNALS), rng.pick(SIGNALS)
+    if rng.chance(0.15):
+        # seen from behind
+        ground = rim = rng.pick(GREYS)
     layers = ((1.0, rim), (0.76, ground)) if rim != ground else ((1.0, lit(rim, 1.3)), (0.88, rim))
-    for share, paint in layers:
-        material = figure.material(TRAFFIC_SIGN, color(dice, (paint,), 10))
-        figure.shape([(a * radius * share, up + b * radius * share) for a, b in outline], material)
+    for scale, paint in layers:
+        material = figure.material(TRAFFIC_SIGN, color(rng, (paint,), 10))
+        figure.shape([(a * radius * scale, up + b * radius * scale) for a, b in outline], material)
     symbol = figure.material(TRAFFIC_SIGN, lit(ground, 0.25 if sum(ground) > 330 else 2.2))
-    wide, high = dice.pick(((0.5, 0.13), (0.13, 0.42), (0.3, 0.3)))
+    wide, high = rng.pick(((0.5, 0.13), (0.13, 0.42), (0.3, 0.3)))
     if ground != rim:
         figure.box(-wide * radius, wide * radius, up - high * radius, up + high * radius, symbol)
 
 
 def _direction_board(figure: Figure) -> None:
-    dice = figure.stage.dice
-    width, low, high = dice.uniform(1.0, 1.7), dice.uniform(2.2, 2.8), dice.uniform(3.6, 4.4)
+    rng = figure.stage.rng
+    width, low, high = rng.uniform(1.0, 1.7), rng.uniform(2.2, 2.8), rng.uniform(3.6, 4.4)
     metal = _post(figure, low, 0.01)
     for along in (-width * 0.6, width * 0.6):
         figure.box(along - 0.09, along + 0.09, 0.0, low, metal)
-    ground = color(dice, SIGNALS, 10)
+    ground = color(rng, SIGNALS, 10)
     script = figure.material(TRAFFIC_SIGN, lit(ground, 0.3 if sum(ground) > 360 else 2.0))
     figure.box(-width, width, low, high, script)
-    figure.box(-width + 0.06, width - 0.06, low + 0.06, high - 0.06, figure.material(TRAFFIC_SIGN, ground))
+    board = figure.material(TRAFFIC_SIGN, ground)
+    figure.box(-width + 0.06, width - 0.06, low + 0.06, high - 0.06, board)
     for k in range(3):
         up = high - 0.35 - 0.42 * k
-        figure.box(-width * 0.75, width * dice.uniform(-0.1, 0.7), up - 0.09, up + 0.09, script)
+        figure.box(-width * 0.75, width * rng.uniform(-0.1, 0.7), up - 0.09, up + 0.09, script)

@@ -1,4 +1,4 @@
-"""One scene from first to last: plan, paint from far to near, photograph."""
+"""One scene: plan the street, paint from far to near, render."""
 from __future__ import annotations
 
 from functools import partial
@@ -20,29 +20,31 @@ from tools.make_streets.traffic import Thing, far_to_near, traffic
 from tools.make_streets.vegetation import paint_bush, paint_tree
 
 SMALLEST = 16
-VERSION = 1                                                  # of the scenes: another drawing, another number
+# to be increased whenever the same seed and index draw another scene
+VERSION = 1
 
 
 def draw(seed: int, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Draws one street scene, a function of its arguments alone.
 
     Args:
-        seed, index: not negative; one scene for each pair. The size changes the camera's pixels, not the scene.
-        size: (height, width) in pixels.
+        seed, index: not negative; each pair gives another scene.
+        size: (height, width) in pixels. Another size shows the same scene.
 
     Returns:
-        Image (height, width, 3) uint8 RGB, and Cityscapes label ids (height, width) uint8. Labels are the same bits on
-        every machine; the image's gray levels may differ by 2.
+        Image (height, width, 3) uint8 RGB, and Cityscapes label ids (height, width) uint8. Labels
+        are bit-equal on every machine; gray levels of the image may differ by 2.
 
     Raises:
-        ValueError: when seed or index is negative or a side is shorter than 16 pixels.
+        ValueError: seed or index is negative, or a side is shorter than 16 pixels.
     """
     height, width = size
     if min(size) < SMALLEST:
-        raise ValueError(f"a street scene needs at least {SMALLEST}x{SMALLEST} pixels, got {height}x{width}")
-    dice = StableRandom(seed, index)
-    stage = Stage(Camera.drawn(dice, height, width), Canvas(height, width), Light.drawn(dice), dice)
-    street = Street.drawn(dice)
+        raise ValueError(f"a street scene needs at least {SMALLEST}x{SMALLEST} pixels, got "
+                         f"{height}x{width}")
+    rng = StableRandom(seed, index)
+    stage = Stage(Camera.sample(rng, height, width), Canvas(height, width), Light.sample(rng), rng)
+    street = Street.sample(rng)
     paint_backdrop(stage)
     paint_ground(stage, street)
     paint_markings(stage, street)
@@ -53,56 +55,88 @@ def draw(seed: int, index: int, size: tuple[int, int]) -> tuple[np.ndarray, np.n
             things += _railing(stage, side)
     for thing in far_to_near(things):
         thing.paint()
-    _paint_own_hood(stage)
-    image = photograph(stage.canvas, stage.camera, stage.light, StableRandom(seed, index, height, width))
+    _paint_hood(stage)
+    noise = StableRandom(seed, index, height, width)
+    image = photograph(stage.canvas, stage.camera, stage.light, noise)
     return image, stage.canvas.label_ids()
 
 
 def _border(stage: Stage, side: Side, lot: Lot) -> list[Thing]:
-    """A lot's things. Its far end counts as their distance: what stands in front of the lot is painted later."""
+    """Returns the house, the plants and the barrier of a lot.
+
+    Their distance is the far end of the lot, so that everything in front of it is painted later.
+    """
+    things: list[Thing] = []
     if lot.kind == "crossing":
-        return []
-    dice, sign, things = stage.dice, side.sign, []
-    d = sign * side.border
+        return things
     if lot.kind != "park":
-        house = House.drawn(dice, low=lot.kind == "house")
-        back = dice.uniform(3.0, 7.0) if lot.kind == "house" else 0.0
-        near, far = (lot.near + dice.uniform(0.5, 2), lot.far - dice.uniform(0.5, 2)) if back else (lot.near, lot.far)
-        shade_house(stage, house, d + sign * back, near, far)
-        things.append(Thing(lot.far + 0.4, d, partial(paint_house, stage, house, sign, d + sign * back, near, far)))
+        things.append(_house(stage, side, lot))
     if lot.kind != "building":
-        for k in range(dice.integer(1, 5) if lot.kind == "park" else dice.integer(0, 3)):
-            z = dice.uniform(lot.near, lot.far)
-            where = sign * (side.border + (dice.uniform(1.5, 14) if lot.kind == "park" else dice.uniform(1.0, 3.0)))
-            paint, tall = (paint_tree, dice.uniform(4, 9)) if k % 3 else (paint_bush, dice.uniform(0.8, 2.0))
-            things.append(Thing(lot.far + 0.2 + 0.001 * (z - lot.near), d, partial(paint, stage, where, z, tall)))
+        things += _plants(stage, side, lot)
     if lot.border != "none":
-        barrier = Barrier.drawn(dice, lot.border, dice.uniform(1.1, 2.4))
-        things.append(Thing(lot.far, d, partial(paint_barrier, stage, barrier, sign, d, lot.near, lot.far)))
+        d = side.sign * side.border
+        barrier = Barrier.sample(stage.rng, lot.border, stage.rng.uniform(1.1, 2.4))
+        paint = partial(paint_barrier, stage, barrier, side.sign, d, lot.near, lot.far)
+        things.append(Thing(lot.far, d, paint))
+    return things
+
+
+def _house(stage: Stage, side: Side, lot: Lot) -> Thing:
+    """Returns the house of a lot, and adds its shadow. A low house stands back from the street."""
+    rng, sign = stage.rng, side.sign
+    d = sign * side.border
+    is_low = lot.kind == "house"
+    house = House.sample(rng, low=is_low)
+    back, near, far = 0.0, lot.near, lot.far
+    if is_low:
+        back = rng.uniform(3.0, 7.0)
+        near += rng.uniform(0.5, 2)
+        far -= rng.uniform(0.5, 2)
+    facade = d + sign * back
+    shade_house(stage, house, facade, near, far)
+    return Thing(lot.far + 0.4, d, partial(paint_house, stage, house, sign, facade, near, far))
+
+
+def _plants(stage: Stage, side: Side, lot: Lot) -> list[Thing]:
+    """Returns the trees and bushes of a lot."""
+    rng, things = stage.rng, []
+    is_park = lot.kind == "park"
+    for k in range(rng.integer(1, 5) if is_park else rng.integer(0, 3)):
+        z = rng.uniform(lot.near, lot.far)
+        back = rng.uniform(1.5, 14) if is_park else rng.uniform(1.0, 3.0)
+        d = side.sign * (side.border + back)
+        if k % 3:
+            paint = partial(paint_tree, stage, d, z, rng.uniform(4, 9))
+        else:
+            paint = partial(paint_bush, stage, d, z, rng.uniform(0.8, 2.0))
+        distance = lot.far + 0.2 + 0.001 * (z - lot.near)
+        things.append(Thing(distance, side.sign * side.border, paint))
     return things
 
 
 def _railing(stage: Stage, side: Side) -> list[Thing]:
-    """A fence or a low wall between carriageway and pavement, open where a street crosses."""
+    """Returns a fence or a low wall between carriageway and pavement, open at a crossing."""
     d, z, step, things = side.sign * (side.edge + 0.25), 3.0, 3.0, []
-    barrier = Barrier.drawn(stage.dice, side.railing, stage.dice.uniform(0.8, 1.15))
+    barrier = Barrier.sample(stage.rng, side.railing, stage.rng.uniform(0.8, 1.15))
     while z < 60:
         if not side.crossing_at(z) and not side.crossing_at(z + step):
-            things.append(Thing(z + step / 2, d, partial(paint_barrier, stage, barrier, side.sign, d, z, z + step)))
+            paint = partial(paint_barrier, stage, barrier, side.sign, d, z, z + step)
+            things.append(Thing(z + step / 2, d, paint))
         z += step
     return things
 
 
-def _paint_own_hood(stage: Stage) -> None:
-    """The hood of the car that carries the camera, in some scenes."""
-    dice, camera = stage.dice, stage.camera
-    if dice.chance(0.6):
+def _paint_hood(stage: Stage) -> None:
+    """Paints the hood of the car that carries the camera, in some scenes."""
+    rng, camera = stage.rng, stage.camera
+    if rng.chance(0.6):
         return
     height, width = camera.image_height, camera.image_width
-    rise, paint = height * dice.uniform(0.03, 0.1), color(dice, LACQUERS)
-    for share, brightness in ((1.0, 0.5), (0.82, 0.8)):
+    rise, paint = height * rng.uniform(0.03, 0.1), color(rng, LACQUERS)
+    shape = ((-0.6, 1.2), (-0.45, 0.4), (-0.25, 0.08), (0.0, 0.0),
+             (0.25, 0.08), (0.45, 0.4), (0.6, 1.2))
+    for scale, brightness in ((1.0, 0.5), (0.82, 0.8)):
         material = stage.canvas.material(EGO_VEHICLE, lit(paint, brightness), 0.0)
-        top = height - rise * share
-        outline = [(width * (0.5 + a * share), top + rise * share * b) for a, b in
-                   ((-0.6, 1.2), (-0.45, 0.4), (-0.25, 0.08), (0.0, 0.0), (0.25, 0.08), (0.45, 0.4), (0.6, 1.2))]
+        top = height - rise * scale
+        outline = [(width * (0.5 + a * scale), top + rise * scale * b) for a, b in shape]
         stage.canvas.paint(np.array(outline), [len(outline)], [material])

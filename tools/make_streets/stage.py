@@ -1,4 +1,4 @@
-"""Where things stand, and the three ways to paint them: upright planes, solids made of convex faces, flat figures."""
+"""Poses of objects, and the ways to paint them: upright planes, solids and flat figures."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -20,16 +20,19 @@ from tools.make_streets.paint import lit
 from tools.make_streets.stable_random import Color, StableRandom
 
 Point = tuple[float, float]
-Vertex = tuple[float, float, float]                          # meters right of, above and ahead of a solid's middle
-Face = tuple[Sequence[Vertex], int]                          # convex, counter-clockwise seen from outside; material
+# meters right of, above and ahead of the center of a solid
+Vertex = tuple[float, float, float]
+# a convex outline, counter-clockwise seen from outside, and the number of its material
+Face = tuple[Sequence[Vertex], int]
+# rounded, so that it is the same on every machine
 CIRCLE: tuple[Point, ...] = tuple(
-    (round(float(np.cos(angle)), 6), round(float(np.sin(angle)), 6)) for angle in np.arange(12) * (np.pi / 6)
-)
+    (round(float(np.cos(angle)), 6), round(float(np.sin(angle)), 6))
+    for angle in np.arange(12) * (np.pi / 6))
 
 
 @dataclass(frozen=True)
 class Pose:
-    """A spot on the ground in world coordinates, and the unit vector it heads to."""
+    """A point (x, z) of the ground in world coordinates, and the unit vector of a heading."""
 
     x: float
     z: float
@@ -39,71 +42,79 @@ class Pose:
 
 @dataclass
 class Stage:
-    """What every painter needs."""
+    """The camera, the canvas, the light and the random numbers that every painter uses."""
 
     camera: Camera
     canvas: Canvas
     light: Light
-    dice: StableRandom
+    rng: StableRandom
 
     def pose(self, d: float, z: float, turn: Point = (0.0, 1.0)) -> Pose:
-        """A pose at (d, z), turned against the road by the unit vector (right, ahead); (0, -1) is oncoming."""
+        """Returns the pose at (d, z) with a heading relative to the road.
+
+        Args:
+            turn: unit vector (right, ahead) of the heading; (0, -1) is oncoming.
+        """
         x, ahead = self.camera.heading(z)
         right = turn[0] * ahead + turn[1] * x
         return Pose(self.camera.x_of(d, z), z, right, turn[1] * ahead - turn[0] * x)
 
     def flat(self, label: int, color: Color, grain: float) -> int:
-        """A material for the ground."""
+        """Adds a material of the ground and returns its number."""
         return self.canvas.material(label, lit(color, self.light.above), 0.0, grain, ground=True)
 
-    def paint_places(self, places: list[Point], material: int) -> None:
+    def paint_on_ground(self, outline: list[Point], material: int) -> None:
         """Fills a convex outline on the ground, given as (d, z)."""
-        self.canvas.paint(self.camera.ground(places), [len(places)], [material])
+        self.canvas.paint(self.camera.ground(outline), [len(outline)], [material])
 
-    def cast(self, d: float, z: float, half_width: float, half_length: float, height: float) -> None:
-        """The shadow of a box that stands at (d, z): under it, and in sunshine beside it."""
+    def cast_shadow(self, d: float, z: float, half_width: float, half_length: float,
+                    height: float) -> None:
+        """Adds the shadow of a box that stands at (d, z): under it, and in sunshine beside it."""
         corners = [(d - half_width, z - half_length), (d + half_width, z - half_length),
                    (d + half_width, z + half_length), (d - half_width, z + half_length)]
         if self.light.sun > 0.2:
-            reach = self.light.shadow_length * height
-            away_x, away_z = -self.light.sun_x * reach, -self.light.sun_z * reach
+            length = self.light.shadow_length * height
+            away_x, away_z = -self.light.sun_x * length, -self.light.sun_z * length
             moved = [(a + away_x, max(b + away_z, 1.0)) for a, b in corners]
             sides = [[corners[k], corners[k - 1], moved[k - 1], moved[k]] for k in range(4)]
-            pixels = self.camera.ground([place for quad in (moved, *sides) for place in quad])
+            pixels = self.camera.ground([corner for quad in (moved, *sides) for corner in quad])
             for k in range(0, 20, 4):
                 self.canvas.shade(pixels[k : k + 4], SUN_SHADOW)
         self.canvas.shade(self.camera.ground(corners), CONTACT_SHADOW)
 
 
-def paint_plane(
-    stage: Stage, ends: tuple[Point, Point], texture: np.ndarray, swatch: np.ndarray, texels: float,
-    see_through: bool = False,
-) -> None:
-    """An upright plane on the ground between two spots, by casting a ray through every pixel column.
+def paint_plane(stage: Stage, ends: tuple[Point, Point], texture: np.ndarray, swatch: np.ndarray,
+                texels: float, see_through: bool = False) -> None:
+    """Paints an upright plane between two points of the ground, with a ray per pixel column.
 
     Args:
-        ends: world (x, z) of both; z must be ahead of the camera.
-        texture: (rows, columns) of swatch indices, upwards and from the first end to the second; repeated that way.
-        swatch: (S,) materials.
+        ends: world (x, z) of both points, which must be ahead of the camera.
+        texture: (rows, columns) of indices into `swatch`, upwards and from the first end to the
+            second; it is repeated in that direction.
+        swatch: (S,) numbers of materials.
         texels: texture elements per meter.
-        see_through: index 0 is a gap: it shows what is behind, and is labelled fence.
+        see_through: index 0 is a gap, which shows the material behind it and is labeled fence.
     """
     camera, materials = stage.camera, stage.canvas.materials
     (x0, z0), (x1, z1) = ends
     edges = sorted(camera.center + x * camera.scale(z) for x, z in ends)
-    first, last = max(int(edges[0] + 0.5), 0), min(int(max(edges[1] + 0.5, 0.0)), camera.image_width)
+    first = max(int(edges[0] + 0.5), 0)
+    last = min(int(max(edges[1] + 0.5, 0.0)), camera.image_width)
     if first >= last:
         return
     ray = (np.arange(first, last) + (0.5 - camera.center)) / camera.focal
     run_x, run_z = x1 - x0, z1 - z0
     along = np.clip((ray * z0 - x0) / (run_x - ray * run_z), 0.0, 1.0)
-    meters = (z0 + along * run_z) / camera.focal             # per pixel, (columns,)
+    # meters per pixel, (columns,)
+    meters = (z0 + along * run_z) / camera.focal
     length = sqrt(run_x * run_x + run_z * run_z)
     column = (along * (length * texels)).astype(np.intp) % texture.shape[1]
 
-    rise = len(texture) / texels - camera.eye                # of the upper edge above the eye
+    # height of the upper edge above the eye
+    rise = len(texture) / texels - camera.eye
     nearest, farthest = float(meters.min()), float(meters.max())
-    top, bottom = camera.horizon - rise / (nearest if rise > 0 else farthest), camera.horizon + camera.eye / nearest
+    top = camera.horizon - rise / (nearest if rise > 0 else farthest)
+    bottom = camera.horizon + camera.eye / nearest
     above, below = max(int(top), 0), min(int(bottom) + 1, camera.image_height)
     if above >= below:
         return
@@ -112,17 +123,17 @@ def paint_plane(
     inside = (row >= 0) & (row < len(texture))
     row[~inside] = 0
     index = row.astype(np.int32) * np.int32(texture.shape[1]) + column.astype(np.int32)
-    drawn = texture.ravel()[index]
+    sample = texture.ravel()[index]
     patch = materials[above:below, first:last]
     if see_through:
         patch[inside] |= np.uint16(VEIL_OF_FENCE)
         patch[inside] &= np.uint16(0xFFFF - VEIL_OF_BICYCLE)
-        inside &= drawn > 0
-    np.copyto(patch, swatch[drawn], where=inside)
+        inside &= sample > 0
+    np.copyto(patch, swatch[sample], where=inside)
 
 
 def paint_solid(stage: Stage, pose: Pose, faces: Sequence[Face]) -> None:
-    """Paints the faces that show their outer side, in the given order."""
+    """Paints the faces whose outer side is visible, in the given order."""
     vertices = np.array([vertex for face, _ in faces for vertex in face])
     right, up, ahead = vertices.T
     x = pose.x + right * pose.heading_z + ahead * pose.heading_x
@@ -132,23 +143,30 @@ def paint_solid(stage: Stage, pose: Pose, faces: Sequence[Face]) -> None:
     ends = np.cumsum(sizes)
     a, b, c = (pixels[ends - sizes + sizes * third // 3] for third in range(3))
     turn = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
-    seen = turn < 0                                          # counter-clockwise, with v pointing down
+    # counter-clockwise, with v pointing down
+    visible = turn < 0
     materials = np.array([material for _, material in faces])
-    stage.canvas.paint(pixels[np.repeat(seen, sizes)], sizes[seen].tolist(), materials[seen].tolist())
+    stage.canvas.paint(pixels[np.repeat(visible, sizes)], sizes[visible].tolist(),
+                       materials[visible].tolist())
 
 
 @dataclass
 class Figure:
-    """A flat figure that stands upright at a pose; its points are (meters along, meters up)."""
+    """A flat figure that stands upright at a pose; its points are (meters along, meters up).
+
+    Args:
+        stretch: foreshortening of the meters along; a negative one mirrors the figure.
+    """
 
     stage: Stage
     pose: Pose
-    stretch: float = 1.0                                     # foreshortening of the meters along; negative mirrors
+    stretch: float = 1.0
 
     def __post_init__(self) -> None:
         camera = self.stage.camera
         scale = camera.scale(self.pose.z)
-        self._origin = np.array([camera.center + self.pose.x * scale, camera.horizon + camera.eye * scale])
+        self._origin = np.array(
+            [camera.center + self.pose.x * scale, camera.horizon + camera.eye * scale])
         self._axes = np.array([scale * self.stretch, -scale])
         self._points: list[Point] = []
         self._sizes: list[int] = []
@@ -161,6 +179,7 @@ class Figure:
         return self.stage.canvas.material(label, color, self.pose.z, grain)
 
     def shape(self, points: Sequence[Point], material: int) -> None:
+        """Adds a convex outline."""
         self._points.extend(points)
         self._sizes.append(len(points))
         self._materials.append(material)
@@ -168,12 +187,14 @@ class Figure:
     def box(self, left: float, right: float, low: float, high: float, material: int) -> None:
         self.shape([(left, low), (right, low), (right, high), (left, high)], material)
 
-    def limb(self, start: Point, end: Point, width: float, material: int, end_width: float | None = None) -> None:
-        """A straight bar, in the figure's own plane."""
+    def limb(self, start: Point, end: Point, width: float, material: int,
+             end_width: float | None = None) -> None:
+        """Adds a straight bar in the plane of the figure."""
         (a, b), (c, d) = start, end
         length = sqrt((c - a) * (c - a) + (d - b) * (d - b)) + 1e-9
-        # An upright bar must not lose its width to the foreshortening of the figure.
-        along, up = (b - d) / length / 2 / max(abs(self.stretch), 0.2), (c - a) / length / 2
+        # the foreshortening of the figure must not make an upright bar thinner
+        along = (b - d) / length / 2 / max(abs(self.stretch), 0.2)
+        up = (c - a) / length / 2
         tip = width if end_width is None else end_width
         self.shape([(a + along * width, b + up * width), (c + along * tip, d + up * tip),
                     (c - along * tip, d - up * tip), (a - along * width, b - up * width)], material)
@@ -185,14 +206,17 @@ class Figure:
         inner, outer = radius - width, radius
         for k, (a, b) in enumerate(CIRCLE):
             c, d = CIRCLE[k - 1]
-            self.shape([(center[0] + p * r, center[1] + q * r) for p, q, r in
-                        ((a, b, outer), (c, d, outer), (c, d, inner), (a, b, inner))], material)
+            corners = ((a, b, outer), (c, d, outer), (c, d, inner), (a, b, inner))
+            self.shape([(center[0] + p * r, center[1] + q * r) for p, q, r in corners], material)
 
     def veil(self, center: Point, radius: float, veil: int) -> None:
+        """Gives a disc the label of a veil, after painting the shapes that were added."""
         self.finish()
-        self.stage.canvas.veil(self.pixels([(center[0] + a * radius, center[1] + b * radius) for a, b in CIRCLE]), veil)
+        outline = [(center[0] + a * radius, center[1] + b * radius) for a, b in CIRCLE]
+        self.stage.canvas.veil(self.pixels(outline), veil)
 
     def finish(self) -> None:
+        """Paints the shapes that were added."""
         if self._points:
             self.stage.canvas.paint(self.pixels(self._points), self._sizes, self._materials)
         self._points, self._sizes, self._materials = [], [], []

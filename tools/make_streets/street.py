@@ -1,67 +1,96 @@
-"""The plan of a street: how wide it is, what borders it, where it is crossed."""
+"""The plan of a street: lanes, pavements, lots beside it and a crossing."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from tools.make_streets.stable_random import StableRandom
 
-END = 110.0                                                  # meters; beyond is the backdrop
-KERB = 0.18
+END = 110.0                 # meters; the backdrop is beyond
+KERB = 0.18                 # meters
 
 
 @dataclass(frozen=True)
 class Lot:
-    """A stretch of the border from `near` to `far` meters ahead."""
+    """A piece of land beside the street, from `near` to `far` meters ahead.
 
-    kind: str                                                # building, house, park or crossing
-    border: str                                              # none, wall, fence or hedge, along the street
+    Args:
+        kind: building, house, park or crossing.
+        border: none, wall, fence or hedge, along the street.
+    """
+
+    kind: str
+    border: str
     near: float
     far: float
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of the street, in meters away from the camera's lane."""
+    """One side of the street; lengths are in meters.
 
-    sign: int                                                # -1 left, 1 right
-    edge: float                                              # end of the carriageway
-    grass: float                                             # width of the strip between kerb and pavement
-    pavement: float                                          # width
-    verge: float                                             # width of the strip between pavement and lots
+    Args:
+        sign: -1 for left, 1 for right.
+        edge: distance of the end of the carriageway from the center of the camera's lane.
+        grass: width of the strip between kerb and pavement.
+        pavement: width of the pavement.
+        verge: width of the strip between pavement and lots.
+        parking: whether there are parking spaces along the kerb.
+        railing: none, fence or wall, along the kerb.
+    """
+
+    sign: int
+    edge: float
+    grass: float
+    pavement: float
+    verge: float
     parking: bool
-    railing: str                                             # what stands along the kerb: none, fence or wall
+    railing: str
     lots: tuple[Lot, ...]
 
     @property
     def walk(self) -> tuple[float, float]:
-        """The pavement."""
+        """Start and end of the pavement, as distances like `edge`."""
         start = self.edge + KERB + self.grass
         return start, start + self.pavement
 
     @property
     def border(self) -> float:
+        """Distance of the lots."""
         return self.walk[1] + self.verge
 
     def crossing_at(self, z: float) -> bool:
-        return any(lot.kind == "crossing" and lot.near - 1 < z < lot.far + 1 for lot in self.lots)
+        """Whether a street crosses at z, or within a meter of it."""
+        return any(
+            lot.kind == "crossing" and lot.near - 1 < z < lot.far + 1 for lot in self.lots)
 
 
 @dataclass(frozen=True)
 class Street:
+    """The plan of a street; lengths are in meters.
+
+    Args:
+        lane: width of a lane.
+        tram: d of the center of the tram track.
+        track: street, grass or ballast, the ground of the track.
+        crossing: nearest and farthest z of a street that crosses on both sides.
+        reserved: rectangles (d, z, half width, half length) of the ground that are occupied.
+    """
+
     left: Side
     right: Side
-    lane: float                                              # width of a lane
-    tram: float | None                                       # d of the middle of the track
-    track: str                                               # street, grass or ballast
-    crossing: tuple[float, float] | None                     # z of a street that crosses on both sides
-    claimed: list[tuple[float, float, float, float]] = field(default_factory=list)
+    lane: float
+    tram: float | None
+    track: str
+    crossing: tuple[float, float] | None
+    reserved: list[tuple[float, float, float, float]] = field(default_factory=list)
 
-    def claim(self, d: float, z: float, half_width: float, half_length: float) -> bool:
-        """Takes a rectangle of the ground unless something stands there already."""
-        for other_d, other_z, other_width, other_length in self.claimed:
-            if abs(d - other_d) < half_width + other_width and abs(z - other_z) < half_length + other_length:
+    def reserve(self, d: float, z: float, half_width: float, half_length: float) -> bool:
+        """Reserves a rectangle of the ground; returns False if it overlaps a reserved one."""
+        for other_d, other_z, other_width, other_length in self.reserved:
+            overlaps_d = abs(d - other_d) < half_width + other_width
+            if overlaps_d and abs(z - other_z) < half_length + other_length:
                 return False
-        self.claimed.append((d, z, half_width, half_length))
+        self.reserved.append((d, z, half_width, half_length))
         return True
 
     @property
@@ -69,57 +98,61 @@ class Street:
         return self.left, self.right
 
     @staticmethod
-    def drawn(dice: StableRandom) -> Street:
-        lane = dice.uniform(2.9, 3.6)
-        tram = dice.chance(0.42)
+    def sample(rng: StableRandom) -> Street:
+        """Returns the plan of a random street."""
+        lane = rng.uniform(2.9, 3.6)
+        tram = rng.chance(0.42)
         crossing = None
-        if dice.chance(0.4):
-            near = dice.uniform(14, 38)
-            crossing = (near, near + dice.uniform(8, 13))
-        parking = dice.chance(0.4), dice.chance(0.4)
-        oncoming = 0 if tram and dice.chance(0.4) else dice.pick((0, 1, 1, 1))
-        track = lane / 2 + 1.75 + (lane * oncoming if oncoming and dice.chance(0.3) else 0.0)
-        width_left = lane / 2 + lane * oncoming + (3.5 if tram else 0.0) + (2.3 if parking[0] else 0.4)
-        width_right = lane / 2 + lane * dice.pick((0, 0, 0, 1)) + (2.3 if parking[1] else 0.4)
+        if rng.chance(0.4):
+            near = rng.uniform(14, 38)
+            crossing = (near, near + rng.uniform(8, 13))
+        parking = rng.chance(0.4), rng.chance(0.4)
+        oncoming = 0 if tram and rng.chance(0.4) else rng.pick((0, 1, 1, 1))
+        track = lane / 2 + 1.75 + (lane * oncoming if oncoming and rng.chance(0.3) else 0.0)
+        width_left = lane / 2 + lane * oncoming
+        width_left = width_left + (3.5 if tram else 0.0) + (2.3 if parking[0] else 0.4)
+        width_right = lane / 2 + lane * rng.pick((0, 0, 0, 1)) + (2.3 if parking[1] else 0.4)
         return Street(
-            left=_side(dice, -1, width_left, parking[0], crossing),
-            right=_side(dice, 1, width_right, parking[1], crossing),
+            left=_side(rng, -1, width_left, parking[0], crossing),
+            right=_side(rng, 1, width_right, parking[1], crossing),
             lane=lane,
             tram=-track if tram else None,
-            track=dice.pick(("street", "street", "grass", "ballast")),
+            track=rng.pick(("street", "street", "grass", "ballast")),
             crossing=crossing,
         )
 
 
-def _side(dice: StableRandom, sign: int, edge: float, parking: bool, crossing: tuple[float, float] | None) -> Side:
-    grass = dice.uniform(1.0, 2.5) if dice.chance(0.3) else 0.0
+def _side(rng: StableRandom, sign: int, edge: float, parking: bool,
+          crossing: tuple[float, float] | None) -> Side:
+    grass = rng.uniform(1.0, 2.5) if rng.chance(0.3) else 0.0
     return Side(
         sign=sign,
         edge=edge,
         grass=grass,
-        pavement=dice.uniform(2.2, 5.5),
-        verge=dice.uniform(1.0, 4.0) if dice.chance(0.35) else 0.0,
+        pavement=rng.uniform(2.2, 5.5),
+        verge=rng.uniform(1.0, 4.0) if rng.chance(0.35) else 0.0,
         parking=parking,
-        railing="none" if parking else dice.pick(("none", "none", "none", "fence", "wall")),
-        lots=tuple(_lots(dice, crossing)),
+        railing="none" if parking else rng.pick(("none", "none", "none", "fence", "wall")),
+        lots=tuple(_lots(rng, crossing)),
     )
 
 
-def _lots(dice: StableRandom, crossing: tuple[float, float] | None) -> list[Lot]:
+def _lots(rng: StableRandom, crossing: tuple[float, float] | None) -> list[Lot]:
     lots: list[Lot] = []
-    dense = dice.uniform(0.1, 0.75)                         # a row of houses, or the green edge of a town
-    border = dice.pick(("wall", "wall", "wall", "fence", "fence", "hedge", "none"))
+    # from the green edge of a town to a closed row of houses
+    dense = rng.uniform(0.1, 0.75)
+    border = rng.pick(("wall", "wall", "wall", "fence", "fence", "hedge", "none"))
     near = 2.0
     while near < END:
-        far = near + dice.uniform(9, 24)
+        far = near + rng.uniform(9, 24)
         if crossing and near < crossing[0] < far + 4:
             far = crossing[0]
-        if dice.chance(0.25):
-            border = dice.pick(("wall", "wall", "wall", "fence", "fence", "hedge", "none"))
-        if dice.chance(dense):
+        if rng.chance(0.25):
+            border = rng.pick(("wall", "wall", "wall", "fence", "fence", "hedge", "none"))
+        if rng.chance(dense):
             lots.append(Lot("building", "none", near, far))
         else:
-            lots.append(Lot(dice.pick(("house", "park")), border, near, far))
+            lots.append(Lot(rng.pick(("house", "park")), border, near, far))
         if crossing and far == crossing[0]:
             lots.append(Lot("crossing", "none", *crossing))
             far = crossing[1]

@@ -1,6 +1,8 @@
 """Cars, trucks, buses and trams: blocks whose faces carry windows, doors, wheels and lamps."""
 from __future__ import annotations
 
+from itertools import pairwise
+
 from tools.make_streets.bodies import Body, upright
 from tools.make_streets.labels import BUS, CAR, TRAIN, TRUCK
 from tools.make_streets.paint import GREYS, LACQUERS, LIVERIES, color, lit, mix
@@ -11,19 +13,24 @@ GLASS: Color = (54, 62, 72)
 TAIL_LAMP: Color = (176, 36, 34)
 HEAD_LAMP: Color = (232, 230, 214)
 SIDES = ("left", "right")
+# length, width, height, length of trunk and hood, and lean of the rear window, in meters
+CAR_SHAPES = (
+    (4.0, 1.75, 1.48, 0.15, 1.0, 0.35),
+    (4.6, 1.8, 1.44, 0.8, 1.15, 0.55),
+    (4.4, 1.85, 1.68, 0.1, 1.05, 0.25),
+    (4.2, 1.78, 1.5, 0.2, 1.0, 0.45),
+    (4.7, 1.9, 1.95, 0.05, 0.8, 0.12),
+)
 
 
 def paint_car(stage: Stage, pose: Pose) -> None:
-    """A hatchback, saloon, sport utility car or van."""
-    dice = stage.dice
-    length, width, height, trunk, hood, rake = dice.pick((
-        (4.0, 1.75, 1.48, 0.15, 1.0, 0.35), (4.6, 1.8, 1.44, 0.8, 1.15, 0.55), (4.4, 1.85, 1.68, 0.1, 1.05, 0.25),
-        (4.2, 1.78, 1.5, 0.2, 1.0, 0.45), (4.7, 1.9, 1.95, 0.05, 0.8, 0.12),
-    ))
-    grow = dice.uniform(0.94, 1.08)
+    """Paints a hatchback, saloon, sport utility car or van."""
+    rng = stage.rng
+    length, width, height, trunk, hood, rake = rng.pick(CAR_SHAPES)
+    grow = rng.uniform(0.94, 1.08)
     length, width, height = length * grow, width * grow, height * grow
     rear, front, belt = -length / 2, length / 2, 0.6 * height
-    paint = color(dice, LACQUERS, 12)
+    paint = color(rng, LACQUERS, 12)
     body = Body(stage, pose, CAR)
     body.tyres(width * 0.96, 0.3, rear + 0.25, front - 0.25)
     hull = body.block(width, 0.24, belt, rear, front, paint, (0.1, 0.12, 0.04))
@@ -37,23 +44,26 @@ def paint_car(stage: Stage, pose: Pose) -> None:
         body.lamps(hull[side], lamp, 0.55, 0.82)
         body.panel(hull[side], 0.36, 0.64, 0.3, 0.48, body.material((214, 212, 200), side))
     body.panel(hull["front"], 0.25, 0.75, 0.52, 0.74, dark)
-    glass = mix(GLASS, (150, 164, 178), dice.uniform(0.0, 0.5))
-    cabin = body.block(width - 0.1, belt, height, rear + trunk, front - hood, paint, (rake, 0.75, 0.16))
+    glass = mix(GLASS, (150, 164, 178), rng.uniform(0.0, 0.5))
+    lean = (rake, 0.75, 0.16)
+    cabin = body.block(width - 0.1, belt, height, rear + trunk, front - hood, paint, lean)
     for side in SIDES:
-        body.windows(cabin[side], 0.05, 0.95, 0.1, 0.86, 2, 0.04, body.material(glass, side))
+        pane = body.material(glass, side)
+        body.windows(cabin[side], 0.05, 0.95, 0.1, 0.86, 2, 0.04, pane)
     body.panel(cabin["rear"], 0.07, 0.93, 0.12, 0.88, body.material(glass, "rear"))
     body.panel(cabin["front"], 0.05, 0.95, 0.06, 0.92, body.material(glass, "front"))
     body.finish()
 
 
 def paint_bus(stage: Stage, pose: Pose) -> None:
-    """A city bus, now and then with an upper deck: rows of windows, doors, wheels below a straight skirt."""
-    dice = stage.dice
-    double = dice.chance(0.2)
-    length, width, height = dice.uniform(9.5, 12.0), 2.55, 4.2 if double else dice.uniform(2.95, 3.2)
+    """Paints a city bus, sometimes with an upper deck."""
+    rng = stage.rng
+    double = rng.chance(0.2)
+    length, width = rng.uniform(9.5, 12.0), 2.55
+    height = 4.2 if double else rng.uniform(2.95, 3.2)
     rear, front = -length / 2, length / 2
-    paint, band = color(dice, LIVERIES, 12), color(dice, (*LIVERIES, *GREYS), 12)
-    glass = mix(GLASS, (140, 154, 168), dice.uniform(0.0, 0.4))
+    paint, band = color(rng, LIVERIES, 12), color(rng, (*LIVERIES, *GREYS), 12)
+    glass = mix(GLASS, (140, 154, 168), rng.uniform(0.0, 0.4))
     decks = ((0.30, 0.47), (0.66, 0.86)) if double else ((0.42, 0.78),)
     body = Body(stage, pose, BUS)
     body.tyres(width * 0.96, 0.45, rear + 0.3, front - 0.3)
@@ -63,7 +73,8 @@ def paint_bus(stage: Stage, pose: Pose) -> None:
         body.panel(hull[side], 0.0, 1.0, 0.0, 0.16, body.material(band, side))
         for low, high in decks:
             body.panel(hull[side], 0.02, 0.98, low - 0.02, high + 0.02, dark)
-            body.windows(hull[side], 0.025, 0.975, low, high, 7, 0.018, body.material(glass, side))
+            pane = body.material(glass, side)
+            body.windows(hull[side], 0.025, 0.975, low, high, 7, 0.018, pane)
     door = body.material(lit(glass, 0.7), "right")
     for left in (0.07, 0.5, 0.84):
         body.panel(hull["right"], left, left + 0.1, 0.03, decks[0][1], door)
@@ -74,7 +85,8 @@ def paint_bus(stage: Stage, pose: Pose) -> None:
     body.panel(hull["rear"], 0.2, 0.8, 0.06, 0.26, dark)
     body.lamps(hull["rear"], TAIL_LAMP, 0.12, 0.3, 0.1)
     body.lamps(hull["front"], HEAD_LAMP, 0.06, 0.16, 0.16)
-    for left in (-1.5, 1.3):                                 # mirrors
+    # mirrors
+    for left in (-1.5, 1.3):
         body.faces.append((upright(left, left + 0.2, 1.75, 2.45, front + 0.1, -1), dark))
         body.faces.append((upright(left, left + 0.2, 1.75, 2.45, front + 0.1, 1), dark))
     amber = body.material((226, 168, 64), grain=0.0)
@@ -85,30 +97,34 @@ def paint_bus(stage: Stage, pose: Pose) -> None:
 
 
 def paint_truck(stage: Stage, pose: Pose) -> None:
-    """A cab, a gap and a load: a box, a curtained load, a ribbed container or a tipper."""
-    dice = stage.dice
-    kind = dice.pick(("box", "curtain", "container", "tipper"))
-    cargo, width = dice.uniform(4.8, 7.2), 2.5
-    height = dice.uniform(2.0, 2.4) if kind == "tipper" else dice.uniform(3.3, 3.9)
-    cab, gap = dice.uniform(1.9, 2.3), dice.uniform(0.35, 0.6)
+    """Paints a truck with a box, a curtained load, a ribbed container or a tipper."""
+    rng = stage.rng
+    kind = rng.pick(("box", "curtain", "container", "tipper"))
+    cargo, width = rng.uniform(4.8, 7.2), 2.5
+    height = rng.uniform(2.0, 2.4) if kind == "tipper" else rng.uniform(3.3, 3.9)
+    cab, gap = rng.uniform(1.9, 2.3), rng.uniform(0.35, 0.6)
     length = cargo + gap + cab
     rear, front = -length / 2, length / 2
     body = Body(stage, pose, TRUCK)
     body.tyres(width * 0.96, 0.48, rear + 0.2, front - 0.2)
     body.block(width * 0.8, 0.55, 1.0, rear + 0.1, front - 0.2, (52, 52, 54))
-    away = pose.z * pose.heading_z + pose.x * pose.heading_x > 0                      # then one sees it from behind
-    parts = [lambda: _paint_cab(body, front - cab, front), lambda: _paint_load(body, kind, rear, rear + cargo, height)]
-    for part in parts if away else parts[::-1]:
-        part()
+    # the nearer part is painted last; of a truck that drives away from the camera, this is the load
+    drives_away = pose.z * pose.heading_z + pose.x * pose.heading_x > 0
+    if drives_away:
+        _paint_cab(body, front - cab, front)
+    _paint_load(body, kind, rear, rear + cargo, height)
+    if not drives_away:
+        _paint_cab(body, front - cab, front)
     body.wheels(width, 0.5, (rear + 1.0, rear + 2.1, front - 1.1))
     body.finish()
 
 
 def _paint_cab(body: Body, rear: float, front: float) -> None:
-    dice = body.stage.dice
-    paint = color(dice, LACQUERS, 12)
-    cab = body.block(2.4, 0.45, dice.uniform(2.6, 3.1), rear, front, paint, (0.0, 0.22, 0.06))
-    glass = mix(GLASS, (150, 164, 178), dice.uniform(0.0, 0.5))
+    """Adds the cab of a truck."""
+    rng = body.stage.rng
+    paint = color(rng, LACQUERS, 12)
+    cab = body.block(2.4, 0.45, rng.uniform(2.6, 3.1), rear, front, paint, (0.0, 0.22, 0.06))
+    glass = mix(GLASS, (150, 164, 178), rng.uniform(0.0, 0.5))
     for side, (left, right) in (("left", (0.1, 0.62)), ("right", (0.38, 0.9))):
         body.panel(cab[side], left, right, 0.5, 0.84, body.material(glass, side))
     body.panel(cab["front"], 0.06, 0.94, 0.46, 0.84, body.material(glass, "front"))
@@ -118,34 +134,37 @@ def _paint_cab(body: Body, rear: float, front: float) -> None:
 
 
 def _paint_load(body: Body, kind: str, rear: float, front: float, height: float) -> None:
-    dice = body.stage.dice
-    paint = color(dice, (*LIVERIES, *GREYS, *LACQUERS), 14)
+    """Adds the load of a truck."""
+    rng = body.stage.rng
+    paint = color(rng, (*LIVERIES, *GREYS, *LACQUERS), 14)
     load = body.block(2.5, 0.95, height, rear, front, paint)
     if kind == "box":
-        stripe = color(dice, (*LIVERIES, *LACQUERS), 12)
-        low = dice.uniform(0.2, 0.5)
+        stripe = color(rng, (*LIVERIES, *LACQUERS), 12)
+        low = rng.uniform(0.2, 0.5)
         for side in SIDES:
             body.panel(load[side], 0.12, 0.88, low, low + 0.25, body.material(stripe, side))
     else:
-        shares, ribs = (lit(paint, 0.8), lit(paint, 1.18)), 7 if kind == "tipper" else 12
+        ribs = 7 if kind == "tipper" else 12
         for side in SIDES:
-            rib = body.material(shares[kind == "curtain"], side)
+            rib = body.material(lit(paint, 1.18 if kind == "curtain" else 0.8), side)
             body.windows(load[side], 0.01, 0.99, 0.05, 0.96, ribs, 0.055, rib)
     seam = body.material(lit(paint, 0.5), "rear")
     body.panel(load["rear"], 0.49, 0.51, 0.02, 0.98, seam)
     for left in (0.02, 0.26, 0.72, 0.95):
         body.panel(load["rear"], left, left + 0.03, 0.02, 0.98, seam)
     if kind == "tipper":
-        heap = lit(color(dice, (*GREYS, *LIVERIES)), 0.8)
+        heap = lit(color(rng, (*GREYS, *LIVERIES)), 0.8)
         body.block(2.2, height, height + 0.45, rear + 0.3, front - 0.3, heap, (1.2, 1.2, 0.7))
-    body.faces.append((upright(-1.15, 1.15, 0.5, 0.72, rear, 1), body.material((70, 70, 72))))
+    bumper = upright(-1.15, 1.15, 0.5, 0.72, rear, 1)
+    body.faces.append((bumper, body.material((70, 70, 72))))
     for left in (-1.15, 0.75):
-        body.faces.append((upright(left, left + 0.4, 0.74, 0.93, rear, 1), body.material(TAIL_LAMP)))
+        lamp = upright(left, left + 0.4, 0.74, 0.93, rear, 1)
+        body.faces.append((lamp, body.material(TAIL_LAMP)))
 
 
-def paint_tram_car(stage: Stage, pose: Pose, livery: tuple[Color, Color], length: float, first: bool, last: bool,
-                   pantograph: bool) -> None:
-    """One car of a tram. `first` carries the front of the train, `last` its rear; others end in a bellows."""
+def paint_tram_car(stage: Stage, pose: Pose, livery: tuple[Color, Color], length: float, *,
+                   first: bool, last: bool, pantograph: bool) -> None:
+    """Paints one car of a tram; the first one has the front of the train, the last one its rear."""
     paint, band = livery
     rear, front, width, height = -length / 2, length / 2, 2.5, 3.4
     body = Body(stage, pose, TRAIN)
@@ -154,14 +173,17 @@ def paint_tram_car(stage: Stage, pose: Pose, livery: tuple[Color, Color], length
     if not first:
         body.block(2.0, 0.5, 3.1, front - 0.1, front + 0.8, (48, 48, 50))
     body.block(2.1, 0.05, 0.4, rear + 0.8, front - 0.8, (40, 40, 42))
-    hull = body.block(width, 0.3, height, rear, front, paint, (0.5 if last else 0.0, 0.5 if first else 0.0, 0.12))
+    lean = (0.5 if last else 0.0, 0.5 if first else 0.0, 0.12)
+    hull = body.block(width, 0.3, height, rear, front, paint, lean)
     for side in SIDES:
         body.panel(hull[side], 0.0, 1.0, 0.02, 0.2, body.material(band, side))
         body.panel(hull[side], 0.0, 1.0, 0.42, 0.8, dark)
-        body.windows(hull[side], 0.04, 0.96, 0.45, 0.77, 4, 0.03, body.material(glass, side))
+        pane = body.material(glass, side)
+        body.windows(hull[side], 0.04, 0.96, 0.45, 0.77, 4, 0.03, pane)
         for left in (0.2, 0.68):
             body.panel(hull[side], left, left + 0.15, 0.02, 0.8, body.material(band, side))
-            body.panel(hull[side], left + 0.02, left + 0.13, 0.1, 0.76, body.material(lit(glass, 0.75), side))
+            door = body.material(lit(glass, 0.75), side)
+            body.panel(hull[side], left + 0.02, left + 0.13, 0.1, 0.76, door)
     for side, lamp, end in (("front", HEAD_LAMP, first), ("rear", TAIL_LAMP, last)):
         if end:
             body.panel(hull[side], 0.06, 0.94, 0.36, 0.78, body.material(glass, side))
@@ -176,12 +198,14 @@ def paint_tram_car(stage: Stage, pose: Pose, livery: tuple[Color, Color], length
 
 
 def _paint_pantograph(body: Body, base: float) -> None:
-    """Two bent arms and the shoe that meets the wire; seen from either end."""
+    """Adds two bent arms and the shoe that touches the wire, visible from both ends."""
     metal = body.material((52, 52, 56))
     for turn in (1, -1):
         for sign in (-1, 1):
             knee, foot, shoe = sign * 0.75, sign * 0.35, sign * 0.3
-            for (x0, y0), (x1, y1) in (((foot, base), (knee, base + 0.65)), ((knee, base + 0.65), (shoe, base + 1.3))):
-                bar = [(x0 - 0.07, y0, 0.0), (x0 + 0.07, y0, 0.0), (x1 + 0.07, y1, 0.0), (x1 - 0.07, y1, 0.0)]
+            joints = ((foot, base), (knee, base + 0.65), (shoe, base + 1.3))
+            for (x0, y0), (x1, y1) in pairwise(joints):
+                bar = [(x0 - 0.07, y0, 0.0), (x0 + 0.07, y0, 0.0),
+                       (x1 + 0.07, y1, 0.0), (x1 - 0.07, y1, 0.0)]
                 body.faces.append((bar if turn > 0 else bar[::-1], metal))
         body.faces.append((upright(-0.9, 0.9, base + 1.3, base + 1.42, 0.0, turn), metal))

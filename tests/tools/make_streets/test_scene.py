@@ -1,7 +1,8 @@
-"""The street scenes: the same everywhere, complete, and not to be told by color.
+"""The street scenes: equal on every machine, complete, and not recognizable by color alone.
 
-After a change of the drawing: raise VERSION in `tools/make_streets/scene.py`, run this file as a program
-(`PYTHONPATH=. python tests/datasets/test_street_scenes.py`) and put the hashes that it prints below.
+After a change of the drawing: raise VERSION in `tools/make_streets/scene.py`, run this file as a
+program (`PYTHONPATH=. python tests/tools/make_streets/test_scene.py`) and put the hashes that it
+prints below.
 """
 from __future__ import annotations
 
@@ -19,11 +20,7 @@ from torch.nn import functional as F
 
 from datasets.tables.streets import STREETS
 from tools.make_streets import draw
-from tools.make_streets.camera import Camera
-from tools.make_streets.canvas import VEIL_OF_FENCE, Canvas
-from tools.make_streets.labels import BUILDING, CAR, EGO_VEHICLE, FENCE, RAIL_TRACK
-from tools.make_streets.stable_random import StableRandom
-from tools.make_streets.traffic import Thing, far_to_near
+from tools.make_streets.labels import EGO_VEHICLE, RAIL_TRACK
 
 REFERENCE = Path(__file__).with_name("street_scenes.png")
 LABEL_HASHES = {                                             # (seed, index, (height, width)): SHA-256 of the label ids
@@ -98,46 +95,6 @@ def test_seed_and_index_must_not_be_negative():
 def test_a_scene_needs_some_pixels():
     with pytest.raises(ValueError, match="at least 16x16 pixels, got 8x200"):
         draw(0, 0, (8, 200))
-
-
-def test_dice_throw_what_numpy_guarantees():
-    dice, bits = StableRandom(5, 6), np.random.PCG64(np.random.SeedSequence((5, 6)))
-    words = bits.random_raw(1024)
-    assert dice.unit() == (int(words[-1]) >> 11) / 2**53
-    assert {dice.integer(2, 5) for _ in range(100)} == {2, 3, 4}
-    noise = dice.noise(50, 60)
-    assert noise.shape == (50, 60)
-    assert abs(float(noise.mean())) < 0.05
-    assert -1 <= noise.min() < -0.8 < 0.8 < noise.max() <= 1
-
-
-def test_a_place_on_the_ground_is_where_the_pinhole_puts_it():
-    camera = Camera(100, 200, focal=100.0, center=100.0, horizon=40.0, eye=2.0, bend=0.01, bend_start=10.0)
-    # 20 m ahead the road has bent by 0.01 * (20 - 10)^2 = 1 m; 5 pixels a meter; the ground lies 2 m below the eye.
-    assert camera.ground([(3.0, 20.0)]).tolist() == [[100.0 + 4 * 5, 40.0 + 2 * 5]]
-
-
-def test_a_fence_is_labelled_where_one_sees_through_it():
-    canvas = Canvas(8, 8)
-    canvas.materials[...] = canvas.material(BUILDING, (10.0, 20.0, 30.0), 5.0)
-    canvas.veil(np.array([(2.0, 2.0), (5.0, 2.0), (5.0, 5.0), (2.0, 5.0)]), VEIL_OF_FENCE)
-    expected = np.full((8, 8), BUILDING)
-    expected[2:6, 2:6] = FENCE
-    assert np.array_equal(canvas.label_ids(), expected)
-    car = canvas.material(CAR, (0.0, 0.0, 0.0), 4.0)
-    canvas.paint(np.array([(0.0, 0.0), (7.0, 0.0), (7.0, 3.0), (0.0, 3.0)]), [4], [car])
-    expected[:4] = CAR
-    assert np.array_equal(canvas.label_ids(), expected)
-
-
-def test_what_stands_beside_a_long_vehicle_is_painted_before_or_after_all_of_it():
-    def nothing() -> None:
-        pass
-
-    bus = Thing(20.0, 3.0, nothing, 6.0)
-    post, rider, house = Thing(16.0, 7.0, nothing), Thing(24.0, 1.0, nothing), Thing(18.0, 9.0, nothing)
-    far, near = Thing(40.0, 5.0, nothing), Thing(6.0, 5.0, nothing)
-    assert far_to_near([near, rider, post, bus, far, house]) == [far, house, post, bus, rider, near]
 
 
 @cache

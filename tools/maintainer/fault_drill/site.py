@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from network.checkpoints import weights
-from tools.make_streets import __main__ as make_streets
+from tools.make_streets.writing import make_streets
 from utils.files import ROOT
 
 # seconds that any wait may last
@@ -52,10 +52,7 @@ class DrillSite:
         self.rng = random.Random(seed)
         # number of processes -> the last checkpoint of an undisturbed run
         self._undisturbed: dict[int, dict[str, Any]] = {}
-        make_streets.main([
-            "--out", str(folder / "data"), "--train", "8", "--val", "1", "--size", "64x128",
-            "--workers", "1",
-        ])
+        make_streets(folder / "data", {"train": 8, "val": 1}, (64, 128), seed=0, workers=1)
 
     def flags(self, exp: str) -> list[str]:
         """Returns the flags that begin a run."""

@@ -1,10 +1,11 @@
-"""`python -m tools.make_streets`: the layout, resuming, and what it refuses."""
+"""Writing street scenes: the layout, resuming, and refused folders."""
 from __future__ import annotations
 
 import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,15 +14,21 @@ import numpy as np
 import pytest
 
 import datasets
-from tools.make_streets import __main__ as make_streets
-from tools.make_streets import draw
-from tools.make_streets.__main__ import Scene, main, write_scene
+from tools.make_streets import draw, writing
+from tools.make_streets.__main__ import main
+from tools.make_streets.writing import Scene, write_scene
 
 SIZE = (32, 64)
 
 
-def run(out: Path, *more: str) -> None:
-    main(["--out", str(out), "--train", "3", "--val", "2", "--size", "32x64", "--workers", "1", *more])
+def run(out: Path, *more: str) -> int:
+    return main(["--out", str(out), "--train", "3", "--val", "2", "--size", "32x64",
+                 "--workers", "1", *more])
+
+
+def refuse(capsys: pytest.CaptureFixture[str], out: Path, message: str, *more: str) -> None:
+    assert run(out, *more) == 2
+    assert re.search(message, capsys.readouterr().err)
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -80,13 +87,13 @@ def test_an_interrupted_run_goes_on_and_redraws_the_unfinished_scene(drawn, monk
     unfinished.image.replace(unfinished.image.with_name(unfinished.image.name + ".part"))
     Scene(drawn, 0, SIZE, "val", 1).label.unlink()
     redrawn = []
-    monkeypatch.setattr(make_streets, "write_scene", lambda scene: (redrawn.append(scene.index), write_scene(scene)))
+    monkeypatch.setattr(writing, "write_scene", lambda scene: (redrawn.append(scene.index), write_scene(scene)))
     run(drawn)
     assert redrawn == [2, 3]
     assert files(drawn) == whole
     assert "2 drawn" in capsys.readouterr().out
     run(drawn)
-    assert "all were there already" in capsys.readouterr().out
+    assert "all existed already" in capsys.readouterr().out
 
 
 def test_an_interrupt_says_how_to_go_on_and_leaves_whole_files_only(tmp_path, monkeypatch, capsys):
@@ -99,9 +106,7 @@ def test_an_interrupt_says_how_to_go_on_and_leaves_whole_files_only(tmp_path, mo
 
     write_bytes = Path.write_bytes
     monkeypatch.setattr(Path, "write_bytes", interrupted)
-    with pytest.raises(SystemExit) as stop:
-        run(tmp_path / "streets")
-    assert stop.value.code == 130
+    assert run(tmp_path / "streets") == 130
     assert "run the same command again" in capsys.readouterr().err
     for path in (tmp_path / "streets").rglob("*.png"):
         assert cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape[:2] == SIZE
@@ -124,53 +129,46 @@ def test_more_scenes_are_added_to_a_folder(drawn):
     (("--seed", "1"), "seed 0 instead of 1"),
     (("--train", "2"), "holds 1 train scenes more than --train 2.*--train 3"),
 ])
-def test_a_folder_with_other_scenes_is_refused(drawn, flags, message):
+def test_a_folder_with_other_scenes_is_refused(drawn, flags, message, capsys):
     before = files(drawn)
-    with pytest.raises(SystemExit, match=message):
-        run(drawn, *flags)
+    refuse(capsys, drawn, message, *flags)
     assert files(drawn) == before
 
 
-def test_scenes_of_another_version_are_refused(drawn):
+def test_scenes_of_another_version_are_refused(drawn, capsys):
     manifest = drawn / "streets.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 0}))
-    with pytest.raises(SystemExit, match="version 0 instead of"):
-        run(drawn)
+    refuse(capsys, drawn, "version 0 instead of")
 
 
-def test_a_damaged_manifest_is_named(drawn):
+def test_a_damaged_manifest_is_named(drawn, capsys):
     (drawn / "streets.json").write_text("{")
-    with pytest.raises(SystemExit, match=r"streets\.json cannot be read"):
-        run(drawn)
+    refuse(capsys, drawn, r"streets\.json cannot be read")
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
+def test_a_folder_of_something_else_is_refused(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(SystemExit, match=r"not empty and holds no streets\.json"):
-        run(tmp_path)
+    refuse(capsys, tmp_path, r"not empty and holds no streets\.json")
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_place_that_cannot_be_written_is_named(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemExit, match=r"cannot write in .*file.*give --out a folder"):
-        run(tmp_path / "file" / "streets")
+    refuse(capsys, tmp_path / "file" / "streets", r"cannot write in .*file.*give --out a folder")
 
 
-def test_a_disk_without_room_is_told_before_any_drawing(tmp_path, monkeypatch):
+def test_a_disk_without_room_is_told_before_any_drawing(tmp_path, monkeypatch, capsys):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
-    with pytest.raises(SystemExit, match=r"5 scenes of 512x1024 need about 7 MB .* 2 MB free: free some space"):
-        run(tmp_path / "streets", "--size", "512x1024")
+    refuse(capsys, tmp_path / "streets", r"5 scenes of 512x1024 need about 7 MB .* 2 MB free: free some space", "--size", "512x1024")
     assert not list((tmp_path / "streets").rglob("*.png"))
 
 
-def test_a_disk_that_fills_up_is_told(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_is_told(tmp_path, monkeypatch, capsys):
     def full(path: Path, data: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(SystemExit, match=r"the disk is full at .*\.part: free some space and run"):
-        run(tmp_path / "streets")
+    refuse(capsys, tmp_path / "streets", r"the disk is full at .*\.part: free some space and run")
 
 
 @pytest.mark.parametrize(("flags", "message"), [
