@@ -1,4 +1,6 @@
-"""The benchmark of the criteria: the same losses as its baselines, and a table of what it measured."""
+"""The benchmark of the criteria: the same losses as its baselines, and a table of what it
+measured.
+"""
 from __future__ import annotations
 
 import json
@@ -20,14 +22,21 @@ def test_the_rivals_compute_the_same_losses(stride: int, monkeypatch: pytest.Mon
     torch.testing.assert_close(ohem, losses.sorted_ohem(*case), rtol=1e-4, atol=1e-6)
 
 
-def test_time_and_memory_are_measured_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_time_and_memory_are_measured_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "losses.json"
-    assert benchmark.main(["losses", "--size", "256", "--classes", "8", "--criteria", "CrossEntropy", "--rounds", "2",
-                           "--json", str(out)]) == 0
+    assert benchmark.main([
+        "losses", "--size", "256", "--classes", "8", "--criteria", "CrossEntropy", "--rounds",
+        "2", "--json", str(out),
+    ]) == 0
     found = json.loads(out.read_text())["results"]
-    assert set(found) == {"random", "trained"} and set(found["random"]) == {"F.cross_entropy", "CrossEntropy"}
+    assert set(found) == {"random", "trained"} and set(found["random"]) == {
+        "F.cross_entropy", "CrossEntropy",
+    }
     logits = 2 * 8 * 256 * 256 * 4
     for measured in found["random"].values():
         assert len(measured["seconds"]) == 2 and min(measured["seconds"]) > 0
-        assert logits < measured["peak_bytes"] < 8 * logits                  # their gradient at least
+        # their gradient at least
+        assert logits < measured["peak_bytes"] < 8 * logits
     assert "F.cross_entropy" in capsys.readouterr().out

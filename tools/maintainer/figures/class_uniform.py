@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COUNTS = "class_uniform.json"
-HOW = (
+REMEDY = (
     "make it with `python -m tools.benchmark sampling --dataset camvid --data_root data/camvid "
     "--crop_size 180x240 --class_uniform_tile 180 --draws 1100 --passes 20 --num_workers 0 --json "
     "{}`"
@@ -26,7 +26,7 @@ HOW = (
 
 def draw(sources: Path, theme: Theme) -> Figure:
     """Draws the shares without and with class-uniform draws, the most frequent class at the top."""
-    found = read_json(sources / COUNTS, how=HOW.format(sources / COUNTS))
+    found = read_json(sources / COUNTS, remedy=REMEDY.format(sources / COUNTS))
     names, settings = datasets.spec(found["settings"]["dataset"]).names, found["settings"]
     order = [i for i in np.argsort(found["without"]["pixels"]) if found["with"]["crops"][i]]
     kinds = {

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 FOLDER = "flow"
-HOW = "record it with `python -m tools.maintainer.figures --record SNAPSHOT --image FILE`"
+REMEDY = "record it with `python -m tools.maintainer.figures --record SNAPSHOT --image FILE`"
 # in a row, at most
 ARROWS = 22
 # inches
@@ -95,14 +95,14 @@ def read(folder: Path) -> Seen:
     """Raises FileNotFoundError or ValueError naming the file that is missing or damaged."""
     for name in ("image.png", "prediction.png", "flows.npz"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing: {HOW}")
+            raise FileNotFoundError(f"{folder / name} is missing: {REMEDY}")
     found = {name: flow.astype(np.float32)
-             for name, flow in read_arrays(folder / "flows.npz", needed=(), remedy=HOW).items()}
+             for name, flow in read_arrays(folder / "flows.npz", needed=(), remedy=REMEDY).items()}
     labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
     if labels is None:
-        raise ValueError(f"{folder / 'prediction.png'} is damaged: {HOW}")
+        raise ValueError(f"{folder / 'prediction.png'} is damaged: {REMEDY}")
     image = datasets.read_image(folder / "image.png")
-    return Seen(read_json(folder / "about.json", how=HOW), image, labels, found)
+    return Seen(read_json(folder / "about.json", remedy=REMEDY), image, labels, found)
 
 
 def draw(sources: Path, theme: Theme) -> Figure:

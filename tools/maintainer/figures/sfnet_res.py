@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPEEDS, PUBLISHED = "speed_*.json", "published.yaml"
-HOW = (
+REMEDY = (
     "measure with `python -m tools.benchmark infer --snapshot {} --settings bf16 --size 360x480 "
     "--rounds 200 --no_memory --json {}/speed_NAME.json`"
 )
@@ -90,7 +90,7 @@ def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
     rows = [
         row
         for path in sorted(sources.glob(SPEEDS))
-        for row in read_json(path, how="restore it from git")["rows"]
+        for row in read_json(path, remedy="restore it from git")["rows"]
     ]
     speeds = {
         row["network"]: float(row["images_per_second"]) for row in rows if row["setting"] == SETTING
@@ -99,7 +99,7 @@ def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
     if missing:
         raise ValueError(
             f"{sources / SPEEDS} tell no speed of {', '.join(missing)}: "
-            + HOW.format(" ".join(f"logs/{name}_s0/last.pth" for name in networks), sources)
+            + REMEDY.format(" ".join(f"logs/{name}_s0/last.pth" for name in networks), sources)
         )
     return speeds
 

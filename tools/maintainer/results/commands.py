@@ -6,15 +6,15 @@ import re
 import shlex
 
 import eval as evaluation
-from tools.maintainer.results.studies import SCORING, Run
+from tools.maintainer.results.studies import SCORING_SETTINGS, Run
 
 # of a command's lines
 WIDTH = 120
 # what else decides what stands on the page
-BESIDES = ("mode", "cv_split", "evaluateF", "eval_thresholds")
+MORE_SETTINGS = ("mode", "cv_split", "evaluateF", "eval_thresholds")
 
 
-def wrapped(command: str) -> str:
+def wrap(command: str) -> str:
     """Returns a command over as many lines as it takes, each of which starts with a flag."""
     first, *flags = re.split(" (?=--)", command)
     lines = [first]
@@ -52,7 +52,7 @@ def _flags(run: Run) -> list[str]:
     words += ["--data_root", settings["data_root"], "--split", settings["split"]]
     usual = {"weights": "ema" if run.args.get("ema_decay") else "raw",
              "precision": "fp32" if settings.get("exact") else run.env["precision"]}
-    for name in (*SCORING, *BESIDES):
+    for name in (*SCORING_SETTINGS, *MORE_SETTINGS):
         value = settings.get(name)
         if value is None or value == usual.get(name, json.loads(json.dumps(defaults[name]))):
             continue
@@ -67,7 +67,7 @@ def _flags(run: Run) -> list[str]:
     return words
 
 
-def alike(run: Run, other: Run) -> bool:
+def is_same_but_seed(run: Run, other: Run) -> bool:
     """Whether the commands of two runs differ in the seed and the name alone."""
     return _shared_words(run) == _shared_words(other) and _flags(run) == _flags(other)
 

@@ -33,8 +33,10 @@ HARMLESS = re.compile(
 MACHINE = re.compile(r"(\w+)-.*-(x86_64|AMD64|aarch64|arm64)\b.*")
 # flag -> (folder, parts): where a path from outside the checkout would lie in it, with so many of
 # its last parts
-PLACES = {"data_root": ("data", 1), "root": ("data", 1), "packed": ("data", 1), "ckpt": ("logs", 0),
-          "resume": ("logs", 1), "snapshot": ("logs", 2), "pretrained": ("pretrained_models", 1)}
+PORTABLE_FOLDERS = {
+    "data_root": ("data", 1), "root": ("data", 1), "packed": ("data", 1), "ckpt": ("logs", 0),
+    "resume": ("logs", 1), "snapshot": ("logs", 2), "pretrained": ("pretrained_models", 1),
+}
 
 
 def keep(
@@ -59,9 +61,9 @@ def keep(
         ValueError: the run or its evaluation is not what the results can stand on, or does not fit
             the study.
     """
-    asked = studies.ask(study)
-    args, env = (studies.read_json(run / name, how=RUN) for name in ("args.json", "env.json"))
-    folder = study / f"{_label(run, args, asked, label)}_s{args['seed']}"
+    question = studies.read_question(study)
+    args, env = (studies.read_json(run / name, remedy=RUN) for name in ("args.json", "env.json"))
+    folder = study / f"{_label(run, args, question, label)}_s{args['seed']}"
     if folder.exists() and not replace:
         raise FileExistsError(
             f"{folder} is kept already: give --replace to keep {run} in its place, or another "
@@ -75,13 +77,13 @@ def keep(
     # what is left of it is harmless
     env["diff"] = ""
     env["machine"] = MACHINE.sub(r"\1 \2", env.get("machine", ""))
-    env["command"] = _tidy_command(env["command"])
-    args = {flag: _tidy(flag, value) for flag, value in args.items()}
+    env["command"] = _portable_command(env["command"])
+    args = {flag: _portable(flag, value) for flag, value in args.items()}
     place = Path(args["ckpt"], args["exp"], snapshot)
     scores = {
         **found.scores,
         "settings": {
-            **{flag: _tidy(flag, value) for flag, value in found.settings.items()},
+            **{flag: _portable(flag, value) for flag, value in found.settings.items()},
             "snapshot": place.as_posix(),
         },
     }
@@ -97,26 +99,26 @@ def keep(
             matrices=found.matrices.astype(np.int32),
         )
         others = [one for one in studies.read(study).runs if one.name != folder.name]
-        studies.refuse_strangers(studies.read_run(made, asked.rows), others)
+        studies.check_comparable(studies.read_run(made, question.rows), others)
         if folder.exists():
             folder.rename(Path(beside, "replaced"))
         made.rename(folder)
     return folder
 
 
-def _label(run: Path, args: dict[str, Any], asked: Study, label: str | None) -> str:
+def _label(run: Path, args: dict[str, Any], question: Study, label: str | None) -> str:
     named = NAME.fullmatch(run.absolute().name)
     if label is None and named is not None and int(named["seed"]) == args["seed"]:
         label = named["label"]
-    if label is None or label not in asked.rows:
+    if label is None or label not in question.rows:
         raise ValueError(
             f"{run}: "
             + (
-                f"{asked.folder / studies.STUDY} has no row {label!r}"
+                f"{question.folder / studies.STUDY} has no row {label!r}"
                 if label
                 else f"its name is not LABEL_s{args['seed']}, so it does not tell its row"
             )
-            + f": give --label one of: {', '.join(asked.rows)}; or add the row to the file"
+            + f": give --label one of: {', '.join(question.rows)}; or add the row to the file"
         )
     return label
 
@@ -204,22 +206,27 @@ def _scored(run: Path, args: dict[str, Any], found: results.Results) -> str:
     return snapshot
 
 
-def _tidy_command(words: Sequence[str]) -> list[str]:
+def _portable_command(words: Sequence[str]) -> list[str]:
     """Returns the command as it is typed in the checkout: no path of the machine that it ran on."""
-    tidied = ["python", Path(words[1]).name]
+    words_out = ["python", Path(words[1]).name]
     for before, word in pairwise(words[1:]):
         flag, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
-        tidied.append(f"{flag}={_tidy(flag, value)}" if equals else word if word.startswith("--")
-                      else str(_tidy(flag, value)))
-    return tidied
+        words_out.append(
+            f"{flag}={_portable(flag, value)}"
+            if equals
+            else word
+            if word.startswith("--")
+            else str(_portable(flag, value))
+        )
+    return words_out
 
 
-def _tidy(flag: str, value: Any) -> Any:
+def _portable(flag: str, value: Any) -> Any:
     """Returns a flag's value; of a path that leads out of the checkout, where it would lie in
     it.
     """
     if isinstance(value, dict):
-        return {name: _tidy(name, part) for name, part in value.items()}
+        return {name: _portable(name, part) for name, part in value.items()}
     if not isinstance(value, str) or not (
         value.startswith(("/", "~")) or ".." in Path(value).parts
     ):
@@ -227,7 +234,7 @@ def _tidy(flag: str, value: Any) -> Any:
     path = Path(value)
     if path.is_relative_to(ROOT):
         return path.relative_to(ROOT).as_posix()
-    folder, parts = PLACES.get(flag.removeprefix("--"), ("", 1))
+    folder, parts = PORTABLE_FOLDERS.get(flag.removeprefix("--"), ("", 1))
     return Path(folder, *path.parts[len(path.parts) - parts:]).as_posix()
 
 

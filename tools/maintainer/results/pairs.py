@@ -10,8 +10,8 @@ from tools.maintainer.results.studies import Run, Study
 from tools.maintainer.results.text import percent, points, table
 from utils.evaluation.statistics import Comparison, paired_test, t_interval
 
-# flags that make no other experiment: where things lie, what is said, how fast it goes
-ASIDE = {
+# flags that do not change an experiment: folders, output, speed
+NEUTRAL_FLAGS = {
     "exp", "ckpt", "tb_path", "data_root", "packed", "cache_dir", "num_workers", "log_every",
     "checkpoint_every", "keep", "seed", "resume", "print_config", "dump_augmentation_images",
     "memory_estimate", "timeout", "eval_epoch", "eval_every", "eval_late", "eval_images",
@@ -19,63 +19,64 @@ ASIDE = {
 }
 # a chance above it is no surprise
 DOUBT = 0.05
-# (do the seeds leave no doubt, do the images) -> what that means
-VERDICTS = {
-    (
-        True, True,
-    ): "The difference is larger than the noise: neither the seeds nor the images leave the sign open.",
-    (
-        True, False,
-    ): "The seeds agree, but the difference is within the noise of the images: on other images of this "
-    "kind it could have the other sign.",
-    (
-        False, True,
-    ): "The difference is within the noise of the seeds: on these images the two do differ, but other "
-    "seeds could turn the sign.",
-    (
-        False, False,
-    ): "The difference is within the noise, of the seeds and of the images: these runs do not tell the "
-    "two apart.",
+# (is the sign certain over the seeds, over the images) -> the conclusion
+CONCLUSIONS = {
+    (True, True):
+        "The difference is larger than the noise: neither the seeds nor the images leave the sign "
+        "open.",
+    (True, False):
+        "The seeds agree, but the difference is within the noise of the images: on other images of "
+        "this kind it could have the other sign.",
+    (False, True):
+        "The difference is within the noise of the seeds: on these images the two do differ, but "
+        "other seeds could turn the sign.",
+    (False, False):
+        "The difference is within the noise, of the seeds and of the images: these runs do not "
+        "show which of the two is better.",
 }
-ALONE = {
-    True: "The two differ by more than the noise of the images. One seed does not show how much another would change, "
-    "so this does not show that what was varied is the cause.",
-    False: "The difference is within the noise of the images, and one seed does not show how much another would "
-    "change: these runs do not tell the two apart.",
+# is the sign certain over the images -> the conclusion from a single seed
+CONCLUSIONS_OF_ONE_SEED = {
+    True:
+        "The two differ by more than the noise of the images. One seed does not show how much "
+        "another would change, so this does not show that what was varied is the cause.",
+    False:
+        "The difference is within the noise of the images, and one seed does not show how much "
+        "another would change: these runs do not show which of the two is better.",
 }
 
 
 class Outcome(NamedTuple):
-    """Two rows against each other.
+    """The comparison of two rows.
 
     Attributes:
-        pairs: their runs of one seed each.
-        each: what each pair gives over the images.
-        pooled: what all give together.
-        over_seeds: Student's interval of the mean difference, None of one seed.
+        pairs: their runs, one pair per seed.
+        per_seed: the comparison of each pair over the images.
+        pooled: the comparison of all pairs over the images.
+        over_seeds: Student's interval of the mean difference; None for a single seed.
     """
 
     pairs: list[tuple[Run, Run]]
-    each: list[Comparison]
+    per_seed: list[Comparison]
     pooled: Comparison
     over_seeds: tuple[float, float] | None
 
     @property
-    def sure(self) -> tuple[bool, bool]:
+    def is_certain(self) -> tuple[bool, bool]:
         """Whether the seeds, and whether the images, leave no doubt about the sign."""
         seeds = self.over_seeds is not None and not self.over_seeds[0] <= 0 <= self.over_seeds[1]
         return seeds, not self.pooled.low <= 0 <= self.pooled.high and self.pooled.p_value < DOUBT
 
     @property
-    def verdict(self) -> str:
+    def conclusion(self) -> str:
         """Says whether the difference is within the noise."""
         if self.over_seeds is None:
-            return ALONE[self.sure[1]]
+            return CONCLUSIONS_OF_ONE_SEED[self.is_certain[1]]
         low, high = map(points, self.over_seeds)
         loosely = " (two seeds bound it loosely)" if len(self.pairs) == 2 else ""
         return (
             f"Over {len(self.pairs)} seeds the mean difference is {points(self.pooled.difference)} "
-            f"points, Student's 95 % interval {low} to {high}{loosely}. {VERDICTS[self.sure]}"
+            f"points, Student's 95 % interval {low} to {high}{loosely}. "
+            f"{CONCLUSIONS[self.is_certain]}"
         )
 
 
@@ -96,9 +97,9 @@ def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:
 def describe(study: Study, a: str, b: str, found: Outcome) -> str:
     """Returns the comparison of two labels, `a` minus `b`, as tables and a sentence."""
     rows = [(f"seed {one.seed}", points(tested.difference), *_over_images(tested))
-            for (one, _), tested in zip(found.pairs, found.each, strict=True)]
+            for (one, _), tested in zip(found.pairs, found.per_seed, strict=True)]
     if len(rows) > 1:
-        deviation = percent(float(np.std([tested.difference for tested in found.each], ddof=1)))
+        deviation = percent(float(np.std([tested.difference for tested in found.per_seed], ddof=1)))
         rows.append((
             f"mean of {len(rows)} seeds", f"{points(found.pooled.difference)} ± {deviation}",
             *_over_images(found.pooled),
@@ -108,7 +109,7 @@ def describe(study: Study, a: str, b: str, found: Outcome) -> str:
         table(
             ("", "difference of mIoU, points", "95 % over the images", "p over the images"), rows,
         ),
-        found.verdict,
+        found.conclusion,
     ])
 
 
@@ -122,7 +123,7 @@ def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
         f"`{flag}` {_short(one.args[flag])} against {_short(other.args[flag])}"
         for one, other in pairs
         for flag in one.args
-        if flag not in ASIDE and flag in other.args and one.args[flag] != other.args[flag]
+        if flag not in NEUTRAL_FLAGS and flag in other.args and one.args[flag] != other.args[flag]
     )
     said = []
     for ours, theirs in dict.fromkeys((_steps(one), _steps(other)) for one, other in pairs):
@@ -138,7 +139,7 @@ def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
     scored = dict.fromkeys(
         f"`{name}` {_short(one.scoring.get(name))} against {_short(other.scoring.get(name))}"
         for one, other in pairs
-        for name in one.scored_otherwise(other)
+        for name in one.differing_settings(other)
     )
     if scored:
         said.append(f"**not scored alike**, {', '.join(scored)}")

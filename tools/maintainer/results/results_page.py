@@ -18,29 +18,33 @@ from utils.report import results
 HEAD = """\
 # Results
 
-Measured with this code; published numbers stand in [docs/reproduce.md](../docs/reproduce.md). This page is written by
-`python -m tools.maintainer.results` from the small files of every run that [results/runs](runs/README.md) keeps: change those, not
-the page.
+Measured with this code. Published numbers stand in [docs/reproduce.md](../docs/reproduce.md). The page
+is written by `python -m tools.maintainer.results` from the small files of every run that
+[results/runs](runs/README.md) keeps: change those, not the page. Commands are recorded as they were
+typed at the commit of the run; files that they name may have moved since.
 
-How to read it. A mean over several seeds stands with its standard deviation. Two kinds of chance are told apart:
+How to read it. The mean over several seeds is given with its standard deviation. There are two
+sources of chance:
 
-- *Another seed* draws other weights, another order and other crops. Two rows are compared seed by seed, and Student's
-  95 % interval of the mean difference says what more seeds could give. With three seeds it is wide.
-- *Other images*: 2,000 redrawn sets of the scored images give a 95 % interval. p is the share of 2,000 random exchanges
-  of two networks' results, image by image, that give a difference as large. An image is redrawn, or exchanged, for all
-  seeds at once. Frames of one video are not independent, so there the true interval is wider and the true p larger.
+- *Another seed* draws other weights, another order and other crops. Two rows are compared seed by
+  seed, and Student's 95 % interval of the mean difference says what more seeds could give. With
+  three seeds it is wide.
+- *Other images*: 2,000 bootstrap samples of the scored images give a 95 % interval. p is the share
+  of 2,000 random exchanges of two networks' results, image by image, whose difference is at least
+  as large. An image is resampled, or exchanged, for all seeds at once. Frames of one video are
+  correlated, so the true interval is wider and the true p larger.
 
-Nothing is corrected for the number of comparisons in a section. The time of training is that of its steps, on a machine
-that did other work besides."""
+Nothing is corrected for the number of comparisons in a section. The time of training is that of its
+steps, on a machine that did other work too."""
 
-# by the labels
+# pair of labels -> outcome
 Outcomes = Mapping[tuple[str, str], pairs.Outcome]
-# (do the seeds leave no doubt, do the images) -> whether the two are told apart
+# (is the sign certain over the seeds, over the images) -> whether the two differ
 TOLD_APART = {
     (True, True): "yes", (True, False): "for these seeds only",
     (False, True): "on these images only", (False, False): "no",
 }
-# validations of a run in a table
+# most validations of a run in a table
 SHOWN = 8
 
 
@@ -48,7 +52,9 @@ def write(studies: Iterable[Study]) -> str:
     """Returns the page; studies without runs of their own and without measured tables are left
     out.
     """
-    shown = [(study, pairs.outcomes(study)) for study in studies if study.own or study.measured]
+    shown = [
+        (study, pairs.outcomes(study)) for study in studies if study.own_runs or study.measured
+    ]
     return (
         "\n\n".join(filter(None, [HEAD, in_short(shown), *(section(*one) for one in shown)])) + "\n"
     )
@@ -65,7 +71,7 @@ def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
                 f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}",
                 len(found.pairs), points(found.pooled.difference),
                 f"{points(found.over_seeds[0])} to {points(found.over_seeds[1])}",
-                TOLD_APART[found.sure],
+                TOLD_APART[found.is_certain],
             )
             for (a, b), found in outcomes.items()
             if found.over_seeds
@@ -203,7 +209,7 @@ def _facts(study: Study) -> str:
         ))
     head = ("run", "last loss", "of it main", "steps",
             "images seen", "epochs", "training", "precision", "hardware", "commit", "date")
-    return "\n".join([table(head, rows), "", software(study.own)])
+    return "\n".join([table(head, rows), "", software(study.own_runs)])
 
 
 def hardware(run: Run) -> str:
@@ -237,16 +243,16 @@ def _commands(study: Study) -> str:
             continue
         first, *more = runs
         lines += [
-            commands.wrapped(commands.training(first)), commands.wrapped(commands.scoring(first)),
+            commands.wrap(commands.training(first)), commands.wrap(commands.scoring(first)),
         ]
         for run in more:
-            same = commands.alike(run, first)
+            same = commands.is_same_but_seed(run, first)
             lines += (
                 [f"# seed {run.seed}: the same with --seed {run.seed} --exp {run.args['exp']}"]
                 if same
                 else [
-                    commands.wrapped(commands.training(run)),
-                    commands.wrapped(commands.scoring(run)),
+                    commands.wrap(commands.training(run)),
+                    commands.wrap(commands.scoring(run)),
                 ]
             )
     # one run may be scored in several ways

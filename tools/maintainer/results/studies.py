@@ -1,4 +1,4 @@
-"""The studies that are kept under results/runs/: what was asked, and the small files of the runs
+"""The studies that are kept under results/runs/: what was question, and the small files of the runs
 that answer it.
 
 `results/runs/<study>/study.yaml` asks; `results/runs/<study>/<label>_s<seed>/` holds a finished
@@ -27,7 +27,7 @@ from utils.report.results import Results
 RUNS = ROOT / "results" / "runs"
 STUDY, MEASURED = "study.yaml", "measured.json"
 NAME = re.compile(r"(?P<label>[\w.-]+)_s(?P<seed>\d+)")
-SCORING = (
+SCORING_SETTINGS = (
     "weights", "inference_mode", "crop_size", "sliding_overlap", "scales", "flip", "average",
     "precision",
     # settings of eval.py that decide a score
@@ -35,7 +35,7 @@ SCORING = (
     "deployed",
     "tf32",
 )
-HOW = "results/runs/README.md shows one"
+REMEDY = "results/runs/README.md shows one"
 RESTORE = (
     "restore it from git, or keep the run again with `python -m tools.maintainer.results --add RUN`"
 )
@@ -71,13 +71,19 @@ class Run:
 
     @property
     def scoring(self) -> dict[str, Any]:
-        """How it was scored: the values of `SCORING` that are not off."""
+        """How it was scored: the values of `SCORING_SETTINGS` that are not off."""
         settings = self.scores["settings"]
-        return {name: settings[name] for name in SCORING if settings.get(name) not in (None, False)}
+        return {
+            name: settings[name]
+            for name in SCORING_SETTINGS
+            if settings.get(name) not in (None, False)
+        }
 
-    def scored_otherwise(self, other: Run) -> list[str]:
-        """The names in `SCORING` of what was done in another way for the other run."""
-        return [name for name in SCORING if self.scoring.get(name) != other.scoring.get(name)]
+    def differing_settings(self, other: Run) -> list[str]:
+        """The names in `SCORING_SETTINGS` of what was done in another way for the other run."""
+        return [
+            name for name in SCORING_SETTINGS if self.scoring.get(name) != other.scoring.get(name)
+        ]
 
     @property
     def matrices(self) -> np.ndarray:
@@ -141,12 +147,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Study:
-    """What was asked, and what was found.
+    """What was question, and what was found.
 
     Attributes:
         title: heading of its section.
         place: sections stand in this order.
-        question, protocol, limits: Markdown: what is asked, how it was done, what the answer can
+        question, protocol, limits: Markdown: what is question, how it was done, what the answer can
             and cannot show.
         rows: label -> what the row is, in the order of the table.
         compare: pairs of labels; the first's scores minus the second's are tested.
@@ -171,16 +177,16 @@ class Study:
         return self.folder.name
 
     @property
-    def own(self) -> tuple[Run, ...]:
+    def own_runs(self) -> tuple[Run, ...]:
         """The runs that are not borrowed from another study, which shows what they took."""
         return tuple(run for run in self.runs if run.label not in self.borrow)
 
     @property
     def trainings(self) -> tuple[Run, ...]:
         """One of the own runs for each checkpoint: it may be scored in several ways."""
-        return tuple({run.scores["snapshot_sha256"]: run for run in reversed(self.own)}.values())[
-            ::-1
-        ]
+        return tuple(
+            {run.scores["snapshot_sha256"]: run for run in reversed(self.own_runs)}.values()
+        )[::-1]
 
     @cached_property
     def labels(self) -> dict[str, tuple[Run, ...]]:
@@ -197,13 +203,13 @@ class Study:
 
 
 # the entries of study.yaml
-ASKED = {one.name for one in fields(Study)} - {"folder", "runs", "measured"}
-KINDS = {
+QUESTION_ENTRIES = {one.name for one in fields(Study)} - {"folder", "runs", "measured"}
+ENTRY_TYPES = {
     "title": str, "place": int, "question": str, "protocol": str, "limits": str, "rows": dict,
     "compare": list, "borrow": dict,
 }
 # of each table of measured.json
-ENTRIES = {one.name for one in fields(Measured)}
+TABLE_ENTRIES = {one.name for one in fields(Measured)}
 
 
 def read_all(folder: Path = RUNS) -> list[Study]:
@@ -215,7 +221,7 @@ def read_all(folder: Path = RUNS) -> list[Study]:
     """
     found = [read(path.parent) for path in sorted(folder.glob(f"*/{STUDY}"))]
     if not found:
-        raise FileNotFoundError(f"{folder} holds no study (no */{STUDY}): {HOW}")
+        raise FileNotFoundError(f"{folder} holds no study (no */{STUDY}): {REMEDY}")
     return sorted(found, key=lambda study: (study.place, study.name))
 
 
@@ -227,68 +233,77 @@ def read(folder: Path) -> Study:
         ValueError: a file is damaged, or the study, its runs and their evaluations do not fit
             together.
     """
-    asked = ask(folder)
+    question = read_question(folder)
     kept = [*folder.glob("*/args.json")]
-    for label, other in asked.borrow.items():
+    for label, other in question.borrow.items():
         if not (folder.parent / other / STUDY).is_file():
             raise ValueError(
                 f"{folder / STUDY} borrows {label!r} from {other!r}, and there is no study of that "
-                f"name beside it; {HOW}"
+                f"name beside it; {REMEDY}"
             )
         kept += folder.parent.glob(f"{other}/{label}_s*/args.json")
-    runs = [read_run(path.parent, asked.rows) for path in kept]
+    runs = [read_run(path.parent, question.rows) for path in kept]
     for run in runs:
-        refuse_strangers(run, runs)
-    order = {label: place for place, label in enumerate(asked.rows)}
+        check_comparable(run, runs)
+    order = {label: place for place, label in enumerate(question.rows)}
     runs.sort(key=lambda run: (order[run.label], run.seed))
-    return replace(asked, runs=tuple(runs), measured=_read_measured(folder / MEASURED))
+    return replace(question, runs=tuple(runs), measured=_read_measured(folder / MEASURED))
 
 
-def ask(folder: Path) -> Study:
+def read_question(folder: Path) -> Study:
     """Reads what a study asks, and none of its runs. Raises FileNotFoundError or ValueError as
     `read` does.
     """
     path = folder / STUDY
     if not path.is_file():
-        raise FileNotFoundError(f"{folder} holds no {STUDY}, so it is no study: write one ({HOW})")
+        raise FileNotFoundError(
+            f"{folder} holds no {STUDY}, so it is no study: write one ({REMEDY})"
+        )
     try:
         content = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no YAML mapping ({error}): {HOW}") from error
+        raise ValueError(f"{path} is no YAML mapping ({error}): {REMEDY}") from error
     # an entry left blank
     content = {name: value for name, value in content.items() if value is not None}
     unknown, missing = (
-        sorted(set(content) - ASKED), sorted({"title", "place", "question"} - set(content)),
+        sorted(set(content) - QUESTION_ENTRIES),
+        sorted({"title", "place", "question"} - set(content)),
     )
     if unknown or missing:
         raise ValueError(
             f"{path}: "
             + (
-                f"unknown entry {unknown[0]!r}{suggest(unknown[0], ASKED)}"
+                f"unknown entry {unknown[0]!r}{suggest(unknown[0], QUESTION_ENTRIES)}"
                 if unknown
                 else f"the entry {missing[0]!r} is missing"
             )
-            + f"; {HOW}"
+            + f"; {REMEDY}"
         )
     wrong = [
-        name for name, kind in KINDS.items() if not isinstance(content.get(name, kind()), kind)
+        name
+        for name, kind in ENTRY_TYPES.items()
+        if not isinstance(content.get(name, kind()), kind)
     ]
     if wrong:
         raise ValueError(f"{path}: {wrong[0]!r} is a {type(content[wrong[0]]).__name__}, not a "
-                         f"{KINDS[wrong[0]].__name__}; {HOW}")
+                         f"{ENTRY_TYPES[wrong[0]].__name__}; {REMEDY}")
     rows, compare = (
         content.get("rows", {}), tuple(tuple(pair) for pair in content.get("compare", ())),
     )
-    strangers = [
+    unknown_labels = [
         label
         for pair in (*compare, content.get("borrow", ()))
         for label in pair
         if label not in rows
     ]
-    if strangers or any(len(pair) != 2 for pair in compare):
+    if unknown_labels or any(len(pair) != 2 for pair in compare):
         raise ValueError(
             f"{path}: compare takes pairs of labels, and borrow labels, that stand in rows"
-            + (f", and {strangers[0]!r} does not{suggest(strangers[0], rows)}" if strangers else "")
+            + (
+                f", and {unknown_labels[0]!r} does not{suggest(unknown_labels[0], rows)}"
+                if unknown_labels
+                else ""
+            )
         )
     return Study(**{**content, "folder": folder, "rows": rows, "compare": compare})
 
@@ -317,12 +332,12 @@ def read_run(folder: Path, rows: Mapping[str, str]) -> Run:
     return run
 
 
-def refuse_strangers(run: Run, others: Sequence[Run]) -> None:
+def check_comparable(run: Run, others: Sequence[Run]) -> None:
     """Raises ValueError where a run was scored on other images or classes than the others, or than
     its row's others in another way.
     """
     for other in others:
-        if run.label == other.label and (differing := sorted(run.scored_otherwise(other))):
+        if run.label == other.label and (differing := sorted(run.differing_settings(other))):
             raise ValueError(
                 f"{run.folder} and {other.folder} are seeds of one row and were scored with other "
                 f"--{', --'.join(differing)}: score both alike, or give each way a row of its own"
@@ -339,8 +354,8 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
     if not path.is_file():
         return ()
     found = []
-    for number, entry in enumerate(read_json(path, list, HOW), start=1):
-        wrong = ENTRIES - {"note"} ^ set(entry) - {"note"}
+    for number, entry in enumerate(read_json(path, list, REMEDY), start=1):
+        wrong = TABLE_ENTRIES - {"note"} ^ set(entry) - {"note"}
         if wrong or any(len(row) != len(entry["columns"]) for row in entry["rows"]):
             raise ValueError(
                 f"{path}, table {number}: "
@@ -349,7 +364,7 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
                     if wrong
                     else "a row has more or fewer values than there are columns"
                 )
-                + f"; {HOW}"
+                + f"; {REMEDY}"
             )
         found.append(
             Measured(
@@ -362,7 +377,7 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
     return tuple(found)
 
 
-def read_json(path: Path, kind: type = dict, how: str = RESTORE) -> Any:
+def read_json(path: Path, kind: type = dict, remedy: str = RESTORE) -> Any:
     """Reads a file that holds an object, or a list.
 
     Args:
@@ -373,11 +388,11 @@ def read_json(path: Path, kind: type = dict, how: str = RESTORE) -> Any:
         ValueError: it is damaged, or holds something else.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {how}")
+        raise FileNotFoundError(f"{path} is missing: {remedy}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is damaged ({error}): {how}") from error
+        raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
     if not isinstance(found, kind):
-        raise ValueError(f"{path} holds a {type(found).__name__}, not a {kind.__name__}: {how}")
+        raise ValueError(f"{path} holds a {type(found).__name__}, not a {kind.__name__}: {remedy}")
     return found
