@@ -24,13 +24,11 @@ import transforms
 from network.alignment import recorded_flows
 from optimizer import OptimizerOptions, ScheduleOptions
 from utils import batches, cli, distributed, precision
-from utils.batches import Batch
 from utils.logs import start_logging
-from utils.precision import autocast
-from utils.training import checkpoint, ema, first_steps, memory, recovery, run_log
+from utils.training import checkpoint, ema, first_steps, memory, micro_batches, recovery, run_log
 from utils.training import options as flag_rules
 from utils.training.intervals import Intervals
-from utils.training.micro_batches import MicroBatches, add_terms, clip_gradients, gradient_sync, sum_of, weighted
+from utils.training.micro_batches import MicroBatches, gradient_sync, sum_of, weighted
 from utils.training.progress import Progress
 from utils.training.run_folder import log_closing_summary, open_folder
 from utils.training.signals import Interrupted, Interrupts
@@ -224,7 +222,7 @@ class Training:
             is_overdue = self.is_main and self.intervals.save_is_overdue()
             self.save_requested = self.interrupts.synchronize(is_overdue)
 
-    def load_batches(self) -> Iterator[Batch]:
+    def load_batches(self) -> Iterator[batches.Batch]:
         """Yields this process's batches from the current step on, epoch after epoch."""
         while self.progress.step < self.intervals.total_steps:
             epoch, position = divmod(self.progress.step, len(self.data.sampler))
@@ -241,7 +239,7 @@ class Training:
                 if self.progress.step >= self.intervals.total_steps:
                     return
 
-    def train_step(self, batch: Batch, want_norm: bool = False) -> dict[str, Tensor] | None:
+    def train_step(self, batch: batches.Batch, want_norm: bool = False) -> dict[str, Tensor] | None:
         """Takes one step of the optimizer.
 
         Args:
@@ -258,15 +256,16 @@ class Training:
         terms: dict[str, Tensor] = {}
         for index, (micro_batch, weights) in enumerate(self.micro_batches(batch), start=1):
             with gradient_sync(self.model, enabled=index == self.micro_batches.accumulate):
-                with autocast(self.device, self.precision):
+                with precision.autocast(self.device, self.precision):
                     outputs = self.model(micro_batch["image"], upsample=False)
                 losses = weighted(self.criterion(outputs, micro_batch["label"]), weights)
                 self.scaler.scale(sum_of(losses)).backward()
-            add_terms(terms, losses)
+            micro_batches.add_terms(terms, losses)
         self.rate = self.optimizer.param_groups[0]["lr"]
         self.grad_norm = None
         if self.max_norm or want_norm or self.skip_bad_steps.enabled:
-            self.grad_norm = clip_gradients(self.scaler, self.optimizer, self.net, self.max_norm)
+            self.grad_norm = micro_batches.clip_gradients(self.scaler, self.optimizer, self.net,
+                                                          self.max_norm)
         if self.skip_bad_steps.should_skip(self.grad_norm):
             self.skip_bad_steps.skip(self.progress.step + 1, batch["name"])
             self.schedule.step()

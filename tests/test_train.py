@@ -1,4 +1,7 @@
-"""Training on a handful of small street scenes: the run's folder, resuming, interrupts, and every refusal."""
+"""Training on a handful of small street scenes: the run's folder, resuming, interrupts, and every
+refusal.
+"""
+
 from __future__ import annotations
 
 import json
@@ -30,16 +33,39 @@ ROOT = Path(train.__file__).parent
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scenes")
-    make_streets.main(["--out", str(root), "--train", "6", "--val", "2", "--size", "64x128", "--workers", "1"])
+    make_streets.main(
+        ["--out", str(root), "--train", "6", "--val", "2", "--size", "64x128", "--workers", "1"]
+    )
     return root
 
 
 @pytest.fixture
 def command(scenes: Path, tmp_path: Path) -> list[str]:
     """Six steps in two epochs, float32."""
-    return ["--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(scenes), "--ckpt", str(tmp_path),
-            "--exp", "run", "--crop_size", "64", "--max_epoch", "2", "--bs_mult", "2", "--num_workers", "0",
-            "--precision", "fp32", "--log_every", "1"]
+    return [
+        "--arch",
+        "sfnet_dfnetv1",
+        "--pretrained",
+        "none",
+        "--data_root",
+        str(scenes),
+        "--ckpt",
+        str(tmp_path),
+        "--exp",
+        "run",
+        "--crop_size",
+        "64",
+        "--max_epoch",
+        "2",
+        "--bs_mult",
+        "2",
+        "--num_workers",
+        "0",
+        "--precision",
+        "fp32",
+        "--log_every",
+        "1",
+    ]
 
 
 def checkpoint(path: Path) -> dict[str, Any]:
@@ -63,15 +89,41 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(train.Training, "train_step", interrupted)
 
 
-def test_a_run_leaves_its_folder_as_documented(command: list[str], tmp_path: Path,
-                                               capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_leaves_its_folder_as_documented(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train.main([*command, "--fpn_dsn_loss", "--ohem", "--ema_decay", "0.9"]) == 0
     run = tmp_path / "run"
-    assert {path.name for path in run.iterdir()} == {"args.json", "env.json", "train.log", "metrics.jsonl", "tb",
-                                                     "checkpoints", "last.pth", "best.pth"}
+    assert {path.name for path in run.iterdir()} == {
+        "args.json",
+        "env.json",
+        "train.log",
+        "metrics.jsonl",
+        "tb",
+        "checkpoints",
+        "last.pth",
+        "best.pth",
+    }
     state = checkpoint(run / "last.pth")
-    assert set(state) >= {"format", "arch", "num_classes", "dataset", "classes", "state_dict", "ema", "optimizer",
-                          "schedule", "scaler", "sampler", "rng", "epoch", "step", "mean_iu", "best", "args"}
+    assert set(state) >= {
+        "format",
+        "arch",
+        "num_classes",
+        "dataset",
+        "classes",
+        "state_dict",
+        "ema",
+        "optimizer",
+        "schedule",
+        "scaler",
+        "sampler",
+        "rng",
+        "epoch",
+        "step",
+        "mean_iu",
+        "best",
+        "args",
+    }
     assert (state["step"], state["epoch"], state["num_classes"]) == (6, 2, 19)
     assert [line["step"] for line in metrics(run, "train")] == [1, 2, 3, 4, 5, 6]
     assert set(metrics(run, "train")[0]["terms"]) == {"main", "aux0", "aux1"}
@@ -83,34 +135,59 @@ def test_a_run_leaves_its_folder_as_documented(command: list[str], tmp_path: Pat
     assert json.loads((run / "args.json").read_text())["ema_decay"] == 0.9
 
 
-def test_an_interrupted_run_ends_with_the_same_bits(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                    capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [*command, "--ema_decay", "0.9", "--fpn_dsn_loss", "--class_uniform_pct", "0.5",
-             "--class_uniform_tile", "32", "--cache_dir", str(tmp_path / "cache")]
+def test_an_interrupted_run_ends_with_the_same_bits(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = [
+        *command,
+        "--ema_decay",
+        "0.9",
+        "--fpn_dsn_loss",
+        "--class_uniform_pct",
+        "0.5",
+        "--class_uniform_tile",
+        "32",
+        "--cache_dir",
+        str(tmp_path / "cache"),
+    ]
     assert train.main([*flags, "--exp", "whole"]) == 0
-    assert "class-uniform sampling: 3 of the 6 draws of an epoch (50.0 %)" in capsys.readouterr().out
+    assert (
+        "class-uniform sampling: 3 of the 6 draws of an epoch (50.0 %)" in capsys.readouterr().out
+    )
     assert sum(metrics(tmp_path / "whole", "sampling")[0]["class_uniform_draws"].values()) == 3
     with monkeypatch.context() as patch:
-        interrupt_at(patch, step=3)                         # in the middle of the second epoch
+        interrupt_at(patch, step=3)  # in the middle of the second epoch
         assert train.main(flags) == 130
-    assert f"saved at step 4. Go on with: python train.py --resume {tmp_path / 'run'}" in capsys.readouterr().out
+    assert (
+        f"saved at step 4. Go on with: python train.py --resume {tmp_path / 'run'}"
+        in capsys.readouterr().out
+    )
     assert train.main(["--resume", str(tmp_path / "run")]) == 0
 
     whole, resumed = (checkpoint(tmp_path / name / "last.pth") for name in ("whole", "run"))
     for part in ("state_dict", "ema"):
         assert all(torch.equal(whole[part][key], resumed[part][key]) for key in whole[part])
     momenta = (state["optimizer"]["state"] for state in (whole, resumed))
-    assert all(torch.equal(one["momentum_buffer"], other["momentum_buffer"])
-               for one, other in zip(*(each.values() for each in momenta), strict=True))
+    assert all(
+        torch.equal(one["momentum_buffer"], other["momentum_buffer"])
+        for one, other in zip(*(each.values() for each in momenta), strict=True)
+    )
     assert whole["mean_iu"] == resumed["mean_iu"]
-    losses = [[(line["step"], line["loss"]) for line in metrics(tmp_path / name, "train")] for name in ("whole", "run")]
+    losses = [
+        [(line["step"], line["loss"]) for line in metrics(tmp_path / name, "train")]
+        for name in ("whole", "run")
+    ]
     assert losses[0] == losses[1]
 
 
-def test_an_interrupted_validation_is_made_up_for(command: list[str], tmp_path: Path,
-                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_validation_is_made_up_for(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
-        interrupt_at(patch, step=5)                         # noticed at the first image of the last validation
+        interrupt_at(patch, step=5)  # noticed at the first image of the last validation
         assert train.main(command) == 130
     assert not metrics(tmp_path / "run", "validation")
     assert train.main(["--resume", str(tmp_path / "run")]) == 0
@@ -118,8 +195,9 @@ def test_an_interrupted_validation_is_made_up_for(command: list[str], tmp_path: 
     assert checkpoint(tmp_path / "run" / "best.pth")["validated"] == 6
 
 
-def test_a_folder_without_a_checkpoint_starts_at_step_0_and_says_so(command: list[str], tmp_path: Path,
-                                                                    capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_checkpoint_starts_at_step_0_and_says_so(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
     for path in (tmp_path / "run" / "checkpoints").iterdir():
         path.unlink()
@@ -138,14 +216,21 @@ def test_a_killed_run_ends_with_the_same_bits(command: list[str], tmp_path: Path
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
-    assert subprocess.run([*program, "--resume", str(tmp_path / "run")], check=False).returncode == 0
-    whole, resumed = (checkpoint(tmp_path / name / "last.pth")["state_dict"] for name in ("whole", "run"))
+    assert (
+        subprocess.run([*program, "--resume", str(tmp_path / "run")], check=False).returncode == 0
+    )
+    whole, resumed = (
+        checkpoint(tmp_path / name / "last.pth")["state_dict"] for name in ("whole", "run")
+    )
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     assert [line["step"] for line in metrics(tmp_path / "run", "train")] == list(range(1, 31))
 
 
 def test_a_crop_larger_than_the_image_is_padded(command: list[str]) -> None:
-    assert train.main([*command, "--crop_size", "96x160", "--max_iters", "1", "--val_split", "none"]) == 0
+    assert (
+        train.main([*command, "--crop_size", "96x160", "--max_iters", "1", "--val_split", "none"])
+        == 0
+    )
 
 
 def test_test_mode_runs_everything_briefly(command: list[str], tmp_path: Path) -> None:
@@ -154,20 +239,34 @@ def test_test_mode_runs_everything_briefly(command: list[str], tmp_path: Path) -
     assert len(metrics(tmp_path / "run", "validation")) == 1
 
 
-def test_fine_tuning_starts_from_a_snapshot_with_a_new_classifier(command: list[str], tmp_path: Path,
-                                                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_fine_tuning_starts_from_a_snapshot_with_a_new_classifier(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     net = network.build("sfnet_dfnetv1", 11)
     torch.save(network.checkpoints.weights.published_state_dict(net), tmp_path / "camvid.pth")
-    flags = [*command, "--snapshot", str(tmp_path / "camvid.pth"), "--max_iters", "1", "--val_split", "none"]
+    flags = [
+        *command,
+        "--snapshot",
+        str(tmp_path / "camvid.pth"),
+        "--max_iters",
+        "1",
+        "--val_split",
+        "none",
+    ]
     assert train.main(flags) == 2
     assert "--reset_classifier" in capsys.readouterr().err
-    assert train.main([*flags, "--reset_classifier", "--init_aux", "--fpn_dsn_loss", "--lr", "0"]) == 0
+    assert (
+        train.main([*flags, "--reset_classifier", "--init_aux", "--fpn_dsn_loss", "--lr", "0"]) == 0
+    )
     state = checkpoint(tmp_path / "run" / "last.pth")["state_dict"]
-    assert torch.equal(state["backbone.stage1.0.weight"], net.state_dict()["backbone.stage1.0.weight"])
+    assert torch.equal(
+        state["backbone.stage1.0.weight"], net.state_dict()["backbone.stage1.0.weight"]
+    )
 
 
-def test_print_config_tells_each_value_and_its_origin(command: list[str], tmp_path: Path,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_config_tells_each_value_and_its_origin(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train.main([*command, "--print_config"]) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
     assert rows["bs_mult"] == ["2", "command", "line"] and rows["momentum"] == ["0.9", "default"]
@@ -185,86 +284,140 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return said
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--arch", "sfnet_resnet81"], "unknown architecture 'sfnet_resnet81'; did you mean sfnet_resnet18"),
-    (["--dataset", "streeets"], "unknown dataset 'streeets', did you mean 'streets'"),
-    (["--pretrained", "auto"], "dfnetv1.pth: the file must hold the state dict of dfnetv1"),
-    (["--snapshot", "absent.pth"], "no weights at absent.pth"),
-    (["--data_root", "absent"], "absent is missing"),
-    (["--train_split", "trane"], "trane"),
-    (["--local_rank", "0"], "--local_rank is retired: use torchrun"),
-    (["--max_epochs", "3"], "unknown flag --max_epochs, did you mean '--max_epoch'"),
-    (["--bs_mult", "64"], "lower --bs_mult to 6"),
-    (["--bs_mult", "1"], "cannot train on a batch of one image"),
-    (["--precision", "fp16"], "--precision fp16 needs a CUDA GPU"),
-    (["--checkpoint_every", "often"], "--checkpoint_every often: give steps (200) or minutes (10m)"),
-    (["--class_uniform_pct", "1.5"], "argument --class_uniform_pct: '1.5' is not a number from 0 to 1"),
-    (["--class_uniform_pct", "half"], "argument --class_uniform_pct: 'half' is not a number from 0 to 1"),
-    (["--class_uniform_tile", "0"], "argument --class_uniform_tile: '0' is not a whole number of at least 1"),
-    (["--max_cu_epoch", "-1"], "argument --max_cu_epoch: '-1' is not a whole number of at least 1"),
-    (["--coarse_boost_classes", "rider"], "argument --coarse_boost_classes: 'rider' is not a list of whole numbers"),
-    (["--coarse_boost_classes", "14"], "--coarse_boost_classes adds to class-uniform draws"),
-    (["--class_uniform_pct", "0.5", "--coarse_boost_classes", "18,19"], "--coarse_boost_classes 19: "),
-    (["--ema_decay", "2"], "--ema_decay is a share in (0, 1), not 2.0"),
-    (["--resume", "absent"], "no run is there"),
-])
-def test_a_mistake_is_refused_by_name(command: list[str], flags: list[str], message: str,
-                                      capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--arch", "sfnet_resnet81"],
+            "unknown architecture 'sfnet_resnet81'; did you mean sfnet_resnet18",
+        ),
+        (["--dataset", "streeets"], "unknown dataset 'streeets', did you mean 'streets'"),
+        (["--pretrained", "auto"], "dfnetv1.pth: the file must hold the state dict of dfnetv1"),
+        (["--snapshot", "absent.pth"], "no weights at absent.pth"),
+        (["--data_root", "absent"], "absent is missing"),
+        (["--train_split", "trane"], "trane"),
+        (["--local_rank", "0"], "--local_rank is retired: use torchrun"),
+        (["--max_epochs", "3"], "unknown flag --max_epochs, did you mean '--max_epoch'"),
+        (["--bs_mult", "64"], "lower --bs_mult to 6"),
+        (["--bs_mult", "1"], "cannot train on a batch of one image"),
+        (["--precision", "fp16"], "--precision fp16 needs a CUDA GPU"),
+        (
+            ["--checkpoint_every", "often"],
+            "--checkpoint_every often: give steps (200) or minutes (10m)",
+        ),
+        (
+            ["--class_uniform_pct", "1.5"],
+            "argument --class_uniform_pct: '1.5' is not a number from 0 to 1",
+        ),
+        (
+            ["--class_uniform_pct", "half"],
+            "argument --class_uniform_pct: 'half' is not a number from 0 to 1",
+        ),
+        (
+            ["--class_uniform_tile", "0"],
+            "argument --class_uniform_tile: '0' is not a whole number of at least 1",
+        ),
+        (
+            ["--max_cu_epoch", "-1"],
+            "argument --max_cu_epoch: '-1' is not a whole number of at least 1",
+        ),
+        (
+            ["--coarse_boost_classes", "rider"],
+            "argument --coarse_boost_classes: 'rider' is not a list of whole numbers",
+        ),
+        (["--coarse_boost_classes", "14"], "--coarse_boost_classes adds to class-uniform draws"),
+        (
+            ["--class_uniform_pct", "0.5", "--coarse_boost_classes", "18,19"],
+            "--coarse_boost_classes 19: ",
+        ),
+        (["--ema_decay", "2"], "--ema_decay is a share in (0, 1), not 2.0"),
+        (["--resume", "absent"], "no run is there"),
+    ],
+)
+def test_a_mistake_is_refused_by_name(
+    command: list[str], flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert message in refusal([*command, *flags], capsys)
 
 
-def test_an_existing_run_is_not_overwritten(command: list[str], tmp_path: Path,
-                                            capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_run_is_not_overwritten(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
     before = (tmp_path / "run" / "last.pth").read_bytes()
-    assert f"already holds a run: go on with it by --resume {tmp_path / 'run'}" in refusal(command, capsys)
+    assert f"already holds a run: go on with it by --resume {tmp_path / 'run'}" in refusal(
+        command, capsys
+    )
     assert (tmp_path / "run" / "last.pth").read_bytes() == before
     said = refusal(["--resume", str(tmp_path / "run"), "--lr", "0.5"], capsys)
     assert "--lr 0.5 would change the run" in said and "0.01" in said
 
 
-def test_a_truncated_image_names_its_file(command: list[str], scenes: Path, tmp_path: Path,
-                                          capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_image_names_its_file(
+    command: list[str], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = tmp_path / "scenes"
-    make_streets.main(["--out", str(copy), "--train", "2", "--val", "1", "--size", "64x128", "--workers", "1"])
+    make_streets.main(
+        ["--out", str(copy), "--train", "2", "--val", "1", "--size", "64x128", "--workers", "1"]
+    )
     broken = min(copy.glob("leftImg8bit/train/*/*.png"))
     broken.write_bytes(broken.read_bytes()[:-200])
     assert broken.name in refusal([*command, "--data_root", str(copy)], capsys)
 
 
-def test_an_unknown_label_id_names_file_and_id(command: list[str], tmp_path: Path,
-                                               capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_label_id_names_file_and_id(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = tmp_path / "scenes"
-    make_streets.main(["--out", str(copy), "--train", "2", "--val", "1", "--size", "64x128", "--workers", "1"])
+    make_streets.main(
+        ["--out", str(copy), "--train", "2", "--val", "1", "--size", "64x128", "--workers", "1"]
+    )
     strange = min(copy.glob("gtFine/train/*/*.png"))
     label = cv2.imread(str(strange), cv2.IMREAD_UNCHANGED)
     label[:8] = 77
     cv2.imwrite(str(strange), label)
-    said = refusal([*command, "--data_root", str(copy), "--scale_min", "1", "--scale_max", "1"], capsys)
+    said = refusal(
+        [*command, "--data_root", str(copy), "--scale_min", "1", "--scale_max", "1"], capsys
+    )
     assert strange.name in said and "77" in said
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_loss_that_is_not_finite_stops_the_run(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     said = refusal([*command, "--lr", "1e30"], capsys)
     assert "the loss is" in said and "lower --lr" in said
 
 
 def test_what_the_network_sees_is_written_as_pictures(command: list[str], tmp_path: Path) -> None:
-    flags = [*command, "--augment_on", "device", "--dump_augmentation_images", "--val_split", "none"]
+    flags = [
+        *command,
+        "--augment_on",
+        "device",
+        "--dump_augmentation_images",
+        "--val_split",
+        "none",
+    ]
     assert train.main([*flags, "--max_iters", "2"]) == 0
     pictures = sorted((tmp_path / "run" / "augmented").iterdir())
     assert [path.name for path in pictures] == ["step_0.png", "step_1.png"]
     assert cv2.imread(str(pictures[0])).std() > 20
 
 
-def test_blur_that_the_device_cannot_do_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_blur_that_the_device_cannot_do_is_refused_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         train.parse(["--augment_on", "device", "--bblur"])
     assert "--bblur blurs in the loader only" in capsys.readouterr().err
 
 
-def test_a_rewound_run_leaves_the_bad_batch_out(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rewound_run_leaves_the_bad_batch_out(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     train_step = train.Training.train_step
 
     def spoilt(self: train.Training, batch: dict[str, Any], want_norm: bool) -> Any:
@@ -281,9 +434,17 @@ def test_a_rewound_run_leaves_the_bad_batch_out(command: list[str], tmp_path: Pa
     assert checkpoint(tmp_path / "run" / "last.pth")["left_out"] == [5]
 
 
-def test_a_recipe_sets_defaults_and_the_command_line_wins(command: list[str],
-                                                          capsys: pytest.CaptureFixture[str]) -> None:
-    words = [*command[:command.index("--bs_mult")], "--recipe", "sfsegnets", "--weight_decay", "0.5", "--print_config"]
+def test_a_recipe_sets_defaults_and_the_command_line_wins(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        *command[: command.index("--bs_mult")],
+        "--recipe",
+        "sfsegnets",
+        "--weight_decay",
+        "0.5",
+        "--print_config",
+    ]
     assert train.main(words) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
     assert rows["poly_exp"] == ["1.0", "recipe", "sfsegnets"] and rows["fpn_dsn_loss"][0] == "True"
@@ -291,44 +452,74 @@ def test_a_recipe_sets_defaults_and_the_command_line_wins(command: list[str],
     assert rows["weight_decay"] == ["0.5", "command", "line"]
 
 
-@pytest.mark.parametrize(("arch", "kept"), [("sfnet_lite_resnet18", 100_000), ("sfnet_resnet18", 10_000),
-                                            ("sfnet_timm:tf_efficientnet_lite0", 10_000)])
+@pytest.mark.parametrize(
+    ("arch", "kept"),
+    [
+        ("sfnet_lite_resnet18", 100_000),
+        ("sfnet_resnet18", 10_000),
+        ("sfnet_timm:tf_efficientnet_lite0", 10_000),
+    ],
+)
 def test_the_release_keeps_more_hard_pixels_in_sfnet_lite(arch: str, kept: int) -> None:
-    assert train.parse(["--recipe", "sfsegnets", "--arch", arch, "--dataset", "cityscapes"]).loss.ohem_min_kept == kept
+    assert (
+        train.parse(
+            ["--recipe", "sfsegnets", "--arch", arch, "--dataset", "cityscapes"]
+        ).loss.ohem_min_kept
+        == kept
+    )
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_names_flags_that_exist(recipe: str) -> None:
-    options = train.parse(["--recipe", recipe, "--arch", "sfnet_resnet18", "--dataset", "cityscapes"])
+    options = train.parse(
+        ["--recipe", recipe, "--arch", "sfnet_resnet18", "--dataset", "cityscapes"]
+    )
     assert set(RECIPES[recipe]) <= set(options.flags)
     assert options.transforms.crop_size == (1024, 1024)
     assert options.batching.sizes.global_batch == {"camvid": 4, "streets": 8}.get(recipe, 16)
 
 
-def test_a_worker_that_torchrun_starts_again_goes_on(command: list[str], tmp_path: Path,
-                                                     monkeypatch: pytest.MonkeyPatch,
-                                                     capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_that_torchrun_starts_again_goes_on(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
     assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
     assert "going on from step 1" in capsys.readouterr().out
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")          # another torchrun, whose run this is not
-    assert "already holds a run" in refusal([*command, "--max_iters", "1", "--val_split", "none"], capsys)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "b")  # another torchrun, whose run this is not
+    assert "already holds a run" in refusal(
+        [*command, "--max_iters", "1", "--val_split", "none"], capsys
+    )
 
 
-def test_a_folder_that_cannot_be_written_is_told(command: list[str], tmp_path: Path,
-                                                 capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written_is_told(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("in the way")
     said = refusal([*command, "--ckpt", str(tmp_path / "file")], capsys)
     assert "cannot be written" in said and "--ckpt" in said
 
 
-def test_raw_and_averaged_weights_are_scored_on_a_few_images_and_shown(command: list[str], tmp_path: Path,
-                                                                       capsys: pytest.CaptureFixture[str]) -> None:
+def test_raw_and_averaged_weights_are_scored_on_a_few_images_and_shown(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    flags = [*command, "--ema_decay", "0.9", "--eval_weights", "both", "--eval_images", "1", "--max_iters", "2"]
+    flags = [
+        *command,
+        "--ema_decay",
+        "0.9",
+        "--eval_weights",
+        "both",
+        "--eval_images",
+        "1",
+        "--max_iters",
+        "2",
+    ]
     assert train.main(flags) == 0
     run = tmp_path / "run"
     line = metrics(run, "validation")[0]
@@ -336,30 +527,55 @@ def test_raw_and_averaged_weights_are_scored_on_a_few_images_and_shown(command: 
     assert "on 1 of 2 images of val" in capsys.readouterr().out
     board = EventAccumulator(str(run / "tb")).Reload()
     tags = board.Tags()
-    assert {"train/loss", "train/lr", "train/gradient_norm", "train/waiting_for_data", "train/memory_gb",
-            "train/images_per_second", "train/terms/main", "validation/mIoU"} <= set(tags["scalars"])
+    assert {
+        "train/loss",
+        "train/lr",
+        "train/gradient_norm",
+        "train/waiting_for_data",
+        "train/memory_gb",
+        "train/images_per_second",
+        "train/terms/main",
+        "validation/mIoU",
+    } <= set(tags["scalars"])
     assert "validation/per_class_IoU/road" in tags["scalars"]
     shown = [tag for tag in tags["images"] if tag.startswith("validation/streets_")]
     assert len(shown) == 1 and board.Images(shown[0])[0].width > 3 * 128
-    assert "needs averaged weights" in refusal([*command, "--exp", "other", "--eval_weights", "ema"], capsys)
+    assert "needs averaged weights" in refusal(
+        [*command, "--exp", "other", "--eval_weights", "ema"], capsys
+    )
 
 
-def test_an_estimate_of_memory_changes_nothing(command: list[str], tmp_path: Path,
-                                               capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_estimate_of_memory_changes_nothing(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flags = [*command, "--max_iters", "2", "--val_split", "none", "--log_every", "100"]
     assert train.main(flags) == 0
     assert train.main([*flags, "--exp", "estimated", "--memory_estimate"]) == 0
     found = re.search(r"a step brings this process to about (\d+\.\d+) GB", capsys.readouterr().out)
     assert found and 0.1 < float(found[1]) < 10
-    plain, estimated = (checkpoint(tmp_path / name / "last.pth")["state_dict"] for name in ("run", "estimated"))
+    plain, estimated = (
+        checkpoint(tmp_path / name / "last.pth")["state_dict"] for name in ("run", "estimated")
+    )
     assert all(torch.equal(plain[key], estimated[key]) for key in plain)
 
 
-def test_fine_tuning_may_take_the_momentum_along_but_no_rate(command: list[str], tmp_path: Path) -> None:
+def test_fine_tuning_may_take_the_momentum_along_but_no_rate(
+    command: list[str], tmp_path: Path
+) -> None:
     assert train.main([*command, "--max_iters", "2"]) == 0
     before = checkpoint(tmp_path / "run" / "last.pth")["optimizer"]
-    args = train.parse([*command, "--exp", "again", "--snapshot", str(tmp_path / "run" / "last.pth"),
-                        "--restore_optimizer", "--lr", "0.5"])
+    args = train.parse(
+        [
+            *command,
+            "--exp",
+            "again",
+            "--snapshot",
+            str(tmp_path / "run" / "last.pth"),
+            "--restore_optimizer",
+            "--lr",
+            "0.5",
+        ]
+    )
     with closing(train.Training(args)) as run:
         after = run.optimizer.state_dict()
     assert after["param_groups"][0]["lr"] == 0.5
@@ -368,43 +584,67 @@ def test_fine_tuning_may_take_the_momentum_along_but_no_rate(command: list[str],
 
 @pytest.mark.parametrize(("flags", "taken"), [([], "ema"), (["--restore_optimizer"], "state_dict")])
 def test_fine_tuning_starts_from_averaged_weights_but_momentum_belongs_to_the_raw(
-        command: list[str], tmp_path: Path, flags: list[str], taken: str) -> None:
-    assert train.main([*command, "--ema_decay", "0.9", "--max_iters", "2", "--val_split", "none"]) == 0
+    command: list[str], tmp_path: Path, flags: list[str], taken: str
+) -> None:
+    assert (
+        train.main([*command, "--ema_decay", "0.9", "--max_iters", "2", "--val_split", "none"]) == 0
+    )
     last = tmp_path / "run" / "last.pth"
     state = checkpoint(last)
-    with closing(train.Training(train.parse([*command, "--exp", "again", "--snapshot", str(last), *flags]))) as run:
+    with closing(
+        train.Training(train.parse([*command, "--exp", "again", "--snapshot", str(last), *flags]))
+    ) as run:
         started = published_state_dict(run.net)
     other = {"ema", "state_dict"} - {taken}
     assert all(torch.equal(started[key], tensor) for key, tensor in state[taken].items())
     assert not all(torch.equal(started[key], tensor) for key, tensor in state[other.pop()].items())
 
 
-@pytest.mark.parametrize(("spoil", "message"), [
-    (lambda state: state.pop("optimizer"), "holds no optimizer"),
-    (lambda state: state["optimizer"]["param_groups"].pop(), "of another kind"),
-])
-def test_an_optimizer_that_does_not_fit_is_refused(command: list[str], tmp_path: Path, message: str,
-                                                   spoil: Callable[[dict[str, Any]], Any],
-                                                   capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: state.pop("optimizer"), "holds no optimizer"),
+        (lambda state: state["optimizer"]["param_groups"].pop(), "of another kind"),
+    ],
+)
+def test_an_optimizer_that_does_not_fit_is_refused(
+    command: list[str],
+    tmp_path: Path,
+    message: str,
+    spoil: Callable[[dict[str, Any]], Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert train.main([*command, "--max_iters", "1"]) == 0
     state = checkpoint(tmp_path / "run" / "last.pth")
     spoil(state)
     torch.save(state, tmp_path / "spoilt.pth")
-    again = [*command, "--exp", "again", "--snapshot", str(tmp_path / "spoilt.pth"), "--restore_optimizer"]
+    again = [
+        *command,
+        "--exp",
+        "again",
+        "--snapshot",
+        str(tmp_path / "spoilt.pth"),
+        "--restore_optimizer",
+    ]
     assert train.main(again) == 2
     assert message in capsys.readouterr().err
 
 
-def test_an_optimizer_to_restore_needs_a_snapshot(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_optimizer_to_restore_needs_a_snapshot(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         train.parse([*command, "--restore_optimizer"])
     assert "copies the optimizer of --snapshot" in capsys.readouterr().err
 
 
-def test_validation_scores_outlines_and_parses_images_together(command: list[str], tmp_path: Path,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_scores_outlines_and_parses_images_together(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown: list[dict[str, np.ndarray]] = []
-    monkeypatch.setattr(train.run_log.RunLog, "add_images", lambda log, pictures, step: shown.append(pictures))
+    monkeypatch.setattr(
+        train.run_log.RunLog, "add_images", lambda log, pictures, step: shown.append(pictures)
+    )
     flags = ["--max_iters", "1", "--evaluateF", "--eval_thresholds", "0.02,0.05"]
     assert train.main([*command, *flags]) == 0
     assert train.main([*command, *flags, "--exp", "two", "--bs_mult_val", "2"]) == 0
@@ -414,7 +654,7 @@ def test_validation_scores_outlines_and_parses_images_together(command: list[str
     assert (one["boundary_F"], one["mIoU"]) == (two["boundary_F"], two["mIoU"])
     alone, together = shown
     assert len(alone) == 2 and alone.keys() == together.keys()
-    for name, picture in alone.items():                     # each image has its own flow fields
+    for name, picture in alone.items():  # each image has its own flow fields
         assert np.abs(picture.astype(int) - together[name]).mean() < 0.5
 
 

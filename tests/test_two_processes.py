@@ -1,4 +1,7 @@
-"""Two processes against one: the same steps, the same scores, the same stop. All checks share one start."""
+"""Two processes against one: the same steps, the same scores, the same stop. All checks share one
+start.
+"""
+
 from __future__ import annotations
 
 import json
@@ -35,23 +38,76 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def flags(folder: Path) -> list[str]:
     """Ten steps of four images: no augmentation, no dropout, cross entropy, float32."""
-    make_streets.main(["--out", str(folder / "data"), "--train", "8", "--val", "3", "--size", "64x128",
-                       "--workers", "1"])
-    return ["--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(folder / "data"),
-            "--ckpt", str(folder / "logs"), "--crop_size", "64x128", "--scale_min", "1", "--scale_max", "1",
-            "--no_flip", "--color_aug", "0", "--no_gblur", "--global_batch", "4", "--max_iters", str(STEPS),
-            "--num_workers", "0", "--precision", "fp32", "--log_every", "1",
-            "--checkpoint_every", "1000"]
+    make_streets.main(
+        [
+            "--out",
+            str(folder / "data"),
+            "--train",
+            "8",
+            "--val",
+            "3",
+            "--size",
+            "64x128",
+            "--workers",
+            "1",
+        ]
+    )
+    return [
+        "--arch",
+        "sfnet_dfnetv1",
+        "--pretrained",
+        "none",
+        "--data_root",
+        str(folder / "data"),
+        "--ckpt",
+        str(folder / "logs"),
+        "--crop_size",
+        "64x128",
+        "--scale_min",
+        "1",
+        "--scale_max",
+        "1",
+        "--no_flip",
+        "--color_aug",
+        "0",
+        "--no_gblur",
+        "--global_batch",
+        "4",
+        "--max_iters",
+        str(STEPS),
+        "--num_workers",
+        "0",
+        "--precision",
+        "fp32",
+        "--log_every",
+        "1",
+        "--checkpoint_every",
+        "1000",
+    ]
 
 
 @pytest.fixture(scope="module")
 def found(folder: Path, flags: list[str]) -> list[dict[str, Any]]:
     """What each of the two processes found."""
-    environment = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
-                   "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "LOCAL_WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, str(ROOT / "tests/two_processes.py"), str(folder), "--", *flags]
-    started = [subprocess.Popen(command, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
+    started = [
+        subprocess.Popen(
+            command,
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
     try:
         said = [process.communicate(timeout=240)[0] for process in started]
     finally:
@@ -66,7 +122,9 @@ def lines(run: Path, kind: str) -> list[dict[str, Any]]:
     return [line for line in every if line["kind"] == kind]
 
 
-def test_normalization_over_two_processes_is_that_of_the_whole_batch(found: list[dict[str, Any]]) -> None:
+def test_normalization_over_two_processes_is_that_of_the_whole_batch(
+    found: list[dict[str, Any]],
+) -> None:
     torch.manual_seed(0)
     images, towards = torch.randn(5, 3, 4, 4) * 3 + 7, torch.randn(5, 3, 4, 4)
     images.requires_grad_()
@@ -75,14 +133,20 @@ def test_normalization_over_two_processes_is_that_of_the_whole_batch(found: list
     (outputs * towards).sum().backward()
     parts = [each["norm"] for each in found]
     torch.testing.assert_close(torch.cat([part["outputs"] for part in parts]), outputs.detach())
-    torch.testing.assert_close(torch.cat([part["grad"] for part in parts]), images.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        torch.cat([part["grad"] for part in parts]), images.grad, rtol=1e-4, atol=1e-5
+    )
     torch.testing.assert_close(sum(part["weight_grad"] for part in parts), norm.weight.grad)
     for part in parts:
-        torch.testing.assert_close({f"0.{key}": value for key, value in norm.state_dict().items()}, part["state"])
+        torch.testing.assert_close(
+            {f"0.{key}": value for key, value in norm.state_dict().items()}, part["state"]
+        )
 
 
-def test_a_signal_to_one_process_stops_both_after_the_same_step(found: list[dict[str, Any]]) -> None:
-    assert [each["stop"] for each in found] == [4, 4]       # posted at check 3, read at the next
+def test_a_signal_to_one_process_stops_both_after_the_same_step(
+    found: list[dict[str, Any]],
+) -> None:
+    assert [each["stop"] for each in found] == [4, 4]  # posted at check 3, read at the next
 
 
 def test_different_flags_are_named_with_their_ranks(found: list[dict[str, Any]]) -> None:
@@ -90,12 +154,30 @@ def test_different_flags_are_named_with_their_ranks(found: list[dict[str, Any]])
     assert all("seed" not in each["difference"] for each in found)
 
 
-@pytest.mark.parametrize(("exp", "double", "more", "loss", "weight"), [
-    ("two", False, ["--lr", "1e-5"], 1e-5, 1e-5),   # at a larger rate float32's rounding grows tenfold in some steps
-    ("two_wide", True, WIDE, 1e-6, 1e-8),           # the criterion stays in float32
-], ids=["float32", "float64"])
-def test_two_processes_take_the_steps_of_one(found: list[dict[str, Any]], folder: Path, flags: list[str], exp: str,
-                                             double: bool, more: list[str], loss: float, weight: float) -> None:
+@pytest.mark.parametrize(
+    ("exp", "double", "more", "loss", "weight"),
+    [
+        (
+            "two",
+            False,
+            ["--lr", "1e-5"],
+            1e-5,
+            1e-5,
+        ),  # at a larger rate float32's rounding grows tenfold in some steps
+        ("two_wide", True, WIDE, 1e-6, 1e-8),  # the criterion stays in float32
+    ],
+    ids=["float32", "float64"],
+)
+def test_two_processes_take_the_steps_of_one(
+    found: list[dict[str, Any]],
+    folder: Path,
+    flags: list[str],
+    exp: str,
+    double: bool,
+    more: list[str],
+    loss: float,
+    weight: float,
+) -> None:
     with comparable(double):
         assert train.main([*flags, "--exp", f"one_for_{exp}", *more]) == 0
     runs = folder / f"logs/one_for_{exp}", folder / "logs" / exp
@@ -107,36 +189,61 @@ def test_two_processes_take_the_steps_of_one(found: list[dict[str, Any]], folder
     assert (flat[0] - flat[1]).norm() <= weight * flat[0].norm()
 
 
-def test_a_run_of_two_that_is_stopped_and_resumed_ends_with_the_same_bits(found: list[dict[str, Any]],
-                                                                         folder: Path) -> None:
+def test_a_run_of_two_that_is_stopped_and_resumed_ends_with_the_same_bits(
+    found: list[dict[str, Any]], folder: Path
+) -> None:
     assert all(each["codes"] == [0, 0, 0, 143, 0] for each in found)
     whole, stopped = folder / "logs/whole", folder / "logs/stopped"
     states = [torch.load(run / "last.pth", weights_only=True) for run in (whole, stopped)]
-    assert all(torch.equal(states[0]["state_dict"][key], states[1]["state_dict"][key])
-               for key in states[0]["state_dict"])
-    assert len(states[0]["rng"]) == 2                       # a generator of each process
+    assert all(
+        torch.equal(states[0]["state_dict"][key], states[1]["state_dict"][key])
+        for key in states[0]["state_dict"]
+    )
+    assert len(states[0]["rng"]) == 2  # a generator of each process
     assert lines(whole, "train")[-1]["loss"] == lines(stopped, "train")[-1]["loss"]
     assert [line["step"] for line in lines(stopped, "train")] == list(range(1, STEPS + 1))
 
 
 def test_one_process_goes_on_with_a_run_of_two_and_says_that_bits_differ(
-        found: list[dict[str, Any]], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found: list[dict[str, Any]], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train.main(["--resume", str(folder / "logs/two"), "--val_split", "none"]) == 0
     said = capsys.readouterr()
-    assert "is from 2 process(es), and 1 go on" in said.err and "(1 process(es) x 1 x 2" not in said.out
-    assert "steps of 4 images (1 process(es) x 2 x 2)" in said.out         # the global batch stays
+    assert (
+        "is from 2 process(es), and 1 go on" in said.err
+        and "(1 process(es) x 1 x 2" not in said.out
+    )
+    assert "steps of 4 images (1 process(es) x 2 x 2)" in said.out  # the global batch stays
 
 
 @pytest.mark.slow
-def test_scores_are_the_same_for_one_two_and_three_processes(found: list[dict[str, Any]], folder: Path,
-                                                             flags: list[str]) -> None:
+def test_scores_are_the_same_for_one_two_and_three_processes(
+    found: list[dict[str, Any]], folder: Path, flags: list[str]
+) -> None:
     matrices = []
     for count in (1, 2, 3):
         out = folder / f"score_{count}.json"
-        done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
-                               str(count), str(ROOT / "eval.py"), "--snapshot", str(folder / "logs/two/last.pth"),
-                               "--data_root", str(folder / "data"), "--json", str(out)],
-                              env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc_per_node",
+                str(count),
+                str(ROOT / "eval.py"),
+                "--snapshot",
+                str(folder / "logs/two/last.pth"),
+                "--data_root",
+                str(folder / "data"),
+                "--json",
+                str(out),
+            ],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         matrices.append(json.loads(out.read_text())["confusion_matrix"])
     assert sum(map(sum, matrices[0])) > 0

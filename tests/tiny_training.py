@@ -1,4 +1,5 @@
 """A run on a tiny network without files: what `train.Training.train_step` needs."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -22,8 +23,13 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.backbone = nn.ModuleDict({"stage": nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4),
-                                                              nn.ReLU(inplace=True))})
+        self.backbone = nn.ModuleDict(
+            {
+                "stage": nn.Sequential(
+                    nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True)
+                )
+            }
+        )
         self.head = nn.Conv2d(4, 2, 1)
 
     def forward(self, images: torch.Tensor, upsample: bool = True) -> dict[str, torch.Tensor]:
@@ -33,7 +39,9 @@ class Net(nn.Module):
 class Mean(nn.Module):
     """Cross entropy over the labeled pixels."""
 
-    def forward(self, outputs: dict[str, torch.Tensor], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(
+        self, outputs: dict[str, torch.Tensor], labels: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         return {"main": nn.functional.cross_entropy(outputs["main"], labels, ignore_index=255)}
 
     def normalizers(self, labels: torch.Tensor) -> dict[str, torch.Tensor | None]:
@@ -51,16 +59,24 @@ def batch() -> dict[str, Any]:
 class TinyTraining(train.Training):
     """Takes steps of a network; `step(batch)` is `train_step` and counts."""
 
-    def __init__(self, net: nn.Module, *, criterion: nn.Module | None = None, accumulate: int = 1,
-                 loss_norm: str = "global", on_nan: str = "stop") -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        criterion: nn.Module | None = None,
+        accumulate: int = 1,
+        loss_norm: str = "global",
+        on_nan: str = "stop",
+    ) -> None:
         self.net = self.model = net
         self.device, self.precision, self.ema = CPU, "fp32", None
         self.criterion = criterion or Mean()
         self.optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         self.schedule = LambdaLR(self.optimizer, lambda step: 1.0)
         self.scaler = torch.amp.GradScaler("cpu", enabled=False)
-        self.micro_batches = MicroBatches(self.criterion, dict, accumulate=accumulate,
-                                          loss_norm=loss_norm)
+        self.micro_batches = MicroBatches(
+            self.criterion, dict, accumulate=accumulate, loss_norm=loss_norm
+        )
         self.skip_bad_steps = SkipBadSteps(net, self.optimizer, self.scaler, on_nan)
         self.progress = Progress()
         self.max_norm = OptimizerOptions().clip_grad

@@ -1,7 +1,7 @@
-"""What one of two processes does in `test_two_processes.py`: python tests/two_processes.py FOLDER -- TRAIN FLAGS.
+"""What one process does in `test_two_processes.py`: python tests/two_processes.py FOLDER -- FLAGS.
 
-Several checks share one start of the processes, which takes longer than all of them. Each leaves its findings in
-FOLDER/found_<rank>.pt.
+Several checks share one start of the processes, which takes longer than all of them. Each leaves
+its findings in FOLDER/found_<rank>.pt.
 """
 
 import os
@@ -22,7 +22,8 @@ import train
 from utils import batches, distributed, sync_bn
 from utils.training.signals import Interrupted, Interrupts
 
-WIDE = ["--lr", "1e-3", "--val_split", "none"]             # of the runs in float64, which scoring does not know
+# of the runs in float64, in which nothing can be evaluated
+WIDE = ["--lr", "1e-3", "--val_split", "none"]
 STEPS_AFTER_THE_SIGNAL = 5
 
 
@@ -30,17 +31,21 @@ def synchronized_norm() -> dict[str, Any]:
     """The process's half of a batch through the layer, forwards and backwards."""
     torch.manual_seed(0)
     images, towards = torch.randn(5, 3, 4, 4) * 3 + 7, torch.randn(5, 3, 4, 4)
-    half = slice(0, 2) if distributed.rank() == 0 else slice(2, 5)          # uneven on purpose
+    half = slice(0, 2) if distributed.rank() == 0 else slice(2, 5)  # uneven on purpose
     net = sync_bn.convert(nn.Sequential(nn.BatchNorm2d(3)), torch.device("cpu"))
     mine = images[half].clone().requires_grad_()
     outputs = net(mine)
     (outputs * towards[half]).sum().backward()
-    return {"outputs": outputs.detach(), "grad": mine.grad, "weight_grad": net[0].weight.grad,
-            "state": net.state_dict()}
+    return {
+        "outputs": outputs.detach(),
+        "grad": mine.grad,
+        "weight_grad": net[0].weight.grad,
+        "state": net.state_dict(),
+    }
 
 
 def agreed_stop() -> int:
-    """The check after which this process stops, when only the other one gets a signal before check 3."""
+    """The check at which this process stops if only rank 1 gets a signal, before check 3."""
     with Interrupts(agreed=True) as interrupts:
         for number in range(10):
             if number == 3 and distributed.rank() == 1:
@@ -54,7 +59,7 @@ def agreed_stop() -> int:
 
 @contextmanager
 def comparable(double: bool = False) -> Iterator[None]:
-    """Networks without dropout, whose numbers two processes draw otherwise than one; in float64 if asked."""
+    """Networks without dropout, which differs between one and two processes; perhaps in float64."""
     build, prepare = network.build, batches.prepare
 
     def without_dropout(*args: Any, **options: Any) -> nn.Module:

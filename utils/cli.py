@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 # exit codes
 FAILED, REFUSED, LOST_PEER, STOPPED = 1, 2, 3, 130
-LESS_MEMORY = ("Give a GPU less at once: --bs_mult 1 --accumulate N (N forward passes a step keep the "
-               "global batch), a smaller --crop_size, --precision bf16, or --recompute")
+LESS_MEMORY = ("Give a GPU less at once: --bs_mult 1 --accumulate N (N forward passes a step keep "
+               "the global batch), a smaller --crop_size, --precision bf16, or --recompute")
 
 
 def suggest(name: str, valid: Collection[str]) -> str:

@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]                  # of the checkout
 def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
     """Opens `temporary` for writing, then flushes it to the disk and renames it to `path`.
 
-    A crash at any instant leaves either the old `path` or the new one. If the body raises, `path` is unchanged and
-    `temporary` is removed.
+    A crash at any instant leaves either the old `path` or the new one. If the body raises, `path`
+    is unchanged and `temporary` is removed.
 
     Args:
         temporary: a file in the folder of `path`.
@@ -47,7 +47,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def link_or_copy(link: Path, target: Path) -> None:
-    """Replaces `link` by a hard link to `target`, or by a copy where the file system has no hard links."""
+    """Replaces `link` by a hard link to `target`, or by a copy where the file system has no hard
+    links.
+    """
     temporary = link.with_suffix(".tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -84,7 +86,8 @@ def replace_between(document: str, begin: str, end: str, text: str) -> str:
         ValueError: the document does not contain both lines in this order.
     """
     if not 0 <= document.find(begin) < document.find(end):
-        raise ValueError(f"the document has no place for the table: add the lines {begin} and {end}")
+        raise ValueError(f"the document has no place for the table: add the lines {begin} and "
+                         f"{end}")
     head, tail = document.split(begin)[0], document.split(end, 1)[1]
     return "\n".join([head + begin, text, end]) + tail
 
@@ -95,9 +98,12 @@ def commit() -> str | None:
 
 
 def git_output(*words: str) -> str | None:
-    """Returns the output of a git command in this checkout, or None without git or outside a checkout."""
+    """Returns the output of a git command in this checkout, or None without git or outside a
+    checkout.
+    """
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
+                              check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -1,11 +1,12 @@
 """Bilinear resizing with aligned corners, a chunk of output rows at a time.
 
-Logits at the size of the labels are the largest tensor of a step: 19 classes at 1024 x 1024 take 80 MB
-an image. What is computed from them (a loss, a softmax, an arg max) is computed a chunk at a time, so
-that they are never held whole and a chunk stays in a CPU's caches.
+Logits at the size of the labels are the largest tensor of a step: 19 classes at 1024 x 1024 take 80
+MB an image. What is computed from them (a loss, a softmax, an arg max) is computed a chunk at a
+time, so that they are never held whole and a chunk stays in a CPU's caches.
 
-Resizing is separable: with the interpolation matrices R (H, h) and C (W, w) of the two axes, a map X
-(h, w) becomes R X C^T. Every function here does the cheap axis first and the other one for each chunk.
+Resizing is separable: with the interpolation matrices R (H, h) and C (W, w) of the two axes, a map
+X (h, w) becomes R X C^T. Every function here does the cheap axis first and the other one for each
+chunk.
 """
 from __future__ import annotations
 
@@ -53,8 +54,8 @@ def interpolation_matrix(source: int, target: int, *, dtype: torch.dtype | None 
                          device: torch.device | None = None) -> Tensor:
     """Returns the matrix (target, source) that resizes a signal of `source` samples.
 
-    Its column i is the unit impulse at sample i, resized. Each row has at most two neighboring values
-    above 0, which sum to 1.
+    Its column i is the unit impulse at sample i, resized. Each row has at most two neighboring
+    values above 0, which sum to 1.
     """
     impulses = torch.eye(source, dtype=dtype, device=device)[None]
     return F.interpolate(impulses, size=target, mode="linear", align_corners=True)[0].T
@@ -65,7 +66,8 @@ def source_positions(source: int, target: int,
     """Returns for each of `target` output samples the input samples before and after, and a weight.
 
     Output i lies at position x = i (source - 1) / (target - 1) of the input; the samples are
-    floor(x) and floor(x) + 1, (target,) int64, and the weight of the latter is x - floor(x), float32.
+    floor(x) and floor(x) + 1, (target,) int64, and the weight of the latter is x - floor(x),
+    float32.
     """
     step = (source - 1) / max(1, target - 1)
     position = torch.arange(target, device=device, dtype=torch.float32) * step

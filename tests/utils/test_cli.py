@@ -26,12 +26,16 @@ def parser() -> FlagParser:
     return parser
 
 
-@pytest.mark.parametrize(("words", "expected"), [([], True), (["--no_flip"], False), (["--no_flip", "--flip"], True)])
+@pytest.mark.parametrize(
+    ("words", "expected"), [([], True), (["--no_flip"], False), (["--no_flip", "--flip"], True)]
+)
 def test_a_switch_has_a_no_spelling(parser: FlagParser, words: list[str], expected: bool) -> None:
     assert parser.parse_args(words).flip is expected
 
 
-@pytest.mark.parametrize(("text", "expected"), [("360x480", (360, 480)), ("720X960", (720, 960)), ("64", (64, 64))])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("360x480", (360, 480)), ("720X960", (720, 960)), ("64", (64, 64))]
+)
 def test_sizes_are_height_by_width(text: str, expected: tuple[int, int]) -> None:
     assert size(text) == expected
 
@@ -48,15 +52,19 @@ def test_what_is_no_count_is_refused(text: str) -> None:
         positive_int(text)
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["--crop_siz", "3"], "unknown flag --crop_siz, did you mean '--crop_size'"),
-    (["--crop", "3"], "unknown flag --crop"),                                   # no abbreviations
-    (["--local_rank=0"], "--local_rank is retired: use torchrun"),
-    (["stray"], "unexpected word 'stray'"),
-    (["--lr", "fast"], "--lr"),
-])
-def test_a_mistake_is_answered_in_one_line(parser: FlagParser, words: list[str], message: str,
-                                           capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--crop_siz", "3"], "unknown flag --crop_siz, did you mean '--crop_size'"),
+        (["--crop", "3"], "unknown flag --crop"),  # no abbreviations
+        (["--local_rank=0"], "--local_rank is retired: use torchrun"),
+        (["stray"], "unexpected word 'stray'"),
+        (["--lr", "fast"], "--lr"),
+    ],
+)
+def test_a_mistake_is_answered_in_one_line(
+    parser: FlagParser, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         parser.parse_args(words)
     said = capsys.readouterr().err
@@ -110,7 +118,9 @@ def test_a_full_gpu_is_told_what_to_change(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_a_lost_process_is_told_from_a_mistake(caplog: pytest.LogCaptureFixture) -> None:
-    assert exit_code_of(RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection reset by peer")) == 3
+    assert (
+        exit_code_of(RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection reset by peer")) == 3
+    )
     assert "another process ended or is silent" in caplog.text
     # unexpected errors keep their traceback
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,5 @@
 """Processes that cannot start together say why."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,13 +12,21 @@ from utils import distributed
 
 def test_processes_that_cannot_meet_name_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
+
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-                            "MASTER_PORT": str(taken.getsockname()[1])}.items():
+        for name, value in {
+            "RANK": "0",
+            "LOCAL_RANK": "0",
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(taken.getsockname()[1]),
+        }.items():
             monkeypatch.setenv(name, value)
-        with pytest.raises(OSError, match=r"cannot meet at 127.0.0.1:\d+: another program listens there"):
+        with pytest.raises(
+            OSError, match=r"cannot meet at 127.0.0.1:\d+: another program listens there"
+        ):
             distributed.start()
 
 
@@ -33,4 +42,3 @@ def test_alone_the_helpers_of_several_processes_do_nothing() -> None:
     net = nn.Linear(1, 1)
     assert distributed.wrap(net, CPU) is net
     distributed.barrier()
-

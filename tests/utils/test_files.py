@@ -1,4 +1,5 @@
 """Files are written whole or not at all."""
+
 from __future__ import annotations
 
 import hashlib
@@ -33,7 +34,7 @@ def test_a_link_is_replaced_by_another_target(tmp_path: Path) -> None:
 
 
 def test_the_checksum_of_a_long_file_is_that_of_its_bytes(tmp_path: Path) -> None:
-    data = bytes(range(256)) * 8192                         # two blocks of 1 MiB
+    data = bytes(range(256)) * 8192  # two blocks of 1 MiB
     (tmp_path / "a").write_bytes(data)
     assert files.sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
 

@@ -1,4 +1,5 @@
 """The precision of a network: defaults, refusals, and what autocast changes."""
+
 from __future__ import annotations
 
 import pytest
@@ -17,8 +18,9 @@ def test_fp16_on_a_cpu_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("features", "expected"), [({"avx2"}, "fp32"), ({"amx_bf16"}, "bf16")])
-def test_bf16_is_the_default_only_where_it_is_fast(monkeypatch: pytest.MonkeyPatch, features: set[str],
-                                                   expected: str) -> None:
+def test_bf16_is_the_default_only_where_it_is_fast(
+    monkeypatch: pytest.MonkeyPatch, features: set[str], expected: str
+) -> None:
     monkeypatch.setattr(precision, "_cpu_features", lambda: features)
     assert precision.resolve_precision(None, CPU) == expected
     assert precision.resolve_precision("fp32", CPU) == "fp32"
@@ -32,7 +34,11 @@ def start(*flags: str) -> str:
 
 def test_exact_is_float32_where_bf16_would_be_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_cpu_features", lambda: {"amx_bf16"})
-    assert (start(), start("--exact"), start("--exact", "--precision", "fp32")) == ("bf16", "fp32", "fp32")
+    assert (start(), start("--exact"), start("--exact", "--precision", "fp32")) == (
+        "bf16",
+        "fp32",
+        "fp32",
+    )
 
 
 def test_exact_leaves_no_tf32_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +50,9 @@ def test_exact_leaves_no_tf32_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_exact_clashes_with_another_precision() -> None:
-    with pytest.raises(ValueError, match="--exact is float32, and clashes with --precision bf16: give one of them"):
+    with pytest.raises(
+        ValueError, match="--exact is float32, and clashes with --precision bf16: give one of them"
+    ):
         start("--exact", "--precision", "bf16")
 
 

@@ -16,10 +16,12 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="images of a forward pass, per process "
                             f"(default: {DEFAULT_BS_MULT}, or what --global_batch leaves)")
     group.add_argument("--accumulate", type=positive_int,
-                       help="forward passes whose gradients add up to one step (default: 1, or what "
-                            "--global_batch asks for); batch norms still see one pass at a time")
+                       help="forward passes whose gradients add up to one step (default: 1, or "
+                            "what --global_batch asks for); batch norms still see one pass at a "
+                            "time")
     group.add_argument("--global_batch", type=positive_int,
-                       help="images of a step over all processes; --bs_mult or --accumulate follows")
+                       help="images of a step over all processes; --bs_mult or --accumulate "
+                            "follows")
     add_switch(group, "--syncbn", default=True,
                help="batch normalization over the batches of all processes")
     add_switch(group, "--apex", default=False,

@@ -1,4 +1,5 @@
-"""Checkpoints of a run: a crash at any instant leaves a readable one, and a checksum tells which."""
+"""Checkpoints of a run: a crash at any instant leaves a readable one, and a checksum tells which.
+"""
 from __future__ import annotations
 
 import logging

@@ -1,4 +1,6 @@
-"""When a run logs, saves and validates: a function of the step, except for checkpoints by the clock."""
+"""When a run logs, saves and validates: a function of the step, except for checkpoints by the
+clock.
+"""
 from __future__ import annotations
 
 import re
@@ -14,15 +16,20 @@ TEST_STEPS = 4                  # of --test_mode
 def add_flags(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Length and intervals")
     group.add_argument("--max_epoch", type=positive_int, default=300, help="epochs to train")
-    group.add_argument("--max_iters", type=positive_int, help="steps to train, instead of --max_epoch")
-    group.add_argument("--eval_epoch", type=positive_int, default=10, help="first epoch that is validated, from 1")
+    group.add_argument("--max_iters", type=positive_int,
+                       help="steps to train, instead of --max_epoch")
+    group.add_argument("--eval_epoch", type=positive_int, default=10,
+                       help="first epoch that is validated, from 1")
     group.add_argument("--eval_every", type=positive_int, default=10,
                        help="epochs between validations; the last epoch is always validated")
     group.add_argument("--eval_late", type=float, default=0.05,
-                       help="validate every epoch in this last fraction of the run; 0 keeps to --eval_every")
+                       help="validate every epoch in this last fraction of the run; 0 keeps to "
+                            "--eval_every")
     group.add_argument("--log_every", type=positive_int, default=20, help="steps between log lines")
-    group.add_argument("--checkpoint_every", default="10m", help="steps (200) or minutes (10m) between checkpoints")
-    group.add_argument("--keep", type=positive_int, default=2, help="checkpoints kept, besides last.pth and best.pth")
+    group.add_argument("--checkpoint_every", default="10m",
+                       help="steps (200) or minutes (10m) between checkpoints")
+    group.add_argument("--keep", type=positive_int, default=2,
+                       help="checkpoints kept, besides last.pth and best.pth")
 
 
 @dataclass(frozen=True)
@@ -44,9 +51,11 @@ class IntervalOptions:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[1-9]\d*m?", self.checkpoint_every):
-            raise ValueError(f"--checkpoint_every {self.checkpoint_every}: give steps (200) or minutes (10m)")
+            raise ValueError(f"--checkpoint_every {self.checkpoint_every}: give steps (200) or "
+                             "minutes (10m)")
         if not 0 <= self.eval_late <= 1:
-            raise ValueError(f"--eval_late {self.eval_late}: give a fraction of the epochs in [0, 1]")
+            raise ValueError(f"--eval_late {self.eval_late}: give a fraction of the epochs in "
+                             "[0, 1]")
 
     @classmethod
     def from_args(cls, args: Namespace) -> IntervalOptions:

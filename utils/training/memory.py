@@ -13,10 +13,11 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 GB = 1e9
+Context = AbstractContextManager[object]
 
 
 def peak_memory(device: torch.device) -> float:
-    """Returns the peak memory of this process in GB: the GPU's where it runs on one, else the host's."""
+    """Returns the peak memory of this process in GB: of its GPU if it has one, else of the host."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -25,10 +26,10 @@ def peak_memory(device: torch.device) -> float:
 
 
 def recompute(module: nn.Module) -> int:
-    """Activation checkpointing: each stage of a module keeps its input alone and recomputes its features in backward.
+    """Activation checkpointing: the stages of a module recompute their features in backward.
 
-    The numbers stay the same: dropout draws the same numbers again, and only the first pass updates the running
-    statistics of batch norms.
+    The numbers stay the same: dropout draws the same numbers again, and only the first pass updates
+    the running statistics of batch norms.
 
     Args:
         module: its children that are sequences of layers are the stages.
@@ -49,10 +50,11 @@ def recompute(module: nn.Module) -> int:
 def _recomputed_forward(module: nn.Module, forward: Any, *features: Any) -> Any:
     if not (module.training and torch.is_grad_enabled()):
         return forward(*features)
-    return checkpoint(forward, *features, use_reentrant=False, context_fn=partial(_contexts, module))
+    return checkpoint(forward, *features, use_reentrant=False,
+                      context_fn=partial(_contexts, module))
 
 
-def _contexts(module: nn.Module) -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
+def _contexts(module: nn.Module) -> tuple[Context, Context]:
     """The contexts of the forward pass and of its recomputation."""
     return nullcontext(), _keeping_buffers(module)
 

@@ -1,4 +1,6 @@
-"""One step in several forward passes: micro-batches, and the weight of each in the loss of the step."""
+"""One step in several forward passes: micro-batches, and the weight of each in the loss of the
+step.
+"""
 from __future__ import annotations
 
 import logging
@@ -21,16 +23,18 @@ Weights = dict[str, Tensor | float]
 
 
 class MicroBatches:
-    """Splits a batch into micro-batches, and weights their losses so that they add up to the loss of the step.
+    """Splits a batch into micro-batches, and weights their losses so that they add up to the loss
+    of the step.
 
-    With `loss_norm` "global", a term is divided by the number of labeled pixels n of the whole step, over all
-    micro-batches and ranks. The criterion returns the mean over one micro-batch, and DDP averages gradients over
-    `world_size` ranks, so the weight of a micro-batch with n pixels is
+    With `loss_norm` "global", a term is divided by the number of labeled pixels n of the whole
+    step, over all micro-batches and ranks. The criterion returns the mean over one micro-batch, and
+    DDP averages gradients over `world_size` ranks, so the weight of a micro-batch with n pixels is
 
         w = n * world_size / sum of n over micro-batches and ranks.
 
-    A term without a pixel count (the criterion's `normalizers` gives None, as OHEM does, which selects pixels on each
-    rank, as published) has w = 1 / accumulate, as every term has with `loss_norm` "rank".
+    A term without a pixel count (the criterion's `normalizers` gives None, as OHEM does, which
+    selects pixels on each rank, as published) has w = 1 / accumulate, as every term has with
+    `loss_norm` "rank".
 
     Args:
         prepare: micro-batch of the loader -> the same on the device, normalized.
@@ -55,7 +59,8 @@ class MicroBatches:
     def weights(self, labels: list[Tensor]) -> list[Weights]:
         """Returns the weights of each micro-batch, given its labels (N, H, W).
 
-        They stay on the device, so that the step does not wait for it. Float32 counts are exact up to 2**24 pixels.
+        They stay on the device, so that the step does not wait for it. Float32 counts are exact up
+        to 2**24 pixels.
         """
         even = 1 / self.accumulate
         if self.loss_norm == "rank" or self.accumulate * distributed.world_size() == 1:
@@ -79,8 +84,8 @@ class MicroBatches:
 
     def _warn_once(self, names: list[str]) -> None:
         if names and not self.has_warned:
-            log.info("  --loss_norm global does not reach %s: averaged over micro-batches and processes",
-                     " and ".join(names))
+            log.info("  --loss_norm global does not reach %s: averaged over micro-batches and "
+                     "processes", " and ".join(names))
         self.has_warned = True
 
 
@@ -101,7 +106,8 @@ def add_terms(total: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
 
 
 def gradient_sync(model: nn.Module, enabled: bool) -> AbstractContextManager[object]:
-    """Returns the context of a micro-batch: DDP averages gradients over the ranks only where `enabled`.
+    """Returns the context of a micro-batch: DDP averages gradients over the ranks only where
+    `enabled`.
 
     Only the last micro-batch of a step needs it: gradients add up on each rank before.
     """

@@ -1,4 +1,5 @@
-"""Where each flag's value comes from: the default, a recipe, the resumed run, or the command line."""
+"""Where each flag's value comes from: the default, a recipe, the resumed run, or the command line.
+"""
 from __future__ import annotations
 
 import json

@@ -1,4 +1,6 @@
-"""Losses and gradients that are not finite: found, skipped or rewound; and a dry run that leaves no trace."""
+"""Losses and gradients that are not finite: found, skipped or rewound; and a dry run that leaves no
+trace.
+"""
 from __future__ import annotations
 
 import logging
@@ -26,13 +28,15 @@ MAX_SKIPS = 20                  # consecutive skipped steps after which a run st
 def add_flags(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Step")
     group.add_argument("--loss_norm", choices=("global", "rank"), default="global",
-                       help="average the loss over the pixels of the whole step, or of each forward pass alone")
+                       help="average the loss over the pixels of the whole step, or of each "
+                            "forward pass alone")
     group.add_argument("--on_nan", choices=("stop", "skip", "rewind"), default="stop",
-                       help="at a loss that is not finite: stop; skip the step (checks every gradient, which makes a "
-                            "GPU wait); or rewind to the last checkpoint and leave the batch out")
+                       help="at a loss that is not finite: stop; skip the step (checks every "
+                            "gradient, which makes a GPU wait); or rewind to the last checkpoint "
+                            "and leave the batch out")
     add_switch(group, "--recompute", default=False,
-               help="recompute the backbone's features in the backward pass instead of keeping them: less memory, "
-                    "about a third more time")
+               help="recompute the backbone's features in the backward pass instead of keeping "
+                    "them: less memory, about a third more time")
     add_switch(group, "--memory_estimate", default=False,
                help="run the first step once without effect and report the memory that it needs")
 
@@ -55,8 +59,8 @@ class StepOptions:
 class SkipBadSteps:
     """Skips the steps whose gradient is not finite (`--on_nan skip`).
 
-    A forward pass that overflows also spoils the running statistics of batch norms, so the network's buffers are
-    copied before each step and restored when the step is skipped.
+    A forward pass that overflows also spoils the running statistics of batch norms, so the
+    network's buffers are copied before each step and restored when the step is skipped.
 
     Args:
         on_nan: the flag of this name; with another value than "skip" nothing is copied or skipped.
@@ -97,8 +101,8 @@ class SkipBadSteps:
         message = f"step {step} left out: its gradient is not finite (images {', '.join(images)})"
         if self.consecutive >= MAX_SKIPS:
             rate = self.optimizer.param_groups[0]["lr"]
-            raise NotFinite(f"{message}, and so were the {MAX_SKIPS - 1} steps before: lower --lr (the rate is "
-                            f"{rate:.3g}) or clip with --clip_grad 10", step)
+            raise NotFinite(f"{message}, and so were the {MAX_SKIPS - 1} steps before: lower --lr "
+                            f"(the rate is {rate:.3g}) or clip with --clip_grad 10", step)
         log.warning(message)
         restore_buffers(self.net, self.buffers)
         self.optimizer.zero_grad(set_to_none=True)
@@ -106,7 +110,8 @@ class SkipBadSteps:
 
 @torch.no_grad()
 def restore_buffers(net: nn.Module, buffers: list[Tensor]) -> None:
-    """Copies the values of `buffers` into the network's buffers, in the order of `net.buffers()`."""
+    """Copies the values of `buffers` into the network's buffers, in the order of `net.buffers()`.
+    """
     for buffer, before in zip(net.buffers(), buffers, strict=True):
         buffer.copy_(before)
 
@@ -122,7 +127,8 @@ def without_trace(net: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def first_not_finite(steps: list[tuple[int, dict[str, float]]], net: nn.Module) -> int | None:
-    """Returns the first step whose loss is not finite; the last one if only the weights are not; else None.
+    """Returns the first step whose loss is not finite; the last one if only the weights are not;
+    else None.
 
     Args:
         steps: number of each step, counted from 1, and the terms of its loss.
@@ -144,8 +150,9 @@ def finite_means(window: Window, net: nn.Module, rate: float, folder: Path) -> d
         folder: the run's folder.
 
     Raises:
-        NotFinite: a loss, or a weight after these steps, is not finite, so they must be neither logged nor saved. The
-            message names the step, its images, the rate and the last checkpoint.
+        NotFinite: a loss, or a weight after these steps, is not finite, so they must be neither
+            logged nor saved. The message names the step, its images, the rate and the last
+            checkpoint.
     """
     steps = window.fetch()
     bad_step = first_not_finite(steps, net)
@@ -155,8 +162,9 @@ def finite_means(window: Window, net: nn.Module, rate: float, folder: Path) -> d
     terms = dict(steps)[bad_step]
     images = [name for names in distributed.gather(window.names(bad_step)) for name in names]
     last = next(iter(checkpoint.saved(folder)), None)
-    weights = " and the weights after it are not finite" if all(map(math.isfinite, terms.values())) else ""
-    raise NotFinite(
-        f"the loss is {terms} in step {bad_step}{weights}, at learning rate {rate:.3g}, on images {', '.join(images)}: "
-        "lower --lr, clip with --clip_grad 10, or try --precision fp32. "
-        + (f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."), bad_step)
+    is_finite = all(map(math.isfinite, terms.values()))
+    weights = " and the weights after it are not finite" if is_finite else ""
+    advice = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
+    raise NotFinite(f"the loss is {terms} in step {bad_step}{weights}, at learning rate "
+                    f"{rate:.3g}, on images {', '.join(images)}: lower --lr, clip with "
+                    f"--clip_grad 10, or try --precision fp32. {advice}", bad_step)

@@ -137,7 +137,8 @@ def log_closing_summary(options: FolderOptions, progress: Progress, data_flags: 
 
 def environment(device: torch.device, precision: str,
                 data_files: Iterable[Path]) -> dict[str, Any]:
-    """Returns what a result depends on besides the flags: code, versions, machine and data files."""
+    """Returns what a result depends on besides the flags: code, versions, machine and data files.
+    """
     is_cuda = device.type == "cuda"
     return {
         "commit": commit(),

@@ -56,7 +56,9 @@ class RunLog:
                         disable=quiet or not has_terminal())
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Appends one object {"kind", "step", **values}; numbers also become scalars of TensorBoard."""
+        """Appends one object {"kind", "step", **values}; numbers also become scalars of
+        TensorBoard.
+        """
         self.file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self.file.flush()
         for name, value in values.items():

@@ -29,13 +29,15 @@ def test_the_newest_is_read_and_last_is_the_same_file(tmp_path: Path) -> None:
 
 
 def test_only_the_last_few_stay(tmp_path: Path) -> None:
-    for step in (9, 10, 100):                               # by number, not by name
+    for step in (9, 10, 100):  # by number, not by name
         save(tmp_path, step)
     assert [path.name for path in checkpoint.saved(tmp_path)] == ["step_100.pth", "step_10.pth"]
-    assert len(list((tmp_path / "checkpoints").iterdir())) == 4         # each with its checksum
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 4  # each with its checksum
 
 
-def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     save(tmp_path, 1)
     path = save(tmp_path, 2)
     path.write_bytes(path.read_bytes()[:-10])
@@ -55,7 +57,9 @@ def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path, read) is None
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(tmp_path, 1)
 
     def full(payload: object, file: Any) -> None:
@@ -63,7 +67,9 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: py
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match=r"step 2 could not be written .*No space left.* go on with --resume"):
+    with pytest.raises(
+        OSError, match=r"step 2 could not be written .*No space left.* go on with --resume"
+    ):
         save(tmp_path, 2)
     monkeypatch.undo()
     newest = checkpoint.newest(tmp_path, read)
@@ -78,8 +84,9 @@ def test_pointing_replaces_what_was_there(tmp_path: Path) -> None:
     assert (tmp_path / "best.pth").read_text() == "b"
 
 
-def test_a_crash_while_a_step_is_saved_again_leaves_the_file_of_before(tmp_path: Path,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_a_step_is_saved_again_leaves_the_file_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = save(tmp_path, 1, keep=1)
 
     whole = Path.replace
@@ -96,4 +103,4 @@ def test_a_crash_while_a_step_is_saved_again_leaves_the_file_of_before(tmp_path:
     newest = checkpoint.newest(tmp_path, read)
     assert newest is not None and len(newest["weights"]) == 5
     save(tmp_path, 2, keep=1)
-    assert not list(tmp_path.rglob("*.tmp"))                # what the crash left is gone
+    assert not list(tmp_path.rglob("*.tmp"))  # what the crash left is gone

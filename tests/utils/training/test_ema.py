@@ -1,4 +1,5 @@
 """The moving average of the weights."""
+
 from __future__ import annotations
 
 import pytest
@@ -13,9 +14,9 @@ def test_the_average_moves_by_one_minus_the_decay() -> None:
     ema = Ema(net, decay=0.9)
     nn.init.ones_(net[0].weight)
     net[1].num_batches_tracked += 7
-    ema.update(net, step=1000)                              # long past the warm-up
+    ema.update(net, step=1000)  # long past the warm-up
     assert ema.net[0].weight.item() == pytest.approx(0.1)
-    ema.update(net, step=0)                                 # 1 - (1 + 0) / (10 + 0) = 0.9 of the way
+    ema.update(net, step=0)  # 1 - (1 + 0) / (10 + 0) = 0.9 of the way
     assert ema.net[0].weight.item() == pytest.approx(0.1 + 0.9 * 0.9)
     assert ema.net[1].num_batches_tracked == 7 and not ema.net.training
 

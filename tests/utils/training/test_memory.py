@@ -1,4 +1,5 @@
 """Activation checkpointing changes no number."""
+
 from __future__ import annotations
 
 import torch

@@ -1,4 +1,5 @@
 """Micro-batches add up to the step of the whole batch."""
+
 from __future__ import annotations
 
 import logging
@@ -14,7 +15,9 @@ from utils.batches import split
 @pytest.mark.parametrize(("norm", "same"), [("global", True), ("rank", False)])
 def test_accumulated_parts_take_the_step_of_the_whole_batch(norm: str, same: bool) -> None:
     whole, parts = Net().eval(), Net().eval()
-    whole.train = parts.train = lambda mode=True: None      # batch statistics would differ between parts
+    whole.train = parts.train = lambda mode=True: (
+        None
+    )  # batch statistics would differ between parts
     one = TinyTraining(whole).step(batch())
     two = TinyTraining(parts, accumulate=2, loss_norm=norm).step(batch())
     assert torch.allclose(one["main"], two["main"], rtol=1e-5) is same
@@ -22,9 +25,10 @@ def test_accumulated_parts_take_the_step_of_the_whole_batch(norm: str, same: boo
 
 
 def test_a_term_that_has_no_mean_over_the_step_is_averaged_over_its_parts_and_named(
-        caplog: pytest.LogCaptureFixture) -> None:
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     net = Net().eval()
-    net.train = lambda mode=True: None                      # batch statistics would differ between parts
+    net.train = lambda mode=True: None  # batch statistics would differ between parts
     criterion = loss.SumOfLosses([loss.CrossEntropy(), loss.DiceLoss()])
     training = TinyTraining(net, accumulate=2, criterion=criterion)
     parts = split(batch(), 2)
@@ -35,4 +39,7 @@ def test_a_term_that_has_no_mean_over_the_step_is_averaged_over_its_parts_and_na
         training.step(batch())
     assert terms["dice"].item() == pytest.approx(sum(alone) / 2)
     assert terms["main"].item() == pytest.approx(Mean()(outputs, batch()["label"])["main"].item())
-    assert caplog.text.count("--loss_norm global does not reach dice: averaged over micro-batches") == 1
+    assert (
+        caplog.text.count("--loss_norm global does not reach dice: averaged over micro-batches")
+        == 1
+    )

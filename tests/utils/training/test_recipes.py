@@ -1,4 +1,5 @@
 """Recipes: what a run that began without a recipe may be resumed with."""
+
 from __future__ import annotations
 
 import json
@@ -11,10 +12,32 @@ from utils.training.recipes import RECIPES
 
 STREETS = ["--arch", "sfnet_dfnetv1", "--dataset", "streets"]
 # the flags of the launcher before it named its recipe
-BEFORE = ["--pretrained", "none", "--scale_min", "0.75", "--scale_max", "1.5", "--no_gblur",
-          "--global_batch", "8", "--max_epoch", "4", "--adamw", "--lr", "0.002",
-          "--weight_decay", "0.01", "--warmup_steps", "50", "--ema_decay", "0.99",
-          "--eval_epoch", "1", "--eval_every", "1"]
+BEFORE = [
+    "--pretrained",
+    "none",
+    "--scale_min",
+    "0.75",
+    "--scale_max",
+    "1.5",
+    "--no_gblur",
+    "--global_batch",
+    "8",
+    "--max_epoch",
+    "4",
+    "--adamw",
+    "--lr",
+    "0.002",
+    "--weight_decay",
+    "0.01",
+    "--warmup_steps",
+    "50",
+    "--ema_decay",
+    "0.99",
+    "--eval_epoch",
+    "1",
+    "--eval_every",
+    "1",
+]
 
 
 def begin(folder: Path, *flags: str) -> None:
@@ -31,7 +54,8 @@ def test_a_recipe_gives_way_to_the_command_line() -> None:
 
 @pytest.mark.parametrize("departure", [[], ["--max_epoch", "2"]])
 def test_a_run_begun_without_a_recipe_goes_on_with_one_of_the_same_values(
-        tmp_path: Path, departure: list[str]) -> None:
+    tmp_path: Path, departure: list[str]
+) -> None:
     run = tmp_path / "run"
     begin(run, *BEFORE, *departure)
     words = [*STREETS, "--recipe", "streets", *departure, "--resume", str(run)]
@@ -40,7 +64,8 @@ def test_a_run_begun_without_a_recipe_goes_on_with_one_of_the_same_values(
 
 
 def test_a_recipe_of_other_values_is_refused_for_a_run(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     begin(run, *BEFORE, "--lr", "0.1")
     with pytest.raises(SystemExit):

@@ -1,4 +1,5 @@
 """Steps that are not finite are found, skipped and counted."""
+
 from __future__ import annotations
 
 import logging

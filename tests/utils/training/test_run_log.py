@@ -1,4 +1,5 @@
 """The metrics of a run, and the window of steps between two log lines."""
+
 from __future__ import annotations
 
 import json
@@ -22,16 +23,21 @@ def test_a_resumed_log_has_no_step_twice_and_no_torn_line(tmp_path: Path) -> Non
         log.write("train", step, loss=1.0, terms={"main": 1.0, "aux0": None})
     log.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"kind": "train", "st')                 # what a crash leaves
+        file.write('{"kind": "train", "st')  # what a crash leaves
     log = RunLog(tmp_path, tmp_path / "tb", step=4, total_steps=10, steps_per_epoch=5, device=CPU)
     log.write("train", 6, loss=0.5)
     log.close()
-    assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [(2, 1.0), (4, 1.0), (6, 0.5)]
+    assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [
+        (2, 1.0),
+        (4, 1.0),
+        (6, 0.5),
+    ]
 
 
 def test_a_quiet_log_writes_nothing(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, tmp_path / "tb", step=0, total_steps=10, steps_per_epoch=5, device=CPU,
-                 quiet=True)
+    log = RunLog(
+        tmp_path, tmp_path / "tb", step=0, total_steps=10, steps_per_epoch=5, device=CPU, quiet=True
+    )
     log.write("train", 1, loss=1.0)
     log.close()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -41,7 +47,7 @@ def test_a_window_keeps_each_steps_terms_and_images() -> None:
     window = Window()
     for step, value in ((1, 1.0), (2, 3.0)):
         window.add(step, ["a", "b"], {"main": torch.tensor(value)})
-    window.add(3, ["c", "d"], None)                         # left out: its images were loaded, but there is no loss
+    window.add(3, ["c", "d"], None)  # left out: its images were loaded, but there is no loss
     assert window.fetch() == [(1, {"main": 1.0}), (2, {"main": 3.0})]
     assert window.images == 6 and window.names(2) == ["a", "b"]
 

@@ -1,4 +1,5 @@
 """Signals wait for a check."""
+
 from __future__ import annotations
 
 import os

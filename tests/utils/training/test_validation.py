@@ -1,4 +1,5 @@
 """Which weights and images are validated during training."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,8 +10,10 @@ from utils.training.validation import evenly_spaced, select_weights
 RAW, EMA = nn.Identity(), nn.Identity()
 
 
-@pytest.mark.parametrize(("choice", "selected"), [
-    ("auto", ["ema"]), ("raw", ["raw"]), ("ema", ["ema"]), ("both", ["raw", "ema"])])
+@pytest.mark.parametrize(
+    ("choice", "selected"),
+    [("auto", ["ema"]), ("raw", ["raw"]), ("ema", ["ema"]), ("both", ["raw", "ema"])],
+)
 def test_weights_are_selected_by_name(choice: str, selected: list[str]) -> None:
     assert list(select_weights(choice, {"raw": RAW, "ema": EMA})) == selected
 
@@ -22,6 +25,6 @@ def test_without_averaged_weights_auto_takes_the_raw_ones_and_ema_is_refused() -
 
 
 def test_a_few_images_are_spread_over_the_split() -> None:
-    assert evenly_spaced(10, 4) == [0, 2, 5, 7]             # i * 10 // 4
+    assert evenly_spaced(10, 4) == [0, 2, 5, 7]  # i * 10 // 4
     assert evenly_spaced(3, 8) == [0, 1, 2]
     assert evenly_spaced(3, None) == [0, 1, 2]
