@@ -44,9 +44,9 @@ def list_files(args: Namespace) -> bool:
     for backbone in dict.fromkeys(map(backbone_of, network.names())):
         name = imagenet_file(backbone)
         path = args.folder / name
-        there = f"{path.stat().st_size:,}" if path.is_file() else "not there"
+        size = f"{path.stat().st_size:,}" if path.is_file() else "not there"
         users = [arch for arch in network.names() if backbone_of(arch) == backbone]
-        print(f"{backbone:14} {name:36} {there:>12}  {', '.join(users)}")
+        print(f"{backbone:14} {name:36} {size:>12}  {', '.join(users)}")
     print(f"in {args.folder}; the backbones of sfnet_timm:MODEL are fetched by timm")
     return True
 
@@ -83,20 +83,20 @@ def verify(args: Namespace) -> bool:
             print(error)
             well = False
             continue
-        found = sha256(path)
+        digest = sha256(path)
         if args.record:
-            manifest[path.name], state = found, "recorded"
+            manifest[path.name], state = digest, "recorded"
         else:
             known = manifest.get(path.name)
             state = (
                 "not in the manifest"
                 if known is None
                 else "as recorded"
-                if known == found
+                if known == digest
                 else "CHANGED"
             )
             well &= state != "CHANGED"
-        print(f"{path}: {guess}, {state}, {found}")
+        print(f"{path}: {guess}, {state}, {digest}")
     if args.record:
         write_text(
             args.folder / MANIFEST,

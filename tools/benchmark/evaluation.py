@@ -81,16 +81,16 @@ def run(args: Namespace) -> None:
             root = Path(scratch)
             counts = {"train": 1, "val": args.images + 1}
             make_streets(root, counts, args.size, seed=0, workers=os.cpu_count() or 1)
-        found = measure(args, datasets.build(args.dataset, root, args.split))
-    whole = sum(found["seconds"].values())
-    for part, seconds in found["seconds"].items():
+        result = measure(args, datasets.build(args.dataset, root, args.split))
+    whole = sum(result["seconds"].values())
+    for part, seconds in result["seconds"].items():
         print(f"{part:14} {seconds:8.3f} s/image  {100 * seconds / whole:5.1f} %")
     print(
-        f"{'together':14} {whole:8.3f} s/image; {100 * found['overhead']:.0f} % outside the "
-        f"network; peak memory of this process {found['peak_host_bytes'] / 2**30:.2f} GiB"
+        f"{'together':14} {whole:8.3f} s/image; {100 * result['overhead']:.0f} % outside the "
+        f"network; peak memory of this process {result['peak_host_bytes'] / 2**30:.2f} GiB"
     )
     if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
+        write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
 def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, Any]:
@@ -101,9 +101,9 @@ def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, An
     chosen = precision.start(args, device)
     watch, spec = Stopwatch(device), data.spec
     net = network.build(args.arch, spec.num_classes)
-    how = replace(inference.InferenceOptions.from_args(args), watch=watch)
+    options = replace(inference.InferenceOptions.from_args(args), watch=watch)
     predictor = Predictor(
-        net, device, chosen, spec.mean, spec.std, args.channels_last, how, compiled=args.compile
+        net, device, chosen, spec.mean, spec.std, args.channels_last, options, compiled=args.compile
     )
     matrix = ConfusionMatrix(spec.num_classes, device=device)
     count = min(args.images, len(data) - 1)
@@ -130,7 +130,7 @@ def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, An
         "seconds": seconds, "images": count, "peak_host_bytes": peak_memory(),
         "overhead": 1 - seconds["network"] / (sum(seconds.values()) - seconds["reading"]),
         "settings": {
-            "arch": args.arch, "size": list(sample["label"].shape), **how.settings(),
+            "arch": args.arch, "size": list(sample["label"].shape), **options.settings(),
             "precision": chosen, "batch_size": args.batch_size, "device": str(device),
             "threads": torch.get_num_threads(), "torch": torch.__version__,
         },

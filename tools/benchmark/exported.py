@@ -38,8 +38,8 @@ def labels(path: Path, arch: str, host_copies: bool) -> Callable[[Tensor], Tenso
             f"onnx:{path} is damaged, or not made by python -m tools.export ({error}): export it "
             "again"
         ) from error
-    wanted = {"arch": arch, "input": "rgb" if host_copies else "normalized", "output": "labels"}
-    for name, value in wanted.items():
+    expected = {"arch": arch, "input": "rgb" if host_copies else "normalized", "output": "labels"}
+    for name, value in expected.items():
         if facts.get(name) != value:
             raise ValueError(
                 f"onnx:{path}: its {name} is {facts.get(name)}, and {value} is measured: export it "
@@ -47,11 +47,11 @@ def labels(path: Path, arch: str, host_copies: bool) -> Callable[[Tensor], Tenso
             )
 
     def checked(images: Tensor) -> Tensor:
-        one = [1, *facts["size"]]
-        if not facts["dynamic"] and [images.shape[0], *images.shape[2:]] != one:
+        shape = [1, *facts["size"]]
+        if not facts["dynamic"] and [images.shape[0], *images.shape[2:]] != shape:
             raise ValueError(
-                f"onnx:{path} takes batches of 1 and {one[1]}x{one[2]} only: change --batch and "
-                "--size, or export it with --dynamic"
+                f"onnx:{path} takes batches of 1 and {shape[1]}x{shape[2]} only: change --batch "
+                "and --size, or export it with --dynamic"
             )
         return run(images.cpu().contiguous())
 

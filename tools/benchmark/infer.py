@@ -74,11 +74,11 @@ class Setting:
 
     def facts(self) -> dict[str, Any]:
         """Returns what it does, by the names of a row's columns."""
-        fast, ours = self.name != PLAIN, not self.name.startswith(EXPORTED)
+        optimized, in_torch = self.name != PLAIN, not self.name.startswith(EXPORTED)
         return {
-            "precision": self.arithmetic if ours else "the file's", "normalization_folded": fast,
-            "channels_last": fast and ours, "compiled": self.has("compile"),
-            "cuda_graphs": self.has("graphs"),
+            "precision": self.arithmetic if in_torch else "the file's",
+            "normalization_folded": optimized, "channels_last": optimized and in_torch,
+            "compiled": self.has("compile"), "cuda_graphs": self.has("graphs"),
         }
 
     def configure(self) -> None:
@@ -208,7 +208,7 @@ class Timing:
         )
 
 
-def setting(text: str) -> Setting:
+def parse_setting(text: str) -> Setting:
     if text.startswith(EXPORTED):
         return Setting(text)
     first, *words = text.split("+")
@@ -229,7 +229,7 @@ def add_flags(parser: FlagParser) -> None:
                         help="trained networks, in place of --arch")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--settings", nargs="+", type=setting, metavar="SETTING",
+        "--settings", nargs="+", type=parse_setting, metavar="SETTING",
         help=f"{PLAIN} (the unit, always measured) and {'|'.join(PRECISIONS)}[+compile][+graphs], "
         f"and {EXPORTED}FILE, exported and run by onnxruntime on the CPU; without, those that "
         "suit the device",
@@ -280,14 +280,14 @@ def run(args: Namespace) -> None:
     ]
     settings = [
         Setting(PLAIN),
-        *(each for each in dict.fromkeys(args.settings or usual) if each.name != PLAIN),
+        *(setting for setting in dict.fromkeys(args.settings or usual) if setting.name != PLAIN),
     ]
     protocol = describe(args, device)
     print("\n".join(f"{name:16} {value}" for name, value in protocol.items()), flush=True)
     positions = range(len(args.snapshot or args.arch))
-    memory = iter([peak_in_fresh_process(args, position, each) if args.memory else (None, None)
+    memory = iter([peak_in_fresh_process(args, position, setting) if args.memory else (None, None)
                    # before this process holds any network
-                   for position in positions for each in settings])
+                   for position in positions for setting in settings])
     rows: list[Row] = []
     for group in (
         [positions] if args.interleave_networks else [[position] for position in positions]
@@ -389,10 +389,10 @@ def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Set
     torch.compiler.reset()
     all_timings, batches = [], images_to_predict(args)
     for subject in subjects:
-        seen = [timed_input(batch, args, subject, device) for batch in batches]
+        inputs = [timed_input(batch, args, subject, device) for batch in batches]
         all_timings.append([
-            Timing(subject, each, each.build(subject, device, args.host_copies), seen)
-            for each in settings
+            Timing(subject, setting, setting.build(subject, device, args.host_copies), inputs)
+            for setting in settings
         ])
     timings = [timing for network_timings in all_timings for timing in network_timings]
     # all compile the same lines

@@ -91,7 +91,7 @@ def run(args: Namespace) -> None:
     try:
         with ExitStack() as stack:
             ways = open_ways(args, stack)
-            found = {
+            result = {
                 "ms": {way: stages(data, args) for way, data in ways.items()},
                 "images_per_second": {
                     way: {workers: speed(data, args, workers) for workers in args.num_workers}
@@ -111,11 +111,11 @@ def run(args: Namespace) -> None:
     finally:
         cv2.setNumThreads(threads[0])
         torch.set_num_threads(threads[1])
-    report(found, args)
+    report(result, args)
     if args.json:
         settings = {"opencv": cv2.__version__, "torch": torch.__version__,
                     **{name: str(value) for name, value in vars(args).items()}}
-        write_text(args.json, json.dumps({**found, "settings": settings}, indent=2) + "\n")
+        write_text(args.json, json.dumps({**result, "settings": settings}, indent=2) + "\n")
 
 
 def open_ways(args: Namespace, stack: ExitStack) -> dict[str, datasets.SegmentationDataset]:
@@ -129,15 +129,15 @@ def open_ways(args: Namespace, stack: ExitStack) -> dict[str, datasets.Segmentat
         plain = datasets.build(args.dataset, root, args.split)
         pack_dataset.pack(plain, packed, {}, range(COPIES), 0)
     args.crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
-    places = {"files": None, "pack": packed} if packed else {"files": None}
+    folders = {"files": None, "pack": packed} if packed else {"files": None}
     options = transforms.TransformOptions.from_args(args)
     ways = {}
-    for where, folder in places.items():
+    for source, folder in folders.items():
         for augment_on in ("loader", "device"):
             if augment_on == "device" and args.bblur:
                 continue
             transform, color = transforms.build(replace(options, augment_on=augment_on))
-            name = where if color is None else f"{where}, color on the device"
+            name = source if color is None else f"{source}, color on the device"
             extras = None if color is None else color.draw
             ways[name] = datasets.build(args.dataset, root, args.split, transform, extras, folder)
     return ways
@@ -176,7 +176,7 @@ def stages(data: datasets.SegmentationDataset, args: Namespace) -> Stages:
             collate(samples)
             clock.stop("collate", share=args.bs_mult)
             samples = []
-    return {stage: statistics.median(each) for stage, each in times.items()}
+    return {stage: statistics.median(milliseconds) for stage, milliseconds in times.items()}
 
 
 class Clock:
@@ -249,16 +249,16 @@ def memory(data: datasets.SegmentationDataset, args: Namespace) -> dict[str, flo
     """
     before = {child.pid for child in multiprocessing.active_children()}
     batches, samples = loading(data, args, 1, max(args.memory, SETTLED)), 0
-    found: dict[str, float] = {}
+    amounts: dict[str, float] = {}
     while samples < max(args.memory, SETTLED):
         samples += len(next(batches)["name"])
         worker = next(
             child.pid for child in multiprocessing.active_children() if child.pid not in before
         )
         if samples >= SETTLED:
-            found.setdefault(f"{SETTLED} samples", anonymous_mb(worker))
-    found[f"{args.memory} samples"] = anonymous_mb(worker)
-    return found
+            amounts.setdefault(f"{SETTLED} samples", anonymous_mb(worker))
+    amounts[f"{args.memory} samples"] = anonymous_mb(worker)
+    return amounts
 
 
 def anonymous_mb(process: int | None) -> float:
@@ -270,11 +270,11 @@ def anonymous_mb(process: int | None) -> float:
     return int(line.split()[1]) * 1024 / 1e6
 
 
-def report(found: dict[str, Any], args: Namespace) -> None:
+def report(result: dict[str, Any], args: Namespace) -> None:
     """Prints the tables."""
-    ways = list(found["ms"])
+    ways = list(result["ms"])
     names = dict.fromkeys(
-        stage for way in ways for stage in found["ms"][way] if stage != "whole sample"
+        stage for way in ways for stage in result["ms"][way] if stage != "whole sample"
     )
     print(f"milliseconds a sample (medians of {args.samples}, one core)")
     print_row("", ways)
@@ -282,7 +282,7 @@ def report(found: dict[str, Any], args: Namespace) -> None:
         print_row(
             stage,
             [
-                f"{found['ms'][way][stage]:.2f}" if stage in found["ms"][way] else "-"
+                f"{result['ms'][way][stage]:.2f}" if stage in result["ms"][way] else "-"
                 for way in ways
             ],
         )
@@ -290,14 +290,14 @@ def report(found: dict[str, Any], args: Namespace) -> None:
     for workers in args.num_workers:
         print_row(
             f"images/s, {workers} worker(s)",
-            [f"{found['images_per_second'][way][workers]:.1f}" for way in ways],
+            [f"{result['images_per_second'][way][workers]:.1f}" for way in ways],
         )
         for step in args.step_ms:
             print_row(
                 f"waits, steps of {step:g} ms",
-                [f"{found['waits'][way][workers][step]:.0%}" for way in ways],
+                [f"{result['waits'][way][workers][step]:.0%}" for way in ways],
             )
-    for way, amounts in found["memory_mb"].items():
+    for way, amounts in result["memory_mb"].items():
         listed = ", ".join(f"{amount:.1f} MB after {when}" for when, amount in amounts.items())
         print(f"a worker's own memory, {way}: {listed}")
     sys.stdout.flush()

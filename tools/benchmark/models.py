@@ -70,8 +70,8 @@ def run(args: Namespace) -> None:
         "unused ones besides"
     )
     if args.json:
-        found = {"size": list(args.size), "models": [asdict(each) for each in costs]}
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
+        result = {"size": list(args.size), "models": [asdict(cost) for cost in costs]}
+        write_text(args.json, json.dumps(result, indent=2) + "\n")
     if args.doc:
         write_text(args.doc, with_table(args.doc.read_text(encoding="utf-8"), costs))
 
@@ -113,9 +113,9 @@ def table(costs: Iterable[Cost]) -> str:
         f"{'network':28} {'parameters':>12} {'in the file':>12} {'MACs':>18} {'activations':>14}"
     ]
     lines += [
-        f"{each.arch:28} {each.parameters:12,} {each.published_parameters:12,} {each.macs:18,} "
-        f"{each.activations:14,}"
-        for each in costs
+        f"{cost.arch:28} {cost.parameters:12,} {cost.published_parameters:12,} {cost.macs:18,} "
+        f"{cost.activations:14,}"
+        for cost in costs
     ]
     return "\n".join(lines)
 
@@ -131,8 +131,8 @@ def with_table(document: str, costs: Iterable[Cost]) -> str:
         "**published** |",
         "|---|---|---|---|",
     ]
-    rows += [f"| `{each.arch}` | {_millions(each)} | {each.macs / 1e9:.1f} G "
-             f"| {PUBLISHED.get(each.arch, '-')} |" for each in costs]
+    rows += [f"| `{cost.arch}` | {_millions(cost)} | {cost.macs / 1e9:.1f} G "
+             f"| {PUBLISHED.get(cost.arch, '-')} |" for cost in costs]
     return replace_between(document, BEGIN, END, "\n".join(rows))
 
 

@@ -95,16 +95,16 @@ def run(args: Namespace) -> None:
         crop = args.crop_size or datasets.spec(args.dataset).crop_size
         transform, _ = transforms.build(transforms.TransformOptions(crop, color_aug=0, gblur=False))
         data = datasets.build(args.dataset, root, args.split, transform)
-        found = {
+        result = {
             "times": times(data, args, scratch / "cache"), **shares(data, args, scratch / "cache"),
         }
-    found["settings"] = {
+    result["settings"] = {
         "dataset": args.dataset, "split": args.split, "images": len(data), "crop_size": list(crop),
         "class_uniform_pct": args.class_uniform_pct, "class_uniform_tile": args.class_uniform_tile,
     }
-    report(found, data.spec.names)
+    report(result, data.spec.names)
     if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
+        write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
 def draw_scenes(folder: Path, count: int, image_size: tuple[int, int]) -> Path:
@@ -162,18 +162,20 @@ def repeated(data: datasets.SegmentationDataset, count: int) -> datasets.Segment
 
 def shares(data: datasets.SegmentationDataset, args: Namespace, cache: Path) -> dict[str, Any]:
     """Looks at the crops that training would get, without and with class-uniform draws."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, share in (("without", 0.0), ("with", args.class_uniform_pct)):
         _, plan = datasets.plan_training(data, 0, class_uniform_pct=share, cache_dir=cache,
                                          class_uniform_tile=args.class_uniform_tile)
-        found[name] = asdict(look(data, plan, -(-args.draws // len(plan)), args.num_workers[-1]))
-        found["draws"] = {
+        result[name] = asdict(
+            count_crops(data, plan, -(-args.draws // len(plan)), args.num_workers[-1])
+        )
+        result["draws"] = {
             data.spec.names[train_id]: count for train_id, count in plan.class_draws(0).items()
         }
-    return found
+    return result
 
 
-def look(
+def count_crops(
     data: datasets.SegmentationDataset, plan: datasets.EpochPlan, epochs: int, num_workers: int
 ) -> Shares:
     """Counts, in every crop of some epochs, the pixels of each class."""
@@ -193,11 +195,11 @@ def look(
     return Shares((pixels / pixels.sum()).tolist(), (crops / (epochs * len(plan))).tolist())
 
 
-def report(found: dict[str, Any], names: tuple[str, ...]) -> None:
-    cost = found["times"]
+def report(result: dict[str, Any], names: tuple[str, ...]) -> None:
+    cost = result["times"]
     print(
         f"labels of {cost['label_height']}x{cost['label_width']}, tiles of "
-        f"{found['settings']['class_uniform_tile']}\ndecoding a label            "
+        f"{result['settings']['class_uniform_tile']}\ndecoding a label            "
         f"{cost['decoding_ms']:8.1f} ms\npoints of a label, one core {cost['points_ms']:8.1f} ms "
         f"(slowest {cost['points_ms_slowest']:.1f})\nsecond start                "
         f"{cost['second_start_s']:8.3f} s with {cost['entries']} labels, {cost['points']} points"
@@ -211,7 +213,9 @@ def report(found: dict[str, Any], names: tuple[str, ...]) -> None:
     )
     for i, name in enumerate(names):
         cells = [
-            found[kind][what][i] for what in ("pixels", "crops") for kind in ("without", "with")
+            result[kind][figure][i]
+            for figure in ("pixels", "crops")
+            for kind in ("without", "with")
         ]
         print(f"{name:20} {cells[0]:11.2%}{cells[1]:11.2%} {cells[2]:11.1%}{cells[3]:11.1%} "
-              f"{found['draws'].get(name, 0):20}")
+              f"{result['draws'].get(name, 0):20}")

@@ -60,24 +60,25 @@ def run(args: Namespace) -> None:
     does.
     """
     flags = [word for word in args.train_flags if word != "--"]
-    found = compare(flags, args.rounds, args.steps, args.against)
-    for name, speed in found["images_per_second"].items():
+    result = compare(flags, args.rounds, args.steps, args.against)
+    for name, speed in result["images_per_second"].items():
         print(f"{name:12} {speed:6.2f} images/s")
     print(
-        f"{'ratio':12} {found['ratio']:6.2f} (medians of {args.rounds} interleaved rounds of "
+        f"{'ratio':12} {result['ratio']:6.2f} (medians of {args.rounds} interleaved rounds of "
         f"{args.steps} steps)"
     )
-    for name, parts in found["step"].items():
+    for name, parts in result["step"].items():
         whole = sum(parts.values())
         print(
             f"{name:12} step of {1000 * whole:.0f} ms: "
             + ", ".join(
-                f"{part} {1000 * each:.0f} ms ({each / whole:.1%})" for part, each in parts.items()
+                f"{part} {1000 * seconds:.0f} ms ({seconds / whole:.1%})"
+                for part, seconds in parts.items()
             )
         )
-    print(f"{'memory':12} {found['peak_memory_gb']:.2f} GB at most")
+    print(f"{'memory':12} {result['peak_memory_gb']:.2f} GB at most")
     if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
+        write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
 def compare(
@@ -107,7 +108,8 @@ def compare(
             )
             loops["against"] = timed["against"].run
         batches = {
-            name: timed[name].images if name in timed else options.batching.sizes.global_batch for name in loops
+            name: timed[name].images if name in timed else options.batching.sizes.global_batch
+            for name in loops
         }
         speeds: dict[str, list[float]] = {name: [] for name in loops}
         for loop in loops.values():
@@ -117,10 +119,12 @@ def compare(
                 start = time.perf_counter()
                 loop(steps)
                 speeds[name].append(steps * batches[name] / (time.perf_counter() - start))
-        parts = {name: each.parts(steps) for name, each in timed.items()}
-    ratios = [own / other for own, other in zip(*speeds.values(), strict=True)]
+        parts = {name: speeds_of_loop.parts(steps) for name, speeds_of_loop in timed.items()}
+    ratios = [speed / other for speed, other in zip(*speeds.values(), strict=True)]
     return {
-        "images_per_second": {name: statistics.median(each) for name, each in speeds.items()},
+        "images_per_second": {
+            name: statistics.median(speeds_of_loop) for name, speeds_of_loop in speeds.items()
+        },
         "ratio": statistics.median(ratios), "rounds": speeds, "step": parts,
         "peak_memory_gb": peak_memory(first.device),
         "settings": {
@@ -274,7 +278,9 @@ class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
         scale = np.random.uniform(self.low, self.high)
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         label = cv2.resize(label, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-        missing = [max(0, side - own) for side, own in zip(self.crop, label.shape, strict=True)]
+        missing = [
+            max(0, side - length) for side, length in zip(self.crop, label.shape, strict=True)
+        ]
         if any(missing):
             image = cv2.copyMakeBorder(
                 image, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=(0, 0, 0)
@@ -283,15 +289,15 @@ class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
                 label, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=255
             )
         top, left = (
-            np.random.randint(own - side + 1)
-            for side, own in zip(self.crop, label.shape, strict=True)
+            np.random.randint(length - side + 1)
+            for side, length in zip(self.crop, label.shape, strict=True)
         )
         window = slice(top, top + self.crop[0]), slice(left, left + self.crop[1])
         image, label = image[window], label[window]
         if np.random.rand() < 0.5:
             image, label = image[:, ::-1], label[:, ::-1]
         mean, std = (
-            np.array(each, np.float32) for each in (self.data.spec.mean, self.data.spec.std)
+            np.array(values, np.float32) for values in (self.data.spec.mean, self.data.spec.std)
         )
         pixels = (image.astype(np.float32) / 255 - mean) / std
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), torch.from_numpy(

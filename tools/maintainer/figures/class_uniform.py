@@ -26,9 +26,9 @@ REMEDY = (
 
 def draw(sources: Path, theme: Theme) -> Figure:
     """Draws the shares without and with class-uniform draws, the most frequent class at the top."""
-    found = read_json(sources / COUNTS, remedy=REMEDY.format(sources / COUNTS))
-    names, settings = datasets.spec(found["settings"]["dataset"]).names, found["settings"]
-    order = [i for i in np.argsort(found["without"]["pixels"]) if found["with"]["crops"][i]]
+    counts = read_json(sources / COUNTS, remedy=REMEDY.format(sources / COUNTS))
+    names, settings = datasets.spec(counts["settings"]["dataset"]).names, counts["settings"]
+    order = [i for i in np.argsort(counts["without"]["pixels"]) if counts["with"]["crops"][i]]
     kinds = {
         "without": ("each image once", theme.faint),
         "with": (f"{settings['class_uniform_pct']:.0%} of the crops class-uniform", theme.blue),
@@ -36,12 +36,12 @@ def draw(sources: Path, theme: Theme) -> Figure:
     figure, axes = style.new_figure(1.35 + 0.26 * len(order), ncols=2, sharey=True, gridspec_kw={
         "left": 0.105, "right": 0.985, "top": 0.93, "bottom": 0.175, "wspace": 0.08})
     height, width = settings["crop_size"]
-    for axis, what, letter, title in zip(
+    for axis, figure_name, letter, title in zip(
         axes, ("pixels", "crops"), "ab",
         (f"Share of the pixels, crops of {height}×{width}", "Crops that show the class"),
         strict=True,
     ):
-        ends = {kind: [100 * found[kind][what][i] for i in order] for kind in kinds}
+        ends = {kind: [100 * counts[kind][figure_name][i] for i in order] for kind in kinds}
         axis.hlines(range(len(order)), *ends.values(), color=theme.line, linewidth=3, zorder=1)
         for kind, (words, color) in kinds.items():
             axis.scatter(ends[kind], range(len(order)), color=color, s=34, zorder=2, label=words)

@@ -41,7 +41,7 @@ LEGEND = 0.62
 
 
 @dataclass(frozen=True)
-class Seen:
+class FlowRecord:
     """An image (H, W, 3) and the outputs of a network for it: train ids (H, W), and by name the
     flows (2 or 4, h, w), coarse first.
     """
@@ -67,8 +67,8 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
     model = load_predictor(snapshot, device="cpu", precision="fp32", channels_last=False)
     trained, spec, predictor = model.trained, model.spec, model.predictor
     image = datasets.read_image(picture)
-    seen = flows.predict_flows(predictor, recorded_flows, image)
-    if not seen:
+    flow_by_name = flows.predict_flows(predictor, recorded_flows, image)
+    if not flow_by_name:
         raise ValueError(
             f"{snapshot}: {trained.arch} has no flow alignment: give a snapshot of an SFNet"
         )
@@ -85,50 +85,50 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
     folder = sources / FOLDER
     label_maps.write(folder / "image.png", image)
     label_maps.write(folder / "prediction.png", labels.astype(np.uint8))
-    halved: dict[str, Any] = {name: flow.astype(np.float16) for name, flow in seen.items()}
+    halved: dict[str, Any] = {name: flow.astype(np.float16) for name, flow in flow_by_name.items()}
     np.savez_compressed(folder / "flows.npz", **halved)
     write_text(folder / "about.json", json.dumps(about, indent=1) + "\n")
     return f"the flow of {trained.arch} on {picture.stem} in {folder}"
 
 
-def read(folder: Path) -> Seen:
+def read(folder: Path) -> FlowRecord:
     """Raises FileNotFoundError or ValueError naming the file that is missing or damaged."""
     for name in ("image.png", "prediction.png", "flows.npz"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: {REMEDY}")
-    found = {name: flow.astype(np.float32)
+    flow_by_name = {name: flow.astype(np.float32)
              for name, flow in read_arrays(folder / "flows.npz", needed=(), remedy=REMEDY).items()}
     labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
     if labels is None:
         raise ValueError(f"{folder / 'prediction.png'} is damaged: {REMEDY}")
     image = datasets.read_image(folder / "image.png")
-    return Seen(read_json(folder / "about.json", remedy=REMEDY), image, labels, found)
+    return FlowRecord(read_json(folder / "about.json", remedy=REMEDY), image, labels, flow_by_name)
 
 
 def draw(sources: Path, theme: Theme) -> Figure:
     """Draws the image, the prediction, each flow field in colors, and the last one in arrows."""
-    seen = read(sources / FOLDER)
-    height, width = seen.labels.shape
-    fields = flows.color_flows(seen.flows, width)
+    record = read(sources / FOLDER)
+    height, width = record.labels.shape
+    fields = flows.color_flows(record.flows, width)
     figure, axes, box = new_panels(3 + len(fields), height / width)
     cells = zip(axes, "abcdefgh", strict=False)
     axis, letter = next(cells)
-    axis.imshow(seen.image, extent=(0, width, height, 0), interpolation="antialiased")
-    style.letter(axis, letter, f"Image: {seen.about['dataset']}")
+    axis.imshow(record.image, extent=(0, width, height, 0), interpolation="antialiased")
+    style.letter(axis, letter, f"Image: {record.about['dataset']}")
     axis, letter = next(cells)
-    show(axis, label_maps.color_mask(seen.labels, seen.palette), seen, (1, 1, 1, 0.75))
-    style.letter(axis, letter, f"Prediction of {seen.about['arch']}")
+    show(axis, label_maps.color_mask(record.labels, record.palette), record, (1, 1, 1, 0.75))
+    style.letter(axis, letter, f"Prediction of {record.about['arch']}")
     for field in fields:
         axis, letter = next(cells)
         colors = cv2.resize(field.colors, (width, height), interpolation=cv2.INTER_LINEAR)
-        show(axis, colors, seen, (0, 0, 0, 0.4))
+        show(axis, colors, record, (0, 0, 0, 0.4))
         title = field.title.replace("Flow ", "FAM ")
         style.letter(axis, letter, f"{title}: the wheel's rim is {field.pixels:.0f} px")
     axis, letter = next(cells)
-    longer = show_arrows(axis, seen, theme)
+    longer = show_arrows(axis, record, theme)
     lengthened = f"{longer:g} times as long" if longer > 1 else "in true length"
     style.letter(axis, letter, f"FAM {len(fields)}, arrows {lengthened}")
-    draw_legend(figure, seen, theme, box)
+    draw_legend(figure, record, theme, box)
     return figure
 
 
@@ -159,24 +159,24 @@ def new_panels(count: int, ratio: float) -> tuple[Figure, list[Axes], Bbox]:
 
 
 def show(
-    axis: Axes, picture: np.ndarray, seen: Seen, edge: tuple[float, float, float, float]
+    axis: Axes, picture: np.ndarray, record: FlowRecord, edge: tuple[float, float, float, float]
 ) -> None:
     """Shows a picture with the borders of the predicted classes over it."""
-    height, width = seen.labels.shape
+    height, width = record.labels.shape
     axis.imshow(picture, extent=(0, width, height, 0), interpolation="antialiased")
     lines = np.zeros((height, width, 4))
-    lines[label_maps.contours(seen.labels)] = edge
+    lines[label_maps.contours(record.labels)] = edge
     axis.imshow(lines, extent=(0, width, height, 0), interpolation="antialiased")
 
 
-def show_arrows(axis: Axes, seen: Seen, theme: Theme) -> float:
+def show_arrows(axis: Axes, record: FlowRecord, theme: Theme) -> float:
     """Shows the last flow as arrows over the faint prediction; returns how many times as long as
     the flow they are.
 
     An arrow leads from a place of the fine grid to where its value is fetched from the coarse map.
     """
-    flow = [*seen.flows.values()][-1][:2]
-    stride = seen.labels.shape[1] / flow.shape[2]
+    flow = [*record.flows.values()][-1][:2]
+    stride = record.labels.shape[1] / flow.shape[2]
     step = -(-flow.shape[2] // ARROWS)
     ys, xs = np.mgrid[step // 2:flow.shape[1]:step, step // 2:flow.shape[2]:step]
     # pixels of the image
@@ -185,8 +185,10 @@ def show_arrows(axis: Axes, seen: Seen, theme: Theme) -> float:
         np.clip(np.floor(1.5 * step * stride / np.quantile(np.hypot(*moves), 0.95)), 1, 8)
     )
     page = np.array([int(theme.page[i:i + 2], 16) for i in (1, 3, 5)])
-    pale = (0.4 * label_maps.color_mask(seen.labels, seen.palette) + 0.6 * page).astype(np.uint8)
-    show(axis, pale, seen, (0.5, 0.5, 0.5, 1))
+    pale = (0.4 * label_maps.color_mask(record.labels, record.palette) + 0.6 * page).astype(
+        np.uint8
+    )
+    show(axis, pale, record, (0.5, 0.5, 0.5, 1))
     axis.quiver(
         (xs + 0.5) * stride, (ys + 0.5) * stride, *moves, color=theme.ink, angles="xy",
         scale_units="xy", scale=1 / longer, width=0.0032, headwidth=4, headlength=4.5,
@@ -195,7 +197,7 @@ def show_arrows(axis: Axes, seen: Seen, theme: Theme) -> float:
     return longer
 
 
-def draw_legend(figure: Figure, seen: Seen, theme: Theme, box: Bbox) -> None:
+def draw_legend(figure: Figure, record: FlowRecord, theme: Theme, box: Bbox) -> None:
     """Draws the predicted classes at the left of a box of the figure, the wheel at its right."""
     from matplotlib.patches import Patch
 
@@ -210,11 +212,11 @@ def draw_legend(figure: Figure, seen: Seen, theme: Theme, box: Bbox) -> None:
     wheel.set_axis_off()
     figure.text(box.x1 - (side + 0.17) / style.WIDTH, middle, "direction,\nlength;\nwhite: zero",
                 ha="right", va="center", fontsize=style.SMALL, color=theme.faint)
-    found = [entry for i, entry in enumerate(seen.about["classes"]) if (seen.labels == i).any()]
+    shown = [entry for i, entry in enumerate(record.about["classes"]) if (record.labels == i).any()]
     swatches = [Patch(facecolor=np.array(entry["rgb"]) / 255, edgecolor=theme.faint, linewidth=0.5)
-                for entry in found]
+                for entry in shown]
     figure.legend(
-        swatches, [entry["name"] for entry in found], loc="center left",
+        swatches, [entry["name"] for entry in shown], loc="center left",
         ncols=6 if box.width == 1 else 3, bbox_to_anchor=(box.x0, middle), handlelength=1.2,
         handleheight=1.0, columnspacing=1.2,
     )

@@ -36,18 +36,18 @@ PANELS: dict[str, dict[str, Mapping[str, Any]]] = {
 }
 
 
-def rates(*, restart_epoch: int | None = None, **fields: Any) -> list[float]:
+def learning_rates(*, restart_epoch: int | None = None, **fields: Any) -> list[float]:
     """Returns the rate of each step, stepping an optimizer whose --lr is 1."""
     stepper = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     following = optimizer.build_schedule(
         stepper, optimizer.ScheduleOptions(**fields), total_steps=EPOCHS * STEPS_PER_EPOCH,
         steps_per_epoch=STEPS_PER_EPOCH, restart_epoch=restart_epoch)
-    found = []
+    rates = []
     for _ in range(EPOCHS * STEPS_PER_EPOCH):
-        found.append(stepper.param_groups[0]["lr"])
+        rates.append(stepper.param_groups[0]["lr"])
         stepper.step()
         following.step()
-    return found
+    return rates
 
 
 def draw(sources: Path, theme: Theme) -> Figure:
@@ -60,7 +60,9 @@ def draw(sources: Path, theme: Theme) -> Figure:
         for color, dashes, (label, schedule) in zip(
             colors, STYLES, schedules.items(), strict=False
         ):
-            axis.plot(epochs, rates(**schedule), color=color, linestyle=dashes, label=label)
+            axis.plot(
+                epochs, learning_rates(**schedule), color=color, linestyle=dashes, label=label
+            )
         style.letter(axis, letter, title)
         axis.set(xlabel="epoch", xticks=range(0, EPOCHS + 1, 5), xlim=(0, EPOCHS), ylim=(0, 1.45))
         axis.legend(loc="upper right", fontsize=style.SMALL - 0.5, borderaxespad=0)

@@ -73,14 +73,17 @@ def read_published(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: restore it from git")
     try:
-        found = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        rows = [*found["cost"], *(point for panel in found["speed"] for point in panel["points"])]
+        published = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        rows = [
+            *published["cost"],
+            *(point for panel in published["speed"] for point in panel["points"]),
+        ]
         for row in rows:
             if not {"family", "name", "miou", "source"} <= set(row):
                 raise ValueError(f"{row} lacks an entry")
     except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is damaged ({error}): restore it from git") from error
-    return found
+    return published
 
 
 def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
@@ -109,15 +112,15 @@ def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], the
     scores = defaultdict(list)
     for run in runs:
         scores[run.args["arch"]].append(100 * run.scores["mIoU"])
-    for arch, found in scores.items():
+    for arch, values in scores.items():
         x, color = speeds[arch], decoder(arch).color(theme)
-        axis.plot([x, x], [min(found), max(found)], color=color, linewidth=1, alpha=0.6)
-        axis.scatter([x] * len(found), found, s=9, color=color, alpha=0.6, linewidths=0)
+        axis.plot([x, x], [min(values), max(values)], color=color, linewidth=1, alpha=0.6)
+        axis.scatter([x] * len(values), values, s=9, color=color, alpha=0.6, linewidths=0)
         axis.scatter(
-            x, np.mean(found), s=58, color=color, edgecolors=theme.page, linewidths=0.8, zorder=3,
+            x, np.mean(values), s=58, color=color, edgecolors=theme.page, linewidths=0.8, zorder=3,
             label=decoder(arch).title,
         )
-    every = [value for found in scores.values() for value in found]
+    every = [value for values in scores.values() for value in values]
     # a difference within the noise does not fill the panel
     room = max(0.75 * (max(every) - min(every)), 3.0)
     limits = (np.mean([max(every), min(every)]) - room, np.mean([max(every), min(every)]) + room)
@@ -150,9 +153,9 @@ def draw_costs(axis: Axes, rows: list[dict[str, Any]], theme: Theme) -> None:
         for row in both:
             mark_point(axis, row, "gmacs", theme, full=row["imagenet"])
         name_point(axis, both[0], "gmacs", theme)
-    ours = [row for row in rows if row["family"] == "SFNet"]
+    sfnets = [row for row in rows if row["family"] == "SFNet"]
     axis.plot(
-        [row["gmacs"] for row in ours], [row["miou"] for row in ours], color=theme.blue,
+        [row["gmacs"] for row in sfnets], [row["miou"] for row in sfnets], color=theme.blue,
         linewidth=1.2, alpha=0.7,
     )
     style.letter(axis, "b", "Published: Cityscapes val")
@@ -184,10 +187,10 @@ def draw_speeds(axis: Axes, panel: dict[str, Any], theme: Theme) -> None:
 
 
 def mark_point(axis: Axes, row: dict[str, Any], x: str, theme: Theme, full: bool = True) -> None:
-    ours, color = is_ours(row), color_of(row, theme)
+    is_sfnet, color = is_ours(row), color_of(row, theme)
     axis.scatter(
-        row[x], row["miou"], s=90 if ours else 26, marker="*" if ours else "o", linewidths=1,
-        zorder=3, color=color if full else theme.page, edgecolors=color,
+        row[x], row["miou"], s=90 if is_sfnet else 26, marker="*" if is_sfnet else "o",
+        linewidths=1, zorder=3, color=color if full else theme.page, edgecolors=color,
     )
 
 

@@ -16,14 +16,14 @@ def studies_with_runs(sources: Path, names: Sequence[str]) -> list[Study]:
         ValueError: a study is damaged.
     """
     folder = sources.parent / "runs"
-    found = [
+    with_runs = [
         studies.read(folder / name) for name in names if (folder / name / studies.STUDY).is_file()
     ]
-    found = [study for study in found if study.runs]
-    if not found:
-        places = " and ".join(str(folder / name) for name in names)
+    with_runs = [study for study in with_runs if study.runs]
+    if not with_runs:
+        folders = " and ".join(str(folder / name) for name in names)
         raise FileNotFoundError(
-            f"{places}: there is no run: keep some with `python -m tools.maintainer.results --add "
+            f"{folders}: there is no run: keep some with `python -m tools.maintainer.results --add "
             f"logs/NAME --study {names[0]}`"
         )
-    return found
+    return with_runs

@@ -118,11 +118,11 @@ def new_figure(height: float, **grid: Any) -> tuple[Figure, Any]:
     return figure, figure.subplots(**grid)
 
 
-def plain_ticks(axis: Axes, places: Sequence[float]) -> None:
+def plain_ticks(axis: Axes, positions: Sequence[float]) -> None:
     """Ticks of a logarithmic axis, as far as it reaches, with plain numbers."""
     low, high = axis.get_xlim()
-    shown = [place for place in places if low <= place <= high]
-    axis.set_xticks(shown, [f"{place:g}" for place in shown])
+    shown = [position for position in positions if low <= position <= high]
+    axis.set_xticks(shown, [f"{position:g}" for position in shown])
     axis.set_xticks([], minor=True)
 
 

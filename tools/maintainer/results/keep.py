@@ -27,7 +27,8 @@ RUN = "give the folder of a run that train.py made"
 WEIGHTS = ("last.pth", "best.pth")
 # changed files of these names change no number: training and scoring do not read them
 HARMLESS = re.compile(
-    r"(results/.*|docs/runs|docs/figures|figs|tests|scripts|tools)/.*|.*\.md|[^/]*\.(cfg|toml|cff)|\.[^/]+"
+    r"(results/.*|docs/runs|docs/figures|figs|tests|scripts|tools)/.*"
+    r"|.*\.md|[^/]*\.(cfg|toml|cff)|\.[^/]+"
 )
 # system and architecture, of platform's text
 MACHINE = re.compile(r"(\w+)-.*-(x86_64|AMD64|aarch64|arm64)\b.*")
@@ -71,20 +72,20 @@ def keep(
         )
     _refuse_unfinished(run, args)
     _refuse_changed_code(run, env)
-    found = results.read(evaluation or _evaluation(run))
-    snapshot = _scored(run, args, found)
+    evaluated = results.read(evaluation or _evaluation(run))
+    snapshot = _scored(run, args, evaluated)
     env.setdefault("started", started or _time(run / "args.json"))
     # what is left of it is harmless
     env["diff"] = ""
     env["machine"] = MACHINE.sub(r"\1 \2", env.get("machine", ""))
     env["command"] = _portable_command(env["command"])
     args = {flag: _portable(flag, value) for flag, value in args.items()}
-    place = Path(args["ckpt"], args["exp"], snapshot)
+    snapshot_path = Path(args["ckpt"], args["exp"], snapshot)
     scores = {
-        **found.scores,
+        **evaluated.scores,
         "settings": {
-            **{flag: _portable(flag, value) for flag, value in found.settings.items()},
-            "snapshot": place.as_posix(),
+            **{flag: _portable(flag, value) for flag, value in evaluated.settings.items()},
+            "snapshot": snapshot_path.as_posix(),
         },
     }
     with TemporaryDirectory(dir=study, prefix=".") as beside:
@@ -94,11 +95,12 @@ def keep(
             (made / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         shutil.copyfile(run / METRICS, made / METRICS)
         np.savez_compressed(
-            made / results.RESULT, names=np.array(found.names), classes=np.array(found.classes),
+            made / results.RESULT, names=np.array(evaluated.names),
+            classes=np.array(evaluated.classes),
             # without what boundaries each image has
-            matrices=found.matrices.astype(np.int32),
+            matrices=evaluated.matrices.astype(np.int32),
         )
-        others = [one for one in studies.read(study).runs if one.name != folder.name]
+        others = [kept for kept in studies.read(study).runs if kept.name != folder.name]
         studies.check_comparable(studies.read_run(made, question.rows), others)
         if folder.exists():
             folder.rename(Path(beside, "replaced"))
@@ -160,48 +162,49 @@ def _refuse_changed_code(run: Path, env: dict[str, Any]) -> None:
 
 def _evaluation(run: Path) -> Path:
     """Returns the folder of the run's only evaluation."""
-    found = sorted(path.parent for path in run.glob(f"*/{SCORES}"))
-    if not found:
+    folders = sorted(path.parent for path in run.glob(f"*/{SCORES}"))
+    if not folders:
         raise FileNotFoundError(
             f"{run} is not scored (no */{SCORES} in it): run `python eval.py --snapshot "
             f"{run / WEIGHTS[0]} --data_root DIR --split SPLIT` first"
         )
-    if len(found) > 1:
+    if len(folders) > 1:
         raise ValueError(
-            f"{run} is scored {len(found)} times ({', '.join(path.name for path in found)}): say "
-            "with --evaluation which folder counts"
+            f"{run} is scored {len(folders)} times ({', '.join(path.name for path in folders)}): "
+            "say with --evaluation which folder counts"
         )
-    return found[0]
+    return folders[0]
 
 
-def _scored(run: Path, args: dict[str, Any], found: results.Results) -> str:
+def _scored(run: Path, args: dict[str, Any], evaluated: results.Results) -> str:
     """Returns which of the run's `WEIGHTS` were scored, if that is a fair score."""
-    scored = found.scores["snapshot_sha256"]
-    there = tuple(name for name in WEIGHTS if (run / name).is_file())
-    snapshot = next((name for name in there if sha256(run / name) == scored), None)
+    scored = evaluated.scores["snapshot_sha256"]
+    present = tuple(name for name in WEIGHTS if (run / name).is_file())
+    snapshot = next((name for name in present if sha256(run / name) == scored), None)
     if snapshot is None:
         raise ValueError(
-            f"{found.folder / SCORES} is of a snapshot with SHA-256 {scored[:12]}..., and in {run} "
-            f"{f'that is not {there}' if there else f'there is neither of {WEIGHTS}'}: score the "
-            f"run's own with `python eval.py --snapshot {run / WEIGHTS[0]} ...`"
+            f"{evaluated.folder / SCORES} is of a snapshot with SHA-256 {scored[:12]}..., and in "
+            f"{run} {f'that is not {present}' if present else f'there is neither of {WEIGHTS}'}: "
+            f"score the run's own with `python eval.py --snapshot {run / WEIGHTS[0]} ...`"
         )
-    if found.settings.get("max_images") is not None:
+    if evaluated.settings.get("max_images") is not None:
         raise ValueError(
-            f"{found.folder / SCORES} holds the first {found.settings['max_images']} images only: "
-            "score again without --max_images"
+            f"{evaluated.folder / SCORES} holds the first {evaluated.settings['max_images']} "
+            "images only: score again without --max_images"
         )
-    spec, split = datasets.spec(args["dataset"]), found.settings["split"]
+    spec, split = datasets.spec(args["dataset"]), evaluated.settings["split"]
     # of another dataset, no image was seen
-    if found.settings["dataset"] == spec.name:
+    if evaluated.settings["dataset"] == spec.name:
         used = {"trained": args["train_split"]}
         if snapshot != WEIGHTS[0] and args["val_split"] != "none":
             used["chosen"] = args["val_split"]
-        for what, name in used.items():
+        for use, name in used.items():
             parts = spec.splits[datasets.split_name(spec, name, fold=args.get("cv", 0))]
             if set(parts) & set(spec.splits[split]):
                 raise ValueError(
-                    f"{found.folder / SCORES} scores {snapshot} on {split}, and {name}, on which "
-                    f"it was {what}, holds images of it: score it on images that had no part in it"
+                    f"{evaluated.folder / SCORES} scores {snapshot} on {split}, and {name}, on "
+                    f"which it was {use}, holds images of it: score it on images that had no part "
+                    "in it"
                 )
     return snapshot
 

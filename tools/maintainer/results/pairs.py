@@ -81,84 +81,84 @@ class Outcome(NamedTuple):
 
 
 def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:
-    """Returns the outcome of every compared pair of labels that share a seed."""
-    found = {}
+    """Returns the outcome of each compared pair of labels that share a seed."""
+    outcome_of = {}
     for a, b in study.compare:
-        if pairs := study.paired(a, b):
-            ours, theirs = (
-                np.stack([run.matrices for run in runs]) for runs in zip(*pairs, strict=True)
-            )
-            each = [paired_test(one.matrices, other.matrices) for one, other in pairs]
-            over_seeds = t_interval([one.difference for one in each]) if len(pairs) > 1 else None
-            found[a, b] = Outcome(pairs, each, paired_test(ours, theirs), over_seeds)
-    return found
+        pairs = study.paired(a, b)
+        if not pairs:
+            continue
+        per_seed = [paired_test(run_a.matrices, run_b.matrices) for run_a, run_b in pairs]
+        matrices_a = np.stack([run_a.matrices for run_a, _ in pairs])
+        matrices_b = np.stack([run_b.matrices for _, run_b in pairs])
+        over_seeds = None
+        if len(pairs) > 1:
+            over_seeds = t_interval([comparison.difference for comparison in per_seed])
+        outcome_of[a, b] = Outcome(pairs, per_seed, paired_test(matrices_a, matrices_b), over_seeds)
+    return outcome_of
 
 
-def describe(study: Study, a: str, b: str, found: Outcome) -> str:
+def describe(study: Study, a: str, b: str, outcome: Outcome) -> str:
     """Returns the comparison of two labels, `a` minus `b`, as tables and a sentence."""
-    rows = [(f"seed {one.seed}", points(tested.difference), *_over_images(tested))
-            for (one, _), tested in zip(found.pairs, found.per_seed, strict=True)]
+    rows = [(f"seed {run.seed}", points(tested.difference), *_over_images(tested))
+            for (run, _), tested in zip(outcome.pairs, outcome.per_seed, strict=True)]
     if len(rows) > 1:
-        deviation = percent(float(np.std([tested.difference for tested in found.per_seed], ddof=1)))
+        deviation = percent(
+            float(np.std([tested.difference for tested in outcome.per_seed], ddof=1))
+        )
         rows.append((
-            f"mean of {len(rows)} seeds", f"{points(found.pooled.difference)} ± {deviation}",
-            *_over_images(found.pooled),
+            f"mean of {len(rows)} seeds", f"{points(outcome.pooled.difference)} ± {deviation}",
+            *_over_images(outcome.pooled),
         ))
     return "\n\n".join([
-        f"**{study.rows[a]} against {study.rows[b]}** (`{a}` minus `{b}`). {budget(found.pairs)}",
+        f"**{study.rows[a]} against {study.rows[b]}** (`{a}` minus `{b}`). {budget(outcome.pairs)}",
         table(
             ("", "difference of mIoU, points", "95 % over the images", "p over the images"), rows,
         ),
-        found.conclusion,
+        outcome.conclusion,
     ])
 
 
 def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
-    """Says in which flags the two differ, and whether both saw as many images of the same files."""
-    if all(
-        one.scores["snapshot_sha256"] == other.scores["snapshot_sha256"] for one, other in pairs
-    ):
+    """Names the flags in which two rows differ, and tells whether their training is comparable."""
+    if all(a.scores["snapshot_sha256"] == b.scores["snapshot_sha256"] for a, b in pairs):
         return "The same checkpoints, scored in two ways."
-    differing = dict.fromkeys(
-        f"`{flag}` {_short(one.args[flag])} against {_short(other.args[flag])}"
-        for one, other in pairs
-        for flag in one.args
-        if flag not in NEUTRAL_FLAGS and flag in other.args and one.args[flag] != other.args[flag]
+    flags = dict.fromkeys(
+        f"`{flag}` {_short(a.args[flag])} against {_short(b.args[flag])}"
+        for a, b in pairs
+        for flag in a.args
+        if flag not in NEUTRAL_FLAGS and flag in b.args and a.args[flag] != b.args[flag]
     )
-    said = []
-    for ours, theirs in dict.fromkeys((_steps(one), _steps(other)) for one, other in pairs):
-        if ours == theirs:
-            said.append(f"equal budget, {ours[0]:,} steps of {ours[1]} images")
-        else:
-            said.append(
-                f"**not at equal budget**, {ours[0]:,} steps of {ours[1]} images against "
-                f"{theirs[0]:,} of {theirs[1]}"
-            )
-    if any(one.env["data"] != other.env["data"] for one, other in pairs):
-        said.append("**not trained on the same files**")
-    scored = dict.fromkeys(
-        f"`{name}` {_short(one.scoring.get(name))} against {_short(other.scoring.get(name))}"
-        for one, other in pairs
-        for name in one.differing_settings(other)
+    remarks = [*dict.fromkeys(_budget_remark(a, b) for a, b in pairs)]
+    if any(a.env["data"] != b.env["data"] for a, b in pairs):
+        remarks.append("**not trained on the same files**")
+    settings = dict.fromkeys(
+        f"`{name}` {_short(a.scoring.get(name))} against {_short(b.scoring.get(name))}"
+        for a, b in pairs
+        for name in a.differing_settings(b)
     )
-    if scored:
-        said.append(f"**not scored alike**, {', '.join(scored)}")
-    return f"Flags that differ: {', '.join(differing) or 'none'}; {'; '.join(said)}."
+    if settings:
+        remarks.append(f"**not scored alike**, {', '.join(settings)}")
+    return f"Flags that differ: {', '.join(flags) or 'none'}; {'; '.join(remarks)}."
+
+
+def _budget_remark(a: Run, b: Run) -> str:
+    steps_a, steps_b = a.logged[-1]["step"], b.logged[-1]["step"]
+    if (steps_a, a.batch) == (steps_b, b.batch):
+        return f"equal budget, {steps_a:,} steps of {a.batch} images"
+    return (
+        f"**not at equal budget**, {steps_a:,} steps of {a.batch} images against {steps_b:,} of "
+        f"{b.batch}"
+    )
 
 
 def mean_difference(values: Iterable[tuple[float, float]]) -> float:
     """Returns the mean of the first minus the second; NaN where one is undefined."""
-    return float(np.mean([one - other for one, other in values]))
+    return float(np.mean([first - second for first, second in values]))
 
 
-def _steps(run: Run) -> tuple[int, int]:
-    """How many steps a run took, and of how many images."""
-    return run.logged[-1]["step"], run.batch
-
-
-def _over_images(found: Comparison) -> tuple[str, str]:
-    p = f"{found.p_value:.3f}" if found.p_value >= 0.001 else "< 0.001"
-    return f"{points(found.low)} to {points(found.high)}", p
+def _over_images(comparison: Comparison) -> tuple[str, str]:
+    p = f"{comparison.p_value:.3f}" if comparison.p_value >= 0.001 else "< 0.001"
+    return f"{points(comparison.low)} to {points(comparison.high)}", p
 
 
 def _short(value: object) -> str:

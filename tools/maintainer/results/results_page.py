@@ -18,8 +18,8 @@ from utils.report import results
 HEAD = """\
 # Results
 
-Measured with this code. Published numbers stand in [docs/reproduce.md](../docs/reproduce.md). The page
-is written by `python -m tools.maintainer.results` from the small files of every run that
+Measured with this code. Published numbers stand in [docs/reproduce.md](../docs/reproduce.md). The
+page is written by `python -m tools.maintainer.results` from the small files of every run that
 [results/runs](runs/README.md) keeps: change those, not the page. Commands are recorded as they were
 typed at the commit of the run; files that they name may have moved since.
 
@@ -56,7 +56,8 @@ def write(studies: Iterable[Study]) -> str:
         (study, pairs.outcomes(study)) for study in studies if study.own_runs or study.measured
     ]
     return (
-        "\n\n".join(filter(None, [HEAD, in_short(shown), *(section(*one) for one in shown)])) + "\n"
+        "\n\n".join(filter(None, [HEAD, in_short(shown), *(section(*entry) for entry in shown)]))
+        + "\n"
     )
 
 
@@ -69,14 +70,16 @@ def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
         rows += [
             (
                 f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}",
-                len(found.pairs), points(found.pooled.difference),
-                f"{points(found.over_seeds[0])} to {points(found.over_seeds[1])}",
-                TOLD_APART[found.is_certain],
+                len(outcome.pairs), points(outcome.pooled.difference),
+                f"{points(outcome.over_seeds[0])} to {points(outcome.over_seeds[1])}",
+                TOLD_APART[outcome.is_certain],
             )
-            for (a, b), found in outcomes.items()
-            if found.over_seeds
+            for (a, b), outcome in outcomes.items()
+            if outcome.over_seeds
         ]
-    note = "Two seeds bound little, and so many comparisons as these give a wrong \"yes\" now and then."
+    note = (
+        'Two seeds bound little, and among so many comparisons a wrong "yes" is to be expected.'
+    )
     head = (
         "", "mIoU of the first minus that of the second", "seeds", "points", "95 % over the seeds",
         "told apart",
@@ -90,24 +93,24 @@ def section(study: Study, outcomes: Outcomes) -> str:
     if study.runs:
         parts += [
             _scored(study), _scores(study),
-            *(pairs.describe(study, *labels, found) for labels, found in outcomes.items()),
+            *(pairs.describe(study, *labels, outcome) for labels, outcome in outcomes.items()),
             _classes(study, outcomes), _boundaries(study), _validations(study), _facts(study),
             _commands(study),
         ]
-    parts += [_measured(one) for one in study.measured]
+    parts += [_measured(measured) for measured in study.measured]
     return "\n\n".join(filter(None, [*parts, study.limits.strip()]))
 
 
 def _scored(study: Study) -> str:
     """Says what was scored, and how."""
-    said = dict.fromkeys(
+    snapshots = dict.fromkeys(
         f"`{run.scores['settings']['snapshot'].rsplit('/', 1)[-1]}` "
         f"({'averaged' if run.scores['settings']['weights'] == 'ema' else 'raw'} weights)"
         for run in study.runs
     )
     settings = study.runs[0].scores["settings"]
     return (
-        f"Scored: {' or '.join(said)} on the {len(study.runs[0].images)} images of "
+        f"Scored: {' or '.join(snapshots)} on the {len(study.runs[0].images)} images of "
         f"{settings['dataset']} `{settings['split']}`, {len(study.runs[0].classes)} classes."
     )
 
@@ -137,14 +140,14 @@ def _scores(study: Study) -> str:
 def _classes(study: Study, outcomes: Outcomes) -> str:
     """The IoU of each class, and the compared pairs' differences."""
     rows = []
-    for place, name in enumerate(study.runs[0].classes):
+    for index, name in enumerate(study.runs[0].classes):
         values = [
             spread(run.scores["per_class_IoU"][name] for run in runs)
             for runs in study.labels.values()
         ]
         differences = [pairs.mean_difference(
-            (results.iou(one.matrices.sum(0))[place], results.iou(other.matrices.sum(0))[place])
-            for one, other in found.pairs) for found in outcomes.values()]
+            (results.iou(run_a.matrices.sum(0))[index], results.iou(run_b.matrices.sum(0))[index])
+            for run_a, run_b in outcome.pairs) for outcome in outcomes.values()]
         rows.append((name, *values, *map(points, differences)))
     titles = [f"`{a}` - `{b}`" for a, b in outcomes]
     return table(("IoU of each class, %", *(f"`{label}`" for label in study.labels), *titles), rows)
@@ -154,16 +157,20 @@ def _boundaries(study: Study) -> str:
     """The boundary F of the rows that were scored with --evaluateF."""
     rows = []
     for label, runs in study.labels.items():
-        found = [run.scores["boundary_F"] for run in runs if "boundary_F" in run.scores]
+        scores_of_runs = [run.scores["boundary_F"] for run in runs if "boundary_F" in run.scores]
         rows += [
             (
                 f"`{label}`", threshold,
                 *(
-                    spread(one[threshold][name] for one in found if threshold in one)
+                    spread(
+                        scores[threshold][name] for scores in scores_of_runs if threshold in scores
+                    )
                     for name in ("mean", "mean_present")
                 ),
             )
-            for threshold in dict.fromkeys(each for one in found for each in one)
+            for threshold in dict.fromkeys(
+                threshold for scores in scores_of_runs for threshold in scores
+            )
         ]
     head = (
         "boundary F", "within this part of the diagonal", "over all classes, %",
@@ -180,13 +187,13 @@ def _validations(study: Study) -> str:
             (line["epoch"], line["mIoU"]) for line in run.validations if line["mIoU"] is not None
         ]
         if history:
-            best = max(history, key=lambda one: one[1])
+            best = max(history, key=lambda entry: entry[1])
             step = -(-len(history) // SHOWN)
             # the last one is among them
-            some = history[::-step][::-1]
+            selected = history[::-step][::-1]
             rows.append((
                 run.name, f"`{run.args['val_split']}`",
-                ", ".join(f"{epoch:g}: {percent(value)}" for epoch, value in some),
+                ", ".join(f"{epoch:g}: {percent(value)}" for epoch, value in selected),
                 f"{percent(best[1])} after {best[0]:g}",
             ))
     return (
@@ -259,18 +266,18 @@ def _commands(study: Study) -> str:
     return "\n".join(["```bash", *dict.fromkeys(lines), "```"])
 
 
-def _measured(found: Measured) -> str:
+def _measured(measured: Measured) -> str:
     cells: list[Sequence[Any]] = [
-        ["-" if value is None else value for value in row] for row in found.rows
+        ["-" if value is None else value for value in row] for row in measured.rows
     ]
-    shown = "\n".join(["```bash", *found.commands, "```"])
-    said = f"{found.hardware}; commit `{found.commit}`, {found.date}."
+    shown = "\n".join(["```bash", *measured.commands, "```"])
+    origin = f"{measured.hardware}; commit `{measured.commit}`, {measured.date}."
     return "\n\n".join(
         filter(
             None,
             [
-                f"### {found.title}" if found.title else "", shown, table(found.columns, cells),
-                f"{found.note.strip()} {said}".strip(),
+                f"### {measured.title}" if measured.title else "", shown,
+                table(measured.columns, cells), f"{measured.note.strip()} {origin}".strip(),
             ],
         )
     )

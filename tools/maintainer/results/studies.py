@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -152,7 +152,7 @@ class Study:
     Attributes:
         title: heading of its section.
         place: sections stand in this order.
-        question, protocol, limits: Markdown: what is question, how it was done, what the answer can
+        question, protocol, limits: Markdown: what is asked, how it was done, what the answer can
             and cannot show.
         rows: label -> what the row is, in the order of the table.
         compare: pairs of labels; the first's scores minus the second's are tested.
@@ -191,25 +191,27 @@ class Study:
     @cached_property
     def labels(self) -> dict[str, tuple[Run, ...]]:
         """The rows that have runs: label -> its runs."""
-        found = {
+        runs_of_label = {
             label: tuple(run for run in self.runs if run.label == label) for label in self.rows
         }
-        return {label: runs for label, runs in found.items() if runs}
+        return {label: runs for label, runs in runs_of_label.items() if runs}
 
     def paired(self, a: str, b: str) -> list[tuple[Run, Run]]:
         """Returns the runs of two labels that were trained with the same seed."""
-        theirs = {run.seed: run for run in self.labels.get(b, ())}
-        return [(run, theirs[run.seed]) for run in self.labels.get(a, ()) if run.seed in theirs]
+        runs_of_b = {run.seed: run for run in self.labels.get(b, ())}
+        return [
+            (run, runs_of_b[run.seed]) for run in self.labels.get(a, ()) if run.seed in runs_of_b
+        ]
 
 
 # the entries of study.yaml
-QUESTION_ENTRIES = {one.name for one in fields(Study)} - {"folder", "runs", "measured"}
+QUESTION_ENTRIES = {entry.name for entry in fields(Study)} - {"folder", "runs", "measured"}
 ENTRY_TYPES = {
     "title": str, "place": int, "question": str, "protocol": str, "limits": str, "rows": dict,
     "compare": list, "borrow": dict,
 }
 # of each table of measured.json
-TABLE_ENTRIES = {one.name for one in fields(Measured)}
+TABLE_ENTRIES = {entry.name for entry in fields(Measured)}
 
 
 def read_all(folder: Path = RUNS) -> list[Study]:
@@ -219,10 +221,10 @@ def read_all(folder: Path = RUNS) -> list[Study]:
         FileNotFoundError: no study is there.
         ValueError: see `read`.
     """
-    found = [read(path.parent) for path in sorted(folder.glob(f"*/{STUDY}"))]
-    if not found:
+    studies = [read(path.parent) for path in sorted(folder.glob(f"*/{STUDY}"))]
+    if not studies:
         raise FileNotFoundError(f"{folder} holds no study (no */{STUDY}): {REMEDY}")
-    return sorted(found, key=lambda study: (study.place, study.name))
+    return sorted(studies, key=lambda study: (study.place, study.name))
 
 
 def read(folder: Path) -> Study:
@@ -245,7 +247,7 @@ def read(folder: Path) -> Study:
     runs = [read_run(path.parent, question.rows) for path in kept]
     for run in runs:
         check_comparable(run, runs)
-    order = {label: place for place, label in enumerate(question.rows)}
+    order = {label: position for position, label in enumerate(question.rows)}
     runs.sort(key=lambda run: (order[run.label], run.seed))
     return replace(question, runs=tuple(runs), measured=_read_measured(folder / MEASURED))
 
@@ -265,47 +267,39 @@ def read_question(folder: Path) -> Study:
         raise ValueError(f"{path} is no YAML mapping ({error}): {REMEDY}") from error
     # an entry left blank
     content = {name: value for name, value in content.items() if value is not None}
-    unknown, missing = (
-        sorted(set(content) - QUESTION_ENTRIES),
-        sorted({"title", "place", "question"} - set(content)),
-    )
-    if unknown or missing:
-        raise ValueError(
-            f"{path}: "
-            + (
-                f"unknown entry {unknown[0]!r}{suggest(unknown[0], QUESTION_ENTRIES)}"
-                if unknown
-                else f"the entry {missing[0]!r} is missing"
-            )
-            + f"; {REMEDY}"
-        )
-    wrong = [
-        name
-        for name, kind in ENTRY_TYPES.items()
-        if not isinstance(content.get(name, kind()), kind)
-    ]
-    if wrong:
-        raise ValueError(f"{path}: {wrong[0]!r} is a {type(content[wrong[0]]).__name__}, not a "
-                         f"{ENTRY_TYPES[wrong[0]].__name__}; {REMEDY}")
-    rows, compare = (
-        content.get("rows", {}), tuple(tuple(pair) for pair in content.get("compare", ())),
-    )
-    unknown_labels = [
-        label
-        for pair in (*compare, content.get("borrow", ()))
-        for label in pair
-        if label not in rows
-    ]
-    if unknown_labels or any(len(pair) != 2 for pair in compare):
-        raise ValueError(
-            f"{path}: compare takes pairs of labels, and borrow labels, that stand in rows"
-            + (
-                f", and {unknown_labels[0]!r} does not{suggest(unknown_labels[0], rows)}"
-                if unknown_labels
-                else ""
-            )
-        )
+    _check_entries(path, content)
+    rows = content.get("rows", {})
+    compare = tuple(tuple(pair) for pair in content.get("compare", ()))
+    _check_labels(path, rows, compare, content.get("borrow", ()))
     return Study(**{**content, "folder": folder, "rows": rows, "compare": compare})
+
+
+def _check_entries(path: Path, content: Mapping[str, Any]) -> None:
+    """Raises ValueError if an entry of a study is unknown, missing or of another type."""
+    for name in sorted(set(content) - QUESTION_ENTRIES):
+        raise ValueError(
+            f"{path}: unknown entry {name!r}{suggest(name, QUESTION_ENTRIES)}; {REMEDY}"
+        )
+    for name in sorted({"title", "place", "question"} - set(content)):
+        raise ValueError(f"{path}: the entry {name!r} is missing; {REMEDY}")
+    for name, kind in ENTRY_TYPES.items():
+        value = content.get(name, kind())
+        if not isinstance(value, kind):
+            raise ValueError(
+                f"{path}: {name!r} is a {type(value).__name__}, not a {kind.__name__}; {REMEDY}"
+            )
+
+
+def _check_labels(
+    path: Path, rows: Mapping[str, str], compare: Sequence[Sequence[str]], borrow: Iterable[str]
+) -> None:
+    """Raises ValueError if labels are compared or borrowed that are no rows."""
+    message = f"{path}: compare takes pairs of labels, and borrow labels, that stand in rows"
+    for label in (*(label for pair in compare for label in pair), *borrow):
+        if label not in rows:
+            raise ValueError(f"{message}, and {label!r} does not{suggest(label, rows)}")
+    if any(len(pair) != 2 for pair in compare):
+        raise ValueError(message)
 
 
 def read_run(folder: Path, rows: Mapping[str, str]) -> Run:
@@ -353,7 +347,7 @@ def check_comparable(run: Run, others: Sequence[Run]) -> None:
 def _read_measured(path: Path) -> tuple[Measured, ...]:
     if not path.is_file():
         return ()
-    found = []
+    tables = []
     for number, entry in enumerate(read_json(path, list, REMEDY), start=1):
         wrong = TABLE_ENTRIES - {"note"} ^ set(entry) - {"note"}
         if wrong or any(len(row) != len(entry["columns"]) for row in entry["rows"]):
@@ -366,7 +360,7 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
                 )
                 + f"; {REMEDY}"
             )
-        found.append(
+        tables.append(
             Measured(
                 **{
                     **entry, "commands": tuple(entry["commands"]),
@@ -374,14 +368,14 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
                 }
             )
         )
-    return tuple(found)
+    return tuple(tables)
 
 
 def read_json(path: Path, kind: type = dict, remedy: str = RESTORE) -> Any:
     """Reads a file that holds an object, or a list.
 
     Args:
-        how: to have the file, said when it is missing or damaged.
+        remedy: how to obtain the file, for the message if it is missing or damaged.
 
     Raises:
         FileNotFoundError: it is missing.
@@ -390,9 +384,11 @@ def read_json(path: Path, kind: type = dict, remedy: str = RESTORE) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {remedy}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
-    if not isinstance(found, kind):
-        raise ValueError(f"{path} holds a {type(found).__name__}, not a {kind.__name__}: {remedy}")
-    return found
+    if not isinstance(content, kind):
+        raise ValueError(
+            f"{path} holds a {type(content).__name__}, not a {kind.__name__}: {remedy}"
+        )
+    return content
