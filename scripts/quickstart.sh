@@ -1,7 +1,7 @@
 #!/bin/sh
-# From a bare machine to a trained, scored and looked-at network: about 7 minutes on 2 cores without GPU.
-# Run again, it reuses .venv and the scenes, goes on where a training was interrupted and scores a finished one again.
-# Flags are handed to the training, for example --max_epoch 1.
+# Installs, draws scenes, trains a network and evaluates it, with a report: about 7 minutes on 2 CPU
+# cores. Run again, it reuses .venv and the scenes, resumes an interrupted training and evaluates a
+# finished one again. Flags are passed to the training, for example --max_epoch 1.
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
 . "$ROOT/scripts/setup_env.sh"
@@ -27,19 +27,21 @@ else
     sh scripts/train/train_streets_sfnet_res18.sh --exp quickstart "$@" || exit
 fi
 
-step "Scoring the held-out scenes"
+step "Evaluating the validation scenes"
 "$PYTHON" eval.py --snapshot $RUN/last.pth --data_root $DATA --split val \
     --json $RUN/score.json --dump_images --report || exit
 
-miou=$("$PYTHON" -c 'import json, sys; print("%.1f" % (100 * json.load(open(sys.argv[1]))["mIoU"]))' $RUN/score.json) || exit
+miou=$("$PYTHON" -c 'import json, sys
+print("%.1f" % (100 * json.load(open(sys.argv[1]))["mIoU"]))' $RUN/score.json) || exit
 step Done
 cat <<END
-mIoU $miou % over the 19 classes of the held-out street scenes ($RUN/score.json)
+mIoU $miou % over the 19 classes of the validation scenes ($RUN/score.json)
 
-Look at   $ROOT/$RUN/report/index.html    the report: open it in a browser
-          $ROOT/$RUN/eval_streets_val/panels    image, truth, prediction, errors
+Look at   $ROOT/$RUN/report/index.html    the report, for a browser
+          $ROOT/$RUN/eval_streets_val/panels    image, labels, prediction, errors
 Curves    .venv/bin/pip install tensorboard && .venv/bin/tensorboard --logdir logs
-Next      .venv/bin/python -m tools.demo --snapshot $RUN/last.pth --input FOLDER --out FOLDER    your own pictures
-          sh scripts/train/train_camvid_sfnet_dfv1.sh    real frames (see DATASETs.md)
+Next      your own images:
+          .venv/bin/python -m tools.demo --snapshot $RUN/last.pth --input FOLDER --out FOLDER
+          sh scripts/train/train_camvid_sfnet_dfv1.sh    real images (see DATASETs.md)
           sh scripts/run_tests.sh                        every check and test
 END

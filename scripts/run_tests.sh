@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every check and test, on a bare machine too: makes .venv beside this checkout, installs the test extra,
-# then runs ruff, mypy, one end-to-end run and pytest. --all adds the tests marked slow.
+# Runs every check and test, also on a bare machine: creates .venv in this checkout, installs the
+# extra `test`, then runs ruff, mypy, one end-to-end run and pytest. --all adds the slow tests.
 # All stages run even if one fails; the exit status is 0 only if all passed.
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
@@ -16,7 +16,7 @@ esac
 started=$(date +%s)
 cd "$ROOT" || exit 1
 setup_env test
-SCRATCH=$(mktemp -d) || die "no temporary folder can be made (TMPDIR names another one)"
+SCRATCH=$(mktemp -d) || die "cannot create a temporary folder (set TMPDIR to choose another place)"
 trap 'rm -rf "$SCRATCH"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -40,13 +40,16 @@ stage() {
   $result  $name ($(($(date +%s) - stage_started)) s)"
 }
 
-# Draws a few scenes, trains for a few steps, scores the result and looks at pictures with it.
+# Draws a few scenes, trains for a few steps, evaluates the result and predicts images with it.
 end_to_end() {
-    "$PYTHON" -m tools.make_streets --out "$SCRATCH/streets" --train 8 --val 4 --size 128x256 --workers 1 &&
-        NPROC=1 sh scripts/train/train_streets_sfnet_dfv1.sh --data_root "$SCRATCH/streets" --ckpt "$SCRATCH/logs" \
-            --exp tiny --crop_size 64x128 --bs_mult 4 --max_epoch 2 --num_workers 0 &&
-        "$PYTHON" eval.py --snapshot "$SCRATCH/logs/tiny/last.pth" --data_root "$SCRATCH/streets" --split val \
-            --json "$SCRATCH/score.json" --dump_images --report --ckpt_path "$SCRATCH/score" &&
+    "$PYTHON" -m tools.make_streets --out "$SCRATCH/streets" --train 8 --val 4 --size 128x256 \
+        --workers 1 &&
+        NPROC=1 sh scripts/train/train_streets_sfnet_dfv1.sh --data_root "$SCRATCH/streets" \
+            --ckpt "$SCRATCH/logs" --exp tiny --crop_size 64x128 --bs_mult 4 \
+            --max_epoch 2 --num_workers 0 &&
+        "$PYTHON" eval.py --snapshot "$SCRATCH/logs/tiny/last.pth" \
+            --data_root "$SCRATCH/streets" --split val --json "$SCRATCH/score.json" \
+            --dump_images --report --ckpt_path "$SCRATCH/score" &&
         "$PYTHON" -m tools.demo --snapshot "$SCRATCH/logs/tiny/last.pth" --out "$SCRATCH/demo" \
             --input "$SCRATCH"/streets/leftImg8bit/val/* &&
         test -s "$SCRATCH/score.json" && test -s "$SCRATCH/score/report/index.html" &&

@@ -1,9 +1,9 @@
-# Sourced by quickstart.sh and run_tests.sh, which set ROOT. `setup_env` or `setup_env EXTRA` makes
-# $ROOT/.venv with what setup.cfg asks for, or reuses it, and sets PYTHON to its interpreter.
+# Sourced by quickstart.sh and run_tests.sh, which set ROOT. `setup_env` or `setup_env EXTRA`
+# creates or reuses $ROOT/.venv with the packages of setup.cfg, and sets PYTHON to its interpreter.
 #
-# PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made from.
-# .venv/.installing names the process that is installing: one left behind means an interrupted
-# installation, which is made again from nothing. .venv/.installed-* says what was installed.
+# PYTHON=/path/to/python3.12 chooses the interpreter that .venv is created from.
+# .venv/.installing holds the id of the installing process. If it is left behind, the installation
+# was interrupted and is repeated from scratch. .venv/.installed-* records what was installed.
 
 die() {
     echo "error: $*" >&2
@@ -33,14 +33,16 @@ find_python() {
         fi
         found="$found $candidate is $version;"
     done
-    die "Python 3.10 or newer is needed (found:${found:- none;} looked for $*). Install one, or name one: PYTHON=/path/to/python3 sh $0"
+    die "Python 3.10 or newer is needed (found:${found:- none;} looked for $*)." \
+        "Install one, or name one: PYTHON=/path/to/python3 sh $0"
 }
 
 # need_disk FOLDER GIGABYTES: stops when the file system of FOLDER has less than that left.
 need_disk() {
     left=$(df -Pk "$1" | awk 'NR == 2 { print int($4 / 1048576) }')
     if [ "${left:-$2}" -lt "$2" ]; then
-        die "the disk of $1 is too full: the installation needs about $2 GB there, $left GB are left. Free some space or use another disk${3:+ ($3)}."
+        die "the disk of $1 is too full: the installation needs about $2 GB there," \
+            "$left GB are left. Free some space or use another disk${3:+ ($3)}."
     fi
 }
 
@@ -60,23 +62,30 @@ is_installed() {
 make_venv() {
     find_python
     "$BASE_PYTHON" -c 'import venv, ensurepip' >/dev/null 2>&1 ||
-        die "$BASE_PYTHON cannot make a virtual environment: its module venv or ensurepip is missing. On Debian and Ubuntu: apt install python3-venv"
-    echo "Making $VENV with Python $(version_of "$BASE_PYTHON")"
-    mkdir -p "$VENV" && echo $$ >"$VENV/.installing" || die "cannot write to $VENV: $ROOT must be writable"
+        die "$BASE_PYTHON cannot create a virtual environment: its module venv or ensurepip is" \
+            "missing. On Debian and Ubuntu: apt install python3-venv"
+    echo "Creating $VENV with Python $(version_of "$BASE_PYTHON")"
+    mkdir -p "$VENV" && echo $$ >"$VENV/.installing" ||
+        die "cannot write to $VENV: $ROOT must be writable"
     "$BASE_PYTHON" -m venv "$VENV" || die "$BASE_PYTHON -m venv $VENV failed (see above)"
 }
 
 install_packages() {
-    gigabytes=7                                     # on Linux torch brings its CUDA libraries
+    # On Linux torch includes its CUDA libraries.
+    gigabytes=7
     [ "$(uname -s)" = Darwin ] && gigabytes=3
     need_disk "$VENV" $gigabytes
-    need_disk "${TMPDIR:-/tmp}" 1 "TMPDIR=/other/folder names another one"
-    echo "Installing what setup.cfg asks for into $VENV (once; a few minutes, up to 3 GB to download)"
+    need_disk "${TMPDIR:-/tmp}" 1 "set TMPDIR=/other/folder"
+    echo "Installing the packages of setup.cfg into $VENV" \
+        "(once; a few minutes, up to 3 GB to download)"
     quiet=--quiet
     [ -t 1 ] && quiet=
     "$PYTHON" -m pip install $quiet --no-input --disable-pip-version-check "$ROOT${1:+[$1]}" || {
         need_disk "$VENV" 1
-        die "pip could not install the packages (its own message is above). Check the network (HTTPS_PROXY for a proxy, PIP_INDEX_URL for a mirror) and that torch exists for Python $(version_of "$PYTHON") (PYTHON=/path/to/python3 names another); then run the same command again."
+        die "pip could not install the packages (its own message is above)." \
+            "Check the network (HTTPS_PROXY for a proxy, PIP_INDEX_URL for a mirror) and that" \
+            "torch exists for Python $(version_of "$PYTHON") (PYTHON=/path/to/python3 names another);" \
+            "then run the same command again."
     }
 }
 
@@ -86,14 +95,15 @@ setup_env() {
     if [ -f "$VENV/.installing" ]; then
         other=$(cat "$VENV/.installing")
         if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
-            die "process $other is installing into $VENV: wait until it is done, then run this again (if that process is something else: rm -r $VENV)."
+            die "process $other is installing into $VENV: wait until it is done, then run this" \
+                "again (if that process is something else: rm -r $VENV)."
         fi
-        echo "The installation in $VENV was interrupted: making it again"
+        echo "The installation in $VENV was interrupted: repeating it"
         rm -rf "$VENV"
     fi
     if ! runs_python_310 "$VENV/bin/python"; then
         if [ -e "$VENV" ]; then
-            echo "$VENV has no working Python 3.10 or newer: making it again"
+            echo "$VENV has no working Python 3.10 or newer: creating it again"
             rm -rf "$VENV"
         fi
         make_venv

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Slurm: 2 hosts of 4 GPUs, requeued before the time limit. Submit it (or a changed copy) from the checkout:
-# sbatch scripts/slurm_example.sh
+# Slurm: 2 hosts with 4 GPUs each, requeued before the time limit. Submit it (or a changed copy)
+# from the checkout: sbatch scripts/slurm_example.sh
 #SBATCH --job-name=sfnet
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -10,7 +10,8 @@
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@180
 
-# Three minutes before the end Slurm signals this shell: the run saves and stops, and the job goes back into the queue.
+# Three minutes before the end Slurm signals this shell: the run saves a checkpoint and stops, and
+# the job is requeued.
 again() {
     kill -TERM "$RUN"
     wait "$RUN"
@@ -19,12 +20,13 @@ again() {
 }
 trap again USR1
 
-# The run's folder must lie on a disk that the hosts share. A job that comes out of the queue again goes on with its run.
+# The run's folder must be on a disk that the hosts share. A requeued job resumes its run.
 NAME=cityscapes_sfnet_res18
 set -- --data_root /datasets/cityscapes --ckpt logs --exp "$NAME"
 [ ! -e "logs/$NAME/args.json" ] || set -- "$@" --resume "logs/$NAME"
 
-export MAX_RESTARTS=3                                       # processes that die in between start again by themselves
+# Restart processes that die.
+export MAX_RESTARTS=3
 srun sh scripts/train/train_cityscapes_sfnet_res18.sh "$@" &
 RUN=$!
 wait "$RUN"

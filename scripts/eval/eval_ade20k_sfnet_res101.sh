@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: 44.7 % on ADE20K val (published, as a survey quotes it, without its scales; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_ade20k_sfnet_res101.sh;
-# another with --snapshot FILE.
+# Expected mIoU: 44.7 % on ADE20K val (published, quoted by a survey, scales not stated).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_ade20k_sfnet_res101.sh;
+# --snapshot FILE uses another one.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: 55.4 % on BDD100K val, give or take 0.2 (published, as a leaderboard quotes it; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_bdd100k_sfnet_dfv1.sh;
-# another, perhaps the authors', with --snapshot FILE.
+# Expected mIoU: 55.4 % on BDD100K val, give or take 0.2 (published, quoted by a leaderboard).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_bdd100k_sfnet_dfv1.sh;
+# --snapshot FILE uses another one, such as the authors'.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: 70.4 % on CamVid test, give or take 0.2 (published, as a survey quotes it; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_camvid_full_sfnet_dfv2.sh;
-# another with --snapshot FILE.
+# Expected mIoU: 70.4 % on CamVid test, give or take 0.2 (published, quoted by a survey).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_camvid_full_sfnet_dfv2.sh;
+# --snapshot FILE uses another one.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: 47.4 % on CamVid test, give or take 1.5 (measured: the mean of seeds 0 and 1, 48.1 and 46.8 %; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_camvid_sfnet_dfv1.sh;
-# another with --snapshot FILE.
+# Expected mIoU: 47.4 % on CamVid test, give or take 1.5 (measured: seeds gave 48.1 and 46.8 %).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_camvid_sfnet_dfv1.sh;
+# --snapshot FILE uses another one.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

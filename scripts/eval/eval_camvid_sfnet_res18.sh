@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: not known on CamVid test (not measured yet; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_camvid_sfnet_res18.sh;
-# another with --snapshot FILE.
+# Expected mIoU: not known on CamVid test (not measured yet).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_camvid_sfnet_res18.sh;
+# --snapshot FILE uses another one.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: 75.8 % on Cityscapes val, give or take 0.2 (published; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_cityscapes_sfnet_dfv2.sh;
-# another, perhaps the authors', with --snapshot FILE.
+# Expected mIoU: 75.8 % on Cityscapes val, give or take 0.2 (published).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_cityscapes_sfnet_dfv2.sh;
+# --snapshot FILE uses another one, such as the authors'.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

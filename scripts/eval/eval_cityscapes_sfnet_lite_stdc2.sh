@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: not known on Cityscapes val (no value is at hand; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_cityscapes_sfnet_lite_stdc2.sh;
-# another, perhaps the authors', with --snapshot FILE.
+# Expected mIoU: not known on Cityscapes val (no published value).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_cityscapes_sfnet_lite_stdc2.sh;
+# --snapshot FILE uses another one, such as the authors'.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Expected mIoU: 81.8 % on Cityscapes test by its server (published, as a survey quotes it; whole images, scale 1.0, no flip).
-# Makes submission.zip with the file of scripts/train/train_cityscapes_sfnet_res101_trainval.sh;
-# another, perhaps the authors', with --snapshot FILE.
+# Expected mIoU: 81.8 % on Cityscapes test by its server (published, quoted by a survey).
+# Protocol: whole images, scale 1.0, no flip.
+# Makes submission.zip with the checkpoint of
+# scripts/train/train_cityscapes_sfnet_res101_trainval.sh;
+# --snapshot FILE uses another one, such as the authors'.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

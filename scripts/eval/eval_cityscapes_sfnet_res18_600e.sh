@@ -1,8 +1,9 @@
 #!/bin/sh
-# Expected mIoU: 79.0 % on Cityscapes val, give or take 0.2 (published; whole images, scale 1.0, no flip).
-# The ResNet-18 file of the authors' release is of this run.
-# Scores the file of scripts/train/train_cityscapes_sfnet_res18_600e.sh;
-# another, perhaps the authors', with --snapshot FILE.
+# Expected mIoU: 79.0 % on Cityscapes val, give or take 0.2 (published).
+# Protocol: whole images, scale 1.0, no flip.
+# The ResNet-18 checkpoint of the authors' release comes from this run.
+# Evaluates the checkpoint of scripts/train/train_cityscapes_sfnet_res18_600e.sh;
+# --snapshot FILE uses another one, such as the authors'.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: not known on IDD val (see the tables of arXiv 2207.04415; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_idd_sfnet_res18.sh;
-# another, perhaps the authors', with --snapshot FILE.
+# Expected mIoU: not known on IDD val (see the tables of arXiv 2207.04415).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_idd_sfnet_res18.sh;
+# --snapshot FILE uses another one, such as the authors'.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: not known on KITTI val (no value is at hand; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_kitti_sfnet_lite_res18.sh;
-# another with --snapshot FILE.
+# Expected mIoU: not known on KITTI val (no published value).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_kitti_sfnet_lite_res18.sh;
+# --snapshot FILE uses another one.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: not known on PASCAL Context val (leaderboards quote 53.8 % without the network; whole images, scale 1.0, no flip).
-# Scores the file of scripts/train/train_pascal_context60_sfnet_res101.sh;
-# another with --snapshot FILE.
+# Expected mIoU: not known on PASCAL Context val (leaderboards quote 53.8 % without the network).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_pascal_context60_sfnet_res101.sh;
+# --snapshot FILE uses another one.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Expected mIoU: 44.0 % on streets val, give or take 1.5 (measured with seed 0, 256x512; whole images, scale 1.0, no flip).
-# Scores what scripts/train/train_streets_sfnet_dfv1.sh trained; another file with --snapshot FILE.
+# Expected mIoU: 44.0 % on streets val, give or take 1.5 (measured with seed 0, 256x512).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_streets_sfnet_dfv1.sh;
+# --snapshot FILE uses another one.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Expected mIoU: 55.3 % on streets val, give or take 1.5 (measured with seed 0, 128x256; whole images, scale 1.0, no flip).
-# Scores what scripts/quickstart.sh trained; another file with --snapshot FILE.
+# Expected mIoU: 55.3 % on streets val, give or take 1.5 (measured with seed 0, 128x256).
+# Protocol: whole images, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/quickstart.sh;
+# --snapshot FILE uses another one.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Expected mIoU: not known on UDS val (see the tables of arXiv 2207.04415; windows, scale 1.0, no flip).
-# Scores the file of scripts/train/train_uds_sfnet_lite_stdc2.sh;
-# another, perhaps the authors', with --snapshot FILE.
+# Expected mIoU: not known on UDS val (see the tables of arXiv 2207.04415).
+# Protocol: windows, scale 1.0, no flip.
+# Evaluates the checkpoint of scripts/train/train_uds_sfnet_lite_stdc2.sh;
+# --snapshot FILE uses another one, such as the authors'.
 . "$(dirname -- "$0")/../launch.sh"
 
 evaluate \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: 44.7 % on ADE20K val (published, as a survey quotes it, without its scales).
+# Expected mIoU: 44.7 % on ADE20K val (published, quoted by a survey, scales not stated).
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \

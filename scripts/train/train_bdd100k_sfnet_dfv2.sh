@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: 60.2 % on BDD100K val (published, as a leaderboard quotes it).
+# Expected mIoU: 60.2 % on BDD100K val (published, quoted by a leaderboard).
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Expected mIoU: 70.4 % on CamVid test (published, as a survey quotes it).
+# Expected mIoU: 70.4 % on CamVid test (published, quoted by a survey).
 # Frames of 720x960.
-# Nothing is validated on the way, so that no checkpoint is chosen on test: score last.pth once with
+# No validation, so that no checkpoint is selected on test. Evaluate last.pth once with
 # scripts/eval/eval_camvid_full_sfnet_dfv2.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Expected mIoU: 47.4 % on CamVid test (measured: the mean of seeds 0 and 1, 48.1 and 46.8 %).
+# Expected mIoU: 47.4 % on CamVid test (measured: mean of two seeds, 48.1 and 46.8 %).
 # Frames of 360x480, from random weights.
-# Nothing is validated on the way, so that no checkpoint is chosen on test: score last.pth once with
+# No validation, so that no checkpoint is selected on test. Evaluate last.pth once with
 # scripts/eval/eval_camvid_sfnet_dfv1.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Expected mIoU: not known on CamVid test (not measured yet).
 # Frames of 360x480, from random weights.
-# Nothing is validated on the way, so that no checkpoint is chosen on test: score last.pth once with
+# No validation, so that no checkpoint is selected on test. Evaluate last.pth once with
 # scripts/eval/eval_camvid_sfnet_res18.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

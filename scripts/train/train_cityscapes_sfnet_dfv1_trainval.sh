@@ -1,6 +1,6 @@
 #!/bin/sh
-# Expected mIoU: 74.5 % on Cityscapes test by its server (published, as the paper of STDC quotes it).
-# Nothing is scored on the way; of last.pth a submission is made by
+# Expected mIoU: 74.5 % on Cityscapes test by its server (published, quoted in the paper of STDC).
+# No validation. Make a submission from last.pth with
 # scripts/eval/eval_cityscapes_sfnet_dfv1_trainval.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

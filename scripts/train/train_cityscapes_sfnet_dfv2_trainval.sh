@@ -1,6 +1,6 @@
 #!/bin/sh
 # Expected mIoU: 77.8 % on Cityscapes test by its server (published).
-# Nothing is scored on the way; of last.pth a submission is made by
+# No validation. Make a submission from last.pth with
 # scripts/eval/eval_cityscapes_sfnet_dfv2_trainval.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: not known on Cityscapes val (no value is at hand).
+# Expected mIoU: not known on Cityscapes val (no published value).
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Expected mIoU: 81.8 % on Cityscapes test by its server (published, as a survey quotes it).
-# Nothing is scored on the way; of last.pth a submission is made by
+# Expected mIoU: 81.8 % on Cityscapes test by its server (published, quoted by a survey).
+# No validation. Make a submission from last.pth with
 # scripts/eval/eval_cityscapes_sfnet_res101_trainval.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

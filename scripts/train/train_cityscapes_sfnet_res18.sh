@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: 78.5 % on Cityscapes val (reported by a user of the authors' scripts).
+# Expected mIoU: 78.5 % on Cityscapes val (reported by a user of their scripts).
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Expected mIoU: 80.4 % on Cityscapes test by its server (published).
-# The second of two stages: it starts from what scripts/train/train_mapillary_sfnet_res18.sh trained.
-# Nothing is scored on the way; of last.pth a submission is made by
+# The second of two stages: starts from the checkpoint of
+# scripts/train/train_mapillary_sfnet_res18.sh.
+# No validation. Make a submission from last.pth with
 # scripts/eval/eval_cityscapes_sfnet_res18_mapillary_trainval.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Expected mIoU: 78.9 % on Cityscapes test by its server (published, as torchcv#162 quotes it).
-# Nothing is scored on the way; of last.pth a submission is made by
+# Expected mIoU: 78.9 % on Cityscapes test by its server (published, quoted by torchcv#162).
+# No validation. Make a submission from last.pth with
 # scripts/eval/eval_cityscapes_sfnet_res18_trainval.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

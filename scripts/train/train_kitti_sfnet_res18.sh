@@ -1,6 +1,6 @@
 #!/bin/sh
-# Expected mIoU: not known on KITTI val (no value is at hand).
-# Its 179 images are few; what was trained on Cityscapes, which has the same classes, is a better start:
+# Expected mIoU: not known on KITTI val (no published value).
+# It has 179 training images only. A network trained on Cityscapes (same classes) is a better start:
 # --snapshot logs/train_cityscapes_sfnet_res18/best.pth --init_aux --lr 0.002
 . "$(dirname -- "$0")/../launch.sh"
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Expected mIoU: not known on PASCAL Context val (no value is at hand for 59 classes).
+# Expected mIoU: not known on PASCAL Context val (no published value for 59 classes).
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \

@@ -127,9 +127,10 @@ class TestEvalLauncher:
 
     def test_first_comment_tells_score_tolerance_and_protocol(self, launcher: Path, handed: Handed) -> None:
         args = evaluation.build_parser().parse_args(handed(launcher))
-        comment = launcher.read_text().splitlines()[1]
-        match = re.match(r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)(?:, give or take (\d\.\d))?"
-                         r"( by its server)? \((.*); (whole images|windows), scale ([\d.,]+), (no flip|flip)\)\.$",
+        comment = "\n".join(launcher.read_text().splitlines()[1:3])
+        match = re.match(r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)"
+                         r"(?:, give or take (\d\.\d))?( by its server)? \((.+)\)\.\n"
+                         r"# Protocol: (whole images|windows), scale ([\d.,]+), (no flip|flip)\.$",
                          comment)
         assert match, comment
         if match[3]:
