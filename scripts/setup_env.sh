@@ -84,8 +84,8 @@ install_packages() {
         need_disk "$VENV" 1
         die "pip could not install the packages (its own message is above)." \
             "Check the network (HTTPS_PROXY for a proxy, PIP_INDEX_URL for a mirror) and that" \
-            "torch exists for Python $(version_of "$PYTHON") (PYTHON=/path/to/python3 names another);" \
-            "then run the same command again."
+            "torch exists for Python $(version_of "$PYTHON") (PYTHON=/path/to/python3 names" \
+            "another); then run the same command again."
     }
 }
 
