@@ -10,9 +10,11 @@ import pytest
 
 @pytest.fixture
 def write_camvid(tmp_path: Path) -> Callable[..., Path]:
-    """Returns a function that writes `count` image and label pairs per split and returns the root."""
+    """Returns a function that writes `count` pairs per split and returns the root."""
 
-    def write(count: int = 4, size: tuple[int, int] = (12, 16), splits: tuple[str, ...] = ("train", "val")) -> Path:
+    def write(
+        count: int = 4, size: tuple[int, int] = (12, 16), splits: tuple[str, ...] = ("train", "val")
+    ) -> Path:
         rng = np.random.default_rng(0)
         for split in splits:
             for folder in (split, f"{split}annot"):

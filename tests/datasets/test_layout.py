@@ -1,196 +1,122 @@
-"""Every folder layout that users have is read as it is, and every split holds the images that it should."""
+"""The rules that choose which images of a folder belong to a split."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-import datasets
-from datasets.spec import DatasetError
+from datasets.layout import Fold, Frames, ImageMatch, Indices, Listed, Matching, Videos
 
-CITY = "leftImg8bit/{0}/aachen/aachen_000000_000019_leftImg8bit.png"
-REFERENCE_CITY = "leftImg8bit_{1}/" + CITY
-
-
-def write_pair(root: Path, image: str, label: str | None, value: int | tuple[int, int, int] = 0) -> None:
-    """Writes a gray image, and a label whose pixels all have one id, or one color (R, G, B)."""
-    (root / image).parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(root / image), np.full((4, 6, 3), 90, np.uint8))
-    if label is not None:
-        (root / label).parent.mkdir(parents=True, exist_ok=True)
-        pixel = value if isinstance(value, int) else value[::-1]
-        shape = (4, 6) if isinstance(value, int) else (4, 6, 3)
-        assert cv2.imwrite(str(root / label), np.full(shape, pixel, np.uint8))
+FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-# dataset, split, image, label, raw value, train id
-LAYOUTS = [
-    ("cityscapes", "train", CITY.format("train"),
-     "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png", 26, 13),
-    ("cityscapes", "train", REFERENCE_CITY.format("train", "trainvaltest"),
-     "gtFine_trainvaltest/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png", 26, 13),
-    ("cityscapes", "train_extra", CITY.format("train_extra"),
-     "gtCoarse/train_extra/aachen/aachen_000000_000019_gtCoarse_labelIds.png", 11, 2),
-    ("cityscapes", "train_extra", REFERENCE_CITY.format("train_extra", "trainextra"),
-     "gtCoarse/gtCoarse/train_extra/aachen/aachen_000000_000019_gtCoarse_labelIds.png", 11, 2),
-    ("cityscapes", "train_coarse", CITY.format("train"),
-     "gtCoarse/train/aachen/aachen_000000_000019_gtCoarse_labelIds.png", 11, 2),
-    ("cityscapes", "val_coarse", REFERENCE_CITY.format("val", "trainvaltest"),
-     "gtCoarse/gtCoarse/val/aachen/aachen_000000_000019_gtCoarse_labelIds.png", 11, 2),
-    ("camvid", "train", "train/0001TP_006690.png", "trainannot/0001TP_006690.png", 11, 255),
-    ("camvid", "test", "test/0001TP_008550.jpg", "testannot/0001TP_008550.png", 255, 255),
-    ("camvid_full", "val", "701_StillsRaw_full/0016E5_07959.png", "LabeledApproved_full/0016E5_07959_L.png",
-     (64, 192, 0), 1),
-    ("kitti", "trainval", "training/image_2/000000_10.png", "training/semantic/000000_10.png", 7, 0),
-    ("bdd100k", "val", "images/val/a.jpg", "labels/val/a_train_id.png", 18, 18),
-    ("bdd100k", "train", "images/10k/train/a.jpg", "labels/sem_seg/masks/train/a.png", 255, 255),
-    ("idd", "train", "leftImg8bit/train/201/frame0029_leftImg8bit.png",
-     "gtFine/train/201/frame0029_gtFine_labelids.png", 29, 2),
-    ("idd", "val", "leftImg8bit/val/201/frame0029_leftImg8bit.jpg",
-     "gtFine/val/201/frame0029_gtFine_labelcsTrainIds.png", 13, 13),
-    ("idd", "val", "leftImg8bit/val/201/frame0029.jpg", "gtFine/val/201/frame0029_gtFine_labelids.png", 5, 9),
-    ("idd26", "val", "leftImg8bit/val/201/frame0029_leftImg8bit.jpg",
-     "gtFine/val/201/frame0029_gtFine_labelids.png", 34, 25),
-    ("idd26", "val", "leftImg8bit/val/201/frame0029_leftImg8bit.jpg",
-     "gtFine/val/201/frame0029_gtFine_labellevel3Ids.png", 23, 23),
-    ("mapillary", "val", "validation/images/x.jpg", "validation/labels/x.png", 65, 255),
-    ("mapillary", "train", "training/images/x.jpg", "training/v1.2/labels/x.png", 13, 13),
-    ("ade20k", "train", "images/training/ADE_train_00000001.jpg", "annotations/training/ADE_train_00000001.png",
-     150, 149),
-    ("ade20k", "val", "images/validation/ADE_val_00000001.jpg", "annotations/validation/ADE_val_00000001.png", 0, 255),
-]
+@FAST
+@given(val=st.integers(1, 5), train=st.integers(1, 12), folds=st.integers(1, 4), data=st.data())
+def test_a_fold_parts_the_images_and_holds_out_as_many_groups_as_val_has(
+    val: int, train: int, folds: int, data: st.DataObject
+) -> None:
+    fold = data.draw(st.integers(0, folds - 1))
+    listed = [
+        ImageMatch(folder, (f"{folder}{number}", str(image)), Path("x"))
+        for folder, count in (("val", val), ("train", train))
+        for number in range(count)
+        for image in range(2)
+    ]
+    held_out, kept = (Fold(fold, folds, which)(Path(), listed) for which in (True, False))
+    assert sorted([*held_out, *kept]) == sorted(listed)
+    assert len({image.wildcards[0] for image in held_out}) == val
+    if fold == 0:
+        assert {image.folder for image in held_out} == {"val"}
 
 
-@pytest.mark.parametrize(("name", "split", "image", "label", "raw", "train_id"), LAYOUTS,
-                         ids=[f"{row[0]}-{row[3]}" for row in LAYOUTS])
-def test_a_tree_is_read_as_it_is(tmp_path: Path, name: str, split: str, image: str, label: str,
-                                 raw: int | tuple[int, int, int], train_id: int) -> None:
-    write_pair(tmp_path, image, label, raw)
-    data = datasets.build(name, tmp_path, split)
-    assert len(data) == 1
-    assert data[0]["label"].unique().tolist() == [train_id]
+@FAST
+@given(places=st.sets(st.integers(0, 19), min_size=1))
+def test_indices_and_the_others_part_the_images(places: set[int]) -> None:
+    listed = [ImageMatch("", (str(number),), Path("x")) for number in range(20)]
+    chosen, others = (Indices(tuple(places), but)(Path(), listed) for but in (False, True))
+    assert [int(image.wildcards[0]) for image in chosen] == sorted(places)
+    assert len(chosen) + len(others) == 20
 
 
-@pytest.mark.parametrize(("name", "image"), [
-    ("cityscapes", CITY.format("test")), ("kitti", "test/image_2/000000_10.png"),
-    ("kitti", "testing/image_2/000000_10.png"), ("bdd100k", "images/test/a.jpg"),
-    ("idd", "leftImg8bit/test/2/f_leftImg8bit.png"), ("mapillary", "testing/images/a.jpg"),
-])
-def test_splits_without_public_labels_have_images_alone(tmp_path: Path, name: str, image: str) -> None:
-    write_pair(tmp_path, image, None)
-    assert set(datasets.build(name, tmp_path, "test")[0]) == {"image", "name"}
+def images(*paths: str) -> list[ImageMatch]:
+    return [ImageMatch("", (Path(path).stem,), Path("/root") / path) for path in paths]
 
 
-def test_the_layout_that_has_labels_is_preferred_where_images_fit_several(tmp_path: Path) -> None:
-    image = "leftImg8bit/train/201/frame0029_leftImg8bit.png"
-    write_pair(tmp_path, image, "gtFine/train/201/frame0029_gtFine_labelids.png", 5)
-    assert datasets.build("idd", tmp_path, "train")[0]["label"].unique().tolist() == [9]
-    write_pair(tmp_path, image, "gtFine/train/201/frame0029_gtFine_labelcsTrainIds.png", 4)
-    assert datasets.build("idd", tmp_path, "train")[0]["label"].unique().tolist() == [4]
+def stems(chosen: object) -> list[str]:
+    return [image.image.stem for image in chosen]
 
 
-# cross-validation, lists, videos
-
-def test_cross_validation_of_cityscapes_holds_out_other_cities(tmp_path: Path) -> None:
-    cities = {"val": ["frankfurt", "lindau", "munster"], "train": [f"city_{letter}" for letter in "abcdefghi"]}
-    for folder, names in cities.items():
-        for city in names:
-            write_pair(tmp_path, f"leftImg8bit/{folder}/{city}/{city}_0_leftImg8bit.png",
-                       f"gtFine/{folder}/{city}/{city}_0_gtFine_labelIds.png", 7)
-    every = [*cities["val"], *cities["train"]]              # 12 cities: split k starts at 4k
-    held_out = {0: every[:3], 1: every[4:7], 2: every[8:11]}
-    for number, expected in held_out.items():
-        spec = datasets.spec("cityscapes")
-        train, val = (datasets.build("cityscapes", tmp_path, datasets.split_name(spec, split, fold=number))
-                      for split in ("train", "val"))
-        assert [sample.image.parts[-2] for sample in val.samples] == expected
-        assert {sample.image.parts[-2] for sample in train.samples} == {*every} - {*expected}
+def test_fold_k_starts_k_nths_around_the_groups() -> None:
+    groups = [
+        ("val", "a"),
+        ("val", "b"),
+        ("train", "c"),
+        ("train", "d"),
+        ("train", "e"),
+        ("train", "f"),
+    ]
+    listed = [ImageMatch(folder, (city,), Path(city)) for folder, city in groups]
+    # 6 groups, 2 of them in the first folder: fold 1 of 3 starts at group 1 * 6 // 3 = 2
+    assert stems(Fold(1, 3, held_out=True)(Path(), listed)) == ["c", "d"]
+    assert stems(Fold(2, 3, held_out=True)(Path(), listed)) == ["e", "f"]
+    assert stems(Fold(2, 3, held_out=False)(Path(), listed)) == ["a", "b", "c", "d"]
 
 
-def test_cross_validation_of_kitti_holds_out_the_images_of_its_lists(tmp_path: Path) -> None:
-    for number in range(200):
-        path = tmp_path / f"training/image_2/{number:06}_10.png"
-        label = tmp_path / f"training/semantic/{number:06}_10.png"
-        for one in (path, label):
-            one.parent.mkdir(parents=True, exist_ok=True)
-            one.touch()
-    spec = datasets.spec("kitti")
-    for number, first in enumerate((1, 0, 3)):
-        train, val = (datasets.build("kitti", tmp_path, datasets.split_name(spec, split, fold=number)).samples
-                      for split in ("train", "val"))
-        assert (len(train), len(val), val[0].name) == (179, 21, f"{first:06}_10")
-        assert not {*train} & {*val}
-    with pytest.raises(DatasetError, match=r"KITTI has no cross-validation split 3 of val: it has train_cv1, val_cv1"):
-        datasets.split_name(spec, "val", fold=3)
-    with pytest.raises(DatasetError, match=r"it has none; leave --cv out"):
-        datasets.split_name(datasets.spec("camvid"), "val", fold=1)
+def test_indices_beyond_the_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="lists image number 5, but there are only 2 images"):
+        Indices((1, 5))(Path(), images("a.png", "b.png"))
 
 
-def test_an_incomplete_kitti_does_not_get_other_splits(tmp_path: Path) -> None:
-    write_pair(tmp_path, "training/image_2/0.png", "training/semantic/0.png")
-    with pytest.raises(DatasetError, match=r"KITTI val: the split lists image number 198, but there are only 1 images.* complete\?"):
-        datasets.build("kitti", tmp_path, "val")
+def test_frames_are_a_range_of_the_numbers_of_a_sequence() -> None:
+    frames = Frames("0016E5", 10, 20)
+    assert frames.contains("0016E5_10")
+    assert frames.contains("0016E5_f00020")
+    assert not frames.contains("0016E5_21")
+    assert not frames.contains("0001TP_15")
+    assert not frames.contains("0016E5")
+    assert Frames("0016E5").contains("0016E5_999999")
 
 
-def test_the_split_of_original_camvid_is_segnets(camvid_root: Path, tmp_path: Path) -> None:
-    for folder in ("train", "val", "test"):
-        for path in (camvid_root / folder).iterdir():
-            image = tmp_path / "701_StillsRaw_full" / f"{path.stem}.png"
-            named = tmp_path / "LabeledApproved_full" / f"{path.stem}_L.png"
-            for one in (image, named):
-                one.parent.mkdir(exist_ok=True)
-                one.touch()
-    for split in ("train", "val", "test", "trainval"):
-        ours = {sample.name for sample in datasets.build("camvid_full", tmp_path, split).samples}
-        assert ours == {sample.name for sample in datasets.build("camvid", camvid_root, split).samples}
+def test_videos_are_frames_without_the_excluded_ones() -> None:
+    videos = Videos((Frames("a"), Frames("b", first=2)), exclude=(Frames("a", 2, 2),))
+    assert stems(videos(Path(), images("a_1", "a_2", "a_3", "b_1", "b_2"))) == ["a_1", "a_3", "b_2"]
 
 
-@pytest.mark.parametrize("prefix", ["", "VOC2010/"])
-@pytest.mark.parametrize(("name", "background", "last"), [("pascal_context", 255, 58), ("pascal_context60", 0, 59)])
-def test_pascal_context_is_split_by_its_lists(tmp_path: Path, prefix: str, name: str, background: int,
-                                              last: int) -> None:
-    for stem, raw in (("2008_000002", 0), ("2008_000003", 59), ("2008_000007", 1)):
-        write_pair(tmp_path, f"{prefix}JPEGImages/{stem}.jpg", f"{prefix}SegmentationClassContext/{stem}.png", raw)
-    lists = tmp_path / f"{prefix}ImageSets/SegmentationContext"
-    lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("2008_000002\n2008_000003\n")
-    (lists / "val.txt").write_text("2008_000009\n")
-    data = datasets.build(name, tmp_path, "train")
-    assert [sample["label"].unique().tolist() for sample in (data[0], data[1])] == [[background], [last]]
-    with pytest.raises(DatasetError, match=r"val\.txt, line 1: '2008_000009' names none of the 3 images"):
-        datasets.build(name, tmp_path, "val")
-    (lists / "val.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"the list of the split is missing: .*val\.txt"):
-        datasets.build(name, tmp_path, "val")
+def test_a_glob_matches_the_path_below_the_root_or_the_stem() -> None:
+    listed = images("day/a_1.png", "day/b_1.png", "night/a_2.png")
+    assert stems(Matching("night/*")(Path("/root"), listed)) == ["a_2"]
+    assert stems(Matching("a_*")(Path("/root"), listed)) == ["a_1", "a_2"]
 
 
-# the merged set
-
-@pytest.fixture
-def uds_root(tmp_path: Path) -> Path:
-    write_pair(tmp_path, "bdd/images/train/a.jpg", "bdd/labels/train/a_train_id.png", 13)
-    write_pair(tmp_path, "cityscapes/" + CITY.format("train"),
-               "cityscapes/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png", 26)
-    write_pair(tmp_path, "IDD/leftImg8bit/train/2/f_leftImg8bit.png", "IDD/gtFine/train/2/f_gtFine_labelids.png", 12)
-    write_pair(tmp_path, "mapillary/training/images/a.jpg", "mapillary/training/labels/a.png", 55)
-    return tmp_path
+def test_a_list_names_paths_or_their_ends(tmp_path: Path) -> None:
+    listed = [ImageMatch("", ("",), tmp_path / path) for path in ("x/1.png", "y/1.png", "y/2.png")]
+    (tmp_path / "list.txt").write_text("./x/1\n\n2.png\n")
+    assert [
+        image.image.relative_to(tmp_path).as_posix()
+        for image in Listed(("absent.txt", "list.txt"))(tmp_path, listed)
+    ] == ["x/1.png", "y/2.png"]
 
 
-def test_a_car_is_a_car_in_every_part_of_the_merged_set(uds_root: Path) -> None:
-    data = datasets.build("uds", uds_root, "train")
-    assert [sample.name for sample in data.samples] == [
-        "bdd_a", "cityscapes_aachen_000000_000019", "IDD_f", "mapillary_a"]
-    assert [data[index]["label"].unique().tolist() for index in range(4)] == [[13]] * 4
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("1\n", r"list.txt, line 1: '1' names several images, such as .*x/1.png and .*y/1.png"),
+        ("x/1\n3\n", r"list.txt, line 2: '3' names none of the 3 images that are here"),
+        ("\n", r"list.txt names no image: a split needs at least one"),
+    ],
+)
+def test_a_line_must_name_exactly_one_image(tmp_path: Path, lines: str, message: str) -> None:
+    listed = [ImageMatch("", ("",), tmp_path / path) for path in ("x/1.png", "y/1.png", "y/2.png")]
+    (tmp_path / "list.txt").write_text(lines)
+    with pytest.raises(ValueError, match=message):
+        Listed(("list.txt",))(tmp_path, listed)
 
 
-def test_a_part_that_is_missing_is_named(uds_root: Path) -> None:
-    (uds_root / "IDD").rename(uds_root / "idd")
-    with pytest.raises(FileNotFoundError, match=r"UDS, IDD: \S*IDD is missing\. Point --data_root at .* bdd/, city"):
-        datasets.build("uds", uds_root, "train")
-
-
-def test_an_unmapped_id_in_a_part_names_the_part(uds_root: Path) -> None:
-    cv2.imwrite(str(uds_root / "IDD/gtFine/train/2/f_gtFine_labelids.png"), np.full((4, 6), 77, np.uint8))
-    with pytest.raises(DatasetError, match=r"f_gtFine_labelids\.png holds ids that UDS, IDD does not name: 77 \(24"):
-        datasets.build("uds", uds_root, "train")[2]
+def test_a_missing_list_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match="a.txt or .*b.txt should name its images, one per line"
+    ):
+        Listed(("a.txt", "b.txt"))(tmp_path, [])

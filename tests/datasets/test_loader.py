@@ -1,4 +1,4 @@
-"""Loading: batches that do not depend on workers, errors that keep their words, workers that leave Ctrl-C alone."""
+"""Batches from worker processes: reproducible, with readable errors and clean interruption."""
 
 import os
 import signal
@@ -32,8 +32,9 @@ def sampler_of(data: datasets.SegmentationDataset, batch_size: int = 2) -> datas
     return datasets.EpochSampler(datasets.EpochPlan(len(data), seed=3), batch_size)
 
 
-def epoch_of(loader: torch.utils.data.DataLoader, sampler: datasets.EpochSampler, epoch: int,
-             step: int = 0) -> list[dict]:
+def epoch_of(
+    loader: torch.utils.data.DataLoader, sampler: datasets.EpochSampler, epoch: int, step: int = 0
+) -> list[dict]:
     sampler.set_position(epoch, step)
     return list(loader)
 
@@ -41,7 +42,9 @@ def epoch_of(loader: torch.utils.data.DataLoader, sampler: datasets.EpochSampler
 def assert_equal(ours: list[dict], theirs: list[dict]) -> None:
     assert [batch["name"] for batch in ours] == [batch["name"] for batch in theirs]
     for key in ("image", "label"):
-        assert all(torch.equal(one[key], other[key]) for one, other in zip(ours, theirs, strict=True))
+        assert all(
+            torch.equal(first[key], second[key]) for first, second in zip(ours, theirs, strict=True)
+        )
 
 
 def test_a_batch_is_uint8_with_names(write_camvid: WriteCamvid) -> None:
@@ -57,22 +60,33 @@ def test_a_batch_is_uint8_with_names(write_camvid: WriteCamvid) -> None:
 def test_batches_do_not_depend_on_the_number_of_workers(write_camvid: WriteCamvid) -> None:
     data = build(write_camvid(count=7))
     alone = sampler_of(data)
-    expected = [epoch_of(datasets.train_loader(data, alone, num_workers=0), alone, epoch) for epoch in (0, 1)]
+    expected = [
+        epoch_of(datasets.train_loader(data, alone, num_workers=0), alone, epoch)
+        for epoch in (0, 1)
+    ]
     shared = sampler_of(data)
     loader = datasets.train_loader(data, shared, num_workers=2)
-    for epoch in (0, 1):                                    # the second with the workers of the first
+    for epoch in (0, 1):  # the second with the workers of the first
         assert_equal(epoch_of(loader, shared, epoch), expected[epoch])
     assert_equal(epoch_of(loader, shared, epoch=1, step=2), expected[1][2:])
     assert not torch.equal(expected[0][0]["image"], expected[1][0]["image"])
 
 
-def test_what_is_left_to_the_device_does_not_depend_on_workers_or_ranks(write_camvid: WriteCamvid) -> None:
+def test_what_is_left_to_the_device_does_not_depend_on_workers_or_ranks(
+    write_camvid: WriteCamvid,
+) -> None:
     transform, color = transforms.build(transforms.TransformOptions((8, 10), augment_on="device"))
     assert color is not None
     data = datasets.build("camvid", write_camvid(count=8), "train", transform, extras=color.draw)
     plan = datasets.EpochPlan(len(data), seed=3)
-    alone, shared = (list(datasets.train_loader(data, datasets.EpochSampler(plan, 4), workers)) for workers in (0, 2))
-    halves = [list(datasets.train_loader(data, datasets.EpochSampler(plan, 2, rank, 2), 0)) for rank in (0, 1)]
+    alone, shared = (
+        list(datasets.train_loader(data, datasets.EpochSampler(plan, 4), workers))
+        for workers in (0, 2)
+    )
+    halves = [
+        list(datasets.train_loader(data, datasets.EpochSampler(plan, 2, rank, 2), 0))
+        for rank in (0, 1)
+    ]
     for ours, theirs, first, second in zip(alone, shared, *halves, strict=True):
         for name in ("image", "color", "blur"):
             assert torch.equal(ours[name], theirs[name])
@@ -85,8 +99,14 @@ def test_what_is_left_to_the_device_does_not_depend_on_workers_or_ranks(write_ca
 def test_workers_may_start_in_every_way(write_camvid: WriteCamvid, start_method: str) -> None:
     data = build(write_camvid())
     sampler = sampler_of(data)
-    ours = epoch_of(datasets.train_loader(data, sampler, num_workers=1, start_method=start_method), sampler, epoch=0)
-    assert_equal(ours, epoch_of(datasets.train_loader(data, sampler, num_workers=0), sampler, epoch=0))
+    ours = epoch_of(
+        datasets.train_loader(data, sampler, num_workers=1, start_method=start_method),
+        sampler,
+        epoch=0,
+    )
+    assert_equal(
+        ours, epoch_of(datasets.train_loader(data, sampler, num_workers=0), sampler, epoch=0)
+    )
 
 
 def test_ranks_share_the_batch_that_one_process_would_have(write_camvid: WriteCamvid) -> None:
@@ -100,7 +120,9 @@ def test_ranks_share_the_batch_that_one_process_would_have(write_camvid: WriteCa
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_evaluation_gives_every_image_once_in_order(write_camvid: WriteCamvid, num_workers: int) -> None:
+def test_evaluation_gives_every_image_once_in_order(
+    write_camvid: WriteCamvid, num_workers: int
+) -> None:
     root = write_camvid(count=5)
     for folder, channels in (("val", 3), ("valannot", 1)):
         cv2.imwrite(str(root / folder / "val_3.png"), np.zeros((6, 20, channels), np.uint8))
@@ -117,7 +139,9 @@ def test_an_error_in_a_worker_keeps_its_words(write_camvid: WriteCamvid, num_wor
     root = write_camvid()
     (root / "train/train_0.png").write_bytes(b"")
     data = build(root)
-    with pytest.raises(datasets.DatasetError, match=r"^\S*train_0\.png is truncated or damaged: .* again\.$"):
+    with pytest.raises(
+        datasets.DatasetError, match=r"^\S*train_0\.png is truncated or damaged: .* again\.$"
+    ):
         list(datasets.train_loader(data, sampler_of(data), num_workers))
 
 
@@ -126,12 +150,16 @@ def test_images_of_several_sizes_in_a_batch_are_refused(write_camvid: WriteCamvi
     for folder, channels in (("train", 3), ("trainannot", 1)):
         cv2.imwrite(str(root / folder / "train_1.png"), np.zeros((6, 8, channels), np.uint8))
     data = datasets.build("camvid", root, "train")
-    with pytest.raises(datasets.DatasetError, match=r"several sizes cannot share.*train_1 is 6x8.*--crop_size"):
+    with pytest.raises(
+        datasets.DatasetError, match=r"several sizes cannot share.*train_1 is 6x8.*--crop_size"
+    ):
         list(datasets.train_loader(data, sampler_of(data), num_workers=0))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_loading_draws_nothing_from_the_networks_generator(write_camvid: WriteCamvid, num_workers: int) -> None:
+def test_loading_draws_nothing_from_the_networks_generator(
+    write_camvid: WriteCamvid, num_workers: int
+) -> None:
     data = build(write_camvid())
     before = torch.get_rng_state()
     list(datasets.train_loader(data, sampler_of(data), num_workers))
@@ -151,9 +179,11 @@ def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> Non
     program = textwrap.dedent("""
         import signal, sys, time
         import datasets
-        signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell's background jobs start without it
+        # background jobs of a shell start without this handler
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         data = datasets.build("camvid", sys.argv[1], "train")
-        loader = datasets.train_loader(data, datasets.EpochSampler(datasets.EpochPlan(len(data)), 2), num_workers=2)
+        sampler = datasets.EpochSampler(datasets.EpochPlan(len(data)), 2)
+        loader = datasets.train_loader(data, sampler, num_workers=2)
         iterator = iter(loader)
         next(iterator)
         try:
@@ -163,18 +193,26 @@ def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> Non
             next(iterator)                                  # the workers still serve
             sys.exit(130)
     """)
-    process = subprocess.Popen([sys.executable, "-c", program, str(write_camvid())], cwd=ROOT, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(write_camvid())],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "loading\n"
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")
-    with pytest.raises(ProcessLookupError):                 # no worker is left in the process group
+    with pytest.raises(ProcessLookupError):  # no worker is left in the process group
         os.killpg(process.pid, 0)
 
 
-def test_signals_while_workers_start_reach_the_main_process_alone(write_camvid: WriteCamvid) -> None:
+def test_signals_while_workers_start_reach_the_main_process_alone(
+    write_camvid: WriteCamvid,
+) -> None:
     program = textwrap.dedent("""
         import os, signal, sys
         import datasets
@@ -191,21 +229,31 @@ def test_signals_while_workers_start_reach_the_main_process_alone(write_camvid: 
         batches = list(loader)
         sys.exit(0 if len(batches) == len(sampler) and len(set(came)) == 2 else 1)
     """)
-    process = subprocess.run([sys.executable, "-c", program, str(write_camvid())], cwd=ROOT, text=True,
-                             capture_output=True, start_new_session=True, timeout=60)
+    process = subprocess.run(
+        [sys.executable, "-c", program, str(write_camvid())],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        start_new_session=True,
+        timeout=60,
+    )
     assert (process.returncode, process.stderr) == (0, "")
 
 
 # images that go away or are damaged during a run
 
-def skipping(root: Path, num_workers: int = 0) -> tuple[datasets.EpochSampler, datasets.loader.BatchLoader]:
+
+def skipping(
+    root: Path, num_workers: int = 0
+) -> tuple[datasets.EpochSampler, datasets.loader.BatchLoader]:
     data = build(root)
     sampler = sampler_of(data)
     return sampler, datasets.train_loader(data, sampler, num_workers, skip_bad=True)
 
 
-def test_another_image_takes_the_place_of_a_damaged_one(write_camvid: WriteCamvid,
-                                                        caplog: pytest.LogCaptureFixture) -> None:
+def test_another_image_takes_the_place_of_a_damaged_one(
+    write_camvid: WriteCamvid, caplog: pytest.LogCaptureFixture
+) -> None:
     root = write_camvid(count=6)
     sampler, loader = skipping(root)
     before = [epoch_of(loader, sampler, epoch) for epoch in (0, 1)]
@@ -217,7 +265,7 @@ def test_another_image_takes_the_place_of_a_damaged_one(write_camvid: WriteCamvi
         for place, name in enumerate(theirs["name"]):
             if name in ("train_1", "train_4"):
                 assert ours["name"][place] not in ("train_1", "train_4")
-            else:                                           # the others are drawn as if nothing had happened
+            else:  # the others are drawn as if nothing had happened
                 assert torch.equal(ours["image"][place], theirs["image"][place])
     assert "skipped" not in ours
     assert max(loader.skipped.values()) >= 2
@@ -227,7 +275,9 @@ def test_another_image_takes_the_place_of_a_damaged_one(write_camvid: WriteCamvi
     assert sum("train_4.png cannot be read" in message for message in messages) == 1
 
 
-def test_what_takes_its_place_does_not_depend_on_workers_or_restarts(write_camvid: WriteCamvid) -> None:
+def test_what_takes_its_place_does_not_depend_on_workers_or_restarts(
+    write_camvid: WriteCamvid,
+) -> None:
     root = write_camvid(count=6)
     for number in (1, 3):
         (root / f"train/train_{number}.png").write_bytes(b"")
@@ -242,7 +292,9 @@ def test_a_disk_that_went_away_stops_even_who_skips(write_camvid: WriteCamvid) -
     root = write_camvid()
     sampler, loader = skipping(root)
     (root / "train").rename(root / "gone")
-    with pytest.raises(datasets.DatasetError, match=r"^11 images in a row cannot be used, .*train_\d\.png cannot"):
+    with pytest.raises(
+        datasets.DatasetError, match=r"^11 images in a row cannot be used, .*train_\d\.png cannot"
+    ):
         epoch_of(loader, sampler, 0)
 
 

@@ -1,4 +1,5 @@
 """The flags of the group "Data", and the options that they become."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -39,39 +40,83 @@ def test_the_defaults_of_the_flags_are_those_of_the_options() -> None:
 
 def test_every_training_flag_becomes_an_option() -> None:
     given = options(
-        "--dataset", "cityscapes", "--data_root", "there", "--train_split", "trainval",
-        "--val_split", "none", "--packed", "pack", "--cv", "1", "--on_bad_sample", "skip",
-        "--class_uniform_pct", "0.5", "--class_uniform_tile", "512", "--max_cu_epoch", "150",
-        "--coarse_boost_classes", "14,15", "--cache_dir", "cache", "--num_workers", "3")
+        "--dataset",
+        "cityscapes",
+        "--data_root",
+        "there",
+        "--train_split",
+        "trainval",
+        "--val_split",
+        "none",
+        "--packed",
+        "pack",
+        "--cv",
+        "1",
+        "--on_bad_sample",
+        "skip",
+        "--class_uniform_pct",
+        "0.5",
+        "--class_uniform_tile",
+        "512",
+        "--max_cu_epoch",
+        "150",
+        "--coarse_boost_classes",
+        "14,15",
+        "--cache_dir",
+        "cache",
+        "--num_workers",
+        "3",
+    )
     assert given == DataOptions(
-        spec=datasets.spec("cityscapes"), data_root="there", train_split="trainval",
-        val_split="none", packed="pack", cv=1, on_bad_sample="skip", class_uniform_pct=0.5,
-        class_uniform_tile=512, max_cu_epoch=150, coarse_boost_classes=(14, 15),
-        cache_dir="cache", num_workers=3)
+        spec=datasets.spec("cityscapes"),
+        data_root="there",
+        train_split="trainval",
+        val_split="none",
+        packed="pack",
+        cv=1,
+        on_bad_sample="skip",
+        class_uniform_pct=0.5,
+        class_uniform_tile=512,
+        max_cu_epoch=150,
+        coarse_boost_classes=(14, 15),
+        cache_dir="cache",
+        num_workers=3,
+    )
     assert given.skip_bad
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"num_workers": -1}, "--num_workers -1 is out of range: give 0 or more"),
-    ({"on_bad_sample": "cry"}, "--on_bad_sample cry is unknown: give one of stop, skip"),
-    ({"class_uniform_pct": 1.5}, "--class_uniform_pct 1.5 is out of range: give a share from 0 to"),
-    ({"class_uniform_tile": 0}, "--class_uniform_tile 0 is out of range: give 1 or more"),
-    ({"max_cu_epoch": 0}, "--max_cu_epoch 0 is out of range: give 1 or more"),
-    ({"coarse_boost_classes": (3,)}, "--coarse_boost_classes adds to class-uniform draws"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_workers": -1}, "--num_workers -1 is out of range: give 0 or more"),
+        ({"on_bad_sample": "cry"}, "--on_bad_sample cry is unknown: give one of stop, skip"),
+        (
+            {"class_uniform_pct": 1.5},
+            "--class_uniform_pct 1.5 is out of range: give a share from 0 to",
+        ),
+        ({"class_uniform_tile": 0}, "--class_uniform_tile 0 is out of range: give 1 or more"),
+        ({"max_cu_epoch": 0}, "--max_cu_epoch 0 is out of range: give 1 or more"),
+        ({"coarse_boost_classes": (3,)}, "--coarse_boost_classes adds to class-uniform draws"),
+    ],
+)
 def test_an_option_out_of_range_names_flag_value_and_remedy(
-        changes: dict[str, object], message: str) -> None:
+    changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(datasets.DatasetError, match=message):
         DataOptions(spec=datasets.spec("cityscapes"), **changes)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"num_workers": -1}, "--num_workers -1 is out of range: give 0 or more"),
-    ({"mode": "rough"}, "--mode rough is unknown: give one of fine, coarse"),
-    ({"max_images": 0}, "--max_images 0 is out of range: give 1 or more"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_workers": -1}, "--num_workers -1 is out of range: give 0 or more"),
+        ({"mode": "rough"}, "--mode rough is unknown: give one of fine, coarse"),
+        ({"max_images": 0}, "--max_images 0 is out of range: give 1 or more"),
+    ],
+)
 def test_an_evaluation_option_out_of_range_names_flag_value_and_remedy(
-        changes: dict[str, object], message: str) -> None:
+    changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(datasets.DatasetError, match=message):
         EvalDataOptions(**changes)
 
@@ -82,10 +127,12 @@ def test_an_unknown_dataset_is_refused_before_any_file_is_read() -> None:
 
 
 def test_the_training_set_has_the_transform_and_the_validation_set_has_none(
-        write_camvid: Callable[..., Path]) -> None:
+    write_camvid: Callable[..., Path],
+) -> None:
     chosen = options("--dataset", "camvid", "--data_root", str(write_camvid()))
     train_set, plan = chosen.build_train_set(
-        lambda image, label, focus, rng: (image[:2], label[:2]), None, seed=3)
+        lambda image, label, focus, rng: (image[:2], label[:2]), None, seed=3
+    )
     val_set = chosen.build_val_set()
     assert not isinstance(train_set, JoinedDataset)
     assert val_set is not None
@@ -96,7 +143,8 @@ def test_the_training_set_has_the_transform_and_the_validation_set_has_none(
 
 
 def test_without_a_validation_split_there_is_no_validation_set(
-        write_camvid: Callable[..., Path]) -> None:
+    write_camvid: Callable[..., Path],
+) -> None:
     root = str(write_camvid())
     chosen = options("--dataset", "camvid", "--data_root", root, "--val_split", "none")
     assert chosen.build_val_set() is None

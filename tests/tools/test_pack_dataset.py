@@ -1,6 +1,5 @@
-"""Packs: the samples of the unpacked path bit for bit, going on after every stop, refusing what is not theirs."""
+"""tools.pack_dataset: continues after every interruption, and refuses folders of other data."""
 
-import dataclasses
 import errno
 import os
 import re
@@ -15,90 +14,44 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 import datasets
-import transforms
-from datasets.packed import JOURNAL, MANIFEST, PAIRS, Pack
+from datasets.packed import JOURNAL, MANIFEST, PAIRS
+from tests import packs
+from tests.packs import flags
 from tools import pack_dataset
 
 ROOT = Path(pack_dataset.__file__).parents[1]
-SIZES = [(12, 16), (20, 9), (12, 16), (31, 40), (8, 8), (12, 17)]
 
 
 @pytest.fixture
 def camvid(tmp_path: Path) -> Path:
-    """A CamVid whose images have several sizes."""
-    root, rng = tmp_path / "camvid", np.random.default_rng(0)
-    for split in ("train", "val"):
-        for folder in (split, f"{split}annot"):
-            (root / folder).mkdir(parents=True)
-        for number, size in enumerate(SIZES):
-            cv2.imwrite(str(root / split / f"{number}.png"), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
-            cv2.imwrite(str(root / f"{split}annot/{number}.png"), rng.integers(0, 12, size, dtype=np.uint8))
-    return root
-
-
-def flags(root: Path, out: Path, *more: str) -> list[str]:
-    return ["--dataset", "camvid", "--data_root", str(root), "--out", str(out), "--num_workers", "0", *more]
+    return packs.write_camvid(tmp_path / "camvid")
 
 
 @pytest.fixture
 def out(camvid: Path, tmp_path: Path) -> Path:
-    assert pack_dataset.main(flags(camvid, tmp_path / "pack")) == 0
-    return tmp_path / "pack"
+    return packs.write_pack(camvid, tmp_path / "pack")
 
 
-def batches(root: Path, packed: Path | None, workers: int = 0, start_method: str | None = None) -> list[dict]:
-    options = transforms.TransformOptions((16, 24), rotate=5, augment_on="device")
-    transform, color = transforms.build(options)
-    assert color is not None
-    data = datasets.build("camvid", root, "train", transform, color.draw, packed)
-    sampler = datasets.EpochSampler(datasets.EpochPlan(len(data), seed=5), 3)
-    return list(datasets.train_loader(data, sampler, workers, start_method))
-
-
-def test_class_uniform_crops_from_the_pack_are_those_from_the_files(camvid: Path, out: Path, tmp_path: Path) -> None:
-    def samples(packed: Path | None) -> list[dict]:
-        transform, _ = transforms.build(transforms.TransformOptions((16, 24)))
-        data = datasets.build("camvid", camvid, "train", transform, packed=packed)
-        # A cache each, so that the points are looked for in the pack, too.
-        images, plan = datasets.plan_training(data, 5, class_uniform_pct=0.5, class_uniform_tile=8,
-                                              cache_dir=tmp_path / f"cache_{packed is None}")
-        return [images[draw] for epoch in (0, 1) for draw in plan.draws(epoch)]
-
-    for ours, theirs in zip(samples(out), samples(None), strict=True):
-        assert torch.equal(ours["image"], theirs["image"]) and torch.equal(ours["label"], theirs["label"])
-
-
-@pytest.mark.parametrize(("workers", "start_method"), [(0, None), (2, None), (1, "spawn"), (1, "forkserver")])
-def test_batches_from_the_pack_are_those_from_the_files(camvid: Path, out: Path, workers: int,
-                                                        start_method: str | None) -> None:
-    for ours, theirs in zip(batches(camvid, out, workers, start_method), batches(camvid, None), strict=True):
-        assert ours["name"] == theirs["name"]
-        assert all(torch.equal(ours[key], theirs[key]) for key in ("image", "label", "color", "blur"))
-
-
-def test_pairs_from_the_pack_are_those_from_the_files_and_safe_to_write_to(camvid: Path, out: Path) -> None:
-    packed, plain = (datasets.build("camvid", camvid, "train", packed=folder) for folder in (out, None))
-    for index in range(len(SIZES)):
-        assert all((one == other).all() for one, other in zip(packed.read(index), plain.read(index), strict=True))
-        image = packed[index]["image"]
-        assert torch.equal(image, plain[index]["image"])
-        image.zero_()
-        assert torch.equal(packed[index]["image"], plain[index]["image"])
-    assert 255 in plain.read(0)[1]                          # void, as a train id
-
-
-def test_size_and_gain_are_told_beforehand(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_size_and_gain_are_told_beforehand(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert pack_dataset.main(flags(camvid, tmp_path / "pack", "--dry_run")) == 0
-    said = capsys.readouterr().out
-    assert "6 of 6 pairs to pack: about 0.01 MB" in said and "ms from the files; from the pack" in said
+    message = capsys.readouterr().out
+    assert (
+        "6 of 6 pairs to pack: about 0.01 MB" in message
+        and "ms from the files; from the pack" in message
+    )
     assert not (tmp_path / "pack").exists()
 
 
-def test_a_second_run_has_nothing_to_do(camvid: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack_dataset.PairWriter, "write", lambda self, index: pytest.fail("packed again"))
+def test_a_second_run_has_nothing_to_do(
+    camvid: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        pack_dataset.PairWriter, "write", lambda self, index: pytest.fail("packed again")
+    )
     assert pack_dataset.main(flags(camvid, out)) == 0
 
 
@@ -115,31 +68,48 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, pairs: int, error: BaseException
     monkeypatch.setattr(pack_dataset.PairWriter, "write", failing)
 
 
-@pytest.mark.parametrize(("error", "status", "said"), [
-    (OSError(errno.ENOSPC, "No space left on device"), 2, "the disk is full at .*after 3 of 6 pairs.*continues where it"),
-    (OSError(errno.EIO, "Input/output error"), 2, "Input/output error"),
-    (KeyboardInterrupt(), 130, "stopped at once; run the same command again, which continues"),
-], ids=["disk full", "disk broken", "interrupted"])
-def test_a_stopped_pack_is_not_used_and_goes_on(camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                capfd: pytest.CaptureFixture[str], error: BaseException, status: int,
-                                                said: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            2,
+            "the disk is full at .*after 3 of 6 pairs.*continues where it",
+        ),
+        (OSError(errno.EIO, "Input/output error"), 2, "Input/output error"),
+        (KeyboardInterrupt(), 130, "stopped at once; run the same command again, which continues"),
+    ],
+    ids=["disk full", "disk broken", "interrupted"],
+)
+def test_a_stopped_pack_is_not_used_and_goes_on(
+    camvid: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    message: str,
+) -> None:
     out = tmp_path / "pack"
     with monkeypatch.context() as patch:
         stop_after(patch, 3, error)
         assert pack_dataset.main(flags(camvid, out)) == status
-    assert re.search(said, capfd.readouterr().err)
+    assert re.search(message, capfd.readouterr().err)
     with pytest.raises(datasets.DatasetError, match="is not finished: run the same"):
         datasets.build("camvid", camvid, "train", packed=out)
     with (out / JOURNAL).open("a") as journal:
-        journal.write('{"index": 3, "ent')                  # as a crash in the middle of a line leaves it
+        journal.write('{"index": 3, "ent')  # as a crash in the middle of a line leaves it
     assert pack_dataset.main(flags(camvid, out)) == 0
     assert "3 of 6 pairs to pack" in capfd.readouterr().out
-    assert sorted(path.name for path in (out / PAIRS).iterdir()) == [f"{index:06d}.raw" for index in range(6)]
+    assert sorted(path.name for path in (out / PAIRS).iterdir()) == [
+        f"{index:06d}.raw" for index in range(6)
+    ]
     assert pack_dataset.main(flags(camvid, out, "--verify")) == 0
 
 
-def test_a_folder_that_another_run_packs_into_is_refused(camvid: Path, tmp_path: Path,
-                                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_another_run_packs_into_is_refused(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "pack"
     out.mkdir()
     with pack_dataset.locked(out):
@@ -149,8 +119,9 @@ def test_a_folder_that_another_run_packs_into_is_refused(camvid: Path, tmp_path:
     assert pack_dataset.main(flags(camvid, out)) == 0
 
 
-def test_the_command_that_trains_from_a_pack_can_be_pasted(camvid: Path, tmp_path: Path,
-                                                           capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_that_trains_from_a_pack_can_be_pasted(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "a pack"
     assert pack_dataset.main(flags(camvid, out)) == 0
     assert shlex.split(capsys.readouterr().out)[-1] == str(out)
@@ -159,7 +130,9 @@ def test_the_command_that_trains_from_a_pack_can_be_pasted(camvid: Path, tmp_pat
 def test_a_killed_pack_goes_on(tmp_path: Path, camvid: Path) -> None:
     rng, out = np.random.default_rng(1), tmp_path / "pack"
     for number in range(10, 60):
-        cv2.imwrite(str(camvid / f"train/{number}.png"), rng.integers(0, 256, (300, 300, 3), dtype=np.uint8))
+        cv2.imwrite(
+            str(camvid / f"train/{number}.png"), rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
+        )
         cv2.imwrite(str(camvid / f"trainannot/{number}.png"), np.zeros((300, 300), np.uint8))
     command = [sys.executable, "-m", "tools.pack_dataset", *flags(camvid, out)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -174,22 +147,18 @@ def test_a_killed_pack_goes_on(tmp_path: Path, camvid: Path) -> None:
     assert pack_dataset.main(flags(camvid, out, "--verify")) == 0
 
 
-def test_too_small_a_disk_is_refused_before_anything_is_written(camvid: Path, tmp_path: Path,
-                                                                monkeypatch: pytest.MonkeyPatch,
-                                                                capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(pack_dataset.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+def test_too_small_a_disk_is_refused_before_anything_is_written(
+    camvid: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        pack_dataset.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})
+    )
     assert pack_dataset.main(flags(camvid, tmp_path / "pack")) == 2
     assert "free and the pack needs about" in capsys.readouterr().err
     assert not (tmp_path / "pack").exists()
-
-
-def cut_pair(camvid: Path, out: Path) -> None:
-    path = out / PAIRS / "000002.raw"
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def lose_pair(camvid: Path, out: Path) -> None:
-    (out / PAIRS / "000004.raw").unlink()
 
 
 def touch_image(camvid: Path, out: Path) -> None:
@@ -208,72 +177,63 @@ def rename_image(camvid: Path, out: Path) -> None:
         (camvid / folder / "5.png").rename(camvid / folder / "7.png")
 
 
-@pytest.mark.parametrize(("spoil", "said"), [
-    (cut_pair, r"000002\.raw is truncated or damaged \(767 of 768 bytes\)"),
-    (lose_pair, r"000004\.raw is truncated or damaged \(0 of 256 bytes\)"),
-    (touch_image, r"other files than those of CamVid .*\(1 of 6 pairs; .*train/2\.png was changed"),
-    (add_image, "belongs to other files .*6 pairs then, 7 now"),
-    (rename_image, r"for example train/5\.png then, train/7\.png now"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda camvid, out: packs.truncate_pair(out),
+            r"000002\.raw is truncated or damaged \(767 of 768 bytes\)",
+        ),
+        (
+            lambda camvid, out: packs.remove_pair(out),
+            r"000004\.raw is truncated or damaged \(0 of 256 bytes\)",
+        ),
+        (
+            touch_image,
+            r"other files than those of CamVid .*\(1 of 6 pairs; .*train/2\.png was changed",
+        ),
+        (add_image, "belongs to other files .*6 pairs then, 7 now"),
+        (rename_image, r"for example train/5\.png then, train/7\.png now"),
+    ],
+)
 def test_a_pack_that_does_not_fit_is_refused_and_mended_by_packing_again(
-        camvid: Path, out: Path, spoil: Callable[[Path, Path], None], said: str,
-        capsys: pytest.CaptureFixture[str]) -> None:
+    camvid: Path,
+    out: Path,
+    spoil: Callable[[Path, Path], None],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     spoil(camvid, out)
-    with pytest.raises(datasets.DatasetError, match=said):
+    with pytest.raises(datasets.DatasetError, match=message):
         datasets.build("camvid", camvid, "train", packed=out)
     assert pack_dataset.main(flags(camvid, out)) == 0
     assert "1 of " in capsys.readouterr().out.splitlines()[-2]
     assert len(datasets.build("camvid", camvid, "train", packed=out).source.entries) >= 6
 
 
-def test_a_changed_byte_is_found_by_verifying(camvid: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_byte_is_found_by_verifying(
+    camvid: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = out / PAIRS / "000001.raw"
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
     assert pack_dataset.main(flags(camvid, out, "--verify")) == 1
     assert "000001.raw is truncated or damaged (its checksum differs)" in capsys.readouterr().out
 
 
-def test_a_file_that_is_cut_during_a_run_is_an_error(camvid: Path, out: Path) -> None:
-    data = datasets.build("camvid", camvid, "train", packed=out)
-    cut_pair(camvid, out)
-    with pytest.raises(datasets.DatasetError, match=r"000002\.raw is truncated"):
-        data.read(2)
-    lose_pair(camvid, out)
-    with pytest.raises(datasets.DatasetError, match=r"000004\.raw is truncated or damaged \(.*No such file"):
-        data.read(4)
-
-
-def test_the_pack_of_another_split_or_table_is_refused(camvid: Path, out: Path) -> None:
-    with pytest.raises(datasets.DatasetError, match="belongs to other data: split train instead of val"):
-        datasets.build("camvid", camvid, "val", packed=out)
-    assert pack_dataset.main(flags(camvid, out, "--split", "val")) == 2
-    data = datasets.build("camvid", camvid, "train")
-    spec = dataclasses.replace(data.spec, ignored_raw_ids=(11,))
-    data.samples = tuple(sample._replace(spec=spec) for sample in data.samples)
-    with pytest.raises(datasets.DatasetError, match=r"6 of 6 pairs; for example the ids of trainannot/0\.png were"):
-        Pack(out, data)
-
-
-@pytest.mark.parametrize(("spoil", "said"), [
-    (lambda text: text[: len(text) // 2], r"pack\.json is truncated or damaged"),
-    (lambda text: text.replace('"height": 12', '"height": 13', 1), r"pack\.json is damaged \(its checksum differs\)"),
-    (lambda text: "[]", r"pack\.json is truncated or damaged"),
-])
-def test_a_damaged_manifest_is_refused(camvid: Path, out: Path, spoil: Callable[[str], str], said: str) -> None:
-    (out / MANIFEST).write_text(spoil((out / MANIFEST).read_text()))
-    with pytest.raises(datasets.DatasetError, match=said):
-        datasets.build("camvid", camvid, "train", packed=out)
-
-
-def test_a_folder_that_is_no_pack_is_refused(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(datasets.DatasetError, match=r"absent holds no pack\.json: create it with: python -m"):
+def test_a_folder_that_is_no_pack_is_refused(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(
+        datasets.DatasetError, match=r"absent holds no pack\.json: create it with: python -m"
+    ):
         datasets.build("camvid", camvid, "train", packed=tmp_path / "absent")
     assert pack_dataset.main(flags(camvid, camvid)) == 2
     assert "does not hold a pack but other files" in capsys.readouterr().err
 
 
-def test_a_damaged_image_stops_packing_with_its_own_words(camvid: Path, tmp_path: Path,
-                                                          capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_image_stops_packing_with_its_own_words(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (camvid / "train/5.png").write_bytes(b"")
     assert pack_dataset.main([*flags(camvid, tmp_path / "pack"), "--num_workers", "2"]) == 2
     assert "5.png is truncated or damaged" in capsys.readouterr().err

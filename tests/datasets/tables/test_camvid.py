@@ -15,7 +15,9 @@ def test_void_is_ignored_in_both_spellings() -> None:
     assert CAMVID.lookup[:11].tolist() == list(range(11))
 
 
-@pytest.mark.parametrize(("split", "count"), [("train", 367), ("val", 101), ("test", 233), ("trainval", 468)])
+@pytest.mark.parametrize(
+    ("split", "count"), [("train", 367), ("val", 101), ("test", 233), ("trainval", 468)]
+)
 def test_the_real_splits_have_segnets_counts(camvid_root: Path, split: str, count: int) -> None:
     assert len(datasets.build("camvid", camvid_root, split)) == count
 

@@ -1,4 +1,5 @@
 """Walls, fences and hedges."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Houses."""
+
 from __future__ import annotations
 
 import numpy as np

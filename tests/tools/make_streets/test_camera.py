@@ -1,4 +1,5 @@
 """The pinhole camera: projections worked out by hand."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from tools.make_streets.camera import NEAREST, Camera
 from tools.make_streets.stable_random import StableRandom
 
-CAMERA = Camera(100, 200, focal=100.0, center=100.0, horizon=40.0, eye=2.0, bend=0.01,
-                bend_start=10.0)
+CAMERA = Camera(
+    100, 200, focal=100.0, center=100.0, horizon=40.0, eye=2.0, bend=0.01, bend_start=10.0
+)
 
 
 def test_a_position_on_the_ground_is_where_the_pinhole_projects_it() -> None:

@@ -1,4 +1,5 @@
 """The canvas: outlines, shadows and veils."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Street furniture."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,15 +12,19 @@ from tools.make_streets.labels import POLE, SKY, STATIC, TRAFFIC_LIGHT, TRAFFIC_
 from tools.make_streets.stage import Stage
 
 
-@pytest.mark.parametrize(("paint", "labels"), [
-    (furniture.paint_lamp, {POLE}),
-    (furniture.paint_bollard, {POLE}),
-    (furniture.paint_bin, {STATIC}),
-    (furniture.paint_traffic_light, {POLE, TRAFFIC_LIGHT}),
-    (furniture.paint_sign, {POLE, TRAFFIC_SIGN}),
-])
+@pytest.mark.parametrize(
+    ("paint", "labels"),
+    [
+        (furniture.paint_lamp, {POLE}),
+        (furniture.paint_bollard, {POLE}),
+        (furniture.paint_bin, {STATIC}),
+        (furniture.paint_traffic_light, {POLE, TRAFFIC_LIGHT}),
+        (furniture.paint_sign, {POLE, TRAFFIC_SIGN}),
+    ],
+)
 def test_each_thing_has_its_labels_and_stands_on_the_ground(
-        stage: Stage, paint: Callable[..., None], labels: set[int]) -> None:
+    stage: Stage, paint: Callable[..., None], labels: set[int]
+) -> None:
     paint(stage, 2.0, 20.0, 1)
     painted = stage.canvas.label_ids()
     assert set(np.unique(painted)) == {SKY, *labels}

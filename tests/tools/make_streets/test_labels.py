@@ -1,4 +1,5 @@
 """The label ids are those of Cityscapes."""
+
 from __future__ import annotations
 
 import pytest

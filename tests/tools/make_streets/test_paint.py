@@ -1,4 +1,5 @@
 """Palettes and colors."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,5 @@
 """Random numbers that stay the same on every machine and with every version of NumPy."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Poses, upright planes, solids and flat figures."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,4 +1,5 @@
 """The plan of a street."""
+
 from __future__ import annotations
 
 from itertools import pairwise

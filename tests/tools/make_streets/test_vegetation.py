@@ -1,4 +1,5 @@
 """Trees and bushes."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,0 +1,169 @@
+"""Listing a split: the layouts that fit, and the errors for files that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import datasets
+from datasets.layout import Layout
+from datasets.listing import _fill, _match
+from datasets.spec import DatasetError
+
+WriteCamvid = Callable[..., Path]
+
+
+FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+NAMES = st.text("abz09_.-", min_size=1, max_size=6).filter(lambda name: not name.startswith("."))
+
+
+def write_pair(root: Path, image: str, label: str | None, raw_id: int = 7) -> None:
+    (root / image).parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(root / image), np.full((4, 6, 3), 50, np.uint8))
+    if label is not None:
+        (root / label).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / label), np.full((4, 6), raw_id, np.uint8))
+
+
+def write_cityscapes(
+    root: Path, images: str = "leftImg8bit", labels: str = "gtFine", suffix: str = ".png"
+) -> None:
+    for split in ("train", "val", "test"):
+        for number, city in enumerate(("zurich", "aachen")):
+            stem = f"{city}_{number:06}_000019"
+            write_pair(
+                root,
+                f"{images}/{split}/{city}/{stem}_leftImg8bit{suffix}",
+                f"{labels}/{split}/{city}/{stem}_gtFine_labelIds.png",
+            )
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        ("leftImg8bit", "gtFine"),
+        ("leftImg8bit_trainvaltest/leftImg8bit", "gtFine_trainvaltest/gtFine"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".JPG"])
+def test_both_cityscapes_trees_are_read(
+    tmp_path: Path, images: str, labels: str, suffix: str
+) -> None:
+    write_cityscapes(tmp_path, images, labels, suffix)
+    data = datasets.build("cityscapes", tmp_path, "trainval")
+    assert [sample.image.parts[-3:-1] for sample in data.samples] == [
+        ("train", "aachen"),
+        ("train", "zurich"),
+        ("val", "aachen"),
+        ("val", "zurich"),
+    ]
+    assert data[0]["label"].unique().tolist() == [0]  # raw 7 is road
+
+
+def test_equal_names_in_two_folders_are_told_apart(tmp_path: Path) -> None:
+    for city in ("aachen", "zurich"):
+        write_pair(
+            tmp_path,
+            f"leftImg8bit/train/{city}/0_leftImg8bit.png",
+            f"gtFine/train/{city}/0_gtFine_labelIds.png",
+        )
+    data = datasets.build("cityscapes", tmp_path, "train")
+    assert [sample.name for sample in data.samples] == ["aachen_0", "zurich_0"]
+
+
+def test_hidden_files_are_no_images(write_camvid: WriteCamvid) -> None:
+    root = write_camvid()
+    (root / "train/._train_0.png").write_bytes(b"a copy program's note")
+    assert len(datasets.build("camvid", root, "train")) == 4
+
+
+def test_a_missing_root_says_where_to_point(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"nowhere is missing\. Point --data_root at the folder that holds"
+    ):
+        datasets.build("camvid", tmp_path / "nowhere", "train")
+
+
+def test_a_root_that_is_a_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "camvid.zip").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match=r"camvid\.zip is not a folder"):
+        datasets.build("camvid", tmp_path / "camvid.zip", "train")
+
+
+def test_another_layout_says_what_was_looked_for_and_what_was_found(
+    write_camvid: WriteCamvid,
+) -> None:
+    root = write_camvid()
+    with pytest.raises(FileNotFoundError) as refused:
+        datasets.build("cityscapes", root, "train")
+    message = str(refused.value)
+    wanted = "leftImg8bit/train/*/*_leftImg8bit{.png,.jpg,.jpeg,.webp}"
+    assert f"no image matches {wanted} or leftImg8bit_trainvaltest/{wanted} under {root}" in message
+    assert "which holds train/, trainannot/, val/, valannot/." in message
+    assert (
+        "Point --data_root at the folder that holds leftImg8bit/ and gtFine/ (see DATASETs.md)"
+        in message
+    )
+
+
+def test_only_ten_of_many_entries_are_listed(tmp_path: Path) -> None:
+    for number in range(13):
+        (tmp_path / f"entry_{number:02}").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"entry_09/ and 3 more\."):
+        datasets.build("camvid", tmp_path, "train")
+
+
+@pytest.mark.parametrize("wrong", [".", "data/camvid/train"])
+def test_a_root_one_folder_off_is_put_right(
+    write_camvid: WriteCamvid, tmp_path: Path, wrong: str
+) -> None:
+    write_camvid()
+    (tmp_path / "data/camvid").mkdir(parents=True)
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).rename(tmp_path / "data/camvid" / folder)
+    wrong_root = tmp_path / "data" if wrong == "." else tmp_path / wrong
+    with pytest.raises(
+        FileNotFoundError, match=r"Point --data_root at \S*/data/camvid, which holds them"
+    ):
+        datasets.build("camvid", wrong_root, "train")
+
+
+def test_an_unknown_split_names_the_nearest(write_camvid: WriteCamvid) -> None:
+    with pytest.raises(
+        DatasetError,
+        match=r"no split 'valid', did you mean 'val'\? The splits are: train, val, test",
+    ):
+        datasets.build("camvid", write_camvid(), "valid")
+
+
+def test_an_image_without_label_is_named(write_camvid: WriteCamvid) -> None:
+    root = write_camvid()
+    (root / "trainannot/train_2.png").unlink()
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"1 of 4 images have no label.*train/train_2\.png; its label should be "
+        r".*trainannot/train_2\.png\. Add the labels",
+    ):
+        datasets.build("camvid", root, "train")
+
+
+@FAST
+@given(folders=st.lists(NAMES, max_size=3), city=NAMES, stem=NAMES)
+def test_an_image_names_its_label_whatever_the_names_are(
+    tmp_path_factory: pytest.TempPathFactory, folders: list[str], city: str, stem: str
+) -> None:
+    root = tmp_path_factory.mktemp("tree")
+    layout = Layout("{split}/**/*-x/*_img{suffix}", "labels/{split}/**/*/*_id.png")
+    image = root.joinpath("train", *folders, f"{city}-x", f"{stem}_img.png")
+    image.parent.mkdir(parents=True)
+    image.touch()
+    matches = [match for match in _match(layout, root, "train") if match.image == image]
+    assert len(matches) == 1
+    label = _fill(layout.labels.replace("{split}", "train"), matches[0].wildcards)
+    assert label == "/".join(["labels/train", *folders, city, f"{stem}_id.png"])
