@@ -1,5 +1,5 @@
-"""A page to try networks on, for this machine alone: `python -m tools.app --snapshot FILE
-[--compare FILE2]`.
+"""Serves a page to try a network on, to this machine only: `python -m tools.app --snapshot
+FILE`.
 """
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def load(args: Namespace) -> list[LoadedModel]:
     device = precision.default_device()
     options: dict[str, Any] = {
         "weights": args.weights, "device": device, "precision": precision.start(args, device),
-        "channels_last": args.channels_last, "inference": inference.InferenceOptions.from_args(args),
-        "compile": args.compile,
+        "channels_last": args.channels_last,
+        "inference": inference.InferenceOptions.from_args(args), "compile": args.compile,
     }
     models = [load_predictor(args.snapshot, arch=args.arch, dataset=args.dataset, **options)]
     if args.compare:

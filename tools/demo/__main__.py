@@ -147,8 +147,8 @@ class Demo:
         """Yields each kind and its picture, (h, w, 3), or (H, W) for label ids.
 
         Args:
-            reaches: see `flow.color_flows`; given for the frames of a video, whose pictures must all
-                have one size.
+            reaches: see `flow.color_flows`; given for the frames of a video, whose pictures must
+                all have one size.
         """
         rendering = Rendering(
             image, labels, self.spec.palette, self.spec.names, steady=reaches is not None
@@ -163,7 +163,8 @@ class Demo:
             yield kind, draw_kind[kind]()
         if self.dump_flow:
             flows = flow.predict_flows(self.predictor, recorded_flows, image)
-            yield "flows", flow.sheet(rendering.image, flow.color_flows(flows, image.shape[1], reaches))
+            fields = flow.color_flows(flows, image.shape[1], reaches)
+            yield "flows", flow.sheet(rendering.image, fields)
 
 
 def predict_images(

@@ -1,6 +1,4 @@
-"""Pictures of a report, or of the app, for documents: `python -m tools.maintainer.screenshots PAGE
---out FOLDER`.
-"""
+"""Takes screenshots of a report, or of the app, for documents."""
 from __future__ import annotations
 
 import shutil
@@ -20,14 +18,17 @@ if TYPE_CHECKING:
 UPLOAD = "#picture input[type=file]"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-# resolves when the pictures of the image that is open can be seen
-DECODED = "Promise.all([...document.querySelectorAll('#v-stage img[src]')].map((one) => one.decode())).then(() => null)"
+# resolves when the layers of the open image can be seen
+DECODED = (
+    "Promise.all([...document.querySelectorAll('#v-stage img[src]')].map((layer) => "
+    "layer.decode())).then(() => null)"
+)
 
 
 def build_parser() -> FlagParser:
     parser = FlagParser(
         prog="python -m tools.maintainer.screenshots",
-        description="Take pictures of a report, or of the app.",
+        description="Take screenshots of a report, or of the app.",
     )
     parser.add_argument(
         "page", help="the .html file of a report, or the address at which python -m tools.app runs"
@@ -37,7 +38,7 @@ def build_parser() -> FlagParser:
         help="where light.png, dark.png, matrix.png and image.png go; of the app classes.png, "
         "flow_fields.png and comparison.png",
     )
-    parser.add_argument("--picture", type=Path, help="what the app is given to parse")
+    parser.add_argument("--picture", type=Path, help="the picture that the app predicts")
     parser.add_argument(
         "--size", type=size, default="860x1280", help="of the window, HEIGHTxWIDTH in pixels"
     )
@@ -117,7 +118,7 @@ def take_app(
         shown = tab.locator(".viewer:visible")
         if shown.locator(".empty").count():
             continue
-        shown.locator("img").first.evaluate("one => one.decode()")
+        shown.locator("img").first.evaluate("image => image.decode()")
         for stage in shown.locator(".comparison .stage").all()[:1]:
             stage.hover(position={"x": 180, "y": 150})
         tab.screenshot(path=out / f"{button.inner_text().lower().replace(' ', '_')}.png")
