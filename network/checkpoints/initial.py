@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from network.checkpoints import weights
+from network.checkpoints.imagenet import load_imagenet
 from network.model import SceneParser
 from network.options import NetworkOptions
 
@@ -22,7 +23,7 @@ def load_initial_weights(net: SceneParser, options: NetworkOptions) -> str:
         report = weights.load(net, options.snapshot, options.reset_classifier, options.init_aux,
                               ema)
         return f"starting at step 0 from {options.snapshot}: {report}"
-    imagenet_report = weights.load_imagenet(net, options.arch, options.pretrained)
+    imagenet_report = load_imagenet(net, options.arch, options.pretrained)
     if imagenet_report is None:
         return "starting at step 0 from random weights (--pretrained none)"
     return f"starting at step 0 with a backbone from ImageNet: {imagenet_report}"

@@ -5,7 +5,7 @@ A network's own keys are those of the published checkpoints, except for the rule
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -112,12 +112,17 @@ def drop_unused(net: SceneParser,
     Returns:
         The remaining tensors, and the removed keys: second copies and unused parts.
     """
-    parts = (net.backbone, net.head)
+    return drop_unused_of((net.backbone, net.head), state)
+
+
+def drop_unused_of(parts: Sequence[nn.Module],
+                   state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """As `drop_unused`, for some parts of a network."""
     unused = [pattern for part, pattern in UNUSED
               if any(isinstance(module, part) for module in parts)]
     dropped = [key for key in state if any(pattern.match(key) for pattern in unused)]
     kept = {key: value for key, value in state.items() if key not in dropped}
-    if isinstance(net.backbone, STDC):
+    if any(isinstance(module, STDC) for module in parts):
         dropped += _merge_stdc_copies(kept)
     return kept, dropped
 

@@ -1,9 +1,10 @@
-"""Reading weights strictly: checkpoints of runs, published checkpoints and ImageNet files.
+"""Reading weights strictly: checkpoints of runs and published checkpoints.
 
 `network.checkpoints.keys` holds the differences between published keys and our own.
 """
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import re
@@ -17,13 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from network.backbones.timm import TimmBackbone
 from network.checkpoints.keys import (
-    IMAGENET_CLASSIFIER,
     classifier_keys,
     drop_unused,
     guess_architecture,
-    imagenet_key,
     is_auxiliary,
     published_key,
 )
@@ -35,14 +33,6 @@ PREFIXES = ("module.", "_orig_mod.")
 HEADER = "sfsegnets"
 # Where a checkpoint may hold its state dict.
 NESTINGS = ("state_dict", "model_state_dict", "model", "net")
-
-PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained_models"
-
-# Backbone -> its file under pretrained_models/, if that is not `<backbone>.pth`.
-IMAGENET_FILES = {
-    f"resnet{depth}": f"resnet{depth}-deep-stem-pytorch.pth" for depth in (18, 50, 101)}
-
-RANDOM_COST = "expect about 5 points of mIoU less on Cityscapes"
 
 
 class WeightsError(ValueError):
@@ -58,16 +48,21 @@ class Report:
         dropped: in the file, but not in the network.
         random: in the network, where they keep their random values.
         averaged: whether the loaded weights are the averaged ones of a run.
+        file: the ImageNet file that was read; the text of the report gives its SHA-256.
     """
 
     loaded: tuple[str, ...]
     dropped: tuple[str, ...] = ()
     random: tuple[str, ...] = ()
     averaged: bool = False
+    file: Path | None = None
 
     def __str__(self) -> str:
         kind = "averaged tensors" if self.averaged else "tensors"
         clauses = [f"{len(self.loaded)} {kind} loaded"]
+        if self.file is not None:
+            digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
+            clauses[0] += f" from {self.file} (SHA-256 {digest})"
         if self.dropped:
             clauses.append(f"{len(self.dropped)} left out: {_listing(self.dropped)}")
         if self.random:
@@ -139,7 +134,7 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
     if not any(is_auxiliary(net, key) for key in expected):
         dropped += [key for key in usable if is_auxiliary(net, key)]
 
-    comparison = _Comparison.of(expected, usable, classifier_keys(net))
+    comparison = Comparison.of(expected, usable, classifier_keys(net))
     random = [*comparison.classifier] if reset_classifier else []
     if init_aux:
         random += [key for key in comparison.missing if is_auxiliary(net, key)]
@@ -155,48 +150,6 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
 def published_state_dict(net: SceneParser) -> dict[str, Tensor]:
     """Returns the state dict under the published keys, the form in which checkpoints are saved."""
     return {published_key(net, key): value for key, value in net.state_dict().items()}
-
-
-def backbone_of(arch: str) -> str:
-    """Returns the name of an architecture's backbone, the last part of the name."""
-    return arch.rsplit("_", 1)[-1]
-
-
-def imagenet_file(backbone: str) -> str:
-    """Returns the name of a backbone's ImageNet file under pretrained_models/."""
-    return IMAGENET_FILES.get(backbone, f"{backbone}.pth")
-
-
-def load_imagenet(net: SceneParser, arch: str, pretrained: str,
-                  folder: str | Path = PRETRAINED) -> Report | None:
-    """Loads the network's backbone from an ImageNet file.
-
-    Args:
-        pretrained: "auto" for the architecture's file in `folder`, or for the weights that timm
-            downloads; "none" to keep random weights; or a path.
-
-    Returns:
-        What was loaded; None for "none".
-
-    Raises:
-        FileNotFoundError: there is no such file; the message says what it has to hold.
-        WeightsError: as in `read`, or the file does not hold exactly this backbone, or timm
-            cannot download it.
-    """
-    if pretrained == "none":
-        return None
-    if isinstance(net.backbone, TimmBackbone) and pretrained == "auto":
-        return _load_from_timm(net.backbone)
-    name = arch.partition(":")[2] or backbone_of(arch)
-    path = Path(folder) / imagenet_file(name) if pretrained == "auto" else Path(pretrained)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no ImageNet weights for {arch} at {path}: the file must hold the state dict of "
-            f"{name} (see pretrained_models/README.md). Put it there, pass another as "
-            f'pretrained=PATH, start from random weights with pretrained="none" ({RANDOM_COST}), '
-            "or choose a backbone whose weights timm downloads, such as "
-            'arch="sfnet_timm:resnet18d".')
-    return _load_backbone(net, arch, name, path)
 
 
 def state_dict(payload: Mapping[str, Any], ema: bool, source: str) -> dict[str, Tensor]:
@@ -242,7 +195,7 @@ def write_safetensors(payload: Mapping[str, Any], path: str | Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Comparison:
+class Comparison:
     """How the tensors of a file differ from the expected ones.
 
     Attributes:
@@ -262,7 +215,7 @@ class _Comparison:
 
     @classmethod
     def of(cls, expected: Mapping[str, Tensor], given: Mapping[str, Tensor],
-           classifier: Collection[str] = ()) -> _Comparison:
+           classifier: Collection[str] = ()) -> Comparison:
         reshaped = [key for key, value in expected.items()
                     if key in given and given[key].shape != value.shape]
         return cls(
@@ -293,7 +246,7 @@ class _Comparison:
 
 
 def _advice(net: SceneParser, payload: Mapping[str, Any], given: Mapping[str, Tensor],
-            comparison: _Comparison) -> str:
+            comparison: Comparison) -> str:
     """Returns the most likely cause and its remedy, to follow "does not fit the network"."""
     missing, reshaped = comparison.missing, comparison.reshaped
     if reshaped and reshaped == comparison.classifier and not missing:
@@ -310,41 +263,6 @@ def _advice(net: SceneParser, payload: Mapping[str, Any], given: Mapping[str, Te
         return f": it looks like {stored}, but damaged, or with other options than the network's."
     return (f": it looks like {stored}, not {built}. Choose the architecture of the file, "
             f"arch={stored}.")
-
-
-def _load_backbone(net: SceneParser, arch: str, name: str, path: Path) -> Report:
-    """Loads the backbone from its ImageNet file, strictly but for the file's classifier."""
-    prefix = "backbone."
-    tensors = state_dict(read(path), False, str(path))
-    renamed = {f"{prefix}{imagenet_key(net.backbone, key)}": value
-               for key, value in tensors.items()}
-    usable, unused = drop_unused(net, renamed)
-    given = {key.removeprefix(prefix): value for key, value in usable.items()}
-    dropped = [key.removeprefix(prefix) for key in unused]
-    dropped += [key for key in given if IMAGENET_CLASSIFIER.match(key)]
-    expected = net.backbone.state_dict()
-    problems = _Comparison.of(expected, given).problems(dropped, "the backbone")
-    if problems:
-        guess = guess_architecture(tensors)
-        hint = f": it looks like {guess}" if guess else ""
-        raise WeightsError("\n  ".join([
-            f"{path} does not hold the backbone {name} of {arch}{hint}", *problems]))
-    net.backbone.load_state_dict({key: given[key] for key in expected})
-    return Report(tuple(expected), tuple(dropped))
-
-
-def _load_from_timm(backbone: TimmBackbone) -> Report:
-    """Loads the weights that timm downloads into its cache."""
-    try:
-        source = TimmBackbone(backbone.name, pretrained=True)
-    # Whatever the client of timm's hub raises.
-    except Exception as error:
-        raise WeightsError(
-            f"timm could not download the weights of {backbone.name} ({type(error).__name__}: "
-            f"{error}). Try again with a connection, pass a file as pretrained=PATH, or start from "
-            f'random weights with pretrained="none" ({RANDOM_COST}).') from error
-    backbone.load_state_dict(source.state_dict())
-    return Report(tuple(source.state_dict()))
 
 
 def _listing(keys: Iterable[str], most: int = 12) -> str:

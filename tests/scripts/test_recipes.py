@@ -10,7 +10,7 @@ import pytest
 
 import loss
 import train
-from network.checkpoints.weights import backbone_of, imagenet_file
+from network.checkpoints.sources import backbone_of, imagenet_file
 from utils.training.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[2]

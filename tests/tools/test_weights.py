@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor
 
 import network
+from network.checkpoints import sources
 from network.checkpoints.snapshot import Snapshot
 from network.checkpoints.weights import published_state_dict
 from tools import weights
@@ -156,3 +159,25 @@ def test_list_says_which_files_are_there(
     assert "1,234" in lines["dfnetv2"]
     assert "sfnet_dfnetv2, dfsegnet_dfnetv2" in lines["dfnetv2"]
     assert "not there" in lines["resnet18"]
+
+
+def test_list_names_the_packages_that_carry_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = replace(sources.PACKAGES["tf_efficientnet_lite0"], module="carried")
+    monkeypatch.setitem(sources.PACKAGES, "tf_efficientnet_lite0", package)
+    absent = replace(package, name="no-such-package", module="no_such_module")
+    monkeypatch.setitem(sources.PACKAGES, "tf_efficientnet_lite1", absent)
+    path = tmp_path / "carried" / package.file
+    path.parent.mkdir(parents=True)
+    (tmp_path / "carried/__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    assert weights.main(["list", "--folder", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"tf_efficientnet_lite0 +package +damaged .*--force-reinstall", output)
+    assert re.search(r"tf_efficientnet_lite1 +package +not installed +no-such-package", output)
+    path.write_bytes(b"x" * 1234)
+    assert weights.main(["list", "--folder", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"tf_efficientnet_lite0 +package +1,234 +efficientnet-lite0", output)

@@ -7,7 +7,8 @@ import torch
 
 import network
 from network.backbones.timm import TimmBackbone
-from network.checkpoints.weights import WeightsError, load, load_imagenet, published_state_dict
+from network.checkpoints.imagenet import load_imagenet
+from network.checkpoints.weights import WeightsError, load, published_state_dict
 
 pytest.importorskip("timm", reason="timm is not installed: pip install timm")
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import pickle
 import subprocess
 import sys
@@ -14,12 +13,10 @@ import torch
 from torch import Tensor
 
 import network
-from network.checkpoints import weights
 from network.checkpoints.keys import published_shapes
 from network.checkpoints.weights import (
     WeightsError,
     load,
-    load_imagenet,
     published_state_dict,
     read,
 )
@@ -214,41 +211,6 @@ def test_a_missing_file_and_a_file_of_another_kind(tmp_path: Path) -> None:
         load(network.build(NAME, 3), tmp_path / "other.pth")
 
 
-# ImageNet files.
-
-def test_a_missing_imagenet_file_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"(?s)no ImageNet weights for sfnet_dfnetv1 at "
-                                                r".*dfnetv1\.pth: the file must hold the state "
-                                                r'dict of dfnetv1 .*pretrained="none"'):
-        load_imagenet(network.build(NAME, 3), NAME, "auto", tmp_path)
-
-
-def test_no_imagenet_file_is_read_for_random_weights(tmp_path: Path) -> None:
-    assert load_imagenet(network.build(NAME, 3), NAME, "none", tmp_path) is None
-
-
-def test_an_imagenet_file_of_another_backbone_is_refused(tmp_path: Path) -> None:
-    torch.save(network.build("sfnet_resnet18", 3).backbone.state_dict(), tmp_path / "dfnetv1.pth")
-    with pytest.raises(WeightsError, match=r"(?s)does not hold the backbone dfnetv1 of "
-                                           r"sfnet_dfnetv1.*missing from the file: "
-                                           r"stage1\.0\.weight.*not in the backbone: "
-                                           r"layer0\.0\.0\.weight"):
-        load_imagenet(network.build(NAME, 3), NAME, "auto", tmp_path)
-
-
-def test_a_deep_stem_file_loads_under_its_own_names(tmp_path: Path) -> None:
-    source = network.build("sfnet_resnet18", 3).backbone.state_dict()
-    renamed = {key.replace("layer0.0.", "conv1.").replace("layer0.1.", "bn1."): value
-               for key, value in source.items()}
-    classifier = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
-    torch.save({**renamed, **classifier}, tmp_path / weights.imagenet_file("resnet18"))
-    net = network.build("sfnet_resnet18", 3)
-    report = load_imagenet(net, "sfnet_resnet18", "auto", tmp_path)
-    assert report is not None
-    assert report.dropped == ("fc.weight", "fc.bias")
-    assert all(torch.equal(value, source[key]) for key, value in net.backbone.state_dict().items())
-
-
 # What published files hold besides, and under other keys.
 
 def published(name: str, **options: Any) -> dict[str, Tensor]:
@@ -320,35 +282,6 @@ def test_the_same_architecture_with_other_options_says_so() -> None:
 def test_an_unknown_network_is_named_as_such() -> None:
     with pytest.raises(WeightsError, match="it holds a network that is none of those here"):
         load(network.build(NAME, 3), {"encoder.weight": torch.zeros(1)})
-
-
-IMAGENET = {
-    "resnet18_deep_stem": "sfnet_resnet18", "dfnetv1": "sfnet_dfnetv1", "dfnetv2": "sfnet_dfnetv2",
-    "stdc1": "sfnet_stdc1", "stdc2": "sfnet_lite_stdc2",
-}
-
-
-@pytest.mark.parametrize("backbone", IMAGENET)
-def test_the_published_imagenet_files_keys_fill_the_backbone(parity: Path, tmp_path: Path,
-                                                             backbone: str) -> None:
-    shapes = json.loads((parity / "backbone_keys.json").read_text())[backbone]
-    name = IMAGENET[backbone]
-    state = {key: torch.full(shape, 0.5) for key, shape in shapes.items()}
-    torch.save({"state_dict": state}, tmp_path / "a.pth")
-    net = network.build(name, 3)
-    report = load_imagenet(net, name, str(tmp_path / "a.pth"))
-    assert report is not None
-    assert set(report.loaded) == set(net.backbone.state_dict())
-    assert all(bool((parameter == 0.5).all()) for parameter in net.backbone.parameters())
-
-
-def test_a_plain_resnet_is_not_the_deep_stem_one(tmp_path: Path) -> None:
-    state = {"conv1.weight": torch.zeros(64, 3, 7, 7),
-             "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}
-    torch.save(state, tmp_path / "resnet18-deep-stem-pytorch.pth")
-    with pytest.raises(WeightsError, match="backbone resnet18 of sfnet_resnet18: it looks like a "
-                                           "ResNet without the deep stem"):
-        load_imagenet(network.build("sfnet_resnet18", 3), "sfnet_resnet18", "auto", tmp_path)
 
 
 @pytest.mark.slow

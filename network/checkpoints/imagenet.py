@@ -1,0 +1,177 @@
+"""Loading the ImageNet weights of a backbone, strictly."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from network.backbones.timm import TimmBackbone
+from network.checkpoints.keys import (
+    IMAGENET_CLASSIFIER,
+    TIMM_MARK,
+    drop_unused_of,
+    guess_architecture,
+    imagenet_key,
+)
+from network.checkpoints.sources import (
+    EXTRA,
+    PACKAGES,
+    PRETRAINED,
+    backbone_of,
+    cached_by_timm,
+    package_of,
+    sources,
+    to_timm_keys,
+)
+from network.checkpoints.weights import Comparison, Report, WeightsError, read, state_dict
+from network.model import Backbone, SceneParser
+
+RANDOM_COST = "expect about 5 points of mIoU less on Cityscapes"
+# A backbone whose weights a package carries, for messages.
+INSTALLABLE = "sfnet_timm:tf_efficientnet_lite0"
+
+
+def load_imagenet(net: SceneParser, arch: str, pretrained: str,
+                  folder: str | Path = PRETRAINED) -> Report | None:
+    """Loads the network's backbone from an ImageNet file.
+
+    Args:
+        pretrained: "auto" for the first of the backbone's `sources` that is there, where timm
+            downloads what it has not cached; "none" to keep random weights; or a path.
+        folder: the folder of the first source.
+
+    Returns:
+        What was loaded, and from which file; None for "none".
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says what it has to hold.
+        WeightsError: as in `read`, or the file does not hold exactly this backbone, or timm
+            cannot download it.
+    """
+    if pretrained == "none":
+        return None
+    name = backbone_of(arch)
+    if pretrained != "auto":
+        if not Path(pretrained).is_file():
+            raise _missing(arch, name, f"at {pretrained}")
+        return _load_file(net.backbone, arch, name, Path(pretrained))
+    absent: list[str] = []
+    for source in sources(name, isinstance(net.backbone, TimmBackbone), folder):
+        if isinstance(net.backbone, TimmBackbone) and source.kind == "timm":
+            return _load_from_timm(net.backbone, absent)
+        if source.path is not None:
+            return _load_file(net.backbone, arch, name, source.path, source.naming)
+        absent.append(source.absence)
+    raise _missing(arch, name, " and ".join(absent))
+
+
+def timm_state_dict(model: str) -> dict[str, Tensor]:
+    """Returns the state dict of timm's classifier, in its order; the tensors hold no data."""
+    import timm
+    with torch.device("meta"):
+        state: dict[str, Tensor] = timm.create_model(model).state_dict()
+    return state
+
+
+def _missing(arch: str, name: str, where: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"no ImageNet weights for {arch} {where}: the file must hold the state dict of {name} (see "
+        "pretrained_models/README.md). Put it there, pass another as pretrained=PATH, start from "
+        f'random weights with pretrained="none" ({RANDOM_COST}), or choose a backbone whose '
+        f'weights a package carries ({EXTRA}), such as arch="{INSTALLABLE}".')
+
+
+def _load_file(backbone: Backbone, arch: str, name: str, path: Path,
+               naming: str | None = None) -> Report:
+    """Loads the backbone from its ImageNet file, strictly but for the file's classifier.
+
+    Args:
+        naming: as in `to_timm_keys`, for a timm backbone.
+    """
+    tensors = state_dict(read(path), False, str(path))
+    is_own = all(key.startswith(TIMM_MARK) for key in tensors)
+    if isinstance(backbone, TimmBackbone) and not is_own:
+        given, dropped = _from_timm_file(backbone, name, tensors, naming)
+    else:
+        given, dropped = _from_published_file(backbone, tensors)
+    expected = backbone.state_dict()
+    problems = Comparison.of(expected, given).problems(dropped, "the backbone")
+    if problems:
+        guess = guess_architecture(tensors) or _recognize_package(tensors)
+        hint = f": it looks like {guess}" if guess else ""
+        remedy = (f'Pass the file of {name} as pretrained=PATH, let pretrained="auto" find it, or '
+                  'start from random weights with pretrained="none".')
+        raise WeightsError("\n  ".join([
+            f"{path} does not hold the backbone {name} of {arch}{hint}", *problems, remedy]))
+    backbone.load_state_dict({key: given[key] for key in expected})
+    return Report(tuple(expected), tuple(dropped), file=path)
+
+
+def _from_published_file(backbone: Backbone, tensors: Mapping[str, Tensor],
+                         ) -> tuple[dict[str, Tensor], list[str]]:
+    """Returns the tensors under the backbone's keys, and the keys that the backbone lacks."""
+    prefix = "backbone."
+    renamed = {f"{prefix}{imagenet_key(backbone, key)}": value for key, value in tensors.items()}
+    usable, unused = drop_unused_of((backbone,), renamed)
+    given = {key.removeprefix(prefix): value for key, value in usable.items()}
+    dropped = [key.removeprefix(prefix) for key in unused]
+    dropped += [key for key in given if IMAGENET_CLASSIFIER.match(key)]
+    return given, dropped
+
+
+def _from_timm_file(backbone: TimmBackbone, name: str, tensors: Mapping[str, Tensor],
+                    naming: str | None) -> tuple[dict[str, Tensor], list[str]]:
+    """Returns the tensors under the backbone's keys, and the keys that the backbone lacks.
+
+    timm's feature extractor drops the last layers of its classifier, and may write `stages.0` as
+    `stages_0`.
+    """
+    classifier = timm_state_dict(name)
+    own_keys = {_flat(key): key for key in backbone.state_dict()}
+    given: dict[str, Tensor] = {}
+    dropped = []
+    for key, value in to_timm_keys(tensors, list(classifier), naming).items():
+        if _flat(key) in own_keys:
+            given[own_keys[_flat(key)]] = value
+            continue
+        given[key] = value
+        if key in classifier:
+            dropped.append(key)
+    return given, dropped
+
+
+def _flat(key: str) -> str:
+    while key.startswith(TIMM_MARK):
+        key = key.removeprefix(TIMM_MARK)
+    return key.replace(".", "_")
+
+
+def _recognize_package(tensors: Mapping[str, Tensor]) -> str | None:
+    """Returns the backbone of `PACKAGES` whose weights have these shapes, None if there is none."""
+    shapes = sorted(value.shape for value in tensors.values())
+    for name in PACKAGES:
+        if sorted(value.shape for value in timm_state_dict(name).values()) == shapes:
+            return name
+    return None
+
+
+def _load_from_timm(backbone: TimmBackbone, absent: list[str]) -> Report:
+    """Loads the weights that timm keeps in its cache or downloads into it.
+
+    Args:
+        absent: the sources that were tried before, for the error.
+    """
+    try:
+        source = TimmBackbone(backbone.name, pretrained=True)
+    # Whatever the client of timm's hub raises.
+    except Exception as error:
+        install = f", install its package ({EXTRA})" if package_of(backbone.name) else ""
+        raise WeightsError(
+            f"no ImageNet weights for {backbone.name} {' and '.join(absent)}, and timm could not "
+            f"download the weights of {backbone.name} ({type(error).__name__}: {error}). Try again "
+            f"with a connection{install}, pass a file as pretrained=PATH, or start from random "
+            f'weights with pretrained="none" ({RANDOM_COST}).') from error
+    backbone.load_state_dict(source.state_dict())
+    return Report(tuple(source.state_dict()), file=cached_by_timm(backbone.name))
