@@ -78,11 +78,11 @@ def pixel_weights(labels: Tensor, class_weights: Tensor, ignore_label: int) -> T
 
 def inverse_frequency(labels: Tensor, num_classes: int, ignore_label: int, *, bound: float,
                       per_batch: bool) -> Tensor:
-    """Returns the weight of each class in each image, (N, K): w = 1 + bound (1 - h), or 1 if absent.
+    """Returns the weight of each class in each image, (N, K), 1 for an absent class.
 
-    h is the frequency of the class among the labelled pixels of the image or, with `per_batch`, of
-    the whole batch. These are the weights of the code published with Zhu et al. (CVPR 2019,
-    arXiv 1812.01593).
+    It is w = 1 + bound (1 - h), where h is the frequency of the class among the labelled pixels of
+    the image or, with `per_batch`, of the whole batch. These are the weights of the code published
+    with Zhu et al. (CVPR 2019, arXiv 1812.01593).
     """
     # a histogram for each image; ignored pixels count as class K, which is cut off
     classes = torch.where(labels == ignore_label, num_classes, labels).flatten(1)

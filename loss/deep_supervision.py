@@ -1,4 +1,4 @@
-"""Deep supervision: the same criterion on the output and on each auxiliary (SFNet, arXiv 2002.10120)."""
+"""Deep supervision (SFNet, arXiv 2002.10120): one criterion for the output and each auxiliary."""
 from __future__ import annotations
 
 from torch import Tensor

@@ -15,8 +15,8 @@ class LovaszSoftmax(RegionLoss):
     the batch's pixels sorted in decreasing order, the loss is sum_i m_i g_i, where g is
     `jaccard_gradient` (equations 8 and 9).
 
-    It sorts all pixels once per class, and holds the probabilities at the size of the labels: several
-    times the time and memory of a cross entropy.
+    It sorts all pixels once per class, and holds the probabilities at the size of the labels:
+    several times the time and memory of a cross entropy.
     """
 
     term = "lovasz"

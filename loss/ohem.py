@@ -1,4 +1,4 @@
-"""Online hard example mining over pixels (after Shrivastava et al., CVPR 2016, arXiv 1604.03540)."""
+"""Online hard example mining over pixels (Shrivastava et al., CVPR 2016, arXiv 1604.03540)."""
 from __future__ import annotations
 
 import math
@@ -15,9 +15,9 @@ from utils import IGNORE_LABEL
 class OhemCrossEntropy(PixelLoss):
     """Mean cross entropy of `outputs["main"]` over its hard pixels, as SFNet trains.
 
-    With p the softmax probability of a pixel's true class and l = -log p its loss, the pixel is hard
-    if p <= thresh. At least the `min_kept` pixels with the largest loss are kept, or all labelled
-    pixels where there are fewer:
+    With p the softmax probability of a pixel's true class and l = -log p its loss, the pixel is
+    hard if p <= thresh. At least the `min_kept` pixels with the largest loss are kept, or all
+    labelled pixels where there are fewer:
 
         kept = {l >= min(-log(thresh), the min_kept-th largest l)}
 
@@ -41,8 +41,8 @@ class OhemCrossEntropy(PixelLoss):
             raise ValueError(
                 f"OHEM's thresh is a probability in (0, 1], not {thresh} (--ohem_thresh)")
         if min_kept <= 0 or (min_kept > 1 and min_kept != int(min_kept)):
-            raise ValueError("OHEM's min_kept is a number of pixels of at least 1, or a fraction of "
-                             f"them below 1, not {min_kept} (--ohem_min_kept)")
+            raise ValueError("OHEM's min_kept is a number of pixels of at least 1, or a fraction "
+                             f"below 1, not {min_kept} (--ohem_min_kept)")
         self.thresh, self.min_kept = thresh, min_kept
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:

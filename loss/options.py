@@ -52,7 +52,7 @@ ADDED_LOSSES: dict[str, Callable[..., Criterion]] = {
     "dice_weight": DiceLoss,
 }
 
-# flag of deep supervision -> weight of each auxiliary loss: SFNet's, and PSPNet's (arXiv 1612.01105)
+# flag of deep supervision -> weight of each auxiliary loss, as in SFNet and PSPNet
 AUX_WEIGHTS = {"fpn_dsn_loss": 1.0, "aux": 0.4}
 
 # flags that are an error where the chosen criterion does not read them

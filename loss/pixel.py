@@ -90,5 +90,5 @@ def check(logits: Tensor, labels: Tensor, ignore_label: int) -> None:
             values = ", ".join(map(str, labels[is_unknown].unique().tolist()[:5]))
             raise ValueError(
                 f"labels hold {values}, neither a class of the logits (0 to {num_classes - 1}) nor "
-                f"the ignored value ({ignore_label}): raw ids that were not mapped to train ids, or "
-                "a network built for another number of classes")
+                f"the ignored value ({ignore_label}): raw ids that were not mapped to train ids, "
+                "or a network built for another number of classes")

@@ -13,8 +13,8 @@ from utils import IGNORE_LABEL
 class RegionLoss(Criterion):
     """A loss of how the regions of `outputs["main"]` overlap those of the labels.
 
-    Its single term is a ratio of sums over the batch, not a mean of pixels. Called as `CrossEntropy`;
-    returns {`term`: scalar}, 0 with zero gradient where every pixel is ignored.
+    Its single term is a ratio of sums over the batch, not a mean of pixels. Called as
+    `CrossEntropy`; returns {`term`: scalar}, 0 with zero gradient where every pixel is ignored.
 
     Args:
         weight: factor of the term.

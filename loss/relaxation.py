@@ -1,4 +1,4 @@
-"""Boundary label relaxation (Zhu et al., CVPR 2019, arXiv 1812.01593, section 3.2)."""
+"""Boundary label relaxation (Zhu et al., CVPR 2019, arXiv 1812.01593)."""
 from __future__ import annotations
 
 from collections.abc import Sequence

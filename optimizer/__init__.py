@@ -48,7 +48,7 @@ def build(net: nn.Module, options: OptimizerOptions, *,
 
 def build_schedule(optimizer: torch.optim.Optimizer, options: ScheduleOptions, *, total_steps: int,
                    steps_per_epoch: int = 1, restart_epoch: int | None = None) -> LambdaLR:
-    """Returns the schedule. Call its `step` after every optimizer step, also with `lr_step` "epoch".
+    """Returns the schedule; call its `step` after every optimizer step, whatever `lr_step` is.
 
     Args:
         restart_epoch: the epoch, counted from 0, in which scaled poly restarts; other schedules

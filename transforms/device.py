@@ -1,4 +1,4 @@
-"""Color and blur of whole batches on the device, by the values that the loader drew for each sample."""
+"""Color and blur of whole batches on the device, by values that the loader drew for each sample."""
 from __future__ import annotations
 
 import numpy as np
@@ -10,10 +10,11 @@ from transforms.color import LUMA, ColorJitter, GaussianBlur
 
 
 class GpuColorAugmentation:
-    """What a `Compose` does to color, in two halves: `draw` in the loader, `apply` on the device.
+    """`ColorJitter` and `GaussianBlur` in two halves: `draw` in the loader, `apply` on the device.
 
-    The draws are those that the transforms themselves would have made, so a sample looks the same either way up to
-    rounding: `apply` rounds nothing, and stays within 2 of the 255 levels, on average within 0.5.
+    The draws are those of the transforms themselves, so a sample looks the same in both cases,
+    apart from rounding: `apply` does not round. The difference is at most 2 of 255 levels, and at
+    most 0.5 on average.
 
     Args:
         jitter, blur: None leaves it out.
@@ -24,7 +25,12 @@ class GpuColorAugmentation:
         self.blur = blur
 
     def draw(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Returns `color`, a (3, 4) matrix for a crop of mean luma 1, and `blur`, a sigma in pixels, 0 for none."""
+        """Draws the values of a sample.
+
+        Returns:
+            `color`, a (3, 4) matrix for a crop of mean luma 1, and `blur`, a scalar sigma in
+            pixels, 0 for no blur.
+        """
         color = self.jitter.draw(rng) if self.jitter else np.eye(3, 4)
         sigma = self.blur.draw(rng) if self.blur else 0.0
         return {"color": torch.from_numpy(color.astype(np.float32)), "blur": torch.tensor(sigma)}
@@ -34,7 +40,7 @@ class GpuColorAugmentation:
 
         Args:
             images: (N, 3, H, W) uint8, on the device.
-            color, blur: (N, 3, 4) and (N,), as the loader stacked them.
+            color, blur: (N, 3, 4) and (N,), the draws of the samples.
 
         Returns:
             (N, 3, H, W) float32 in [0, 255], channels last in memory.
@@ -42,39 +48,53 @@ class GpuColorAugmentation:
         images = images.float().contiguous(memory_format=torch.channels_last)
         if self.jitter:
             images = jittered(images, color.to(images.device, non_blocking=True))
-        if self.blur:                                       # all of them: to choose, the host would wait for the device
+        if self.blur:
+            # also the images with a sigma of 0: to skip them, the host would wait for the device
             images = blurred(images, blur.to(images.device, non_blocking=True), self.radius)
         return images
 
     @property
     def radius(self) -> int:
-        """The reach in pixels of the widest Gaussian, as OpenCV cuts it for uint8."""
+        """The radius in pixels of the widest Gaussian, as OpenCV truncates it for uint8."""
         return (round(6 * self.blur.sigma_max + 1) | 1) // 2 if self.blur else 0
 
 
 def jittered(images: Tensor, color: Tensor) -> Tensor:
-    """(N, 3, H, W) in [0, 255] by each image's (3, 4) matrix, whose last column counts in mean lumas; clipped."""
-    pixels = images.permute(0, 2, 3, 1).flatten(1, 2)                                   # (N, H * W, 3)
-    mean_luma = pixels.mean(1, keepdim=True) @ pixels.new_tensor(LUMA)[:, None]         # (N, 1, 1)
-    changed = torch.baddbmm(color[:, None, :, 3] * mean_luma, pixels, color[:, :, :3].transpose(1, 2))
+    """Transforms the colors of each image, and clips them to [0, 255].
+
+    Args:
+        images: (N, 3, H, W) in [0, 255].
+        color: (N, 3, 4) matrices, whose last column is in units of the image's mean luma.
+    """
+    pixels = images.permute(0, 2, 3, 1).flatten(1, 2)                              # (N, pixels, 3)
+    mean_luma = pixels.mean(1, keepdim=True) @ pixels.new_tensor(LUMA)[:, None]    # (N, 1, 1)
+    offsets = color[:, None, :, 3] * mean_luma                                     # (N, 1, 3)
+    changed = torch.baddbmm(offsets, pixels, color[:, :, :3].transpose(1, 2))
     return changed.clamp_(0, 255).unflatten(1, images.shape[2:]).permute(0, 3, 1, 2)
 
 
 def blurred(images: Tensor, sigmas: Tensor, radius: int) -> Tensor:
-    """Blurs each of (N, 3, H, W) by its own Gaussian, mirrored at the border as OpenCV does.
+    """Blurs each image by a Gaussian, mirrored at the border as OpenCV does.
 
     Args:
+        images: (N, 3, H, W).
         sigmas: (N,) in pixels; 0 changes nothing.
-        radius: no kernel reaches further.
+        radius: in pixels, at least that of the widest kernel.
     """
     distance = torch.arange(-radius, radius + 1, device=images.device).abs()
-    sigmas = sigmas.clamp(min=1e-3)                         # whose neighbors weigh exactly nothing
-    reach = (6 * sigmas + 1).round().div(2, rounding_mode="floor")                      # (N,): 3 sigma, as for uint8
-    kernels = torch.exp(-0.5 * (distance / sigmas[:, None]) ** 2).where(distance <= reach[:, None], 0)
-    kernels = kernels / kernels.sum(1, keepdim=True)                                    # (N, 2 * radius + 1)
-    for axis, pad in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
-        padded, length = F.pad(images, pad, mode="reflect"), images.shape[axis]
+    # with a sigma of 0.001 the neighbors have a weight of exactly 0
+    sigmas = sigmas.clamp(min=1e-3)
+    # OpenCV truncates at 3 sigma for uint8
+    reach = (6 * sigmas + 1).round().div(2, rounding_mode="floor")                      # (N,)
+    kernels = torch.exp(-0.5 * (distance / sigmas[:, None]) ** 2)
+    kernels = kernels.where(distance <= reach[:, None], 0)
+    kernels = kernels / kernels.sum(1, keepdim=True)                                    # (N, taps)
+    # a Gaussian is separable: rows, then columns
+    for axis, padding in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
+        padded = F.pad(images, padding, mode="reflect")
+        length = images.shape[axis]
         images = torch.zeros_like(images)
         for tap in range(2 * radius + 1):
-            images.addcmul_(padded.narrow(axis, tap, length), kernels[:, tap].view(-1, 1, 1, 1))
+            weights = kernels[:, tap].view(-1, 1, 1, 1)
+            images.addcmul_(padded.narrow(axis, tap, length), weights)
     return images

@@ -49,7 +49,7 @@ class TransformOptions:
 
     @classmethod
     def from_args(cls, args: Namespace) -> TransformOptions:
-        """Reads the flags; `args.crop_size` must be set, by the caller if not on the command line."""
+        """Reads the flags. Where `--crop_size` is not given, the caller sets `args.crop_size`."""
         values = {field.name: getattr(args, field.name) for field in fields(cls)}
         # a JSON file of flags has lists for tuples
         height, width = args.crop_size
@@ -102,7 +102,8 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="largest random scale")
     group.add_argument("--rotate", type=float, default=default.rotate, metavar="DEGREES",
                        help="largest random rotation in degrees; 0 is off")
-    add_switch(group, "--flip", default=default.flip, help="mirror half of the images left to right")
+    add_switch(group, "--flip", default=default.flip,
+               help="mirror half of the images left to right")
     group.add_argument("--color_aug", type=float, default=default.color_aug,
                        help="strength of random brightness, contrast, saturation and hue; 0 is off")
     for name in ("brightness", "contrast", "saturation"):

@@ -79,7 +79,8 @@ def source_positions(source: int, target: int,
 # For evaluation: no gradient
 
 
-def chunked(maps: Tensor, size: tuple[int, int], resizer: Callable[[Tensor, tuple[int, int]], RowResizer],
+def chunked(maps: Tensor, size: tuple[int, int],
+            resizer: Callable[[Tensor, tuple[int, int]], RowResizer],
             chunk_values: int | None) -> Iterator[tuple[slice, Tensor]]:
     """Yields maps (N, K, h, w) resized to (H, W) a chunk at a time: its rows, and (N, K, rows, W).
 

@@ -11,8 +11,11 @@ from loss import pixel
 
 def case(shape: tuple[int, ...] = (2, 5, 8, 9), seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, shape[1], (shape[0], shape[2] // 2, shape[3] // 3), generator=generator)
-    labels = labels.repeat_interleave(2, 1).repeat_interleave(3, 2)        # blocks, so that there are inner pixels too
+    labels = torch.randint(
+        0, shape[1], (shape[0], shape[2] // 2, shape[3] // 3), generator=generator
+    )
+    # blocks, so that there are inner pixels too
+    labels = labels.repeat_interleave(2, 1).repeat_interleave(3, 2)
     labels[torch.rand(labels.shape, generator=generator) < 0.1] = 255
     return torch.randn(shape, generator=generator), labels
 
@@ -35,11 +38,14 @@ def defined(logits: Tensor, labels: Tensor, strict: tuple[int, ...] = ()) -> Ten
 def test_it_is_the_papers_definition(strict: tuple[int, ...], seed: int) -> None:
     logits, labels = case(seed=seed)
     found = loss.RelaxedCrossEntropy(strict_classes=strict).losses(logits, labels)
-    torch.testing.assert_close(found.double(), defined(logits, labels, strict), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        found.double(), defined(logits, labels, strict), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_row_by_hand() -> None:
-    # classes 0 0 1 with uniform scores over three classes: the first pixel sees only 0, the others 0 and 1
+    # classes 0 0 1 with uniform scores over three classes: the first pixel sees only 0, the others
+    # 0 and 1
     found = loss.RelaxedCrossEntropy().losses(torch.zeros(1, 3, 1, 3), torch.tensor([[[0, 0, 1]]]))
     torch.testing.assert_close(found.exp(), torch.tensor([[[3.0, 1.5, 1.5]]]))
 
@@ -68,11 +74,13 @@ def test_from_the_given_epoch_on_nothing_is_relaxed() -> None:
         assert torch.isclose(criterion({"main": logits}, labels)["main"], plain) != relaxes
 
 
-def test_images_do_not_weigh_on_one_another() -> None:
+def test_images_do_not_affect_each_other() -> None:
     logits, labels = case()
     logits.requires_grad_()
     other = labels.clone()
     other[1] = 0
-    gradients = [torch.autograd.grad(loss.RelaxedCrossEntropy()({"main": logits}, each)["main"], logits)[0]
-                 for each in (labels, other)]
+    gradients = [
+        torch.autograd.grad(loss.RelaxedCrossEntropy()({"main": logits}, each)["main"], logits)[0]
+        for each in (labels, other)
+    ]
     torch.testing.assert_close(gradients[0][0], gradients[1][0])

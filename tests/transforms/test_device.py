@@ -12,20 +12,37 @@ from transforms import ColorJitter, GaussianBlur, GpuColorAugmentation, Transfor
 from utils.batches import denormalize, prepare
 
 RNG = np.random.default_rng(0)
-IMAGES = np.stack([RNG.integers(0, 256, (40, 48, 3), dtype=np.uint8), np.full((40, 48, 3), 90, np.uint8),
-                   np.kron(RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))])
+IMAGES = np.stack(
+    [
+        RNG.integers(0, 256, (40, 48, 3), dtype=np.uint8),
+        np.full((40, 48, 3), 90, np.uint8),
+        np.kron(RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8)),
+    ]
+)
 LABEL = np.zeros((40, 48), np.uint8)
 
 
 def batch_of(color: GpuColorAugmentation, seeds: range) -> dict[str, torch.Tensor]:
     drawn = [color.draw(np.random.default_rng(seed)) for seed in seeds]
     images = torch.from_numpy(IMAGES[[seed % len(IMAGES) for seed in seeds]]).permute(0, 3, 1, 2)
-    return {"image": images, **{name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}}
+    return {
+        "image": images,
+        **{name: torch.stack([one[name] for one in drawn]) for name in drawn[0]},
+    }
 
 
-@pytest.mark.parametrize(("jitter", "blur"), [(ColorJitter(), GaussianBlur(0.7)), (ColorJitter(), None),
-                                              (None, GaussianBlur(1.0)), (None, None)])
-def test_the_device_does_what_the_loader_would_have(jitter: ColorJitter | None, blur: GaussianBlur | None) -> None:
+@pytest.mark.parametrize(
+    ("jitter", "blur"),
+    [
+        (ColorJitter(), GaussianBlur(0.7)),
+        (ColorJitter(), None),
+        (None, GaussianBlur(1.0)),
+        (None, None),
+    ],
+)
+def test_the_device_does_what_the_loader_would_have(
+    jitter: ColorJitter | None, blur: GaussianBlur | None
+) -> None:
     color, seeds = GpuColorAugmentation(jitter, blur), range(24)
     batch = batch_of(color, seeds)
     ours = color.apply(images=batch["image"], color=batch["color"], blur=batch["blur"])
@@ -34,7 +51,7 @@ def test_the_device_does_what_the_loader_would_have(jitter: ColorJitter | None, 
         for step in filter(None, (jitter, blur)):
             expected, _ = step(expected, LABEL, None, rng)
         difference = np.abs(ours[seed].permute(1, 2, 0).numpy() - expected.astype(float))
-        assert difference.max() <= 2                        # the documented tolerance, in levels of 255
+        assert difference.max() <= 2  # the documented tolerance, in levels of 255
         assert difference.mean() <= 0.5
 
 

@@ -1,4 +1,5 @@
-"""Scale, crop and flip: image and label stay on each other, and only the label knows of padding."""
+"""Scale, crop and flip: image and label stay on each other, and only the label tells padding."""
+from __future__ import annotations
 
 import pickle
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms import RandomFlip, RandomScaleCrop
-from transforms.geometry import IGNORE_LABEL
+from utils import IGNORE_LABEL
 
 FILL = (124, 116, 104)
 
@@ -24,14 +25,22 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@given(seed=st.integers(0, 2**31), scale=st.floats(0.4, 2.5), height=st.integers(1, 60), width=st.integers(1, 60))
+@given(
+    seed=st.integers(0, 2**31),
+    scale=st.floats(0.4, 2.5),
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+)
 @settings(max_examples=150, deadline=None)
-def test_image_and_label_stay_on_each_other(seed: int, scale: float, height: int, width: int) -> None:
+def test_image_and_label_stay_on_each_other(
+    seed: int, scale: float, height: int, width: int
+) -> None:
     image, label = RandomScaleCrop((24, 32), scale, scale)(*ramp(height, width), None, rng(seed))
     assert (image.shape, label.shape) == ((24, 32, 3), (24, 32))
     kept = label != IGNORE_LABEL
     assert kept.any()
-    # Nearest and bilinear differ by at most half a source pixel, by area at most one more; 1 of rounding.
+    # Nearest and bilinear differ by at most half a source pixel, by area at most one more; 1 of
+    # rounding.
     allowed = 1.5 if scale >= 0.5 else 2.5
     assert np.abs(image[..., 1].astype(int) - label)[kept].max() <= allowed
     assert (image[~kept] == FILL).all()
@@ -53,7 +62,8 @@ def test_scale_two_shows_half_as_much_at_twice_the_size() -> None:
 
 def test_a_source_larger_by_the_scale_is_resized_whole() -> None:
     image, label = RandomScaleCrop((20, 30), 0.5, 0.5)(*ramp(40, 60), None, rng(3))
-    # Each output pixel is the mean of 2x2 source pixels: columns 0, 1 -> 0.5, then 2.5, ...; OpenCV rounds halves up.
+    # Each output pixel is the mean of 2x2 source pixels: columns 0, 1 -> 0.5, then 2.5, ...; OpenCV
+    # rounds halves up.
     assert image[7, :4, 1].tolist() in ([1, 3, 5, 7], [0, 2, 4, 6])
     assert (np.diff(label[0].astype(int)) == 2).all()
 
@@ -68,7 +78,10 @@ def test_a_crop_larger_than_the_image_is_padded_with_fill_and_ignored() -> None:
 
 def test_a_small_image_may_lie_anywhere_in_its_crop() -> None:
     crop = RandomScaleCrop((8, 8), 1, 1)
-    places = {tuple(np.argwhere(crop(*ramp(6, 6), None, rng(seed))[1] != IGNORE_LABEL)[0]) for seed in range(100)}
+    places = {
+        tuple(np.argwhere(crop(*ramp(6, 6), None, rng(seed))[1] != IGNORE_LABEL)[0])
+        for seed in range(100)
+    }
     assert places == {(top, left) for top in range(3) for left in range(3)}
 
 
@@ -78,12 +91,15 @@ def test_every_window_of_the_image_is_drawn() -> None:
     assert corners == {(top, left) for top in range(3) for left in range(4)}
 
 
-@given(seed=st.integers(0, 2**31), scale=st.floats(0.5, 2), x=st.integers(0, 49), y=st.integers(0, 39))
+@given(
+    seed=st.integers(0, 2**31), scale=st.floats(0.5, 2), x=st.integers(0, 49), y=st.integers(0, 39)
+)
 @settings(max_examples=150, deadline=None)
 def test_a_crop_contains_its_focus(seed: int, scale: float, x: int, y: int) -> None:
     image, label = RandomScaleCrop((24, 32), scale, scale)(*ramp(40, 50), (x, y), rng(seed))
     rows, columns = (image[..., channel][label != IGNORE_LABEL].astype(int) for channel in (0, 1))
-    # At half size the outermost pixel is a mean of two, so the focus may be half a pixel outside the values shown.
+    # At half size the outermost pixel is a mean of two, so the focus may be half a pixel outside
+    # the values shown.
     assert rows.min() - 1 <= y <= rows.max() + 1
     assert columns.min() - 1 <= x <= columns.max() + 1
 
@@ -124,20 +140,29 @@ def test_half_of_the_images_are_flipped() -> None:
 
 def test_a_crop_survives_pickling() -> None:
     crop = RandomScaleCrop((9, 8))
-    ours, theirs = (one(*ramp(40, 50), None, rng(5)) for one in (crop, pickle.loads(pickle.dumps(crop))))
+    ours, theirs = (
+        one(*ramp(40, 50), None, rng(5)) for one in (crop, pickle.loads(pickle.dumps(crop)))
+    )
     assert (ours[0] == theirs[0]).all()
 
 
 @given(seed=st.integers(0, 2**31), x=st.integers(2, 47), y=st.integers(2, 37))
 @settings(max_examples=100, deadline=None)
-def test_a_turned_crop_still_contains_its_focus_and_its_label_lies_on_the_image(seed: int, x: int, y: int) -> None:
-    image, label = RandomScaleCrop((24, 32), 0.7, 1.5, FILL, rotate=180)(*ramp(40, 50), (x, y), rng(seed))
+def test_a_turned_crop_still_contains_its_focus_and_its_label_lies_on_the_image(
+    seed: int, x: int, y: int
+) -> None:
+    image, label = RandomScaleCrop((24, 32), 0.7, 1.5, FILL, rotate=180)(
+        *ramp(40, 50), (x, y), rng(seed)
+    )
     kept = label != IGNORE_LABEL
     distance = np.hypot(image[..., 0].astype(int) - y, image[..., 1].astype(int) - x)
     assert distance[kept].min() <= 1.5
     inside = cv2.erode(kept.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
-    assert np.abs(image[..., 1].astype(int) - label)[inside].max(initial=0) <= 2     # at the border fill mixes in
-    outside = cv2.erode((~kept).astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
+    # at the border the fill mixes in
+    assert np.abs(image[..., 1].astype(int) - label)[inside].max(initial=0) <= 2
+    outside = cv2.erode((~kept).astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(
+        bool
+    )
     assert (image[outside] == FILL).all()
 
 
@@ -166,7 +191,7 @@ def test_without_turning_the_same_chance_gives_the_same_crop() -> None:
 
 
 def test_an_angle_out_of_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"--rotate -3 is no largest angle"):
+    with pytest.raises(ValueError, match=r"--rotate -3 is out of range"):
         RandomScaleCrop((4, 4), rotate=-3)
 
 

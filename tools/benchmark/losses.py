@@ -1,4 +1,4 @@
-"""What the criteria cost beside torch's cross entropy: time in interleaved rounds, peak memory in fresh processes."""
+"""Cost of the criteria beside torch's cross entropy: time, and peak memory in fresh processes."""
 from __future__ import annotations
 
 import json
@@ -18,122 +18,153 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import loss
+from utils import IGNORE_LABEL
 from utils.cli import FlagParser, positive_int, size
 from utils.files import write_text
 from utils.precision import default_device
 
-IGNORE, VOID_SHARE, KEPT = 255, 0.1, 100_000
-RAISED = {"random": 0.0, "trained": 9.0}        # of the right class; then the kept count decides
+# fraction of labels that are ignored, and `min_kept` of OHEM
+IGNORED_FRACTION, KEPT = 0.1, 100_000
+# kind of logits -> what is added to the true class; for "trained" logits `min_kept` decides
+BONUS = {"random": 0.0, "trained": 9.0}
 BASELINE = "F.cross_entropy"
+# (logits, labels) -> scalar
 Function = Callable[[Tensor, Tensor], Tensor]
 
 
-def torchs(logits: Tensor, labels: Tensor) -> Tensor:
-    """The baseline: logits resized to the labels where they are smaller, and torch's mean cross entropy."""
-    if logits.shape[-2:] != labels.shape[-2:]:
-        logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=True)
-    return F.cross_entropy(logits, labels, ignore_index=IGNORE)
+def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The baseline: torch's mean cross entropy of logits resized to the labels."""
+    return F.cross_entropy(_full_size(logits, labels), labels, ignore_index=IGNORE_LABEL)
 
 
 def sorted_ohem(logits: Tensor, labels: Tensor) -> Tensor:
     """OHEM as it is often written: softmax of every pixel, and a full sort."""
-    if logits.shape[-2:] != labels.shape[-2:]:
-        logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=True)
-    valid = labels != IGNORE
-    scores = logits.softmax(1).gather(1, labels.masked_fill(~valid, 0)[:, None])[:, 0].masked_fill(~valid, 2.0)
+    logits = _full_size(logits, labels)
+    valid = labels != IGNORE_LABEL
+    classes = labels.masked_fill(~valid, 0)[:, None]
+    # 2 is above every probability, so the ignored pixels sort last
+    scores = logits.softmax(1).gather(1, classes)[:, 0].masked_fill(~valid, 2.0)
     ranked = scores.flatten().sort().values
     threshold = ranked[min(KEPT, len(ranked)) - 1].clamp(min=0.7)
-    return F.cross_entropy(logits, labels.masked_fill(~valid | (scores > threshold), IGNORE), ignore_index=IGNORE)
+    hard_labels = labels.masked_fill(~valid | (scores > threshold), IGNORE_LABEL)
+    return F.cross_entropy(logits, hard_labels, ignore_index=IGNORE_LABEL)
 
 
-def _term(make: Callable[[], loss.Criterion], logits: Tensor, labels: Tensor) -> Tensor:
-    return sum(make()({"main": logits}, labels).values(), start=logits.new_zeros((), dtype=torch.float32))
+def _full_size(logits: Tensor, labels: Tensor) -> Tensor:
+    if logits.shape[-2:] == labels.shape[-2:]:
+        return logits
+    return F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=True)
+
+
+def _sum_of_terms(build: Callable[[], loss.Criterion], logits: Tensor, labels: Tensor) -> Tensor:
+    terms = build()({"main": logits}, labels)
+    return sum(terms.values(), start=logits.new_zeros((), dtype=torch.float32))
 
 
 FUNCTIONS: dict[str, Function] = {
-    BASELINE: torchs,
-    "CrossEntropy": partial(_term, loss.CrossEntropy),
-    "OhemCrossEntropy": partial(_term, partial(loss.OhemCrossEntropy, 0.7, KEPT)),
+    BASELINE: mean_cross_entropy,
+    "CrossEntropy": partial(_sum_of_terms, loss.CrossEntropy),
+    "OhemCrossEntropy": partial(_sum_of_terms, partial(loss.OhemCrossEntropy, 0.7, KEPT)),
     "OHEM by a sort": sorted_ohem,
-    "FocalLoss": partial(_term, loss.FocalLoss),
-    "ImageWeightedCrossEntropy": partial(_term, loss.ImageWeightedCrossEntropy),
-    "RelaxedCrossEntropy": partial(_term, loss.RelaxedCrossEntropy),
-    "DiceLoss": partial(_term, loss.DiceLoss),
-    "LovaszSoftmax": partial(_term, loss.LovaszSoftmax),
+    "FocalLoss": partial(_sum_of_terms, loss.FocalLoss),
+    "ImageWeightedCrossEntropy": partial(_sum_of_terms, loss.ImageWeightedCrossEntropy),
+    "RelaxedCrossEntropy": partial(_sum_of_terms, loss.RelaxedCrossEntropy),
+    "DiceLoss": partial(_sum_of_terms, loss.DiceLoss),
+    "LovaszSoftmax": partial(_sum_of_terms, loss.LovaszSoftmax),
 }
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument("--size", type=size, default=(1024, 1024), help="HEIGHTxWIDTH of the labels")
-    parser.add_argument("--batch", type=positive_int, default=2, help="images")
-    parser.add_argument("--classes", type=positive_int, default=19, help="classes")
-    parser.add_argument("--stride", type=positive_int, default=1, help="of the logits: 4 is that of most heads here")
-    parser.add_argument("--criteria", nargs="+", choices=FUNCTIONS, default=list(FUNCTIONS), metavar="NAME",
-                        help=f"what to measure beside {BASELINE}: {', '.join(FUNCTIONS)}")
-    parser.add_argument("--rounds", type=positive_int, default=7, help="interleaved rounds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to this file")
+    parser.add_argument("--size", type=size, default=(1024, 1024),
+                        help="HEIGHTxWIDTH of the labels in pixels")
+    parser.add_argument("--batch", type=positive_int, default=2, help="images in a batch")
+    parser.add_argument("--classes", type=positive_int, default=19, help="number of classes")
+    parser.add_argument("--stride", type=positive_int, default=1,
+                        help="stride of the logits; most heads have 4")
+    parser.add_argument("--criteria", nargs="+", choices=FUNCTIONS, default=list(FUNCTIONS),
+                        metavar="NAME",
+                        help=f"criteria measured beside {BASELINE}: {', '.join(FUNCTIONS)}")
+    parser.add_argument("--rounds", type=positive_int, default=7,
+                        help="number of interleaved rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write the measurements to this file")
 
 
 def run(args: Namespace) -> None:
     """Measures, and prints a table."""
-    found = measure(args)
-    print(table(found))
+    measurements = measure(args)
+    print(table(measurements))
     if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
+        write_text(args.json, json.dumps(measurements, indent=2) + "\n")
 
 
 def measure(args: Namespace) -> dict[str, Any]:
-    """Returns for each kind of logits and each criterion the seconds of its rounds, and its peak memory."""
+    """Returns seconds of each round and peak bytes, by kind of logits and criterion."""
     names = list(dict.fromkeys([BASELINE, *args.criteria]))
     shape = (args.batch, args.classes, *args.size)
     device = default_device()
-    results = {}
-    for kind in RAISED:
-        seconds = _rounds(names, kind, shape, args.stride, args.rounds, device)
-        results[kind] = {name: {"seconds": seconds[name], "peak_bytes": peak_memory(name, kind, shape, args.stride)}
-                         for name in names}
-    return {"results": results, "settings": {
-        "shape": list(shape), "stride": args.stride, "kept": KEPT, "void_share": VOID_SHARE, "rounds": args.rounds,
-        "threads": torch.get_num_threads(), "device": str(device), "torch": torch.__version__}}
+    results: dict[str, dict[str, Any]] = {}
+    for kind in BONUS:
+        seconds = _rounds(names, case(kind, shape, args.stride, device), args.rounds)
+        results[kind] = {}
+        for name in names:
+            peak_bytes = peak_memory(name, kind, shape, args.stride)
+            results[kind][name] = {"seconds": seconds[name], "peak_bytes": peak_bytes}
+    settings = {
+        "shape": list(shape), "stride": args.stride, "kept": KEPT, "void_share": IGNORED_FRACTION,
+        "rounds": args.rounds, "threads": torch.get_num_threads(), "device": str(device),
+        "torch": torch.__version__}
+    return {"results": results, "settings": settings}
 
 
-def case(kind: str, shape: Sequence[int], stride: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns seeded logits at a stride and labels: squares of one class, some of them ignored."""
+def case(kind: str, shape: Sequence[int], stride: int,
+         device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns seeded logits and labels: squares of 64 pixels, some of them ignored.
+
+    Args:
+        kind: a key of `BONUS`.
+        shape: (N, K, H, W) of full-size logits.
+        stride: of the logits.
+    """
     batch, classes, height, width = shape
     generator = torch.Generator().manual_seed(0)
-    small = (-(-height // 64), -(-width // 64))
-    squares = torch.randint(0, classes, (batch, *small), generator=generator)
-    squares[torch.rand(squares.shape, generator=generator) < VOID_SHARE] = IGNORE
-    labels = squares.repeat_interleave(64, 1).repeat_interleave(64, 2)[:, :height, :width].contiguous()
-    logits = torch.randn(batch, classes, -(-height // stride), -(-width // stride), generator=generator)
+    squares = torch.randint(0, classes, (batch, -(-height // 64), -(-width // 64)),
+                            generator=generator)
+    squares[torch.rand(squares.shape, generator=generator) < IGNORED_FRACTION] = IGNORE_LABEL
+    labels = squares.repeat_interleave(64, 1).repeat_interleave(64, 2)
+    labels = labels[:, :height, :width].contiguous()
+    logits = torch.randn(batch, classes, -(-height // stride), -(-width // stride),
+                         generator=generator)
     coarse = labels[:, ::stride, ::stride]
-    right = coarse.masked_fill(coarse == IGNORE, 0)[:, None]
-    logits.scatter_add_(1, right, torch.full(right.shape, RAISED[kind]))
+    true_classes = coarse.masked_fill(coarse == IGNORE_LABEL, 0)[:, None]
+    logits.scatter_add_(1, true_classes, torch.full(true_classes.shape, BONUS[kind]))
     return logits.to(device), labels.to(device)
 
 
 def step(function: Function, logits: Tensor, labels: Tensor) -> None:
-    """One forward and backward pass, to its end."""
+    """Runs a forward and a backward pass, and waits for the device."""
     function(logits.detach().requires_grad_(), labels).backward()
     if logits.is_cuda:
         torch.cuda.synchronize()
 
 
-def _rounds(names: Sequence[str], kind: str, shape: Sequence[int], stride: int, rounds: int,
-            device: torch.device) -> dict[str, list[float]]:
-    logits, labels = case(kind, shape, stride, device)
+def _rounds(names: Sequence[str], inputs: tuple[Tensor, Tensor],
+            rounds: int) -> dict[str, list[float]]:
+    """Returns the seconds of each function in each round; a round runs all functions."""
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds + 1):                        # the first round warms up
+    for name in names:
+        # warm up
+        step(FUNCTIONS[name], *inputs)
+    for _ in range(rounds):
         for name in names:
             start = time.perf_counter()
-            step(FUNCTIONS[name], logits, labels)
-            if number:
-                seconds[name].append(time.perf_counter() - start)
+            step(FUNCTIONS[name], *inputs)
+            seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
 def peak_memory(name: str, kind: str, shape: Sequence[int], stride: int) -> int:
-    """Returns the bytes that a fresh process holds at most above what it held before its first step."""
+    """Returns the peak memory in bytes of a step in a fresh process, above that before the step."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak, (name, kind, tuple(shape), stride, torch.get_num_threads()))
 
@@ -142,38 +173,52 @@ def _peak(name: str, kind: str, shape: Sequence[int], stride: int, threads: int)
     torch.set_num_threads(threads)
     device = default_device()
     logits, labels = case(kind, shape, stride, device)
-    step(FUNCTIONS[name], *case(kind, (1, 2, 64, 64), stride, device))       # loads what is loaded once
+    # a small step first, which loads libraries
+    step(FUNCTIONS[name], *case(kind, (1, 2, 64, 64), stride, device))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        base = torch.cuda.memory_allocated()
+        before = torch.cuda.memory_allocated()
         step(FUNCTIONS[name], logits, labels)
-        return torch.cuda.max_memory_allocated() - base
-    base = _high_water(anew=True)
+        return torch.cuda.max_memory_allocated() - before
+    before = _peak_of_process(reset=True)
     step(FUNCTIONS[name], logits, labels)
-    return _high_water() - base
+    return _peak_of_process() - before
 
 
-def _high_water(anew: bool = False) -> int:
-    """Returns the most bytes that this process has held, on Linux counted `anew` from here on."""
+def _peak_of_process(reset: bool = False) -> int:
+    """Returns the peak memory of this process in bytes.
+
+    Args:
+        reset: start a new peak first, which works on Linux only.
+    """
     status = Path("/proc/self/status")
     if not status.is_file():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    if anew:
+        # macOS counts bytes, other systems kilobytes
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if reset:
         Path("/proc/self/clear_refs").write_text("5")
     line, = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     return 1024 * int(line.split()[1])
 
 
-def table(found: dict[str, Any]) -> str:
-    """Returns a line a criterion: milliseconds, MB, and how many times the baseline's each is, by kind of logits."""
+def table(measurements: dict[str, Any]) -> str:
+    """Returns a line per criterion: milliseconds, MB, and both relative to the baseline."""
     lines = []
-    for kind, results in found["results"].items():
+    for kind, results in measurements["results"].items():
         lines.append(f"{kind + ' logits':28} {'ms':>8} {'times':>7} {'peak MB':>9} {'times':>7}")
         baseline = results[BASELINE]
-        for name, own in results.items():
-            ratios = [mine / other for mine, other in zip(own["seconds"], baseline["seconds"], strict=True)]
-            lines.append(f"{name:28} {1e3 * statistics.median(own['seconds']):8.1f} {statistics.median(ratios):7.2f} "
-                         f"{own['peak_bytes'] / 1e6:9.1f} {own['peak_bytes'] / max(1, baseline['peak_bytes']):7.2f}")
-    shape = "x".join(map(str, found["settings"]["shape"]))
-    return "\n".join([*lines, f"forward and backward, {shape}, logits at stride {found['settings']['stride']}; medians "
-                              f"of {found['settings']['rounds']} interleaved rounds; times: of {BASELINE}"])
+        for name, result in results.items():
+            milliseconds = 1e3 * statistics.median(result["seconds"])
+            # of each round, so that both saw the same load of the machine
+            ratios = [seconds / of_baseline for seconds, of_baseline
+                      in zip(result["seconds"], baseline["seconds"], strict=True)]
+            megabytes = result["peak_bytes"] / 1e6
+            times_memory = result["peak_bytes"] / max(1, baseline["peak_bytes"])
+            lines.append(f"{name:28} {milliseconds:8.1f} {statistics.median(ratios):7.2f} "
+                         f"{megabytes:9.1f} {times_memory:7.2f}")
+    settings = measurements["settings"]
+    shape = "x".join(map(str, settings["shape"]))
+    lines.append(f"forward and backward, {shape}, logits at stride {settings['stride']}; medians "
+                 f"of {settings['rounds']} interleaved rounds; times: of {BASELINE}")
+    return "\n".join(lines)

@@ -114,10 +114,10 @@ class InferenceOptions:
         return settings
 
     def probabilities(self, predict: Predict, images: Tensor) -> Tensor:
-        """Returns (N, K, H, W) float32: probabilities averaged over windows, mirrored views, scales.
+        """Returns probabilities averaged over windows, mirrored views and scales, (N, K, H, W).
 
-        At each scale every pixel is averaged over the windows that cover it, at the scaled size. The
-        average is resized to the image, bilinear with aligned corners.
+        At each scale every pixel is averaged over the windows that cover it, at the scaled size.
+        The average is resized to the image, bilinear with aligned corners.
 
         Args:
             images: (N, 3, H, W), normalized.
@@ -179,7 +179,8 @@ class InferenceOptions:
         views = self._views(full_size)
         weights = {mirrored: self._pixel_weights(views, full_size, mirrored).to(images.device)
                    for mirrored in (False, True)}
-        batch_size = {"sliding": self.windows_per_batch, "whole": 1, "pooling": len(views)}[self.mode]
+        batch_sizes = {"sliding": self.windows_per_batch, "whole": 1, "pooling": len(views)}
+        batch_size = batch_sizes[self.mode]
         for first in range(0, len(views), batch_size):
             batch = views[first:first + batch_size]
             windows = [images[:, :, view.top:view.top + height, view.left:view.left + width]
@@ -303,8 +304,8 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="sliding windows, whole images one by one, or whole images with all "
                             "views of one size in a batch")
     group.add_argument("--crop_size", type=size, default="1024",
-                       help="size of a sliding window in pixels, N or HEIGHTxWIDTH; a smaller image "
-                            "is one window")
+                       help="size of a sliding window in pixels, N or HEIGHTxWIDTH; a smaller "
+                            "image is one window")
     group.add_argument("--sliding_overlap", type=_fraction, default="1/3",
                        help="smallest overlap of neighboring windows, a fraction in [0, 1)")
     group.add_argument("--scales", type=_scales, default="1.0",
@@ -331,6 +332,6 @@ def _scales(text: str) -> tuple[float, ...]:
 def __getattr__(name: str) -> Any:
     if name != "Inference":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn("inference.Inference is now InferenceOptions; the next release drops the old name",
+    warnings.warn("Inference is now InferenceOptions; the next release drops the old name",
                   DeprecationWarning, stacklevel=2)
     return InferenceOptions

@@ -16,8 +16,8 @@ def label_map(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Returns the arg max of logits (N, K, h, w) resized to (H, W), as (N, H, W) uint8.
 
     Resizing is bilinear with aligned corners, in float32. On a CPU most pixels need none: a pixel's
-    logits are a weighted mean of the logits at its four neighbors, so if one class is the largest at
-    all four, it is the largest at the pixel. Other pixels, and all pixels on a GPU, are resized.
+    logits are a weighted mean of the logits at its four neighbors, so if one class is the largest
+    at all four, it is the largest at the pixel. Other pixels, and all pixels on a GPU, are resized.
     """
     if logits.shape[-2:] == size:
         return _argmax(logits)
