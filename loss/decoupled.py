@@ -53,8 +53,8 @@ class JointBodyEdgeLoss(Criterion):
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         if not {"body", "edge"} <= outputs.keys():
             raise ValueError("the joint loss needs a network with body and edge outputs in "
-                             f"training (decouple_resnet50), not only {', '.join(outputs)}: leave out "
-                             "--joint_edgeseg_loss")
+                             f"training (decouple_resnet50), not only {', '.join(outputs)}: leave "
+                             "out --joint_edgeseg_loss")
         valid = labels != self.ignore_label
         edge = upsampled(outputs["edge"], labels.shape[-2:])[:, 0]
         is_edge = edges(labels, self.radius, self.ignore_label).to(edge.dtype)

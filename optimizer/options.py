@@ -112,7 +112,8 @@ class ScheduleOptions:
                              "restarts")
         if last_epoch is not None and epoch >= last_epoch:
             raise ValueError(f"--lr_schedule scl-poly would restart in epoch {epoch} "
-                             f"(--rlx_off_epoch), but the run ends after {last_epoch} (--max_epoch)")
+                             f"(--rlx_off_epoch), but the run ends after {last_epoch} "
+                             "(--max_epoch)")
 
     @property
     def restarts(self) -> bool:
