@@ -51,15 +51,12 @@ def build_parser() -> FlagParser:
     parser.add_argument(
         "--data_root", help="folder that holds the dataset, laid out as in DATASETs.md")
     parser.add_argument("--split", default="train", help="split to pack, as for --train_split")
-    parser.add_argument(
-        "--out", type=Path, required=True,
-        help="folder to write; a pack that was interrupted is continued")
-    parser.add_argument(
-        "--num_workers", type=int, default=os.cpu_count() or 1,
-        help="processes that pack; 0 packs in this one")
-    parser.add_argument(
-        "--dry_run", action="store_true",
-        help="print the size and the expected gain, write nothing")
+    parser.add_argument("--out", type=Path, required=True,
+                        help="folder to write; a pack that was interrupted is continued")
+    parser.add_argument("--num_workers", type=int, default=os.cpu_count() or 1,
+                        help="processes that pack; 0 packs in this one")
+    parser.add_argument("--dry_run", action="store_true",
+                        help="print the size and the expected gain, write nothing")
     parser.add_argument(
         "--verify", action="store_true", help="read a finished pack and compare every checksum")
     return parser
@@ -91,9 +88,8 @@ def run(args: Namespace) -> int:
         pack(dataset, args.out, entries, missing, args.num_workers)
     # the checks of train.py
     Pack(args.out, dataset)
-    train = shlex.join([
-        "python", "train.py", "--dataset", args.dataset, "--data_root", str(dataset.root),
-        "--train_split", args.split, "--packed", str(args.out)])
+    train = shlex.join(["python", "train.py", "--dataset", args.dataset, "--data_root",
+                        str(dataset.root), "--train_split", args.split, "--packed", str(args.out)])
     print(f"{args.out} is complete: {len(dataset)} pairs. Train from it with: {train}")
     return 0
 

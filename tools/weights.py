@@ -69,33 +69,27 @@ def _size(source: Source) -> str:
 
 
 def add_verify_flags(parser: FlagParser) -> None:
-    parser.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="default: all weights in --folder"
-    )
-    parser.add_argument(
-        "--folder", type=Path, default=PRETRAINED, help=f"the folder of the manifest {MANIFEST}"
-    )
-    add_switch(
-        parser, "--record", default=False, help="write the files that can be read into the manifest"
-    )
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE",
+                        help="default: all weights in --folder")
+    parser.add_argument("--folder", type=Path, default=PRETRAINED,
+                        help=f"the folder of the manifest {MANIFEST}")
+    add_switch(parser, "--record", default=False,
+               help="write the files that can be read into the manifest")
 
 
 def verify(args: Namespace) -> bool:
     """Reads each file and compares its SHA-256 with the manifest's; says whether all is well."""
     manifest = _read_manifest(args.folder / MANIFEST)
     files = args.files or sorted(path for path in args.folder.glob("*") if path.suffix in SUFFIXES)
-    missing = (
-        [] if args.files else [name for name in manifest if not (args.folder / name).is_file()]
-    )
+    missing = [] if args.files else [name
+                                     for name in manifest if not (args.folder / name).is_file()]
     well = not missing
     for name in missing:
         print(f"{args.folder / name}: is in the manifest, but not there")
     for path in files:
         try:
-            guess = (
-                guess_architecture(state_dict(read(path), False, str(path)))
-                or "not a network known here"
-            )
+            guess = guess_architecture(state_dict(read(path), False,
+                                                  str(path))) or "not a network known here"
         except (WeightsError, FileNotFoundError) as error:
             print(error)
             well = False
@@ -105,20 +99,16 @@ def verify(args: Namespace) -> bool:
             manifest[path.name], state = digest, "recorded"
         else:
             known = manifest.get(path.name)
-            state = (
-                "not in the manifest"
-                if known is None
-                else "as recorded"
-                if known == digest
-                else "CHANGED"
-            )
+            state = ("not in the manifest"
+                     if known is None
+                     else "as recorded"
+                     if known == digest
+                     else "CHANGED")
             well &= state != "CHANGED"
         print(f"{path}: {guess}, {state}, {digest}")
     if args.record:
-        write_text(
-            args.folder / MANIFEST,
-            "".join(f"{value}  {name}\n" for name, value in sorted(manifest.items())),
-        )
+        write_text(args.folder / MANIFEST,
+                   "".join(f"{value}  {name}\n" for name, value in sorted(manifest.items())))
     if not (files or missing):
         print(f"no file of weights ({' '.join(SUFFIXES)}) in {args.folder}")
     return well
@@ -141,29 +131,23 @@ def inspect(args: Namespace) -> bool:
             continue
         guess, classes = guess_architecture(tensors), class_count(tensors)
         recognized &= guess is not None
-        parts = [
-            guess or "no network known here",
-            f"{classes} classes" if classes else "no scene parsing classifier",
-            f"{len(tensors)} tensors of {sum(value.numel() for value in tensors.values()):,} "
-            "numbers",
-        ]
-        parts += [
-            f"says {name} {payload[name]}"
-            for name in ("arch", "dataset", "epoch", "step", "mean_iu")
-            if payload.get(name) is not None
-        ]
+        parts = [guess or "no network known here",
+                 f"{classes} classes" if classes else "no scene parsing classifier",
+                 f"{len(tensors)} tensors of {sum(value.numel() for value in tensors.values()):,} "
+                 "numbers"]
+        parts += [f"says {name} {payload[name]}"
+                  for name in ("arch", "dataset", "epoch", "step", "mean_iu")
+                  if payload.get(name) is not None]
         parts += ["with averaged weights"] if payload.get("ema") else []
         print(f"{path}: {'; '.join(parts)}")
     return recognized
 
 
 def add_convert_flags(parser: FlagParser) -> None:
-    parser.add_argument(
-        "--snapshot", type=Path, required=True, metavar="FILE", help="checkpoint to strip"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="new file: .pth or .safetensors"
-    )
+    parser.add_argument("--snapshot", type=Path, required=True, metavar="FILE",
+                        help="checkpoint to strip")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE",
+                        help="new file: .pth or .safetensors")
     parser.add_argument("--arch", help="needed where neither the file says it nor its keys show it")
     parser.add_argument(
         "--weights", choices=WEIGHTS, default="auto",
@@ -203,12 +187,10 @@ def convert(args: Namespace) -> bool:
 
 
 def add_stand_in_flags(parser: FlagParser) -> None:
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help="where the files are written"
-    )
-    parser.add_argument(
-        "--arch", nargs="+", default=network.names(), metavar="NAME", help="which networks"
-    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
+                        help="where the files are written")
+    parser.add_argument("--arch", nargs="+", default=network.names(), metavar="NAME",
+                        help="which networks")
 
 
 def stand_ins(args: Namespace) -> bool:
@@ -218,9 +200,8 @@ def stand_ins(args: Namespace) -> bool:
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.arch:
         net, path = network.build(name, 19), args.out / f"{name}.pth"
-        tensors = OrderedDict(
-            (f"module.{key}", _random(key, shape)) for key, shape in published_shapes(net).items()
-        )
+        tensors = OrderedDict((f"module.{key}", _random(key, shape))
+                              for key, shape in published_shapes(net).items())
         torch.save({"state_dict": tensors, "mean_iu": np.float64(0.5), "epoch": np.int64(1)}, path,
                    _use_new_zipfile_serialization=False)
         report = network.checkpoints.weights.load(net, path)
@@ -242,9 +223,8 @@ COMMANDS = {
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(
-        prog="python -m tools.weights", description="List, check, recognize and convert weights."
-    )
+    parser = FlagParser(prog="python -m tools.weights",
+                        description="List, check, recognize and convert weights.")
     parser.add_commands(COMMANDS)
     return parser
 

@@ -34,24 +34,19 @@ def out(camvid: Path, tmp_path: Path) -> Path:
     return packs.write_pack(camvid, tmp_path / "pack")
 
 
-def test_size_and_gain_are_told_beforehand(
-    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_size_and_gain_are_told_beforehand(camvid: Path, tmp_path: Path,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
     assert pack_dataset.main(flags(camvid, tmp_path / "pack", "--dry_run")) == 0
     message = capsys.readouterr().out
-    assert (
-        "6 of 6 pairs to pack: about 0.01 MB" in message
-        and "ms from the files; from the pack" in message
-    )
+    assert ("6 of 6 pairs to pack: about 0.01 MB" in message
+            and "ms from the files; from the pack" in message)
     assert not (tmp_path / "pack").exists()
 
 
-def test_a_second_run_has_nothing_to_do(
-    camvid: Path, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        pack_dataset.PairWriter, "write", lambda self, index: pytest.fail("packed again")
-    )
+def test_a_second_run_has_nothing_to_do(camvid: Path, out: Path,
+                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack_dataset.PairWriter, "write",
+                        lambda self, index: pytest.fail("packed again"))
     assert pack_dataset.main(flags(camvid, out)) == 0
 
 
@@ -68,28 +63,18 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, pairs: int, error: BaseException
     monkeypatch.setattr(pack_dataset.PairWriter, "write", failing)
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "message"),
-    [
-        (
-            OSError(errno.ENOSPC, "No space left on device"),
-            2,
-            "the disk is full at .*after 3 of 6 pairs.*continues where it",
-        ),
-        (OSError(errno.EIO, "Input/output error"), 2, "Input/output error"),
-        (KeyboardInterrupt(), 130, "stopped at once; run the same command again, which continues"),
-    ],
-    ids=["disk full", "disk broken", "interrupted"],
-)
-def test_a_stopped_pack_is_not_used_and_goes_on(
-    camvid: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    error: BaseException,
-    status: int,
-    message: str,
-) -> None:
+@pytest.mark.parametrize(("error", "status", "message"),
+                         [(OSError(errno.ENOSPC, "No space left on device"), 2,
+                           "the disk is full at .*after 3 of 6 pairs.*continues where it"),
+                          (OSError(errno.EIO, "Input/output error"), 2, "Input/output error"),
+                          (KeyboardInterrupt(), 130,
+                           "stopped at once; run the same command again, which continues")],
+                         ids=["disk full", "disk broken", "interrupted"])
+def test_a_stopped_pack_is_not_used_and_goes_on(camvid: Path, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch,
+                                                capfd: pytest.CaptureFixture[str],
+                                                error: BaseException, status: int,
+                                                message: str) -> None:
     out = tmp_path / "pack"
     with monkeypatch.context() as patch:
         stop_after(patch, 3, error)
@@ -101,9 +86,8 @@ def test_a_stopped_pack_is_not_used_and_goes_on(
         journal.write('{"index": 3, "ent')  # as a crash in the middle of a line leaves it
     assert pack_dataset.main(flags(camvid, out)) == 0
     assert "3 of 6 pairs to pack" in capfd.readouterr().out
-    assert sorted(path.name for path in (out / PAIRS).iterdir()) == [
-        f"{index:06d}.raw" for index in range(6)
-    ]
+    assert sorted(path.name for path in (out / PAIRS).iterdir()) == [f"{index:06d}.raw"
+                                                                     for index in range(6)]
     assert pack_dataset.main(flags(camvid, out, "--verify")) == 0
 
 
@@ -130,9 +114,8 @@ def test_the_command_that_trains_from_a_pack_can_be_pasted(
 def test_a_killed_pack_goes_on(tmp_path: Path, camvid: Path) -> None:
     rng, out = np.random.default_rng(1), tmp_path / "pack"
     for number in range(10, 60):
-        cv2.imwrite(
-            str(camvid / f"train/{number}.png"), rng.integers(0, 256, (300, 300, 3), dtype=np.uint8)
-        )
+        cv2.imwrite(str(camvid / f"train/{number}.png"),
+                    rng.integers(0, 256, (300, 300, 3), dtype=np.uint8))
         cv2.imwrite(str(camvid / f"trainannot/{number}.png"), np.zeros((300, 300), np.uint8))
     command = [sys.executable, "-m", "tools.pack_dataset", *flags(camvid, out)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -153,9 +136,8 @@ def test_too_small_a_disk_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(
-        pack_dataset.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})
-    )
+    monkeypatch.setattr(pack_dataset.shutil, "disk_usage",
+                        lambda path: type("Usage", (), {"free": 1000}))
     assert pack_dataset.main(flags(camvid, tmp_path / "pack")) == 2
     assert "free and the pack needs about" in capsys.readouterr().err
     assert not (tmp_path / "pack").exists()
@@ -211,21 +193,18 @@ def test_a_pack_that_does_not_fit_is_refused_and_mended_by_packing_again(
     assert len(datasets.build("camvid", camvid, "train", packed=out).source.entries) >= 6
 
 
-def test_a_changed_byte_is_found_by_verifying(
-    camvid: Path, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_byte_is_found_by_verifying(camvid: Path, out: Path,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
     path = out / PAIRS / "000001.raw"
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
     assert pack_dataset.main(flags(camvid, out, "--verify")) == 1
     assert "000001.raw is truncated or damaged (its checksum differs)" in capsys.readouterr().out
 
 
-def test_a_folder_that_is_no_pack_is_refused(
-    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(
-        datasets.DatasetError, match=r"absent holds no pack\.json: create it with: python -m"
-    ):
+def test_a_folder_that_is_no_pack_is_refused(camvid: Path, tmp_path: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(datasets.DatasetError,
+                       match=r"absent holds no pack\.json: create it with: python -m"):
         datasets.build("camvid", camvid, "train", packed=tmp_path / "absent")
     assert pack_dataset.main(flags(camvid, camvid)) == 2
     assert "does not hold a pack but other files" in capsys.readouterr().err

@@ -22,9 +22,8 @@ CLASSES = ["road", "car", "sky"]
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
     torch.manual_seed(0)
-    return published_state_dict(
-        network.build("sfnet_dfnetv1", 3, deep_supervision=True, context="sum")
-    )
+    return published_state_dict(network.build("sfnet_dfnetv1", 3, deep_supervision=True,
+                                              context="sum"))
 
 
 def run_checkpoint(path: Path, state: dict[str, Tensor], **changes: Any) -> Path:
@@ -48,9 +47,8 @@ def test_a_converted_file_holds_what_inference_needs_and_loads(
     assert weights.main(["convert", "--snapshot", str(source), "--out", str(out)]) == 0
     assert out.stat().st_size < source.stat().st_size - 400_000
     snapshot = Snapshot(out)
-    assert (snapshot.arch, snapshot.dataset, snapshot.options) == (
-        "sfnet_dfnetv1", "toys", {"context": "sum"},
-    )
+    assert (snapshot.arch, snapshot.dataset, snapshot.options) == ("sfnet_dfnetv1", "toys",
+                                                                   {"context": "sum"})
     assert snapshot.payload["mean_iu"] == 0.5
     assert {"optimizer", "ema", "step"}.isdisjoint(snapshot.payload)
     found = published_state_dict(snapshot.network("toys", CLASSES))
@@ -59,17 +57,14 @@ def test_a_converted_file_holds_what_inference_needs_and_loads(
 
 
 @pytest.mark.parametrize(("which", "added"), [("auto", 1), ("ema", 1), ("raw", 0)])
-def test_averaged_or_raw_weights_are_kept(
-    tmp_path: Path, state: dict[str, Tensor], which: str, added: int
-) -> None:
+def test_averaged_or_raw_weights_are_kept(tmp_path: Path, state: dict[str, Tensor], which: str,
+                                          added: int) -> None:
     bias = "head.conv_last.1.bias"
     source = run_checkpoint(tmp_path / "last.pth", state, ema={**state, bias: state[bias] + 1})
     assert weights.main(["convert", "--snapshot", str(source), "--out", str(tmp_path / "a.pth"),
                          "--weights", which]) == 0
-    assert torch.equal(
-        network.checkpoints.weights.read(tmp_path / "a.pth")["state_dict"][bias],
-        state[bias] + added,
-    )
+    assert torch.equal(network.checkpoints.weights.read(tmp_path / "a.pth")["state_dict"][bias],
+                       state[bias] + added)
 
 
 @pytest.mark.parametrize(("out", "message"), [("a.onnx", "end it in .pth or .safetensors"),
@@ -85,10 +80,8 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path: Path, state: dict[str, 
     source, out = run_checkpoint(tmp_path / "last.pth", state), tmp_path / "small.safetensors"
     weights.main(["convert", "--snapshot", str(source), "--out", str(out)])
     out.write_bytes(out.read_bytes()[:1000])
-    with pytest.raises(
-        network.checkpoints.weights.WeightsError,
-        match=r"safetensors is truncated or damaged \(1,000 bytes\)",
-    ):
+    with pytest.raises(network.checkpoints.weights.WeightsError,
+                       match=r"safetensors is truncated or damaged \(1,000 bytes\)"):
         network.checkpoints.weights.read(out)
 
 
@@ -109,28 +102,22 @@ def test_files_in_the_form_of_published_ones_load_and_are_recognized(
     assert all("; 19 classes; " in line and "says mean_iu 0.5" in line for line in lines)
 
 
-def test_inspect_says_what_it_does_not_know(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inspect_says_what_it_does_not_know(tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"some.weight": torch.zeros(3)}, tmp_path / "other.pth")
     (tmp_path / "page.pth").write_text("<html>quota exceeded</html>")
     assert weights.main(["inspect", str(tmp_path / "other.pth"), str(tmp_path / "page.pth")]) == 1
     out = capsys.readouterr().out
-    assert (
-        "other.pth: no network known here; no scene parsing classifier; 1 tensors of 3 numbers"
-        in out
-    )
+    assert ("other.pth: no network known here; no scene parsing classifier; 1 tensors of 3 numbers"
+            in out)
     assert "page.pth is a web page, not weights" in out
 
 
 def test_verify_notices_changed_missing_and_damaged_files(
     tmp_path: Path, state: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    backbone = {
-        key.removeprefix("backbone."): value
-        for key, value in state.items()
-        if key.startswith("backbone.")
-    }
+    backbone = {key.removeprefix("backbone."): value
+                for key, value in state.items() if key.startswith("backbone.")}
     path = tmp_path / "dfnetv1.pth"
     torch.save(backbone, path)
     folder = ["--folder", str(tmp_path)]
@@ -150,9 +137,8 @@ def test_verify_notices_changed_missing_and_damaged_files(
     assert "is in the manifest, but not there" in capsys.readouterr().out
 
 
-def test_list_says_which_files_are_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_list_says_which_files_are_there(tmp_path: Path,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "dfnetv2.pth").write_bytes(b"x" * 1234)
     assert weights.main(["list", "--folder", str(tmp_path)]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
@@ -161,9 +147,8 @@ def test_list_says_which_files_are_there(
     assert "not there" in lines["resnet18"]
 
 
-def test_list_names_the_packages_that_carry_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_list_names_the_packages_that_carry_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
     package = replace(sources.PACKAGES["tf_efficientnet_lite0"], module="carried")
     monkeypatch.setitem(sources.PACKAGES, "tf_efficientnet_lite0", package)
     absent = replace(package, name="no-such-package", module="no_such_module")

@@ -29,20 +29,15 @@ def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.app",
                         description="Try a trained network, or compare two, in the browser.")
     group = parser.add_argument_group("Page")
-    group.add_argument(
-        "--compare", type=Path, metavar="FILE", help="a second snapshot, of the same classes"
-    )
+    group.add_argument("--compare", type=Path, metavar="FILE",
+                       help="a second snapshot, of the same classes")
     group.add_argument("--dataset", help="classes and colors; default: the snapshot's")
-    group.add_argument(
-        "--port", type=positive_int, default=7860,
-        help="of the page, which this machine alone can open",
-    )
-    group.add_argument(
-        "--max_pixels", type=positive_int, default=16_000_000, help="larger pictures are refused"
-    )
-    group.add_argument(
-        "--max_mb", type=positive_number, default=20, help="larger files are refused, in 10^6 bytes"
-    )
+    group.add_argument("--port", type=positive_int, default=7860,
+                       help="of the page, which this machine alone can open")
+    group.add_argument("--max_pixels", type=positive_int, default=16_000_000,
+                       help="larger pictures are refused")
+    group.add_argument("--max_mb", type=positive_number, default=20,
+                       help="larger files are refused, in 10^6 bytes")
     snapshot.add_flags(parser)
     inference.add_flags(parser)
     precision.add_flags(parser, training=False)
@@ -80,19 +75,16 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 @contextmanager
-def served(
-    models: list[LoadedModel], max_pixels: int, max_bytes: int, port: int
-) -> Iterator[str]:
+def served(models: list[LoadedModel], max_pixels: int, max_bytes: int, port: int) -> Iterator[str]:
     """Serves the page in a `with` block and yields its address; uploads are deleted at the end.
 
     Raises:
         ImportError: gradio is not installed.
         OSError: the port is taken.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="sfsegnets_app_") as uploads,
-        environment(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1", GRADIO_TEMP_DIR=uploads),
-    ):
+    with (tempfile.TemporaryDirectory(prefix="sfsegnets_app_") as uploads,
+          environment(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1",
+                      GRADIO_TEMP_DIR=uploads)):
         # The variables are read by gradio, which then asks no other machine for anything.
         from tools.app import page
         blocks = page.build(models, max_pixels)
@@ -104,10 +96,8 @@ def served(
 
 def wait() -> None:
     """Waits for SIGINT (Ctrl-C) or SIGTERM."""
-    before = {
-        number: signal.signal(number, signal.default_int_handler)
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, signal.default_int_handler)
+              for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

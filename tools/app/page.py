@@ -43,16 +43,14 @@ def build(models: Sequence[LoadedModel], max_pixels: int) -> gr.Blocks:
         # without preprocessing: gradio would decode the picture before its size is known
         "preprocess": False, "concurrency_id": CONCURRENCY, "api_visibility": "private",
     }
-    with gr.Blocks(
-        title="SFSegNets", analytics_enabled=False, delete_cache=(600, 3600), fill_width=True
-    ) as blocks:
+    with gr.Blocks(title="SFSegNets", analytics_enabled=False, delete_cache=(600, 3600),
+                   fill_width=True) as blocks:
         gr.HTML(_masthead(models), js_on_load=None, padding=False)
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                picture = gr.Image(
-                    sources=["upload", "webcam"], type="filepath", label="Picture", height=280,
-                    elem_id="picture", buttons=[], webcam_options=gr.WebcamOptions(mirror=False),
-                )
+                picture = gr.Image(sources=["upload", "webcam"], type="filepath", label="Picture",
+                                   height=280, elem_id="picture", buttons=[],
+                                   webcam_options=gr.WebcamOptions(mirror=False))
                 message = gr.HTML(js_on_load=None, padding=False)
             with gr.Column(scale=4, min_width=560), gr.Tabs():
                 viewers = []
@@ -61,20 +59,15 @@ def build(models: Sequence[LoadedModel], max_pixels: int) -> gr.Blocks:
                         viewers.append(_viewer(empty))
                 with gr.Tab(LIVE[0]):
                     camera, live_outputs = _live_tab()
-        picture.change(
-            partial(predict_upload, models, max_pixels), picture, [message, *viewers],
-            show_progress="minimal", **options,
-        )
-        camera.stream(
-            partial(predict_frame, models[0], max_pixels), camera, live_outputs,
-            show_progress="hidden", stream_every=LIVE_SECONDS, **options,
-        )
+        picture.change(partial(predict_upload, models, max_pixels), picture, [message, *viewers],
+                       show_progress="minimal", **options)
+        camera.stream(partial(predict_frame, models[0], max_pixels), camera, live_outputs,
+                      show_progress="hidden", stream_every=LIVE_SECONDS, **options)
     return blocks
 
 
-def predict_upload(
-    models: Sequence[LoadedModel], max_pixels: int, upload: dict[str, Any] | None
-) -> list[str]:
+def predict_upload(models: Sequence[LoadedModel], max_pixels: int,
+                   upload: dict[str, Any] | None) -> list[str]:
     """Predicts an uploaded picture.
 
     Args:
@@ -124,12 +117,11 @@ def launch(blocks: gr.Blocks, port: int, max_bytes: int) -> str:
     """
     css = (FOLDER / "viewer.css").read_text(encoding="utf-8")
     try:
-        _, address, _ = blocks.launch(
-            server_name="127.0.0.1", server_port=port, share=False, prevent_thread_lock=True,
-            quiet=True, ssr_mode=False, max_file_size=max_bytes, theme=_theme(), css=css,
-            footer_links=[], run_history=False, enable_monitoring=False, mcp_server=False,
-            pwa=False, inbrowser=False,
-        )
+        _, address, _ = blocks.launch(server_name="127.0.0.1", server_port=port, share=False,
+                                      prevent_thread_lock=True, quiet=True, ssr_mode=False,
+                                      max_file_size=max_bytes, theme=_theme(), css=css,
+                                      footer_links=[], run_history=False, enable_monitoring=False,
+                                      mcp_server=False, pwa=False, inbrowser=False)
     except OSError as error:
         raise OSError(
             f"port {port} is taken, perhaps by another app: choose another with --port ({error})"
@@ -142,10 +134,8 @@ def _live_tab() -> tuple[gr.Image, list[gr.HTML]]:
     options = gr.WebcamOptions(mirror=False, constraints=LIVE_CAMERA)
     with gr.Row():
         with gr.Column(scale=1, min_width=240):
-            camera = gr.Image(
-                sources=["webcam"], streaming=True, label="Camera", height=240, elem_id="camera",
-                buttons=[], webcam_options=options,
-            )
+            camera = gr.Image(sources=["webcam"], streaming=True, label="Camera", height=240,
+                              elem_id="camera", buttons=[], webcam_options=options)
             message = gr.HTML(js_on_load=None, padding=False)
         with gr.Column(scale=3, min_width=360):
             viewer = _viewer(LIVE[1])
@@ -164,10 +154,8 @@ def _masthead(models: Sequence[LoadedModel]) -> str:
     if len(names) == 2:
         names = [f"A: {names[0]}", f"B: {names[1]}"]
     spec, predictor = models[0].spec, models[0].predictor
-    facts = " &nbsp;·&nbsp; ".join([
-        *names, f"classes of {html.escape(spec.title)}",
-        f"{predictor.precision} on {predictor.device.type}",
-    ])
+    facts = " &nbsp;·&nbsp; ".join([*names, f"classes of {html.escape(spec.title)}",
+                                    f"{predictor.precision} on {predictor.device.type}"])
     return f"<div class='masthead'><h1>What does the network see?</h1><p>{facts}</p></div>"
 
 
@@ -178,13 +166,10 @@ def _message(text: str, bad: bool = False) -> str:
 
 def _theme() -> gr.themes.Base:
     """Returns a theme in the colors of the reports. It uses the fonts of the system only."""
-    theme = gr.themes.Base(
-        primary_hue="teal", neutral_hue="stone", font=SANS, font_mono=("ui-monospace", "monospace"),
-        radius_size="md",
-    )
-    return theme.set(
-        body_background_fill="#fbfaf7", body_background_fill_dark="#14171a",
-        block_background_fill="#ffffff", block_background_fill_dark="#1b1f23",
-        block_border_color="#e3dfd7", block_border_color_dark="#2e343a",
-        border_color_primary="#e3dfd7", border_color_primary_dark="#2e343a",
-        body_text_color="#1d2125", body_text_color_dark="#e8e5de", block_shadow="none")
+    theme = gr.themes.Base(primary_hue="teal", neutral_hue="stone", font=SANS,
+                           font_mono=("ui-monospace", "monospace"), radius_size="md")
+    return theme.set(body_background_fill="#fbfaf7", body_background_fill_dark="#14171a",
+                     block_background_fill="#ffffff", block_background_fill_dark="#1b1f23",
+                     block_border_color="#e3dfd7", block_border_color_dark="#2e343a",
+                     border_color_primary="#e3dfd7", border_color_primary_dark="#2e343a",
+                     body_text_color="#1d2125", body_text_color_dark="#e8e5de", block_shadow="none")

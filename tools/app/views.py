@@ -127,11 +127,9 @@ def _summary(image: np.ndarray, seconds: float, networks: int = 1) -> str:
 
 def classes(image: np.ndarray, labels: np.ndarray, spec: datasets.DatasetSpec) -> dict[str, Any]:
     """Returns the picture, its label map and the share of each class."""
-    return {
-        "kind": "classes", "image": _picture(image), "labels": _ids(labels),
-        "classes": _class_rows(spec, labels),
-        "note": "Point at the picture or at a class to see where it is.",
-    }
+    return {"kind": "classes", "image": _picture(image), "labels": _ids(labels),
+            "classes": _class_rows(spec, labels),
+            "note": "Point at the picture or at a class to see where it is."}
 
 
 def flow_fields(image: np.ndarray, model: LoadedModel) -> dict[str, Any]:
@@ -141,23 +139,19 @@ def flow_fields(image: np.ndarray, model: LoadedModel) -> dict[str, Any]:
     size = pictures.shrink(image, WIDTH).shape[1::-1]
     note = "This network has no flow alignment, so there is no flow to show."
     if fields:
-        note = (
-            "The color shows the direction and the distance at which a position reads its "
-            "features: see the wheel."
-        )
+        note = ("The color shows the direction and the distance at which a position reads its "
+                "features: see the wheel.")
     entries = []
     for field in fields:
         picture = pictures.jpeg(cv2.resize(field.colors, size), 92)
         entries.append({"title": field.title, "note": field.note, "picture": picture})
     wheel = pictures.jpeg(label_maps.color_wheel(128), 95)
-    return {
-        "kind": "flows", "image": _picture(image), "wheel": wheel, "note": note, "fields": entries,
-    }
+    return {"kind": "flows", "image": _picture(image), "wheel": wheel, "note": note,
+            "fields": entries}
 
 
-def comparison(
-    image: np.ndarray, labels: Sequence[np.ndarray], models: Sequence[LoadedModel]
-) -> dict[str, Any]:
+def comparison(image: np.ndarray, labels: Sequence[np.ndarray],
+               models: Sequence[LoadedModel]) -> dict[str, Any]:
     """Returns the label maps of two networks, and the pairs of classes in which they differ most.
 
     Args:
@@ -193,7 +187,5 @@ def _ids(labels: np.ndarray) -> str:
 
 def _class_rows(spec: datasets.DatasetSpec, labels: np.ndarray) -> list[dict[str, Any]]:
     counts = np.bincount(labels.ravel(), minlength=256)
-    return [
-        {"name": name, "rgb": spec.palette[i].tolist(), "share": float(counts[i] / labels.size)}
-        for i, name in enumerate(spec.names)
-    ]
+    return [{"name": name, "rgb": spec.palette[i].tolist(), "share": float(counts[i] / labels.size)}
+            for i, name in enumerate(spec.names)]

@@ -37,9 +37,8 @@ BENCHMARKS = {
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(
-        prog="python -m tools.benchmark", description="Measure networks and programs."
-    )
+    parser = FlagParser(prog="python -m tools.benchmark",
+                        description="Measure networks and programs.")
     parser.add_commands(BENCHMARKS)
     return parser
 

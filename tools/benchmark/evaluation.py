@@ -52,23 +52,17 @@ class Stopwatch:
 
 def add_flags(parser: FlagParser) -> None:
     parser.add_argument("--arch", default="sfnet_dfnetv1", help="network, with random weights")
-    parser.add_argument(
-        "--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the scenes that are drawn"
-    )
-    parser.add_argument(
-        "--images", type=positive_int, default=3,
-        help="images that are timed, after one that is not",
-    )
-    parser.add_argument(
-        "--dataset", default="streets",
-        help="with --data_root: images of this instead of drawn ones",
-    )
+    parser.add_argument("--size", type=size, default=(1024, 2048),
+                        help="HEIGHTxWIDTH of the scenes that are drawn")
+    parser.add_argument("--images", type=positive_int, default=3,
+                        help="images that are timed, after one that is not")
+    parser.add_argument("--dataset", default="streets",
+                        help="with --data_root: images of this instead of drawn ones")
     parser.add_argument("--data_root", type=Path, metavar="FOLDER")
     parser.add_argument("--split", default="val")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the seconds to this file")
-    add_switch(
-        parser, "--evaluateF", default=False, help="score outlines at four thresholds as well"
-    )
+    add_switch(parser, "--evaluateF", default=False,
+               help="score outlines at four thresholds as well")
     inference.add_flags(parser)
     precision.add_flags(parser, training=False)
 
@@ -85,10 +79,8 @@ def run(args: Namespace) -> None:
     whole = sum(result["seconds"].values())
     for part, seconds in result["seconds"].items():
         print(f"{part:14} {seconds:8.3f} s/image  {100 * seconds / whole:5.1f} %")
-    print(
-        f"{'together':14} {whole:8.3f} s/image; {100 * result['overhead']:.0f} % outside the "
-        f"network; peak memory of this process {result['peak_host_bytes'] / 2**30:.2f} GiB"
-    )
+    print(f"{'together':14} {whole:8.3f} s/image; {100 * result['overhead']:.0f} % outside the "
+          f"network; peak memory of this process {result['peak_host_bytes'] / 2**30:.2f} GiB")
     if args.json:
         write_text(args.json, json.dumps(result, indent=2) + "\n")
 
@@ -102,9 +94,8 @@ def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, An
     watch, spec = Stopwatch(device), data.spec
     net = network.build(args.arch, spec.num_classes)
     options = replace(inference.InferenceOptions.from_args(args), watch=watch)
-    predictor = Predictor(
-        net, device, chosen, spec.mean, spec.std, args.channels_last, options, compiled=args.compile
-    )
+    predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, options,
+                          compiled=args.compile)
     matrix = ConfusionMatrix(spec.num_classes, device=device)
     count = min(args.images, len(data) - 1)
     if count < 1:
@@ -126,15 +117,12 @@ def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, An
                 boundary.boundary_f(labels.cpu().numpy(), sample["label"].numpy(), spec.num_classes)
     watch.seconds["other"] = watch.now() - began - sum(watch.seconds.values())
     seconds = {part: value / count for part, value in watch.seconds.items()}
-    return {
-        "seconds": seconds, "images": count, "peak_host_bytes": peak_memory(),
-        "overhead": 1 - seconds["network"] / (sum(seconds.values()) - seconds["reading"]),
-        "settings": {
-            "arch": args.arch, "size": list(sample["label"].shape), **options.settings(),
-            "precision": chosen, "batch_size": args.batch_size, "device": str(device),
-            "threads": torch.get_num_threads(), "torch": torch.__version__,
-        },
-    }
+    return {"seconds": seconds, "images": count, "peak_host_bytes": peak_memory(),
+            "overhead": 1 - seconds["network"] / (sum(seconds.values()) - seconds["reading"]),
+            "settings": {"arch": args.arch, "size": list(sample["label"].shape),
+                         **options.settings(), "precision": chosen, "batch_size": args.batch_size,
+                         "device": str(device), "threads": torch.get_num_threads(),
+                         "torch": torch.__version__}}
 
 
 def peak_memory() -> int:

@@ -75,11 +75,9 @@ class Setting:
     def facts(self) -> dict[str, Any]:
         """Returns what it does, by the names of a row's columns."""
         optimized, in_torch = self.name != PLAIN, not self.name.startswith(EXPORTED)
-        return {
-            "precision": self.arithmetic if in_torch else "the file's",
-            "normalization_folded": optimized, "channels_last": optimized and in_torch,
-            "compiled": self.has("compile"), "cuda_graphs": self.has("graphs"),
-        }
+        return {"precision": self.arithmetic if in_torch else "the file's",
+                "normalization_folded": optimized, "channels_last": optimized and in_torch,
+                "compiled": self.has("compile"), "cuda_graphs": self.has("graphs")}
 
     def configure(self) -> None:
         """Sets what holds for the whole process, and so must be set before each of its
@@ -119,15 +117,12 @@ class Setting:
 
     def _predictor(self, subject: Subject, device: torch.device, host_copies: bool) -> Labels:
         if self.arithmetic == "tf32" and device.type != "cuda":
-            raise ValueError(
-                f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16"
-            )
+            raise ValueError(f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16")
         name = "fp32" if self.arithmetic == "tf32" else self.arithmetic
-        predictor = Predictor(
-            fuse_for_inference(subject.net), device, precision.resolve_precision(name, device),
-            subject.mean, subject.std, channels_last=True, compiled=self.has("compile"),
-            graphs=self.has("graphs"),
-        )
+        predictor = Predictor(fuse_for_inference(subject.net), device,
+                              precision.resolve_precision(name, device), subject.mean, subject.std,
+                              channels_last=True, compiled=self.has("compile"),
+                              graphs=self.has("graphs"))
         if host_copies:
             return lambda images: predictor.labels(images).cpu()
         return predictor.labels_of_normalized
@@ -199,13 +194,12 @@ class Timing:
     def row(self, batch: int, plain: float, memory: int | None, process: int | None) -> Row:
         """Sums up; `plain` is the median time of the plain network, in seconds."""
         p50, p90, p99 = (1000 * float(np.percentile(self.seconds, share)) for share in (50, 90, 99))
-        return Row(
-            self.subject.name, self.setting.name, p50, p90, p99,
-            images_per_second=1000 * batch / p50, times_plain=1000 * plain / p50,
-            equal_labels=float(np.mean([difference.equal for difference in self.differences])),
-            largest_gap=max(difference.largest for difference in self.differences), memory=memory,
-            process=process, **self.setting.facts(),
-        )
+        return Row(self.subject.name, self.setting.name, p50, p90, p99,
+                   images_per_second=1000 * batch / p50, times_plain=1000 * plain / p50,
+                   equal_labels=float(np.mean([difference.equal
+                                               for difference in self.differences])),
+                   largest_gap=max(difference.largest for difference in self.differences),
+                   memory=memory, process=process, **self.setting.facts())
 
 
 def parse_setting(text: str) -> Setting:
@@ -221,10 +215,8 @@ def parse_setting(text: str) -> Setting:
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument(
-        "--arch", nargs="+", default=["sfnet_resnet18", "sfnet_dfnetv1"], metavar="NAME",
-        help="networks with random weights",
-    )
+    parser.add_argument("--arch", nargs="+", default=["sfnet_resnet18", "sfnet_dfnetv1"],
+                        metavar="NAME", help="networks with random weights")
     parser.add_argument("--snapshot", nargs="+", type=Path, default=[], metavar="FILE",
                         help="trained networks, in place of --arch")
     which = parser.add_mutually_exclusive_group()
@@ -238,50 +230,39 @@ def add_flags(parser: FlagParser) -> None:
         "--exact", action="store_true",
         help=f"only what keeps the network's own arithmetic: --settings {' '.join(EXACT)}",
     )
-    parser.add_argument(
-        "--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the images"
-    )
+    parser.add_argument("--size", type=size, default=(1024, 2048),
+                        help="HEIGHTxWIDTH of the images")
     parser.add_argument("--batch", type=positive_int, default=1, help="images at once")
-    parser.add_argument(
-        "--rounds", type=positive_int, default=10, help="timed predictions of each setting"
-    )
-    parser.add_argument(
-        "--warm_up", type=positive_int, default=2, help="predictions of each setting before them"
-    )
+    parser.add_argument("--rounds", type=positive_int, default=10,
+                        help="timed predictions of each setting")
+    parser.add_argument("--warm_up", type=positive_int, default=2,
+                        help="predictions of each setting before them")
     parser.add_argument(
         "--pictures", nargs="+", type=Path, default=[], metavar="FILE",
         help="real pictures, resized to --size, on which labels are compared; without, smooth "
         "colors",
     )
-    add_switch(
-        parser, "--host_copies", default=False,
-        help="time from bytes in the host's memory to labels there",
-    )
-    add_switch(
-        parser, "--memory", default=True,
-        help="measure memory as well, each setting in a process of its own",
-    )
+    add_switch(parser, "--host_copies", default=False,
+               help="time from bytes in the host's memory to labels there")
+    add_switch(parser, "--memory", default=True,
+               help="measure memory as well, each setting in a process of its own")
     add_switch(
         parser, "--interleave_networks", default=True,
         help="take the networks in turn too, which holds all of them in memory; without, one "
         "after another",
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write protocol and rows to this file"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write protocol and rows to this file")
 
 
 def run(args: Namespace) -> None:
     """Measures and prints. Raises ValueError or OSError for what cannot be built, run or read."""
     device = precision.default_device()
-    usual = [
-        Setting(name)
-        for name in (EXACT if args.exact else DEFAULT_SETTINGS.get(device.type, EXACT))
-    ]
-    settings = [
-        Setting(PLAIN),
-        *(setting for setting in dict.fromkeys(args.settings or usual) if setting.name != PLAIN),
-    ]
+    usual = [Setting(name)
+             for name in (EXACT if args.exact else DEFAULT_SETTINGS.get(device.type, EXACT))]
+    settings = [Setting(PLAIN),
+                *(setting
+                  for setting in dict.fromkeys(args.settings or usual) if setting.name != PLAIN)]
     protocol = describe(args, device)
     print("\n".join(f"{name:16} {value}" for name, value in protocol.items()), flush=True)
     positions = range(len(args.snapshot or args.arch))
@@ -292,9 +273,8 @@ def run(args: Namespace) -> None:
     for group in (
         [positions] if args.interleave_networks else [[position] for position in positions]
     ):
-        for timings in measure(
-            args, [load(args, position) for position in group], settings, device
-        ):
+        for timings in measure(args, [load(args, position) for position in group], settings,
+                               device):
             plain = float(np.median(timings[0].seconds))
             rows += [timing.row(args.batch, plain, *next(memory)) for timing in timings]
     print(table(rows))
@@ -307,24 +287,19 @@ def describe(args: Namespace, device: torch.device) -> dict[str, Any]:
     """Returns the protocol: what a figure of this run depends on."""
     facts = run_folder.environment(device, "", [])
     turns = "networks and settings" if args.interleave_networks else "settings"
-    copies = (
-        "inside: bytes from the host, labels to it"
-        if args.host_copies
-        else "outside: float images on the device"
-    )
-    return {
-        "device": facts["device"], "clock": f"{clock(device)} MHz at the start",
-        "threads": facts["threads"], "torch": facts["torch"], "commit": facts["commit"],
-        "size": f"{args.size[0]}x{args.size[1]}", "batch": args.batch, "warm-up": args.warm_up,
-        "rounds": f"{args.rounds}, {turns} interleaved",
-        "synchronized": "before and after each prediction"
-        if device.type == "cuda"
-        else "a CPU needs none",
-        "inside": INSIDE,
-        "host copies": copies,
-        "normalization": f"folded into convolutions, but for {PLAIN}",
-        "float32": f"not rounded to TF32, but for tf32; {PLAIN} is float32",
-    }
+    copies = ("inside: bytes from the host, labels to it"
+              if args.host_copies
+              else "outside: float images on the device")
+    return {"device": facts["device"], "clock": f"{clock(device)} MHz at the start",
+            "threads": facts["threads"], "torch": facts["torch"], "commit": facts["commit"],
+            "size": f"{args.size[0]}x{args.size[1]}", "batch": args.batch, "warm-up": args.warm_up,
+            "rounds": f"{args.rounds}, {turns} interleaved",
+            "synchronized": "before and after each prediction"
+            if device.type == "cuda"
+            else "a CPU needs none",
+            "inside": INSIDE, "host copies": copies,
+            "normalization": f"folded into convolutions, but for {PLAIN}",
+            "float32": f"not rounded to TF32, but for tf32; {PLAIN} is float32"}
 
 
 def clock(device: torch.device) -> float | None:
@@ -343,9 +318,8 @@ def clock(device: torch.device) -> float | None:
 def load(args: Namespace, position: int) -> Subject:
     """Returns the network at a position of `--snapshot` or else `--arch`."""
     if args.snapshot:
-        model = load_predictor(
-            args.snapshot[position], device="cpu", precision="fp32", channels_last=False, fuse=False
-        )
+        model = load_predictor(args.snapshot[position], device="cpu", precision="fp32",
+                               channels_last=False, fuse=False)
         return Subject(model.trained.arch, model.net, model.spec.mean, model.spec.std)
     torch.manual_seed(0)
     spec, name = datasets.spec(RANDOM_SPEC), args.arch[position]
@@ -358,16 +332,12 @@ def images_to_predict(args: Namespace) -> list[Tensor]:
     """
     if not args.pictures:
         colors = torch.rand(args.batch, 3, 5, 9, generator=torch.Generator().manual_seed(0))
-        return [
-            (F.interpolate(colors, size=args.size, mode="bicubic").clamp(0, 1) * 255).to(
-                torch.uint8
-            )
-        ]
+        return [(F.interpolate(colors, size=args.size,
+                               mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)]
     read = [cv2.resize(datasets.read_image(path), args.size[::-1], interpolation=cv2.INTER_LINEAR)
             for path in args.pictures]
-    return [
-        torch.from_numpy(image).permute(2, 0, 1)[None].repeat(args.batch, 1, 1, 1) for image in read
-    ]
+    return [torch.from_numpy(image).permute(2, 0, 1)[None].repeat(args.batch, 1, 1, 1)
+            for image in read]
 
 
 def timed_input(batch: Tensor, args: Namespace, subject: Subject, device: torch.device) -> Tensor:
@@ -390,10 +360,9 @@ def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Set
     all_timings, batches = [], images_to_predict(args)
     for subject in subjects:
         inputs = [timed_input(batch, args, subject, device) for batch in batches]
-        all_timings.append([
-            Timing(subject, setting, setting.build(subject, device, args.host_copies), inputs)
-            for setting in settings
-        ])
+        all_timings.append([Timing(subject, setting,
+                                   setting.build(subject, device, args.host_copies), inputs)
+                            for setting in settings])
     timings = [timing for network_timings in all_timings for timing in network_timings]
     # all compile the same lines
     with torch._dynamo.config.patch(cache_size_limit=2 * len(timings)):
@@ -406,9 +375,8 @@ def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Set
         for network_timings in all_timings:
             plain = network_timings[0]
             module_input = "rgb" if args.host_copies else "normalized"
-            reference = ExportModule(
-                plain.subject.net, plain.subject.mean, plain.subject.std, module_input, "logits"
-            ).to(device)
+            reference = ExportModule(plain.subject.net, plain.subject.mean, plain.subject.std,
+                                     module_input, "logits").to(device)
             for turn, batch in enumerate(plain.batches):
                 plain.setting.configure()
                 with torch.inference_mode():
@@ -423,9 +391,8 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_in_fresh_process(
-    args: Namespace, position: int, chosen: Setting
-) -> tuple[int | None, int | None]:
+def peak_in_fresh_process(args: Namespace, position: int,
+                          chosen: Setting) -> tuple[int | None, int | None]:
     """Returns the bytes that a prediction takes, and those of its process at the peak, measured in
     a new process.
     """
@@ -433,9 +400,8 @@ def peak_in_fresh_process(
         return pool.apply(peak, (args, position, chosen, torch.get_num_threads()))
 
 
-def peak(
-    args: Namespace, position: int, chosen: Setting, threads: int
-) -> tuple[int | None, int | None]:
+def peak(args: Namespace, position: int, chosen: Setting,
+         threads: int) -> tuple[int | None, int | None]:
     """Measures this process: the peak during a prediction, above what lay there before it, and in
     all.
     """

@@ -40,45 +40,36 @@ Stages = dict[str, float]
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument(
-        "--dataset", default="cityscapes", help=f"one of: {', '.join(datasets.names())}"
-    )
-    parser.add_argument(
-        "--data_root",
-        help="folder of the dataset; when not given, a pair as large as those of "
-        "Cityscapes is made and packed for now",
-    )
+    parser.add_argument("--dataset", default="cityscapes",
+                        help=f"one of: {', '.join(datasets.names())}")
+    parser.add_argument("--data_root",
+                        help="folder of the dataset; when not given, a pair as large as those of "
+                             "Cityscapes is made and packed for now")
     parser.add_argument("--split", default="train", help="images that are read")
-    parser.add_argument(
-        "--packed", metavar="DIR", help="packed copy of that split, measured beside the files"
-    )
+    parser.add_argument("--packed", metavar="DIR",
+                        help="packed copy of that split, measured beside the files")
     parser.add_argument(
         "--picture", type=Path, metavar="FILE",
         help="frame that is enlarged for the pair; when not given, a street is drawn",
     )
-    parser.add_argument(
-        "--samples", type=positive_int, default=60, help="samples timed in each way"
-    )
+    parser.add_argument("--samples", type=positive_int, default=60,
+                        help="samples timed in each way")
     parser.add_argument("--bs_mult", type=positive_int, default=8, help="images in a batch")
     parser.add_argument(
         "--num_workers", type=int, nargs="+", default=[datasets.default_workers()],
         help="processes that load, one measurement for each number; 0 loads in this one",
     )
-    parser.add_argument(
-        "--batches", type=positive_int, default=12, help="batches timed with each number of workers"
-    )
-    parser.add_argument(
-        "--step_ms", type=float, nargs="*", default=[],
-        help="how long a training step takes: tells "
-        "what share of the time it would wait for batches",
-    )
+    parser.add_argument("--batches", type=positive_int, default=12,
+                        help="batches timed with each number of workers")
+    parser.add_argument("--step_ms", type=float, nargs="*", default=[],
+                        help="how long a training step takes: tells "
+                             "what share of the time it would wait for batches")
     parser.add_argument(
         "--memory", type=int, default=0, metavar="N",
         help=f"tell by how much one worker's own memory grows from {SETTLED} to N samples (Linux)",
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write what was found to this file"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write what was found to this file")
     transforms.add_flags(parser)
 
 
@@ -91,23 +82,17 @@ def run(args: Namespace) -> None:
     try:
         with ExitStack() as stack:
             ways = open_ways(args, stack)
-            result = {
-                "ms": {way: stages(data, args) for way, data in ways.items()},
-                "images_per_second": {
-                    way: {workers: speed(data, args, workers) for workers in args.num_workers}
-                    for way, data in ways.items()
-                },
-                "waits": {
-                    way: {
-                        workers: {step: wait(data, args, workers, step) for step in args.step_ms}
-                        for workers in args.num_workers
-                    }
-                    for way, data in ways.items()
-                },
-                "memory_mb": {way: memory(data, args) for way, data in ways.items()}
-                if args.memory
-                else {},
-            }
+            result = {"ms": {way: stages(data, args) for way, data in ways.items()},
+                      "images_per_second": {way: {workers: speed(data, args, workers)
+                                                  for workers in args.num_workers}
+                                            for way, data in ways.items()},
+                      "waits": {way: {workers: {step: wait(data, args, workers, step)
+                                                for step in args.step_ms}
+                                      for workers in args.num_workers}
+                                for way, data in ways.items()},
+                      "memory_mb": {way: memory(data, args) for way, data in ways.items()}
+                      if args.memory
+                      else {}}
     finally:
         cv2.setNumThreads(threads[0])
         torch.set_num_threads(threads[1])
@@ -223,9 +208,8 @@ def speed(data: datasets.SegmentationDataset, args: Namespace, workers: int) -> 
     return images / (time.perf_counter() - start)
 
 
-def wait(
-    data: datasets.SegmentationDataset, args: Namespace, workers: int, step_ms: float
-) -> float:
+def wait(data: datasets.SegmentationDataset, args: Namespace, workers: int,
+         step_ms: float) -> float:
     """Returns the share of the time that steps of a given length would wait for their batches."""
     batches = loading(data, args, workers, (WARM_UP + args.batches) * args.bs_mult)
     for _ in range(WARM_UP):
@@ -252,9 +236,8 @@ def memory(data: datasets.SegmentationDataset, args: Namespace) -> dict[str, flo
     amounts: dict[str, float] = {}
     while samples < max(args.memory, SETTLED):
         samples += len(next(batches)["name"])
-        worker = next(
-            child.pid for child in multiprocessing.active_children() if child.pid not in before
-        )
+        worker = next(child.pid
+                      for child in multiprocessing.active_children() if child.pid not in before)
         if samples >= SETTLED:
             amounts.setdefault(f"{SETTLED} samples", anonymous_mb(worker))
     amounts[f"{args.memory} samples"] = anonymous_mb(worker)
@@ -273,30 +256,21 @@ def anonymous_mb(process: int | None) -> float:
 def report(result: dict[str, Any], args: Namespace) -> None:
     """Prints the tables."""
     ways = list(result["ms"])
-    names = dict.fromkeys(
-        stage for way in ways for stage in result["ms"][way] if stage != "whole sample"
-    )
+    names = dict.fromkeys(stage for way in ways
+                          for stage in result["ms"][way] if stage != "whole sample")
     print(f"milliseconds a sample (medians of {args.samples}, one core)")
     print_row("", ways)
     for stage in (*names, "whole sample"):
-        print_row(
-            stage,
-            [
-                f"{result['ms'][way][stage]:.2f}" if stage in result["ms"][way] else "-"
-                for way in ways
-            ],
-        )
+        print_row(stage,
+                  [f"{result['ms'][way][stage]:.2f}" if stage in result["ms"][way] else "-"
+                   for way in ways])
     print(f"\nbatches of {args.bs_mult}")
     for workers in args.num_workers:
-        print_row(
-            f"images/s, {workers} worker(s)",
-            [f"{result['images_per_second'][way][workers]:.1f}" for way in ways],
-        )
+        print_row(f"images/s, {workers} worker(s)",
+                  [f"{result['images_per_second'][way][workers]:.1f}" for way in ways])
         for step in args.step_ms:
-            print_row(
-                f"waits, steps of {step:g} ms",
-                [f"{result['waits'][way][workers][step]:.0%}" for way in ways],
-            )
+            print_row(f"waits, steps of {step:g} ms",
+                      [f"{result['waits'][way][workers][step]:.0%}" for way in ways])
     for way, amounts in result["memory_mb"].items():
         listed = ", ".join(f"{amount:.1f} MB after {when}" for when, amount in amounts.items())
         print(f"a worker's own memory, {way}: {listed}")

@@ -17,10 +17,8 @@ from network.context import AdaptiveAveragePooling
 from utils.cli import FlagParser, size
 from utils.files import replace_between, write_text
 
-BEGIN, END = (
-    "<!-- models: python -m tools.benchmark models --doc docs/reference.md -->",
-    "<!-- end of models -->",
-)
+BEGIN, END = ("<!-- models: python -m tools.benchmark models --doc docs/reference.md -->",
+              "<!-- end of models -->")
 
 # Cityscapes val mIoU in %, at one scale, as the papers' authors reported it with their own code
 PUBLISHED = {
@@ -49,14 +47,12 @@ class Cost:
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument(
-        "--arch", nargs="+", default=network.names(), metavar="NAME", help="networks to count"
-    )
+    parser.add_argument("--arch", nargs="+", default=network.names(), metavar="NAME",
+                        help="networks to count")
     parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the image")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to this file")
-    parser.add_argument(
-        "--doc", type=Path, metavar="FILE", help="rewrite the table of networks in this document"
-    )
+    parser.add_argument("--doc", type=Path, metavar="FILE",
+                        help="rewrite the table of networks in this document")
 
 
 def run(args: Namespace) -> None:
@@ -65,10 +61,8 @@ def run(args: Namespace) -> None:
     """
     costs = [cost(name, args.size) for name in args.arch]
     print(table(costs))
-    print(
-        f"at {args.size[0]}x{args.size[1]}; the file's parameters where a published file holds "
-        "unused ones besides"
-    )
+    print(f"at {args.size[0]}x{args.size[1]}; the file's parameters where a published file holds "
+          "unused ones besides")
     if args.json:
         result = {"size": list(args.size), "models": [asdict(cost) for cost in costs]}
         write_text(args.json, json.dumps(result, indent=2) + "\n")
@@ -96,13 +90,10 @@ def cost(name: str, image_size: Sequence[int]) -> Cost:
     counts = counter.get_flop_counts()
     pooling = [f"{type(net).__name__}.{path}" for path, module in net.named_modules()
                if isinstance(module, AdaptiveAveragePooling)]
-    flops = sum(counts["Global"].values()) - sum(
-        sum(counts[path].values()) for path in pooling if path in counts
-    )
-    return Cost(
-        name, sum(parameter.numel() for parameter in net.parameters()), published_parameters(net),
-        flops // 2, activations,
-    )
+    flops = sum(counts["Global"].values()) - sum(sum(counts[path].values())
+                                                 for path in pooling if path in counts)
+    return Cost(name, sum(parameter.numel() for parameter in net.parameters()),
+                published_parameters(net), flops // 2, activations)
 
 
 def table(costs: Iterable[Cost]) -> str:
@@ -126,11 +117,9 @@ def with_table(document: str, costs: Iterable[Cost]) -> str:
     Raises:
         ValueError: the marks are not there.
     """
-    rows = [
-        "| `--arch` | parameters | multiply-accumulates at 1024x2048 | Cityscapes val mIoU, "
-        "**published** |",
-        "|---|---|---|---|",
-    ]
+    rows = ["| `--arch` | parameters | multiply-accumulates at 1024x2048 | Cityscapes val mIoU, "
+            "**published** |",
+            "|---|---|---|---|"]
     rows += [f"| `{cost.arch}` | {_millions(cost)} | {cost.macs / 1e9:.1f} G "
              f"| {PUBLISHED.get(cost.arch, '-')} |" for cost in costs]
     return replace_between(document, BEGIN, END, "\n".join(rows))

@@ -46,10 +46,9 @@ def cityscapes_sized(picture: Path | None) -> tuple[np.ndarray, np.ndarray]:
 
 def write_cityscapes(root: Path, image: np.ndarray, label_ids: np.ndarray, count: int) -> None:
     """Writes the pair `count` times as the train split of a Cityscapes."""
-    for folder, kind, pixels in (
-        ("leftImg8bit", "leftImg8bit", np.ascontiguousarray(image[..., ::-1])),
-        ("gtFine", "gtFine_labelIds", label_ids),
-    ):
+    for folder, kind, pixels in (("leftImg8bit", "leftImg8bit",
+                                  np.ascontiguousarray(image[..., ::-1])),
+                                 ("gtFine", "gtFine_labelIds", label_ids)):
         city = root / folder / "train" / "city"
         city.mkdir(parents=True)
         data = cv2.imencode(".png", pixels)[1].tobytes()

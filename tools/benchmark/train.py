@@ -39,12 +39,10 @@ FOREVER = (
 
 
 def add_flags(parser: FlagParser) -> None:
-    parser.add_argument(
-        "--rounds", type=positive_int, default=7, help="alternations of the two loops"
-    )
-    parser.add_argument(
-        "--steps", type=positive_int, default=10, help="steps of each loop in a round"
-    )
+    parser.add_argument("--rounds", type=positive_int, default=7,
+                        help="alternations of the two loops")
+    parser.add_argument("--steps", type=positive_int, default=10,
+                        help="steps of each loop in a round")
     parser.add_argument(
         "--against", metavar="FLAGS",
         help="compare with train.py under these flags too, not with the "
@@ -63,27 +61,20 @@ def run(args: Namespace) -> None:
     result = compare(flags, args.rounds, args.steps, args.against)
     for name, speed in result["images_per_second"].items():
         print(f"{name:12} {speed:6.2f} images/s")
-    print(
-        f"{'ratio':12} {result['ratio']:6.2f} (medians of {args.rounds} interleaved rounds of "
-        f"{args.steps} steps)"
-    )
+    print(f"{'ratio':12} {result['ratio']:6.2f} (medians of {args.rounds} interleaved rounds of "
+          f"{args.steps} steps)")
     for name, parts in result["step"].items():
         whole = sum(parts.values())
-        print(
-            f"{name:12} step of {1000 * whole:.0f} ms: "
-            + ", ".join(
-                f"{part} {1000 * seconds:.0f} ms ({seconds / whole:.1%})"
-                for part, seconds in parts.items()
-            )
-        )
+        print(f"{name:12} step of {1000 * whole:.0f} ms: "
+              + ", ".join(f"{part} {1000 * seconds:.0f} ms ({seconds / whole:.1%})"
+                          for part, seconds in parts.items()))
     print(f"{'memory':12} {result['peak_memory_gb']:.2f} GB at most")
     if args.json:
         write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
-def compare(
-    train_flags: list[str], rounds: int, steps: int, against: str | None = None
-) -> dict[str, Any]:
+def compare(train_flags: list[str], rounds: int, steps: int,
+            against: str | None = None) -> dict[str, Any]:
     """Returns the median images a second of two loops, the median of the rounds' ratios, the
     rounds, and where the seconds of a step go.
 
@@ -99,10 +90,8 @@ def compare(
         if against is None:
             loops["plain loop"] = PlainLoop(options, first.device, first.precision).run
         else:
-            words = [
-                *train_flags, *shlex.split(against), "--ckpt", scratch, "--exp", "against",
-                *FOREVER,
-            ]
+            words = [*train_flags, *shlex.split(against), "--ckpt", scratch, "--exp", "against",
+                     *FOREVER]
             timed["against"] = Steps(
                 opened.enter_context(closing(train.Training(train.parse(words))))
             )
@@ -121,18 +110,15 @@ def compare(
                 speeds[name].append(steps * batches[name] / (time.perf_counter() - start))
         parts = {name: speeds_of_loop.parts(steps) for name, speeds_of_loop in timed.items()}
     ratios = [speed / other for speed, other in zip(*speeds.values(), strict=True)]
-    return {
-        "images_per_second": {
-            name: statistics.median(speeds_of_loop) for name, speeds_of_loop in speeds.items()
-        },
-        "ratio": statistics.median(ratios), "rounds": speeds, "step": parts,
-        "peak_memory_gb": peak_memory(first.device),
-        "settings": {
-            "flags": train_flags, "against": against, "precision": first.precision,
-            "device": str(first.device), "threads": torch.get_num_threads(),
-            "torch": torch.__version__, "steps": steps,
-        },
-    }
+    return {"images_per_second": {name: statistics.median(speeds_of_loop)
+                                  for name, speeds_of_loop in speeds.items()},
+            "ratio": statistics.median(ratios),
+            "rounds": speeds,
+            "step": parts,
+            "peak_memory_gb": peak_memory(first.device),
+            "settings": {"flags": train_flags, "against": against, "precision": first.precision,
+                         "device": str(first.device), "threads": torch.get_num_threads(),
+                         "torch": torch.__version__, "steps": steps}}
 
 
 class Steps:
@@ -244,9 +230,8 @@ class PlainLoop:
             images, labels = (part.to(self.device) for part in next(self.batches))
             with autocast(self.device, self.precision):
                 outputs = self.net(images)
-            loss = torch.stack(
-                [self.ohem(logits.float(), labels) for logits in outputs.values()]
-            ).sum()
+            loss = torch.stack([self.ohem(logits.float(), labels)
+                                for logits in outputs.values()]).sum()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -264,9 +249,8 @@ class PlainLoop:
 class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
     """Random scale, crop and flip of whole images; normalized in the worker."""
 
-    def __init__(
-        self, data: datasets.SegmentationDataset, crop: tuple[int, int], low: float, high: float
-    ) -> None:
+    def __init__(self, data: datasets.SegmentationDataset, crop: tuple[int, int], low: float,
+                 high: float) -> None:
         self.data, self.crop, self.low, self.high = data, crop, low, high
 
     def __len__(self) -> int:
@@ -278,27 +262,21 @@ class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
         scale = np.random.uniform(self.low, self.high)
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         label = cv2.resize(label, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-        missing = [
-            max(0, side - length) for side, length in zip(self.crop, label.shape, strict=True)
-        ]
+        missing = [max(0, side - length)
+                   for side, length in zip(self.crop, label.shape, strict=True)]
         if any(missing):
-            image = cv2.copyMakeBorder(
-                image, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=(0, 0, 0)
-            )
-            label = cv2.copyMakeBorder(
-                label, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT, value=255
-            )
-        top, left = (
-            np.random.randint(length - side + 1)
-            for side, length in zip(self.crop, label.shape, strict=True)
-        )
+            image = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT,
+                                       value=(0, 0, 0))
+            label = cv2.copyMakeBorder(label, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT,
+                                       value=255)
+        top, left = (np.random.randint(length - side + 1)
+                     for side, length in zip(self.crop, label.shape, strict=True))
         window = slice(top, top + self.crop[0]), slice(left, left + self.crop[1])
         image, label = image[window], label[window]
         if np.random.rand() < 0.5:
             image, label = image[:, ::-1], label[:, ::-1]
-        mean, std = (
-            np.array(values, np.float32) for values in (self.data.spec.mean, self.data.spec.std)
-        )
+        mean, std = (np.array(values, np.float32)
+                     for values in (self.data.spec.mean, self.data.spec.std))
         pixels = (image.astype(np.float32) / 255 - mean) / std
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), torch.from_numpy(
             label.astype(np.int64)

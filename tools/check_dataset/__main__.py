@@ -56,12 +56,10 @@ def build_parser() -> FlagParser:
         "--weights", type=Path, metavar="FILE",
         help="write median-frequency weights of the classes for --class_weights of train.py, from "
         "train or the first split that is checked")
-    output.add_argument(
-        "--sheet", type=Path, metavar="FILE.png",
-        help="write one picture with overlays of labels on images")
-    output.add_argument(
-        "--sheet_images", type=positive_int, default=12,
-        help="number of overlays, spread evenly over the splits")
+    output.add_argument("--sheet", type=Path, metavar="FILE.png",
+                        help="write one picture with overlays of labels on images")
+    output.add_argument("--sheet_images", type=positive_int, default=12,
+                        help="number of overlays, spread evenly over the splits")
     return parser
 
 
@@ -156,15 +154,13 @@ def write_reports(args: Namespace, spec: DatasetSpec, root: str, summaries: dict
                   valid: dict[str, list[datasets.Sample]], missing: list[Problem]) -> None:
     """Writes the files that the flags ask for."""
     if args.json:
-        report = {
-            "dataset": spec.name,
-            "title": spec.title,
-            "root": root,
-            "classes": [*spec.names],
-            "splits": {split: as_json(spec, split, summary)
-                       for split, summary in summaries.items()},
-            "missing_splits": [problem._asdict() for problem in missing],
-        }
+        report = {"dataset": spec.name,
+                  "title": spec.title,
+                  "root": root,
+                  "classes": [*spec.names],
+                  "splits": {split: as_json(spec, split, summary)
+                             for split, summary in summaries.items()},
+                  "missing_splits": [problem._asdict() for problem in missing]}
         save(args.json, json.dumps(report, indent=1) + "\n", "results")
     if args.weights:
         write_weights(args.weights, spec, summaries)

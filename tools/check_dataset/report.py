@@ -15,12 +15,8 @@ WIDTH = 118                 # columns of the printed lines of raw ids
 
 def describe(spec: DatasetSpec, split: str, summary: Summary) -> str:
     """Returns the summary of a split as lines of text."""
-    return "\n".join([
-        _describe_sizes(split, summary),
-        *_describe_classes(spec, summary),
-        *_describe_raw_ids(spec, summary),
-        *_describe_problems(summary),
-    ])
+    return "\n".join([_describe_sizes(split, summary), *_describe_classes(spec, summary),
+                      *_describe_raw_ids(spec, summary), *_describe_problems(summary)])
 
 
 def _describe_sizes(split: str, summary: Summary) -> str:
@@ -82,27 +78,19 @@ def _percent(fraction: float) -> str:
 def as_json(spec: DatasetSpec, split: str, summary: Summary) -> dict[str, Any]:
     """Returns the summary of a split in JSON types."""
     names = {**dict(enumerate(spec.names)), IGNORE_LABEL: "ignored", UNKNOWN: "unmapped"}
-    raw_ids = [
-        {
-            "table": row.spec.title,
-            "raw": row.spec.describe(row.raw_id),
-            "pixels": row.num_pixels,
-            "images": row.num_images,
-            "class": names[row.spec.raw_to_train.get(row.raw_id, UNKNOWN)],
-        }
-        for row in summary.raw_counts()
-    ]
+    raw_ids = [{"table": row.spec.title, "raw": row.spec.describe(row.raw_id),
+                "pixels": row.num_pixels, "images": row.num_images,
+                "class": names[row.spec.raw_to_train.get(row.raw_id, UNKNOWN)]}
+               for row in summary.raw_counts()]
     sizes = summary.sizes.most_common()
-    return {
-        "images": summary.sizes.total(),
-        "labelled": split not in spec.unlabeled,
-        "sizes": {f"{height}x{width}": count for (height, width), count in sizes},
-        "raw_ids": raw_ids,
-        "class_pixels": {name: summary.pixels[train_id] for train_id, name in names.items()},
-        "class_images": {name: summary.images[train_id] for train_id, name in names.items()},
-        "class_weights": class_weights(spec, summary),
-        "problems": [problem._asdict() for problem in summary.problems],
-    }
+    return {"images": summary.sizes.total(),
+            "labelled": split not in spec.unlabeled,
+            "sizes": {f"{height}x{width}": count for (height, width), count in sizes},
+            "raw_ids": raw_ids,
+            "class_pixels": {name: summary.pixels[train_id] for train_id, name in names.items()},
+            "class_images": {name: summary.images[train_id] for train_id, name in names.items()},
+            "class_weights": class_weights(spec, summary),
+            "problems": [problem._asdict() for problem in summary.problems]}
 
 
 def class_weights(spec: DatasetSpec, summary: Summary) -> dict[str, float]:

@@ -65,15 +65,11 @@ def build_parser() -> FlagParser:
         "--stdin_size", type=size,
         help="HEIGHTxWIDTH of raw rgb24 frames from the pipe, in place of PNG or JPEG files",
     )
-    group.add_argument(
-        "--stdin_fps", type=positive_number, default=DEFAULT_FPS,
-        help="frames per second of the pipe",
-    )
-    group.add_argument(
-        "--dataset",
-        help="classes and colors; default: the snapshot's; one of: "
-        f"{', '.join(datasets.names())}",
-    )
+    group.add_argument("--stdin_fps", type=positive_number, default=DEFAULT_FPS,
+                       help="frames per second of the pipe")
+    group.add_argument("--dataset",
+                       help="classes and colors; default: the snapshot's; one of: "
+                            f"{', '.join(datasets.names())}")
     snapshot.add_flags(parser)
     inference.add_flags(parser)
     precision.add_flags(parser, training=False)
@@ -102,11 +98,9 @@ class Tally:
     def report(self) -> None:
         done, elapsed = len(self.seconds), time.monotonic() - self.start
         prediction = f", {1 / statistics.median(self.seconds):.2f} without" if done else ""
-        log.info(
-            "%d of %d %s in %.1f s, %.2f images/s with reading and writing%s; %d skipped",
-            done, done + self.skipped, self.noun, elapsed, done / elapsed, prediction,
-            self.skipped,
-        )
+        log.info("%d of %d %s in %.1f s, %.2f images/s with reading and writing%s; %d skipped",
+                 done, done + self.skipped, self.noun, elapsed, done / elapsed, prediction,
+                 self.skipped)
 
 
 class Demo:
@@ -121,10 +115,8 @@ class Demo:
         ValueError: `dump_flow` for a network without flow alignment.
     """
 
-    def __init__(
-        self, net: nn.Module, predictor: Predictor, spec: datasets.DatasetSpec, *,
-        kinds: Sequence[str], dump_flow: bool,
-    ) -> None:
+    def __init__(self, net: nn.Module, predictor: Predictor, spec: datasets.DatasetSpec, *,
+                 kinds: Sequence[str], dump_flow: bool) -> None:
         has_flow = any(isinstance(module, FlowAlignment) for module in net.modules())
         if dump_flow and not has_flow:
             raise ValueError("this network has no flow alignment: leave --dump_flow out.")
@@ -141,18 +133,16 @@ class Demo:
         tally.seconds.append(time.monotonic() - start)
         return labels
 
-    def draw(
-        self, image: np.ndarray, labels: np.ndarray, reaches: list[float] | None = None
-    ) -> Iterator[tuple[str, np.ndarray]]:
+    def draw(self, image: np.ndarray, labels: np.ndarray,
+             reaches: list[float] | None = None) -> Iterator[tuple[str, np.ndarray]]:
         """Yields each kind and its picture, (h, w, 3), or (H, W) for label ids.
 
         Args:
             reaches: see `flow.color_flows`; given for the frames of a video, whose pictures must
                 all have one size.
         """
-        rendering = Rendering(
-            image, labels, self.spec.palette, self.spec.names, steady=reaches is not None
-        )
+        rendering = Rendering(image, labels, self.spec.palette, self.spec.names,
+                              steady=reaches is not None)
         draw_kind: dict[str, Callable[[], np.ndarray]] = {
             "overlays": rendering.overlay,
             "side_by_side": rendering.side_by_side,
@@ -167,9 +157,7 @@ class Demo:
             yield "flows", flow.sheet(rendering.image, fields)
 
 
-def predict_images(
-    demo: Demo, images: dict[str, Path], out: Path, interrupts: Interrupts
-) -> Tally:
+def predict_images(demo: Demo, images: dict[str, Path], out: Path, interrupts: Interrupts) -> Tally:
     """Predicts images of any size. Raises Interrupted, or OSError if a file cannot be written."""
     tally = Tally("images")
     items = track(images.items(), len(images), "images")
@@ -227,9 +215,8 @@ def open_clip(source: Input, name: str, args: Namespace) -> Clip:
     return frames.camera(int(source.partition(":")[2]), name)
 
 
-def predict_all(
-    demo: Demo, inputs: dict[str, Input], args: Namespace, interrupts: Interrupts
-) -> list[Tally]:
+def predict_all(demo: Demo, inputs: dict[str, Input], args: Namespace,
+                interrupts: Interrupts) -> list[Tally]:
     """Predicts the images, then each video."""
     images: dict[str, Path] = {}
     clips: dict[str, Input] = {}
@@ -277,14 +264,10 @@ def run(args: Namespace) -> int:
         raise OSError(
             f"--out {args.out} cannot be made ({error.strerror}): name another folder"
         ) from error
-    log.info(
-        "%s: %s, %s weights, classes of %s",
-        args.snapshot, model.trained.arch, model.trained.weights, spec.title,
-    )
-    log.info(
-        "%d inputs, %s, in %s on %s",
-        len(inputs), predictor.inference, predictor.precision, predictor.device,
-    )
+    log.info("%s: %s, %s weights, classes of %s", args.snapshot, model.trained.arch,
+             model.trained.weights, spec.title)
+    log.info("%d inputs, %s, in %s on %s", len(inputs), predictor.inference, predictor.precision,
+             predictor.device)
     with Interrupts() as interrupts:
         tallies = predict_all(demo, inputs, args, interrupts)
     skipped = sum(tally.skipped for tally in tallies)

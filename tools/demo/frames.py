@@ -65,17 +65,14 @@ def camera(number: int, name: str) -> Clip:
     capture = cv2.VideoCapture(number)
     if not capture.isOpened():
         devices = sorted(path.name for path in Path("/dev").glob("video*"))
-        raise OSError(
-            f"camera {number} is missing, or another program uses it (in /dev: "
-            f"{', '.join(devices) or 'none'})."
-        )
+        raise OSError(f"camera {number} is missing, or another program uses it (in /dev: "
+                      f"{', '.join(devices) or 'none'}).")
     frames = _read_all(capture, f"camera {number}", None)
     return Clip(name, frames, capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS, live=True)
 
 
-def _read_all(
-    capture: cv2.VideoCapture, source: str, count: int | None
-) -> Iterator[np.ndarray | DamagedVideo]:
+def _read_all(capture: cv2.VideoCapture, source: str,
+              count: int | None) -> Iterator[np.ndarray | DamagedVideo]:
     """Yields all frames, then a `DamagedVideo` if some of the expected ones are missing."""
     done = 0
     try:
@@ -254,9 +251,8 @@ class VideoFile:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # fails with the reason, which OpenCV does not give
             self.path.write_bytes(b"")
-            self._writer = cv2.VideoWriter(
-                str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self.fps, bgr.shape[1::-1]
-            )
+            self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"),
+                                           self.fps, bgr.shape[1::-1])
             if not self._writer.isOpened():
                 raise OSError(
                     f"{self.path}: this OpenCV cannot write MP4 at {self.fps:g} frames per second."

@@ -50,39 +50,28 @@ def build_parser() -> FlagParser:
         help="onnx; onnx-gather for runtimes without GridSample; pt2, a torch.export program; "
         "aoti, a compiled package (needs a C++ compiler)",
     )
-    group.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="new file, .onnx or .pt2"
-    )
+    group.add_argument("--out", type=Path, required=True, metavar="FILE",
+                       help="new file, .onnx or .pt2")
     group.add_argument("--size", type=size, default="1024x2048", help="HEIGHTxWIDTH of the images")
-    add_switch(
-        group, "--dynamic", default=False,
-        help="leave batch, height and width open; --size is then an example of them",
-    )
-    group.add_argument(
-        "--opset", type=int, choices=OPSETS, default=18, help="operator set version of ONNX"
-    )
+    add_switch(group, "--dynamic", default=False,
+               help="leave batch, height and width open; --size is then an example of them")
+    group.add_argument("--opset", type=int, choices=OPSETS, default=18,
+                       help="operator set version of ONNX")
     group.add_argument("--input", choices=INPUTS, default="normalized",
                        help="float32 (RGB / 255 - mean) / std, or uint8 RGB, normalized inside")
     group.add_argument("--output", choices=OUTPUTS, default="labels",
                        help="int32 train ids, or float32 logits at the images' size")
-    group.add_argument(
-        "--dataset", help="classes and colors for the metadata; default: the snapshot's"
-    )
+    group.add_argument("--dataset",
+                       help="classes and colors for the metadata; default: the snapshot's")
     data = parser.add_argument_group("Int8 and scores")
-    add_switch(
-        data, "--int8", default=False,
-        help="ONNX with convolutions in 8 bits, calibrated on training images "
-        "of --data_root, resized to --size",
-    )
-    data.add_argument(
-        "--calibration_images", type=positive_int, default=32, metavar="N",
-        help="drawn from the training split",
-    )
-    data.add_argument(
-        "--score", metavar="SPLIT",
-        help="print the mIoU of the network and of the file on this split, "
-        "its images at their own size",
-    )
+    add_switch(data, "--int8", default=False,
+               help="ONNX with convolutions in 8 bits, calibrated on training images "
+                    "of --data_root, resized to --size")
+    data.add_argument("--calibration_images", type=positive_int, default=32, metavar="N",
+                      help="drawn from the training split")
+    data.add_argument("--score", metavar="SPLIT",
+                      help="print the mIoU of the network and of the file on this split, "
+                           "its images at their own size")
     data.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
     return parser
 
@@ -90,13 +79,11 @@ def build_parser() -> FlagParser:
 def metadata(args: Namespace, model: LoadedModel) -> dict[str, str]:
     """Returns the metadata of the file, each value as JSON."""
     spec = model.spec
-    facts = {
-        "arch": model.trained.arch, "dataset": spec.name, "classes": list(spec.names),
-        "palette": spec.palette.tolist(), "mean": list(spec.mean), "std": list(spec.std),
-        "input": args.input, "output": args.output, "size": list(args.size),
-        "dynamic": args.dynamic, "precision": "int8" if args.int8 else "float32",
-        "commit": files.commit(), "torch": torch.__version__,
-    }
+    facts = {"arch": model.trained.arch, "dataset": spec.name, "classes": list(spec.names),
+             "palette": spec.palette.tolist(), "mean": list(spec.mean), "std": list(spec.std),
+             "input": args.input, "output": args.output, "size": list(args.size),
+             "dynamic": args.dynamic, "precision": "int8" if args.int8 else "float32",
+             "commit": files.commit(), "torch": torch.__version__}
     return {name: json.dumps(value) for name, value in facts.items()}
 
 
@@ -180,17 +167,14 @@ def export(args: Namespace) -> None:
     if args.out.suffix != row.suffix:
         raise ValueError(f"--out {args.out}: a file of --format {args.format} ends in {row.suffix}")
     with unverified_file(args.out) as path:
-        model = load_predictor(
-            args.snapshot, arch=args.arch, weights=args.weights, dataset=args.dataset,
-            device="cpu", precision="fp32", channels_last=False,
-        )
+        model = load_predictor(args.snapshot, arch=args.arch, weights=args.weights,
+                               dataset=args.dataset, device="cpu", precision="fp32",
+                               channels_last=False)
         trained, spec = model.trained, model.spec
         splits = open_splits(args, spec)
         module = ExportModule(model.predictor.net, spec.mean, spec.std, args.input, args.output)
-        log.info(
-            "%s: %s, %s weights, classes of %s",
-            args.snapshot, trained.arch, trained.weights, spec.title,
-        )
+        log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights,
+                 spec.title)
         facts = metadata(args, model)
         program = trace(module, args.size, args.dynamic, trained.arch)
         row.write(Request(module, program, facts, args.opset), path)
@@ -199,37 +183,28 @@ def export(args: Namespace) -> None:
         if splits.calibration is not None:
             count = args.calibration_images
             int8.quantize(path, training_images(module, splits.calibration, count, args.size))
-            inputs = calibration_examples(
-                module, splits.calibration, count, args.size, args.dynamic
-            )
+            inputs = calibration_examples(module, splits.calibration, count, args.size,
+                                          args.dynamic)
             tolerance, advice = INT8, "more --calibration_images, or leave --int8 out"
         run = open_file(row, path, facts)
-        verify(
-            module, run, inputs, name=args.out.name, runtime=row.runtime, tolerance=tolerance,
-            advice=advice,
-        )
+        verify(module, run, inputs, name=args.out.name, runtime=row.runtime, tolerance=tolerance,
+               advice=advice)
         if splits.scored is not None:
             report_score(module, run, splits.scored, None if args.dynamic else args.size)
     height, width = args.size
     sides = "any batch and size" if args.dynamic else f"1x3x{height}x{width}"
-    log.info(
-        "%s: %s, %s -> %s, %s bytes",
-        args.out, sides, args.input, args.output, f"{args.out.stat().st_size:,}",
-    )
+    log.info("%s: %s, %s -> %s, %s bytes", args.out, sides, args.input, args.output,
+             f"{args.out.stat().st_size:,}")
 
 
-def report_score(
-    module: ExportModule, run: Run, data: datasets.SegmentationDataset,
-    size: tuple[int, int] | None,
-) -> None:
+def report_score(module: ExportModule, run: Run, data: datasets.SegmentationDataset,
+                 size: tuple[int, int] | None) -> None:
     """Logs the mIoU of the network and of the file. Raises ValueError as `score` does."""
     scores = score(module, run, data, size)
-    log.info(
-        "%s %s, %d images: mIoU %.2f %% of the network in float32, %.2f %% of the file, %+.2f "
-        "points; %.3f %% equal labels",
-        data.spec.name, data.split, len(data), 100 * scores.network, 100 * scores.file,
-        100 * (scores.file - scores.network), 100 * scores.equal,
-    )
+    log.info("%s %s, %d images: mIoU %.2f %% of the network in float32, %.2f %% of the file, %+.2f "
+             "points; %.3f %% equal labels",
+             data.spec.name, data.split, len(data), 100 * scores.network, 100 * scores.file,
+             100 * (scores.file - scores.network), 100 * scores.equal)
 
 
 def run(args: Namespace) -> int:

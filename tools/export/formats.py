@@ -85,10 +85,9 @@ def _write_onnx(request: Request, path: Path) -> None:
     import onnxscript
 
     try:
-        onnx_program: Any = torch.onnx.export(
-            request.program, (), dynamo=True, opset_version=request.opset, input_names=[INPUT],
-            output_names=[request.module.output], verbose=False,
-        )
+        onnx_program: Any = torch.onnx.export(request.program, (), dynamo=True,
+                                              opset_version=request.opset, input_names=[INPUT],
+                                              output_names=[request.module.output], verbose=False)
     except Exception as error:
         # each of its many passes has errors of its own
         raise ValueError(
@@ -127,9 +126,8 @@ def _open_onnx(path: Path) -> tuple[Run, Metadata]:
 
 
 def _write_pt2(request: Request, path: Path) -> None:
-    torch.export.save(
-        request.program, path, extra_files={METADATA: json.dumps(dict(request.metadata))}
-    )
+    torch.export.save(request.program, path,
+                      extra_files={METADATA: json.dumps(dict(request.metadata))})
 
 
 def _open_pt2(path: Path) -> tuple[Run, Metadata]:

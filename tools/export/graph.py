@@ -46,9 +46,8 @@ class ExportModule(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(
-        self, net: nn.Module, mean: Sequence[float], std: Sequence[float], input: str, output: str
-    ) -> None:
+    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float], input: str,
+                 output: str) -> None:
         super().__init__()
         self.net = net
         self.input = input
@@ -107,9 +106,8 @@ def trace(module: ExportModule, size: tuple[int, int], dynamic: bool, name: str)
     open_sides = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
     try:
         with torch.no_grad():
-            return torch.export.export(
-                module, (example,), dynamic_shapes=(open_sides,), strict=False
-            )
+            return torch.export.export(module, (example,), dynamic_shapes=(open_sides,),
+                                       strict=False)
     except (RuntimeError, ValueError, AssertionError) as error:
         hint = "; a fixed size (without --dynamic) may do" if dynamic else ""
         raise ValueError(f"{name} cannot be exported: {first_line(error)}{hint}") from error

@@ -25,9 +25,8 @@ class Scores(NamedTuple):
     equal: float
 
 
-def score(
-    module: ExportModule, run: Run, data: SegmentationDataset, size: tuple[int, int] | None
-) -> Scores:
+def score(module: ExportModule, run: Run, data: SegmentationDataset,
+          size: tuple[int, int] | None) -> Scores:
     """Predicts each image of a split, at its own size, with the network and with its file.
 
     Args:
@@ -54,9 +53,7 @@ def score(
     return Scores(network_matrix.mean_iou(), file_matrix.mean_iou(), equal / len(data))
 
 
-def require_size(
-    name: str, image_size: tuple[int, int], size: tuple[int, int] | None
-) -> None:
+def require_size(name: str, image_size: tuple[int, int], size: tuple[int, int] | None) -> None:
     """Raises ValueError if an image does not fit a file of one (height, width)."""
     if size is None or image_size == size:
         return

@@ -44,10 +44,8 @@ def open_file(row: Format, path: Path, expected: Metadata) -> Run:
     return run
 
 
-def verify(
-    module: ExportModule, run: Run, inputs: Iterable[Tensor], *, name: str, runtime: str,
-    tolerance: Tolerance, advice: str,
-) -> None:
+def verify(module: ExportModule, run: Run, inputs: Iterable[Tensor], *, name: str, runtime: str,
+           tolerance: Tolerance, advice: str) -> None:
     """Compares the file with the network on batches of inputs.
 
     Args:
@@ -94,9 +92,8 @@ def examples(module: ExportModule, size: tuple[int, int], dynamic: bool) -> Iter
         yield module.example(second_size(size), batch=2)
 
 
-def training_images(
-    module: ExportModule, data: SegmentationDataset, count: int, size: tuple[int, int]
-) -> Iterator[Tensor]:
+def training_images(module: ExportModule, data: SegmentationDataset, count: int,
+                    size: tuple[int, int]) -> Iterator[Tensor]:
     """Yields the images to calibrate on, resized to (height, width), as inputs of the module."""
     for index in int8.calibration_indices(count, len(data)):
         image = torch.from_numpy(read_image(data.samples[index].image))
@@ -104,10 +101,8 @@ def training_images(
         yield module.as_input(F.interpolate(batch, size=size, mode="bilinear", antialias=True))
 
 
-def calibration_examples(
-    module: ExportModule, data: SegmentationDataset, count: int, size: tuple[int, int],
-    dynamic: bool,
-) -> Iterator[Tensor]:
+def calibration_examples(module: ExportModule, data: SegmentationDataset, count: int,
+                         size: tuple[int, int], dynamic: bool) -> Iterator[Tensor]:
     """Yields the first of the images to calibrate on, and for open sizes a batch of a second size.
 
     Args:

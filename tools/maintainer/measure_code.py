@@ -40,10 +40,8 @@ class Figure(NamedTuple):
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(
-        prog="python -m tools.maintainer.measure_code",
-        description="Measure the code of a checkout.",
-    )
+    parser = FlagParser(prog="python -m tools.maintainer.measure_code",
+                        description="Measure the code of a checkout.")
     parser.add_argument("--root", type=Path, default=ROOT, metavar="FOLDER", help="the checkout")
     return parser
 
@@ -60,29 +58,21 @@ def measure(root: Path) -> list[Figure]:
         raise FileNotFoundError(f"{root} holds no Python file: give --root a checkout")
     modules = [path for path in files if path.parts[0] != "tests"]
     untested = modules_without_tests(modules, files)
-    lengths = sorted(
-        length for path in modules for length in function_lengths((root / path).read_text("utf-8"))
-    )
+    lengths = sorted(length for path in modules
+                     for length in function_lengths((root / path).read_text("utf-8")))
     circles = import_circles(import_graph(root, modules))
-    in_utils = [
-        path for path in modules if path.parent == Path("utils") and path.stem != "__init__"
-    ]
-    return [
-        *_lines(root, files),
-        Figure(
-            "modules without a test file of their name and place",
-            f"{len(untested)} of {len(modules)}", ", ".join(map(str, untested[:3])),
-        ),
-        Figure("hand-written words in docs/", f"{words(root / 'docs'):,}"),
-        *(
-            Figure(f"lines of {name}", str(len(_text(root / name).splitlines())))
-            for name in ("train.py", "eval.py")
-        ),
-        Figure("function length, 90th percentile", f"{percentile(lengths, PERCENTILE)} lines"),
-        Figure("function length, longest", f"{lengths[-1] if lengths else 0} lines"),
-        Figure("import circles", str(len(circles)), "; ".join(map(", ".join, circles))),
-        Figure("files directly in utils/", str(len(in_utils))),
-    ]
+    in_utils = [path
+                for path in modules if path.parent == Path("utils") and path.stem != "__init__"]
+    return [*_lines(root, files),
+            Figure("modules without a test file of their name and place",
+                   f"{len(untested)} of {len(modules)}", ", ".join(map(str, untested[:3]))),
+            Figure("hand-written words in docs/", f"{words(root / 'docs'):,}"),
+            *(Figure(f"lines of {name}", str(len(_text(root / name).splitlines())))
+              for name in ("train.py", "eval.py")),
+            Figure("function length, 90th percentile", f"{percentile(lengths, PERCENTILE)} lines"),
+            Figure("function length, longest", f"{lengths[-1] if lengths else 0} lines"),
+            Figure("import circles", str(len(circles)), "; ".join(map(", ".join, circles))),
+            Figure("files directly in utils/", str(len(in_utils)))]
 
 
 def python_files(root: Path) -> Iterable[Path]:
@@ -102,13 +92,11 @@ def _lines(root: Path, files: Sequence[Path]) -> list[Figure]:
         total += len(lines)
         long += sum(len(line) > MAX_COLUMNS for line in lines)
         comments += comment_lines(root / path)
-    return [
-        Figure("lines of Python", f"{total:,}", f"{len(files)} files"),
-        Figure(
-            f"lines over {MAX_COLUMNS} columns", f"{long:,}", f"{100 * long / max(1, total):.1f} %"
-        ),
-        Figure("lines with a comment", f"{100 * comments / max(1, total):.1f} %", f"{comments:,}"),
-    ]
+    return [Figure("lines of Python", f"{total:,}", f"{len(files)} files"),
+            Figure(f"lines over {MAX_COLUMNS} columns", f"{long:,}",
+                   f"{100 * long / max(1, total):.1f} %"),
+            Figure("lines with a comment", f"{100 * comments / max(1, total):.1f} %",
+                   f"{comments:,}")]
 
 
 def comment_lines(path: Path) -> int:
@@ -121,20 +109,17 @@ def comment_lines(path: Path) -> int:
 def modules_without_tests(modules: Iterable[Path], files: Iterable[Path]) -> list[Path]:
     """Returns the modules a/b/c.py without a file tests/a/b/test_c.py."""
     known = set(files)
-    return [
-        path for path in modules
-        if not EXEMPT_FROM_TESTS.fullmatch(path.as_posix())
-        and Path("tests", path.parent, f"test_{path.name}") not in known
-    ]
+    return [path
+            for path in modules
+            if not EXEMPT_FROM_TESTS.fullmatch(path.as_posix())
+            and Path("tests", path.parent, f"test_{path.name}") not in known]
 
 
 def function_lengths(source: str) -> list[int]:
     """Returns the number of lines of each function, from its `def` to its last line."""
-    return [
-        (node.end_lineno or node.lineno) - node.lineno + 1
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    return [(node.end_lineno or node.lineno) - node.lineno + 1
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
 def percentile(values: Sequence[int], share: float) -> int:
@@ -209,16 +194,12 @@ def _text(path: Path) -> str:
 
 def table(figures: Iterable[Figure]) -> str:
     """Returns the figures as text, one per line."""
-    return "\n".join(
-        f"{name:52} {value:>12}  {detail}".rstrip() for name, value, detail in figures
-    )
+    return "\n".join(f"{name:52} {value:>12}  {detail}".rstrip() for name, value, detail in figures)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    return run_program(
-        "tools.maintainer.measure_code", lambda: print(table(measure(args.root)))
-    )
+    return run_program("tools.maintainer.measure_code", lambda: print(table(measure(args.root))))
 
 
 if __name__ == "__main__":

@@ -26,10 +26,8 @@ DECODED = (
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(
-        prog="python -m tools.maintainer.screenshots",
-        description="Take screenshots of a report, or of the app.",
-    )
+    parser = FlagParser(prog="python -m tools.maintainer.screenshots",
+                        description="Take screenshots of a report, or of the app.")
     parser.add_argument(
         "page", help="the .html file of a report, or the address at which python -m tools.app runs"
     )
@@ -39,16 +37,12 @@ def build_parser() -> FlagParser:
         "flow_fields.png and comparison.png",
     )
     parser.add_argument("--picture", type=Path, help="the picture that the app predicts")
-    parser.add_argument(
-        "--size", type=size, default="860x1280", help="of the window, HEIGHTxWIDTH in pixels"
-    )
-    parser.add_argument(
-        "--image", type=positive_int, default=1,
-        help="which image of the gallery is opened, from 1 on",
-    )
-    parser.add_argument(
-        "--view", type=positive_int, default=1, help="which view of it is shown, from 1 on"
-    )
+    parser.add_argument("--size", type=size, default="860x1280",
+                        help="of the window, HEIGHTxWIDTH in pixels")
+    parser.add_argument("--image", type=positive_int, default=1,
+                        help="which image of the gallery is opened, from 1 on")
+    parser.add_argument("--view", type=positive_int, default=1,
+                        help="which view of it is shown, from 1 on")
     return parser
 
 
@@ -81,17 +75,15 @@ def browser(*flags: str) -> Iterator[Browser]:
             opened.close()
 
 
-def take(
-    opened: Browser, page: Path, out: Path, window: tuple[int, int], image: int, view: int
-) -> None:
+def take(opened: Browser, page: Path, out: Path, window: tuple[int, int], image: int,
+         view: int) -> None:
     """Takes the pictures: the first screen in light and dark, the confusion matrix, and an image
     opened.
     """
     out.mkdir(parents=True, exist_ok=True)
     for scheme in ("light", "dark"):
-        tab = opened.new_page(
-            viewport={"width": window[1], "height": window[0]}, color_scheme=scheme
-        )
+        tab = opened.new_page(viewport={"width": window[1], "height": window[0]},
+                              color_scheme=scheme)
         tab.goto(page.resolve().as_uri())
         tab.screenshot(path=out / f"{scheme}.png")
         if scheme == "light" and tab.locator("#confusion").count():
@@ -102,9 +94,8 @@ def take(
     tab.screenshot(path=out / "image.png")
 
 
-def take_app(
-    opened: Browser, address: str, out: Path, window: tuple[int, int], picture: Path
-) -> None:
+def take_app(opened: Browser, address: str, out: Path, window: tuple[int, int],
+             picture: Path) -> None:
     """Takes a picture of each tab of the app but the camera's, with the pointer on the road of what
     is compared.
     """

@@ -21,20 +21,16 @@ from utils.logs import start_logging
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.make_streets", description=__doc__)
     group = parser.add_argument_group("Scenes")
-    group.add_argument(
-        "--out", type=Path, required=True,
-        help="folder to write; a run that was interrupted is continued")
+    group.add_argument("--out", type=Path, required=True,
+                       help="folder to write; a run that was interrupted is continued")
     group.add_argument("--train", type=positive_int, default=1000, help="scenes to train on")
-    group.add_argument(
-        "--val", type=positive_int, default=100,
-        help="scenes to validate on; none is a training scene")
+    group.add_argument("--val", type=positive_int, default=100,
+                       help="scenes to validate on; none is a training scene")
     group.add_argument(
         "--test", type=positive_int, help="scenes without labels, to practice a submission")
-    group.add_argument(
-        "--size", type=_scene_size, default=(256, 512), metavar="HxW",
-        help="height and width in pixels")
-    group.add_argument(
-        "--seed", type=int_from_0, default=0, help="another seed draws other scenes")
+    group.add_argument("--size", type=_scene_size, default=(256, 512), metavar="HxW",
+                       help="height and width in pixels")
+    group.add_argument("--seed", type=int_from_0, default=0, help="another seed draws other scenes")
     group.add_argument(
         "--workers", type=positive_int, default=os.cpu_count() or 1, help="processes that draw")
     return parser

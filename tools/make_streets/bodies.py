@@ -22,13 +22,9 @@ class Body:
     def __post_init__(self) -> None:
         x, z = self.pose.heading_x, self.pose.heading_z
         light = self.stage.light
-        self._brightness = {
-            "front": light.facing(x, z),
-            "rear": light.facing(-x, -z),
-            "right": light.facing(z, -x),
-            "left": light.facing(-z, x),
-            "top": light.above,
-        }
+        self._brightness = {"front": light.facing(x, z), "rear": light.facing(-x, -z),
+                            "right": light.facing(z, -x), "left": light.facing(-z, x),
+                            "top": light.above}
         # the camera in the coordinates of the vehicle
         right = self.pose.z * x - self.pose.x * z
         ahead = -self.pose.x * x - self.pose.z * z
@@ -58,13 +54,11 @@ class Body:
         a, b, c, d = (-half, low, rear), (half, low, rear), (half, low, front), (-half, low, front)
         e, f = (-slim, high, back), (slim, high, back)
         g, h = (slim, high, ahead), (-slim, high, ahead)
-        faces = {
-            "front": [c, d, h, g],
-            "rear": [a, b, f, e],
-            "left": [d, a, e, h],
-            "right": [b, c, g, f],
-            "top": [e, f, g, h],
-        }
+        faces = {"front": [c, d, h, g],
+                 "rear": [a, b, f, e],
+                 "left": [d, a, e, h],
+                 "right": [b, c, g, f],
+                 "top": [e, f, g, h]}
         shown: dict[str, list[Vertex]] = {}
         for side, corners in faces.items():
             shown[side] = corners if _in_front(corners, self._eye) else []

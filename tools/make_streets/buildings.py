@@ -41,23 +41,13 @@ class House:
         floors = rng.integer(1, 3) if low else rng.pick((2, 3, 3, 4, 5, 6))
         wall = color(rng, (*PLASTERS, *PLASTERS, *PLASTERS, *BRICKS, *GREYS), 16)
         glass = mix((62, 70, 82), (150, 162, 176), rng.uniform(0, 0.7))
-        colors = (
-            wall,
-            glass,
-            lit(glass, 0.7),
-            lit(wall, rng.pick((0.7, 1.3))),
-            lit(wall, rng.uniform(0.75, 1.25)),
-            lit(color(rng, (*PLASTERS, *GREYS)), 0.8),
-            color(rng, (*LIVERIES, *LEAVES)),
-            (82, 66, 56),
-        )
+        colors = (wall, glass, lit(glass, 0.7), lit(wall, rng.pick((0.7, 1.3))),
+                  lit(wall, rng.uniform(0.75, 1.25)), lit(color(rng, (*PLASTERS, *GREYS)), 0.8),
+                  color(rng, (*LIVERIES, *LEAVES)), (82, 66, 56))
         shop = not low and rng.chance(0.45)
-        return House(
-            texture=_facade(rng, floors, shop),
-            colors=colors,
-            roof=color(rng, (BRICKS[0], BRICKS[1], GREYS[0], GREYS[1]), 10),
-            pitch=rng.uniform(1.5, 3.5) if low or rng.chance(0.5) else 0.0,
-        )
+        return House(texture=_facade(rng, floors, shop), colors=colors,
+                     roof=color(rng, (BRICKS[0], BRICKS[1], GREYS[0], GREYS[1]), 10),
+                     pitch=rng.uniform(1.5, 3.5) if low or rng.chance(0.5) else 0.0)
 
 
 def _facade(rng: StableRandom, floors: int, shop: bool) -> np.ndarray:

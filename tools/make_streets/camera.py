@@ -43,16 +43,10 @@ class Camera:
     def sample(rng: StableRandom, height: int, width: int) -> Camera:
         """Returns a random camera for images of a size in pixels."""
         bend = rng.pick((0.0, 1.0)) * rng.uniform(-0.004, 0.004)
-        return Camera(
-            image_height=height,
-            image_width=width,
-            focal=width * rng.uniform(0.82, 1.1),
-            center=width * rng.uniform(0.42, 0.58),
-            horizon=height * rng.uniform(0.36, 0.48),
-            eye=rng.uniform(1.45, 2.3),
-            bend=bend,
-            bend_start=rng.uniform(5.0, 25.0),
-        )
+        return Camera(image_height=height, image_width=width, focal=width * rng.uniform(0.82, 1.1),
+                      center=width * rng.uniform(0.42, 0.58),
+                      horizon=height * rng.uniform(0.36, 0.48), eye=rng.uniform(1.45, 2.3),
+                      bend=bend, bend_start=rng.uniform(5.0, 25.0))
 
     def x_of(self, d: float, z: float) -> float:
         """Returns the world x of the position (d, z) on the street."""

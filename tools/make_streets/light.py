@@ -117,20 +117,12 @@ class Light:
         zenith = [channel + j for channel, j in zip(day.zenith, jitter, strict=True)]
         haze = [channel + j for channel, j in zip(day.haze, jitter, strict=True)]
         red, green, blue = (channel + rng.uniform(-0.04, 0.04) for channel in day.tint)
-        return Light(
-            sun=rng.uniform(*day.sun),
-            sun_x=sun_x / length,
-            sun_z=sun_z / length,
-            shadow_length=rng.uniform(0.3, 1.1),
-            visibility=rng.uniform(*day.visibility),
-            exposure=rng.uniform(*day.exposure),
-            zenith=(zenith[0], zenith[1], zenith[2]),
-            haze=(haze[0], haze[1], haze[2]),
-            clouds=rng.uniform(*day.clouds),
-            tint=(red, green, blue),
-            contrast=rng.uniform(0.9, 1.15),
-            noise=rng.uniform(2.0, 6.0),
-        )
+        return Light(sun=rng.uniform(*day.sun), sun_x=sun_x / length, sun_z=sun_z / length,
+                     shadow_length=rng.uniform(0.3, 1.1), visibility=rng.uniform(*day.visibility),
+                     exposure=rng.uniform(*day.exposure), zenith=(zenith[0], zenith[1], zenith[2]),
+                     haze=(haze[0], haze[1], haze[2]), clouds=rng.uniform(*day.clouds),
+                     tint=(red, green, blue), contrast=rng.uniform(0.9, 1.15),
+                     noise=rng.uniform(2.0, 6.0))
 
     def facing(self, normal_x: float, normal_z: float) -> float:
         """Returns the brightness of an upright face with this horizontal unit normal."""

@@ -60,8 +60,7 @@ class Side:
 
     def crossing_at(self, z: float) -> bool:
         """Whether a street crosses at z, or within a meter of it."""
-        return any(
-            lot.kind == "crossing" and lot.near - 1 < z < lot.far + 1 for lot in self.lots)
+        return any(lot.kind == "crossing" and lot.near - 1 < z < lot.far + 1 for lot in self.lots)
 
 
 @dataclass(frozen=True)
@@ -112,29 +111,19 @@ class Street:
         width_left = lane / 2 + lane * oncoming
         width_left = width_left + (3.5 if tram else 0.0) + (2.3 if parking[0] else 0.4)
         width_right = lane / 2 + lane * rng.pick((0, 0, 0, 1)) + (2.3 if parking[1] else 0.4)
-        return Street(
-            left=_side(rng, -1, width_left, parking[0], crossing),
-            right=_side(rng, 1, width_right, parking[1], crossing),
-            lane=lane,
-            tram=-track if tram else None,
-            track=rng.pick(("street", "street", "grass", "ballast")),
-            crossing=crossing,
-        )
+        return Street(left=_side(rng, -1, width_left, parking[0], crossing),
+                      right=_side(rng, 1, width_right, parking[1], crossing), lane=lane,
+                      tram=-track if tram else None,
+                      track=rng.pick(("street", "street", "grass", "ballast")), crossing=crossing)
 
 
 def _side(rng: StableRandom, sign: int, edge: float, parking: bool,
           crossing: tuple[float, float] | None) -> Side:
     grass = rng.uniform(1.0, 2.5) if rng.chance(0.3) else 0.0
-    return Side(
-        sign=sign,
-        edge=edge,
-        grass=grass,
-        pavement=rng.uniform(2.2, 5.5),
-        verge=rng.uniform(1.0, 4.0) if rng.chance(0.35) else 0.0,
-        parking=parking,
-        railing="none" if parking else rng.pick(("none", "none", "none", "fence", "wall")),
-        lots=tuple(_lots(rng, crossing)),
-    )
+    return Side(sign=sign, edge=edge, grass=grass, pavement=rng.uniform(2.2, 5.5),
+                verge=rng.uniform(1.0, 4.0) if rng.chance(0.35) else 0.0, parking=parking,
+                railing="none" if parking else rng.pick(("none", "none", "none", "fence", "wall")),
+                lots=tuple(_lots(rng, crossing)))
 
 
 def _lots(rng: StableRandom, crossing: tuple[float, float] | None) -> list[Lot]:

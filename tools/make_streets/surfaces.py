@@ -83,8 +83,7 @@ def _border(stage: Stage, side: Side, kerb: int) -> tuple[list[float], list[int]
     """Returns limits and materials from the carriageway outwards."""
     rng = stage.rng
     grass = stage.flat(TERRAIN, color(rng, LAWNS), 10)
-    walk = stage.flat(
-        SIDEWALK, color(rng, (*GREYS[1:], *GREYS[2:], BRICKS[2], PLASTERS[1]), 10), 4)
+    walk = stage.flat(SIDEWALK, color(rng, (*GREYS[1:], *GREYS[2:], BRICKS[2], PLASTERS[1]), 10), 4)
     start, end = side.walk
     limits, zones = [side.edge, side.edge + KERB], [kerb]
     if side.grass:

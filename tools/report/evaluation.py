@@ -97,13 +97,11 @@ def load(evaluated: Results, data: datasets.SegmentationDataset) -> ReportModel:
     """
     settings = evaluated.settings
     defaults = InferenceOptions()
-    inference = InferenceOptions(
-        mode=settings["inference_mode"],
-        crop=tuple(settings.get("crop_size", defaults.crop)),
-        overlap=settings.get("sliding_overlap", defaults.overlap),
-        scales=tuple(settings["scales"]),
-        flip=settings["flip"],
-        average=settings.get("average", defaults.average))
+    inference = InferenceOptions(mode=settings["inference_mode"],
+                                 crop=tuple(settings.get("crop_size", defaults.crop)),
+                                 overlap=settings.get("sliding_overlap", defaults.overlap),
+                                 scales=tuple(settings["scales"]), flip=settings["flip"],
+                                 average=settings.get("average", defaults.average))
     model = load_predictor(
         find_snapshot(evaluated), arch=evaluated.scores["arch"],
         weights=settings.get("weights", "auto"), dataset=data.spec,

@@ -25,10 +25,8 @@ MAX_PIXELS, MAX_BYTES = 640 * 480, 1_000_000
 
 
 def flags(snapshots: tuple[Path, Path], *more: str) -> Namespace:
-    return app.build_parser().parse_args([
-        "--snapshot", str(snapshots[0]), "--compare", str(snapshots[1]), "--precision", "fp32",
-        *more,
-    ])
+    return app.build_parser().parse_args(["--snapshot", str(snapshots[0]), "--compare",
+                                          str(snapshots[1]), "--precision", "fp32", *more])
 
 
 def free_port() -> int:
@@ -68,10 +66,8 @@ def foreign_addresses() -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def address(
-    models: list[LoadedModel], foreign_addresses: list[str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[str]:
+def address(models: list[LoadedModel], foreign_addresses: list[str],
+            tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with app.served(models, MAX_PIXELS, MAX_BYTES, free_port()) as address:
         yield address
 
@@ -94,9 +90,8 @@ def shown(chromium: Any, address: str, **options: Any) -> Iterator[Any]:
 
     context.route("**/*", only_here)
     tab = context.new_page()
-    tab.on(
-        "console", lambda message: message.text == GRADIO_WARNING or trouble.append(message.text)
-    )
+    tab.on("console",
+           lambda message: message.text == GRADIO_WARNING or trouble.append(message.text))
     tab.on("pageerror", lambda error: trouble.append(str(error)))
     tab.goto(address)
     tab.wait_for_selector("#picture input[type=file]", state="attached")
@@ -121,13 +116,9 @@ def upload(tab: Any, path: Path) -> None:
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("street") / "street.png"
-    cv2.imwrite(
-        str(path),
-        np.random.default_rng(3)
-        .integers(0, 256, (12, 16, 3), np.uint8)
-        .repeat(12, 0)
-        .repeat(12, 1),
-    )
+    cv2.imwrite(str(path),
+                np.random.default_rng(3).integers(0, 256, (12, 16, 3),
+                                                  np.uint8).repeat(12, 0).repeat(12, 1))
     return path
 
 

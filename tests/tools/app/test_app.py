@@ -41,12 +41,8 @@ def test_networks_of_other_classes_are_not_compared(
 ) -> None:
     other = tmp_path / "other.pth"
     names = datasets.spec("cityscapes").names
-    torch.save(
-        {
-            "arch": "sfnet_dfnetv1", "dataset": "cityscapes", "classes": list(names),
-            "state_dict": published_state_dict(network.build("sfnet_dfnetv1", len(names))),
-        },
-        other,
-    )
+    torch.save({"arch": "sfnet_dfnetv1", "dataset": "cityscapes", "classes": list(names),
+                "state_dict": published_state_dict(network.build("sfnet_dfnetv1", len(names)))},
+               other)
     assert app.main(["--snapshot", str(two_snapshots[0]), "--compare", str(other)]) == 2
     assert "but camvid has 11 classes" in capsys.readouterr().err

@@ -33,16 +33,14 @@ def test_the_legend_tells_the_share_of_each_class(predicted: Any, labels: list[n
     told = predicted.locator(".viewer .legend li").all_inner_texts()
     assert len(told) == (counts > 0).sum() >= 2
     largest = int(counts.argmax())
-    assert told[0].split("\n") == [
-        SPEC.names[largest], f"{100 * counts[largest] / labels[0].size:.1f} %",
-    ]
+    assert told[0].split("\n") == [SPEC.names[largest],
+                                   f"{100 * counts[largest] / labels[0].size:.1f} %"]
     assert "144 pixels, both predicted in" in predicted.locator(".message").inner_text()
 
 
 @pytest.mark.parametrize(("x", "y"), [(0.1, 0.2), (0.5, 0.5), (0.9, 0.8)])
-def test_the_class_under_the_pointer_is_told(
-    predicted: Any, labels: list[np.ndarray], x: float, y: float
-) -> None:
+def test_the_class_under_the_pointer_is_told(predicted: Any, labels: list[np.ndarray], x: float,
+                                             y: float) -> None:
     predicted.get_by_role("tab", name="Classes").click()
     stage = predicted.locator(".classes .stage")
     point(predicted, stage, x, y)
@@ -53,19 +51,17 @@ def test_the_class_under_the_pointer_is_told(
     assert predicted.locator(".legend .chosen").count() == 0
 
 
-def test_the_slider_lets_the_picture_through(
-    predicted: Any, street: Path, labels: list[np.ndarray]
-) -> None:
+def test_the_slider_lets_the_picture_through(predicted: Any, street: Path,
+                                             labels: list[np.ndarray]) -> None:
     predicted.get_by_role("tab", name="Classes").click()
     image = datasets.read_image(street)
 
     def middle(value: int) -> np.ndarray:
         predicted.locator(".classes .opacity input").evaluate(
             "(one, value) => { one.value = value; one.dispatchEvent(new Event('input')); }", value)
-        seen = cv2.imdecode(
-            np.frombuffer(predicted.locator(".classes .stage").screenshot(), np.uint8),
-            cv2.IMREAD_COLOR,
-        )
+        seen = cv2.imdecode(np.frombuffer(predicted.locator(".classes .stage").screenshot(),
+                                          np.uint8),
+                            cv2.IMREAD_COLOR)
         seen = cv2.resize(seen, (192, 144), interpolation=cv2.INTER_AREA)[..., ::-1]
         # the corners are round
         return seen[20:-20, 20:-20].astype(int)
@@ -87,20 +83,16 @@ def test_flow_fields_stand_beside_their_wheel(predicted: Any) -> None:
     assert max(sizes) - min(sizes) < 2 and min(sizes) > 100
 
 
-def test_two_networks_are_compared_where_they_differ(
-    predicted: Any, labels: list[np.ndarray]
-) -> None:
+def test_two_networks_are_compared_where_they_differ(predicted: Any,
+                                                     labels: list[np.ndarray]) -> None:
     predicted.get_by_role("tab", name="Comparison").click()
     predicted.wait_for_selector(".comparison canvas")
     apart = labels[0] != labels[1]
-    assert (
-        f"{100 * apart.mean():.1f} % of the pixels differ"
-        in predicted.locator(".comparison").inner_text()
-    )
+    assert (f"{100 * apart.mean():.1f} % of the pixels differ"
+            in predicted.locator(".comparison").inner_text())
     y, x = np.argwhere(apart)[apart.sum() // 2]
-    point(
-        predicted, predicted.locator(".comparison .stage").nth(0), (x + 0.5) / 192, (y + 0.5) / 144
-    )
+    point(predicted, predicted.locator(".comparison .stage").nth(0), (x + 0.5) / 192,
+          (y + 0.5) / 144)
     told = predicted.locator(".comparison .tip").nth(2).inner_text()
     assert re.findall(r"[AB] (\w+)", told) == [SPEC.names[each[y, x]] for each in labels]
 
@@ -152,9 +144,8 @@ def test_the_camera_takes_a_picture(chromium: Any, address: str) -> None:
         capture.click()
         tab.wait_for_selector(".message")
         # full HD
-        assert re.search(
-            r"has \d+ × \d+ pixels, more than the", tab.locator(".message").inner_text()
-        )
+        assert re.search(r"has \d+ × \d+ pixels, more than the",
+                         tab.locator(".message").inner_text())
 
 
 def test_the_camera_is_followed_live(chromium: Any, address: str) -> None:
@@ -207,9 +198,8 @@ def test_a_frame_of_the_camera_is_answered_by_the_first_network(models: list[Loa
     assert (value, page.predict_frame(models[0], MAX_PIXELS, None)) == ("", ["", ""])
 
 
-def test_the_page_is_served_to_this_machine_alone(
-    address: str, foreign_addresses: list[str]
-) -> None:
+def test_the_page_is_served_to_this_machine_alone(address: str,
+                                                  foreign_addresses: list[str]) -> None:
     with urllib.request.urlopen(address, timeout=10) as response:
         assert "SFSegNets" in response.read().decode()
     assert foreign_addresses == []
@@ -227,10 +217,8 @@ def test_a_second_app_on_the_same_port_is_told_to_take_another(
 ) -> None:
     port = address.rstrip("/").rpartition(":")[2]
     assert app.main(["--snapshot", str(two_snapshots[0]), "--port", port]) == 2
-    assert (
-        f"port {port} is taken, perhaps by another app: choose another with --port"
-        in capsys.readouterr().err
-    )
+    assert (f"port {port} is taken, perhaps by another app: choose another with --port"
+            in capsys.readouterr().err)
 
 
 def test_each_tab_is_pictured_for_documents(

@@ -14,10 +14,8 @@ onnx = pytest.importorskip("onnx")
 
 def test_an_int8_file_is_measured_beside_the_network_that_it_was_made_of(
         int8_file: Path, snapshot: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [
-        "infer", "--size", "64x96", "--rounds", "1", "--warm_up", "1", "--no_memory", "--snapshot",
-        str(snapshot),
-    ]
+    flags = ["infer", "--size", "64x96", "--rounds", "1", "--warm_up", "1", "--no_memory",
+             "--snapshot", str(snapshot)]
     assert benchmark.main([*flags, "--settings", f"onnx:{int8_file}"]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if f"onnx:{int8_file}" in line)
     # % equal labels: close to the plain network, not it
@@ -27,9 +25,8 @@ def test_an_int8_file_is_measured_beside_the_network_that_it_was_made_of(
 
 
 def test_a_file_of_another_network_is_not_measured(int8_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="its arch is sfnet_dfnetv1, and sfnet_resnet18 is measured"
-    ):
+    with pytest.raises(ValueError,
+                       match="its arch is sfnet_dfnetv1, and sfnet_resnet18 is measured"):
         exported.labels(int8_file, "sfnet_resnet18", host_copies=False)
     with pytest.raises(ValueError, match="its input is normalized, and rgb is measured"):
         exported.labels(int8_file, "sfnet_dfnetv1", host_copies=True)
@@ -37,9 +34,8 @@ def test_a_file_of_another_network_is_not_measured(int8_file: Path, tmp_path: Pa
         exported.labels(tmp_path / "absent.onnx", "sfnet_dfnetv1", host_copies=False)
 
 
-def test_a_file_that_the_export_did_not_write_is_not_measured(
-    int8_file: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_the_export_did_not_write_is_not_measured(int8_file: Path,
+                                                              tmp_path: Path) -> None:
     (tmp_path / "damaged.onnx").write_bytes(int8_file.read_bytes()[:5000])
     foreign = onnx.load(int8_file)
     onnx.helper.set_model_props(foreign, {"arch": "another", "author": "somebody"})

@@ -17,22 +17,17 @@ from tools.benchmark import infer
 SMALL = ["infer", "--size", "64x96", "--rounds", "2", "--warm_up", "1"]
 
 
-def test_settings_are_timed_against_the_plain_network(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_settings_are_timed_against_the_plain_network(tmp_path: Path,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "a.json"
-    flags = [
-        *SMALL, "--arch", "sfnet_dfnetv1", "sfnet_stdc1", "--settings", "fp32", "bf16",
-        "--no_memory",
-    ]
+    flags = [*SMALL, "--arch", "sfnet_dfnetv1", "sfnet_stdc1", "--settings", "fp32", "bf16",
+             "--no_memory"]
     assert benchmark.main([*flags, "--json", str(out)]) == 0
     said, found = capsys.readouterr().out, json.loads(out.read_text())
-    for line in (
-        "inside           network, resizing to the image, arg max",
-        "rounds           2, networks and settings interleaved",
-        "normalization    folded into convolutions, but for plain",
-        "host copies      outside: float images",
-    ):
+    for line in ("inside           network, resizing to the image, arg max",
+                 "rounds           2, networks and settings interleaved",
+                 "normalization    folded into convolutions, but for plain",
+                 "host copies      outside: float images"):
         assert line in said
     assert [(row["network"], row["setting"]) for row in found["rows"]] == [
         (name, each)
@@ -50,43 +45,33 @@ def test_settings_are_timed_against_the_plain_network(
     flags = ("precision", "normalization_folded", "channels_last", "compiled", "cuda_graphs")
     assert [plain[flag] for flag in flags] == ["fp32", False, False, False, False]
     assert [half[flag] for flag in flags] == ["bf16", True, True, False, False]
-    assert {
-        "device", "clock", "batch", "size", "warm-up", "synchronized", "inside", "host copies",
-    } <= set(found["protocol"])
+    assert {"device", "clock", "batch", "size", "warm-up", "synchronized", "inside",
+            "host copies"} <= set(found["protocol"])
 
 
 def test_trained_networks_are_compared_on_real_pictures_from_bytes_to_labels(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = datasets.spec("camvid")
-    torch.save(
-        {
-            "arch": "sfnet_dfnetv1", "dataset": "camvid", "classes": list(spec.names),
-            "state_dict": published_state_dict(network.build("sfnet_dfnetv1", spec.num_classes)),
-        },
-        tmp_path / "a.pth",
-    )
-    cv2.imwrite(
-        str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
-    )
-    flags = [
-        "--snapshot", str(tmp_path / "a.pth"), "--pictures", str(tmp_path / "a.png"),
-        "--host_copies",
-    ]
-    assert benchmark.main(
-        [*SMALL, *flags, "--settings", "fp32", "--batch", "2", "--no_memory"]
-    ) == 0
+    torch.save({"arch": "sfnet_dfnetv1", "dataset": "camvid", "classes": list(spec.names),
+                "state_dict": published_state_dict(network.build("sfnet_dfnetv1",
+                                                                 spec.num_classes))},
+               tmp_path / "a.pth")
+    cv2.imwrite(str(tmp_path / "a.png"),
+                np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8))
+    flags = ["--snapshot", str(tmp_path / "a.pth"), "--pictures", str(tmp_path / "a.png"),
+             "--host_copies"]
+    assert benchmark.main([*SMALL, *flags, "--settings", "fp32", "--batch", "2",
+                           "--no_memory"]) == 0
     said = capsys.readouterr().out
     assert "inside: bytes from the host, labels to it" in said
     assert "sfnet_dfnetv1          fp32" in said
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a process's peak"
-)
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(),
+                    reason="only Linux tells a process's peak")
 def test_a_predictions_memory_is_its_own() -> None:
-    args = benchmark.build_parser().parse_args(
-        [*SMALL, "--arch", "sfnet_dfnetv1", "--size", "512x1024"]
-    )
+    args = benchmark.build_parser().parse_args([*SMALL, "--arch", "sfnet_dfnetv1", "--size",
+                                                "512x1024"])
     used, process = infer.peak(args, 0, infer.Setting("plain"), torch.get_num_threads())
     assert used is not None and process is not None
     # the full-size float32 logits are among it
@@ -94,13 +79,10 @@ def test_a_predictions_memory_is_its_own() -> None:
 
 
 @pytest.mark.slow
-def test_memory_is_measured_in_processes_of_their_own(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    flags = [
-        "--arch", "sfnet_dfnetv1", "--settings", "bf16", "--json", str(tmp_path / "a.json"),
-        "--size", "512x1024",
-    ]
+def test_memory_is_measured_in_processes_of_their_own(capsys: pytest.CaptureFixture[str],
+                                                      tmp_path: Path) -> None:
+    flags = ["--arch", "sfnet_dfnetv1", "--settings", "bf16", "--json", str(tmp_path / "a.json"),
+             "--size", "512x1024"]
     assert benchmark.main([*SMALL, *flags]) == 0
     plain, half = json.loads((tmp_path / "a.json").read_text())["rows"]
     assert half["memory"] < 0.6 * plain["memory"]
@@ -116,15 +98,13 @@ def test_an_unknown_setting_is_refused(wrong: str, capsys: pytest.CaptureFixture
     )
 
 
-def test_exact_settings_alone_can_be_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_exact_settings_alone_can_be_asked_for(monkeypatch: pytest.MonkeyPatch,
+                                               tmp_path: Path) -> None:
     # not compiled: that takes minutes
     monkeypatch.setattr(infer, "EXACT", ("fp32",))
     out = tmp_path / "a.json"
-    assert benchmark.main(
-        [*SMALL, "--arch", "sfnet_dfnetv1", "--exact", "--no_memory", "--json", str(out)]
-    ) == 0
+    assert benchmark.main([*SMALL, "--arch", "sfnet_dfnetv1", "--exact", "--no_memory", "--json",
+                           str(out)]) == 0
     assert [row["setting"] for row in json.loads(out.read_text())["rows"]] == ["plain", "fp32"]
     with pytest.raises(SystemExit):
         benchmark.main([*SMALL, "--exact", "--settings", "bf16"])
@@ -150,16 +130,10 @@ def test_float32_is_rounded_to_tf32_only_where_a_row_says_so(
     assert len(seen) == 4 * (1 + 2 + 1)
 
 
-@pytest.mark.parametrize(
-    ("flags", "turns"),
-    [
-        ([], ["plain stdc1", "fp32 stdc1", "plain stdc2", "fp32 stdc2"] * 2),
-        (
-            ["--no_interleave_networks"],
-            ["plain stdc1", "fp32 stdc1"] * 2 + ["plain stdc2", "fp32 stdc2"] * 2,
-        ),
-    ],
-)
+@pytest.mark.parametrize(("flags", "turns"),
+                         [([], ["plain stdc1", "fp32 stdc1", "plain stdc2", "fp32 stdc2"] * 2),
+                          (["--no_interleave_networks"],
+                           ["plain stdc1", "fp32 stdc1"] * 2 + ["plain stdc2", "fp32 stdc2"] * 2)])
 def test_networks_are_taken_in_turn_unless_they_do_not_fit_together(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str], turns: list[str]
 ) -> None:
@@ -171,10 +145,8 @@ def test_networks_are_taken_in_turn_unless_they_do_not_fit_together(
             self.seconds.append(1),
         )[1],
     )
-    assert benchmark.main([
-        *SMALL, "--arch", "sfnet_stdc1", "sfnet_stdc2", "--settings", "fp32", "--no_memory",
-        *flags, "--json", str(tmp_path / "a.json"),
-    ]) == 0
+    assert benchmark.main([*SMALL, "--arch", "sfnet_stdc1", "sfnet_stdc2", "--settings", "fp32",
+                           "--no_memory", *flags, "--json", str(tmp_path / "a.json")]) == 0
     assert seen == turns
     assert [row["network"] for row in json.loads((tmp_path / "a.json").read_text())["rows"]] == [
         *["sfnet_stdc1"] * 2, *["sfnet_stdc2"] * 2]
@@ -182,15 +154,13 @@ def test_networks_are_taken_in_turn_unless_they_do_not_fit_together(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has TF32")
 def test_tf32_without_a_gpu_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert benchmark.main(
-        [*SMALL, "--arch", "sfnet_dfnetv1", "--settings", "tf32", "--no_memory"]
-    ) == 2
+    assert benchmark.main([*SMALL, "--arch", "sfnet_dfnetv1", "--settings", "tf32",
+                           "--no_memory"]) == 2
     assert "tf32 is a GPU's, but this runs on cpu" in capsys.readouterr().err
 
 
 def test_what_the_machine_cannot_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert benchmark.main(
-        [*SMALL, "--arch", "sfnet_dfnetv1", "--settings", "fp32+graphs", "--no_memory"]
-    ) == (0 if torch.cuda.is_available() else 2)
+    assert benchmark.main([*SMALL, "--arch", "sfnet_dfnetv1", "--settings", "fp32+graphs",
+                           "--no_memory"]) == (0 if torch.cuda.is_available() else 2)
     if not torch.cuda.is_available():
         assert "CUDA graphs need a CUDA device" in capsys.readouterr().err

@@ -34,9 +34,8 @@ def costs() -> dict[str, models.Cost]:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_parameters_and_macs_are_those_of_the_published_networks(
-    costs: dict[str, models.Cost], name: str
-) -> None:
+def test_parameters_and_macs_are_those_of_the_published_networks(costs: dict[str, models.Cost],
+                                                                 name: str) -> None:
     assert (costs[name].published_parameters, costs[name].macs) == EXPECTED[name]
 
 
@@ -51,9 +50,8 @@ def test_the_table_of_networks_is_the_generated_one(costs: dict[str, models.Cost
         "renew it: python -m tools.benchmark models --doc docs/reference.md"
 
 
-def test_counts_go_to_json_and_into_a_document(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_counts_go_to_json_and_into_a_document(tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
     document = tmp_path / "README.md"
     document.write_text(f"before\n{models.BEGIN}\nold\n{models.END}\nafter\n")
     flags = ["models", "--arch", "sfnet_dfnetv1", "--size", "64x128"]
@@ -68,9 +66,8 @@ def test_counts_go_to_json_and_into_a_document(
     assert any(line.startswith("| `sfnet_dfnetv1` | 8.42 M |") for line in lines)
 
 
-def test_a_document_without_the_tables_place_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_document_without_the_tables_place_is_refused(tmp_path: Path,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.md").write_text("nothing")
     assert benchmark.main(["models", "--arch", "sfnet_dfnetv1", "--size", "64",
                            "--doc", str(tmp_path / "a.md")]) == 2

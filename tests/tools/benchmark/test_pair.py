@@ -19,9 +19,8 @@ def test_the_pair_that_is_measured_has_as_many_bytes_as_a_frame_of_cityscapes(
     assert 2.0e6 <= data.samples[0].image.stat().st_size <= 2.6e6
     assert (data.read(0)[0] == image).all()
     noise = tmp_path / "noise.png"
-    cv2.imwrite(
-        str(noise), np.random.default_rng(0).integers(0, 256, (1024, 2048, 3), dtype=np.uint8)
-    )
+    cv2.imwrite(str(noise),
+                np.random.default_rng(0).integers(0, 256, (1024, 2048, 3), dtype=np.uint8))
     with pytest.raises(
         ValueError, match=r"noise\.png: with noise of sigma 0\.00 its PNG has 6,.*another --picture"
     ):

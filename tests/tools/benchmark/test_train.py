@@ -12,18 +12,14 @@ from tools.make_streets import __main__ as make_streets
 def test_training_is_timed_against_a_plain_loop_on_the_same_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_streets.main(
-        ["--out", str(tmp_path), "--train", "4", "--val", "1", "--size", "64x128", "--workers", "1"]
-    )
+    make_streets.main(["--out", str(tmp_path), "--train", "4", "--val", "1", "--size", "64x128",
+                       "--workers", "1"])
     capsys.readouterr()
-    run = [
-        "--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(tmp_path),
-        "--crop_size", "64x128", "--ohem", "--fpn_dsn_loss", "--num_workers", "0",
-    ]
+    run = ["--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(tmp_path),
+           "--crop_size", "64x128", "--ohem", "--fpn_dsn_loss", "--num_workers", "0"]
     out = tmp_path / "a.json"
-    assert benchmark.main(
-        ["train", "--rounds", "2", "--steps", "1", "--json", str(out), "--", *run]
-    ) == 0
+    assert benchmark.main(["train", "--rounds", "2", "--steps", "1", "--json", str(out), "--",
+                           *run]) == 0
     found = json.loads(out.read_text())
     own, plain = (found["rounds"][name] for name in ("train.py", "plain loop"))
     assert len(own) == len(plain) == 2 and min(own + plain) > 0
@@ -35,23 +31,18 @@ def test_training_is_timed_against_a_plain_loop_on_the_same_data(
 def test_two_settings_of_training_are_timed_and_taken_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_streets.main(
-        ["--out", str(tmp_path), "--train", "4", "--val", "1", "--size", "64x128", "--workers", "1"]
-    )
-    run = [
-        "--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(tmp_path),
-        "--crop_size", "64", "--num_workers", "0", "--precision", "fp32",
-    ]
+    make_streets.main(["--out", str(tmp_path), "--train", "4", "--val", "1", "--size", "64x128",
+                       "--workers", "1"])
+    run = ["--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(tmp_path),
+           "--crop_size", "64", "--num_workers", "0", "--precision", "fp32"]
     out = tmp_path / "a.json"
     against = "--against=--no_channels_last --bs_mult 4"
-    assert benchmark.main(
-        ["train", "--rounds", "1", "--steps", "1", against, "--json", str(out), "--", *run]
-    ) == 0
+    assert benchmark.main(["train", "--rounds", "1", "--steps", "1", against, "--json", str(out),
+                           "--", *run]) == 0
     found = json.loads(out.read_text())
     assert set(found["rounds"]) == set(found["step"]) == {"train.py", "against"}
-    assert set(found["step"]["train.py"]) == {
-        "data", "prepare", "forward", "loss", "backward", "update",
-    }
+    assert set(found["step"]["train.py"]) == {"data", "prepare", "forward", "loss", "backward",
+                                              "update"}
     assert min(found["step"]["train.py"].values()) > 0 and found["peak_memory_gb"] > 0
     assert "backward" in capsys.readouterr().out
 

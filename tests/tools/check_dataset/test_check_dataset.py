@@ -36,10 +36,8 @@ def root(tmp_path: Path) -> Path:
     for split, labels in (("train", ([0, 0, 5, 5, 1, 1, 255, 255], [0] * 8)), ("val", ([1] * 8,))):
         for number, values in enumerate(labels):
             write(tmp_path / f"data/{split}/{number}.png", np.full((2, 4, 3), 90, np.uint8))
-            write(
-                tmp_path / f"data/{split}annot/{number}.png",
-                np.array(values, np.uint8).reshape(2, 4),
-            )
+            write(tmp_path / f"data/{split}annot/{number}.png",
+                  np.array(values, np.uint8).reshape(2, 4))
     (tmp_path / "my.yaml").write_text(DESCRIPTION)
     return tmp_path / "data"
 
@@ -50,19 +48,8 @@ def run(root: Path, tmp_path: Path) -> Run:
 
     def check(*flags: str) -> tuple[int, dict[str, Any]]:
         file = tmp_path / "found.json"
-        status = check_dataset.main(
-            [
-                "--dataset",
-                str(tmp_path / "my.yaml"),
-                "--data_root",
-                str(root),
-                "--num_workers",
-                "0",
-                "--json",
-                str(file),
-                *flags,
-            ]
-        )
+        status = check_dataset.main(["--dataset", str(tmp_path / "my.yaml"), "--data_root",
+                                     str(root), "--num_workers", "0", "--json", str(file), *flags])
         return status, json.loads(file.read_text()) if file.exists() else {}
 
     return check
@@ -80,20 +67,16 @@ def test_counts_are_those_of_a_hand(run: Run) -> None:
     ] == [("0", "road", 10, 2), ("1", "car", 2, 1), ("5", "road", 2, 1), ("255", "ignored", 2, 1)]
     # road is 12 of the 14 labeled pixels of the images that contain it, car 2 of 6; the median is
     # (12/14 + 2/6) / 2 = 25/42
-    assert train["class_weights"] == {
-        "road": round(25 / 42 / (12 / 14), 6),
-        "car": round(25 / 42 * 3, 6),
-        "tram": 1.0,
-    }
+    assert train["class_weights"] == {"road": round(25 / 42 / (12 / 14), 6),
+                                      "car": round(25 / 42 * 3, 6), "tram": 1.0}
 
 
 def test_workers_find_the_same(run: Run) -> None:
     assert run("--num_workers", "2") == run()
 
 
-def test_the_weights_are_those_that_training_reads(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_weights_are_those_that_training_reads(run: Run, tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "new/weights.json"
     _, report = run("--weights", str(file))
     assert read_class_weights(file, ["road", "car", "tram"]) == [
@@ -102,9 +85,8 @@ def test_the_weights_are_those_that_training_reads(
     assert "weight 1 for classes that train does not contain: tram" in capsys.readouterr().err
 
 
-def test_every_problem_is_told_at_once(
-    run: Run, root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_problem_is_told_at_once(run: Run, root: Path,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(2, 9):
         write(root / f"train/{number}.png", np.full((2, 4, 3), 90, np.uint8))
         write(root / f"trainannot/{number}.png", np.zeros((2, 4), np.uint8))
@@ -136,12 +118,10 @@ def test_every_problem_is_told_at_once(
     assert "7 problems" in text
 
 
-def test_a_split_that_is_not_there_is_a_problem_only_where_it_must_be(
-    run: Run, root: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "my.yaml").write_text(
-        DESCRIPTION + "splits: {train: train, val: val, test: test}\n"
-    )
+def test_a_split_that_is_not_there_is_a_problem_only_where_it_must_be(run: Run, root: Path,
+                                                                      tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(DESCRIPTION
+                                      + "splits: {train: train, val: val, test: test}\n")
     status, report = run()
     assert (status, report["missing_splits"]) == (0, [])
     status, report = run("--split", "train", "test")
@@ -151,27 +131,21 @@ def test_a_split_that_is_not_there_is_a_problem_only_where_it_must_be(
     assert (status, [problem["file"] for problem in report["missing_splits"]]) == (1, ["val"])
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--dataset", "camvit"], "unknown dataset 'camvit'"),
-        (["--split", "tarin"], "no split 'tarin', did you mean 'train'"),
-        (["--data_root", "nowhere"], "nowhere is missing"),
-        (["--dataset", "camvid"], "no image matches|is missing"),
-    ],
-)
-def test_what_cannot_be_looked_at_is_status_2(
-    run: Run, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize(("flags", "message"),
+                         [(["--dataset", "camvit"], "unknown dataset 'camvit'"),
+                          (["--split", "tarin"], "no split 'tarin', did you mean 'train'"),
+                          (["--data_root", "nowhere"], "nowhere is missing"),
+                          (["--dataset", "camvid"], "no image matches|is missing")])
+def test_what_cannot_be_looked_at_is_status_2(run: Run, flags: list[str], message: str,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
     if flags == ["--dataset", "camvid"]:
         flags = [*flags, "--split", "test"]
     assert run(*flags)[0] == 2
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_a_worker_that_was_killed_is_no_stack_trace(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_worker_that_was_killed_is_no_stack_trace(run: Run, monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     monkeypatch.setattr("tools.check_dataset.inspection.inspect", lambda sample: exec(killed))
     assert run("--num_workers", "1")[0] == 2
@@ -188,9 +162,8 @@ def test_the_sheet_shows_sound_images_of_every_split(run: Run, root: Path, tmp_p
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 10
 
 
-def test_the_sheet_leaves_out_images_that_lack_their_label(
-    run: Run, root: Path, tmp_path: Path
-) -> None:
+def test_the_sheet_leaves_out_images_that_lack_their_label(run: Run, root: Path,
+                                                           tmp_path: Path) -> None:
     for number in (0, 1):
         (root / f"trainannot/{number}.png").unlink()
     write(root / "train/2.png", np.full((2, 4, 3), 90, np.uint8))
@@ -200,9 +173,8 @@ def test_the_sheet_leaves_out_images_that_lack_their_label(
     assert cv2.imread(str(tmp_path / "new/sheet.png")) is not None
 
 
-def test_no_sheet_is_drawn_where_no_pair_is_sound(
-    run: Run, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_sheet_is_drawn_where_no_pair_is_sound(run: Run, root: Path, tmp_path: Path,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
     for path in root.glob("*/*.png"):
         path.write_bytes(b"")
     assert run("--sheet", str(tmp_path / "sheet.png"))[0] == 1
@@ -224,23 +196,9 @@ def test_a_merged_set_tells_the_raw_ids_of_each_part(tmp_path: Path) -> None:
     ):
         write(tmp_path / folder / image, np.full((2, 4, 3), 90, np.uint8))
         write(tmp_path / folder / label, np.full((2, 4), raw, np.uint8))
-    assert (
-        check_dataset.main(
-            [
-                "--dataset",
-                "uds",
-                "--data_root",
-                str(tmp_path),
-                "--num_workers",
-                "0",
-                "--split",
-                "train",
-                "--json",
-                str(tmp_path / "found.json"),
-            ]
-        )
-        == 0
-    )
+    assert check_dataset.main(["--dataset", "uds", "--data_root", str(tmp_path), "--num_workers",
+                               "0", "--split", "train", "--json",
+                               str(tmp_path / "found.json")]) == 0
     train = json.loads((tmp_path / "found.json").read_text())["splits"]["train"]
     assert [(row["table"], row["raw"], row["class"]) for row in train["raw_ids"]] == [
         ("UDS, IDD", "12", "car"),

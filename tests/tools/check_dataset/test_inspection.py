@@ -49,10 +49,8 @@ def test_a_valid_pair_has_a_size_and_counts(tmp_path: Path) -> None:
 def test_several_problems_of_one_pair_are_collected(tmp_path: Path) -> None:
     sample = write_sample(tmp_path, np.zeros((2, 4, 3), np.uint8), np.array([[9]], np.uint8))
     problems = inspect(sample).problems
-    assert [problem.kind for problem in problems] == [
-        "image and label of two sizes",
-        "unmapped ids",
-    ]
+    assert [problem.kind for problem in problems] == ["image and label of two sizes",
+                                                      "unmapped ids"]
     assert "9 (1 pixel)" in problems[1].message
 
 
@@ -82,12 +80,8 @@ def test_fractions_and_weights_are_those_of_the_definition() -> None:
     # road is 14 of the 16 labeled pixels of the images that contain it, car 2 of 8
     median = (14 / 16 + 2 / 8) / 2
     assert summary.weights(3) == pytest.approx([median / (14 / 16), median / (2 / 8), 1.0])
-    assert [(row.raw_id, row.num_pixels, row.num_images) for row in summary.raw_counts()] == [
-        (4, 14, 2),
-        (7, 2, 1),
-        (9, 2, 1),
-        (255, 2, 1),
-    ]
+    assert [(row.raw_id, row.num_pixels, row.num_images)
+            for row in summary.raw_counts()] == [(4, 14, 2), (7, 2, 1), (9, 2, 1), (255, 2, 1)]
 
 
 def test_an_empty_summary_has_fractions_of_zero_and_weights_of_one() -> None:

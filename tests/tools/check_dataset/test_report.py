@@ -30,14 +30,12 @@ def summary_of(*problems: Problem) -> Summary:
 
 def test_a_table_of_classes_tells_which_are_absent() -> None:
     lines = describe(SPEC, "train", summary_of()).splitlines()
-    assert lines == [
-        "train: 1 readable images (1 of 2x5)",
-        "  class   pixels   images  median-frequency weight",
-        "  road  100.00 %        1  1.000",
-        "  tram   0.00 %        0  1.000  (absent)",
-        "  ignored 40.00 % of all pixels, unmapped 0.00 %",
-        "  raw ids and their pixels: 4: 6; 255: 4",
-    ]
+    assert lines == ["train: 1 readable images (1 of 2x5)",
+                     "  class   pixels   images  median-frequency weight",
+                     "  road  100.00 %        1  1.000",
+                     "  tram   0.00 %        0  1.000  (absent)",
+                     "  ignored 40.00 % of all pixels, unmapped 0.00 %",
+                     "  raw ids and their pixels: 4: 6; 255: 4"]
 
 
 def test_only_some_problems_of_a_kind_are_printed() -> None:
@@ -60,13 +58,8 @@ def test_the_json_holds_every_problem_and_count() -> None:
     report = json.loads(json.dumps(as_json(SPEC, "train", summary_of(*problems))))
     assert len(report["problems"]) == 9
     assert report["class_pixels"] == {"road": 6, "tram": 0, "ignored": 4, "unmapped": 0}
-    assert report["raw_ids"][0] == {
-        "table": "Tiny",
-        "raw": "4",
-        "pixels": 6,
-        "images": 1,
-        "class": "road",
-    }
+    assert report["raw_ids"][0] == {"table": "Tiny", "raw": "4", "pixels": 6, "images": 1,
+                                    "class": "road"}
     assert report["labelled"]
     assert not as_json(SPEC, "test", Summary())["labelled"]
 

@@ -70,9 +70,8 @@ def test_nothing_but_corrupt_pictures_is_a_failure(snapshot: Path, tmp_path: Pat
     assert run(snapshot, tmp_path / "out", tmp_path / "bad.png") == 1
 
 
-def test_mistakes_end_with_a_message(
-    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes_end_with_a_message(snapshot: Path, tmp_path: Path,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "none.pth", tmp_path / "out", picture(tmp_path / "a.png")) == 2
     assert "tools.demo: error: no weights at" in capsys.readouterr().err
 
@@ -81,9 +80,8 @@ def test_a_folder_that_cannot_be_made_is_refused(snapshot: Path, tmp_path: Path,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     image = picture(tmp_path / "a.png")
     assert run(snapshot, image / "out", image) == 2
-    assert (
-        "a.png/out cannot be made (Not a directory): name another folder" in capsys.readouterr().err
-    )
+    assert ("a.png/out cannot be made (Not a directory): name another folder"
+            in capsys.readouterr().err)
 
 
 def film(path: Path, count: int = 5, height: int = 48, width: int = 64, fps: float = 10) -> Path:
@@ -104,10 +102,8 @@ def test_a_video_becomes_videos_of_the_same_length_and_label_ids(
 ) -> None:
     out = tmp_path / "out"
     flags = ["--write", *demo.KINDS, "--dump_flow"]
-    assert demo.main([
-        "--snapshot", str(snapshot), "--out", str(out), "--input",
-        str(film(tmp_path / "a.mp4")), *flags,
-    ]) == 0
+    assert demo.main(["--snapshot", str(snapshot), "--out", str(out), "--input",
+                      str(film(tmp_path / "a.mp4")), *flags]) == 0
     for kind in ("overlays", "colour_masks", "side_by_side", "flows"):
         assert frames_in(out / kind / "a.mp4") == (5, 10.0)
     ids = sorted((out / "label_ids/a").iterdir())
@@ -132,9 +128,8 @@ def test_a_damaged_video_is_named_and_the_next_one_is_parsed(
     assert frames_in(tmp_path / "out/overlays/good.mp4")[0] == 5
 
 
-def test_a_pipe_of_pictures_becomes_a_video(
-    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pipe_of_pictures_becomes_a_video(snapshot: Path, tmp_path: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
     data = picture(tmp_path / "a.jpg").read_bytes() + picture(tmp_path / "b.png").read_bytes()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert demo.main(["--snapshot", str(snapshot), "--out", str(tmp_path / "out"), "--input", "-",
@@ -188,26 +183,18 @@ def test_a_network_without_flow_alignment_has_no_flow_to_show(
     snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = tmp_path / "plain.pth"
-    torch.save(
-        {
-            "arch": "fpn_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names),
-            "state_dict": published_state_dict(network.build("fpn_dfnetv1", SPEC.num_classes)),
-        },
-        plain,
-    )
-    assert demo.main([
-        "--snapshot", str(plain), "--out", str(tmp_path), "--input",
-        str(picture(tmp_path / "a.png")), "--dump_flow",
-    ]) == 2
+    torch.save({"arch": "fpn_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names),
+                "state_dict": published_state_dict(network.build("fpn_dfnetv1", SPEC.num_classes))},
+               plain)
+    assert demo.main(["--snapshot", str(plain), "--out", str(tmp_path), "--input",
+                      str(picture(tmp_path / "a.png")), "--dump_flow"]) == 2
     assert "no flow alignment: leave --dump_flow out" in capsys.readouterr().err
 
 
 def test_other_classes_than_the_snapshots_are_refused(snapshot: Path, tmp_path: Path,
                                                       capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [
-        "--snapshot", str(snapshot), "--out", str(tmp_path), "--input",
-        str(picture(tmp_path / "a.png")),
-    ]
+    flags = ["--snapshot", str(snapshot), "--out", str(tmp_path), "--input",
+             str(picture(tmp_path / "a.png"))]
     assert demo.main([*flags, "--dataset", "cityscapes"]) == 2
     assert "but cityscapes has 19 classes" in capsys.readouterr().err
 

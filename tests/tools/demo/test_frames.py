@@ -44,27 +44,21 @@ def test_png_and_jpeg_files_are_told_apart_in_a_pipe() -> None:
             assert np.array_equal(frame, expected)
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (encoded(".png") + encoded(".png")[:-20], "the input ends within frame 2"),
-        (encoded(".jpg") + encoded(".jpg")[:200], "the input ends within frame 2"),
-        (
-            encoded(".png") + b"RIFF" * 9,
-            "neither PNG nor JPEG .* at frame 2; what follows it is not read",
-        ),
-        (encoded(".png") + b"\xff\xd8\xff\xe0\0\2junk", "a damaged JPEG at frame 2"),
-        (encoded(".png") + frames.PNG + b"\xff" * 20, "more than .* bytes at frame 2"),
-        (
-            encoded(".png") + encoded(".png", picture=PICTURE[:20]),
-            "frame 2 of the input is 20x31, .* here 24x31",
-        ),
-        (
-            encoded(".png") + encoded(".png").replace(b"IDAT", b"IDAX"),
-            "frame 2 of the input is damaged",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("data", "message"),
+                         [(encoded(".png") + encoded(".png")[:-20],
+                           "the input ends within frame 2"),
+                          (encoded(".jpg") + encoded(".jpg")[:200],
+                           "the input ends within frame 2"),
+                          (encoded(".png") + b"RIFF" * 9,
+                           "neither PNG nor JPEG .* at frame 2; what follows it is not read"),
+                          (encoded(".png") + b"\xff\xd8\xff\xe0\0\2junk",
+                           "a damaged JPEG at frame 2"),
+                          (encoded(".png") + frames.PNG + b"\xff" * 20,
+                           "more than .* bytes at frame 2"),
+                          (encoded(".png") + encoded(".png", picture=PICTURE[:20]),
+                           "frame 2 of the input is 20x31, .* here 24x31"),
+                          (encoded(".png") + encoded(".png").replace(b"IDAT", b"IDAX"),
+                           "frame 2 of the input is damaged")])
 def test_what_is_wrong_in_a_pipe_is_said_with_its_frame(data: bytes, message: str) -> None:
     first, second = frames.pipe(io.BytesIO(data), "stdin", 25).frames
     assert isinstance(first, np.ndarray)

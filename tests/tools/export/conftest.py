@@ -15,6 +15,5 @@ Export = Callable[..., int]
 
 @pytest.fixture(scope="session")
 def run(snapshot: Path) -> Export:
-    return lambda *flags: export.main(
-        ["--snapshot", str(snapshot), "--size", "64x96", *map(str, flags)]
-    )
+    return lambda *flags: export.main(["--snapshot", str(snapshot), "--size", "64x96",
+                                       *map(str, flags)])

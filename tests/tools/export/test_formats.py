@@ -27,9 +27,8 @@ def test_an_onnx_file_of_any_size_says_what_it_is_and_computes_the_same(
     import onnx
 
     path = tmp_path / "deeper" / "net.onnx"
-    assert run(
-        "--format", "onnx", "--out", path, "--dynamic", "--input", "rgb", "--opset", "16"
-    ) == 0
+    assert run("--format", "onnx", "--out", path, "--dynamic", "--input", "rgb", "--opset",
+               "16") == 0
     said = capsys.readouterr().out
     assert "1x3x64x96 in onnxruntime: largest difference of logits" in said
     assert "2x3x64x64 in onnxruntime" in said
@@ -53,9 +52,8 @@ def test_a_file_without_grid_sample_gives_logits(run: Export, tmp_path: Path) ->
     assert run("--format", "onnx-gather", "--out", tmp_path / "net.onnx", "--output", "logits") == 0
     model = onnx.load(tmp_path / "net.onnx")
     assert {node.op_type for node in model.graph.node} & {"GridSample", "Gather"} == {"Gather"}
-    assert [side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim] == [
-        1, 11, 64, 96,
-    ]
+    assert [side.dim_value
+            for side in model.graph.output[0].type.tensor_type.shape.dim] == [1, 11, 64, 96]
 
 
 def test_a_program_of_torch_export_is_read_back(run: Export, tmp_path: Path) -> None:
@@ -69,9 +67,8 @@ def test_a_program_of_torch_export_is_read_back(run: Export, tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_a_compiled_package_is_read_back(run: Export, tmp_path: Path, dynamic: bool) -> None:
-    assert run(
-        "--format", "aoti", "--out", tmp_path / "net.pt2", *(["--dynamic"] if dynamic else [])
-    ) == 0
+    assert run("--format", "aoti", "--out", tmp_path / "net.pt2",
+               *(["--dynamic"] if dynamic else [])) == 0
 
 
 def exported(arch: str, folder: Path, *flags: str) -> int:
@@ -80,24 +77,19 @@ def exported(arch: str, folder: Path, *flags: str) -> int:
         need_onnx()
     torch.manual_seed(0)
     net = network.build(arch, SPEC.num_classes)
-    torch.save(
-        {"arch": arch, "dataset": "camvid", "state_dict": published_state_dict(net)},
-        folder / "net.pth",
-    )
+    torch.save({"arch": arch, "dataset": "camvid", "state_dict": published_state_dict(net)},
+               folder / "net.pth")
     out = folder / f"out{formats.FORMATS[flags[0]].suffix}"
-    return export.main([
-        "--snapshot", str(folder / "net.pth"), "--out", str(out), "--size", "128x192", "--format",
-        *flags,
-    ])
+    return export.main(["--snapshot", str(folder / "net.pth"), "--out", str(out), "--size",
+                        "128x192", "--format", *flags])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("name", ["onnx", "onnx-gather"])
 @pytest.mark.parametrize("arch", SFNETS)
-def test_every_sfnet_gives_the_labels_of_torch(
-    arch: str, name: str, dynamic: bool, tmp_path: Path
-) -> None:
+def test_every_sfnet_gives_the_labels_of_torch(arch: str, name: str, dynamic: bool,
+                                               tmp_path: Path) -> None:
     assert exported(arch, tmp_path, name, *(["--dynamic"] if dynamic else [])) == 0
 
 
@@ -109,9 +101,8 @@ def test_the_small_baselines_give_the_labels_of_torch(arch: str, name: str, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["onnx", "onnx-gather", "pt2"])
 @pytest.mark.parametrize("arch", [*BASELINES, "sfnet_timm:resnet18d", "sfnet_lite_timm:resnet18d"])
-def test_every_other_network_gives_the_labels_of_torch(
-    arch: str, name: str, tmp_path: Path
-) -> None:
+def test_every_other_network_gives_the_labels_of_torch(arch: str, name: str,
+                                                       tmp_path: Path) -> None:
     if "timm" in arch:
         pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     assert exported(arch, tmp_path, name, "--dynamic") == 0
@@ -130,11 +121,8 @@ def test_what_torch_or_a_runtime_refuses_is_said_in_a_line(
     monkeypatch.setattr(torch.onnx, "export", fails)
     assert run("--format", "onnx", "--out", tmp_path / "net.onnx") == 2
     said = capsys.readouterr().err
-    assert (
-        "cannot write this network as ONNX (SymIntArrayRef expected to contain only concrete "
-        "integers): "
-        in said
-    )
+    assert ("cannot write this network as ONNX (SymIntArrayRef expected to contain only concrete "
+            "integers): " in said)
     assert "listing" not in said
     monkeypatch.setitem(formats.FORMATS, "pt2", formats.FORMATS["pt2"]._replace(open=fails))
     assert run("--format", "pt2", "--out", tmp_path / "net.pt2") == 1
@@ -156,10 +144,8 @@ def test_a_torch_that_is_too_old_for_onnx_is_named(
     need_onnx()
     monkeypatch.setattr(torch, "__version__", "2.6.0+cpu")
     assert run("--format", "onnx-gather", "--out", tmp_path / "net.onnx") == 2
-    assert (
-        "needs torch 2.9 or newer, and this is 2.6.0+cpu: upgrade it, or give"
-        in capsys.readouterr().err
-    )
+    assert ("needs torch 2.9 or newer, and this is 2.6.0+cpu: upgrade it, or give"
+            in capsys.readouterr().err)
 
 
 def test_a_package_needs_a_compiler(run: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -170,18 +156,15 @@ def test_a_package_needs_a_compiler(run: Export, tmp_path: Path, monkeypatch: py
     assert "--format aoti needs a C++ compiler" in capsys.readouterr().err
 
 
-def test_an_opset_that_was_not_written_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_opset_that_was_not_written_is_refused(tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     need_onnx()
     real = torch.onnx.export
-    monkeypatch.setattr(
-        torch.onnx, "export",
-        lambda *args, opset_version, **kwargs: real(*args, opset_version=18, **kwargs),
-    )
-    module = ExportModule(
-        network.build("sfnet_dfnetv1", 3), SPEC.mean, SPEC.std, "normalized", "labels"
-    )
+    monkeypatch.setattr(torch.onnx, "export",
+                        lambda *args, opset_version, **kwargs: real(*args, opset_version=18,
+                                                                    **kwargs))
+    module = ExportModule(network.build("sfnet_dfnetv1", 3), SPEC.mean, SPEC.std, "normalized",
+                          "labels")
     request = formats.Request(module, trace(module, (32, 32), False, "net"), {}, opset=16)
     with pytest.raises(ValueError, match=r"opset 16 was asked for, but torch .* wrote opset 18"):
         formats.FORMATS["onnx"].write(request, tmp_path / "net.onnx")

@@ -19,11 +19,9 @@ onnx = pytest.importorskip("onnx")
 def test_convolutions_compute_in_int8_and_places_in_float32(int8_file: Path) -> None:
     graph = onnx.load(int8_file).graph
     maker = {output: node for node in graph.node for output in node.output}
-    integer = {
-        initializer.name
-        for initializer in graph.initializer
-        if initializer.data_type == onnx.TensorProto.INT8
-    }
+    integer = {initializer.name
+               for initializer in graph.initializer
+               if initializer.data_type == onnx.TensorProto.INT8}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     in_float = [node.input[1] for node in convolutions
                 if maker.get(node.input[1]) is None or maker[node.input[1]].input[0] not in integer]
@@ -41,14 +39,11 @@ def test_convolutions_compute_in_int8_and_places_in_float32(int8_file: Path) -> 
 def test_a_file_of_open_sizes_is_checked_at_two_and_calibrated_without_labels(
         run: Export, camvid_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(camvid_root / "train", tmp_path / "bare/train")
-    assert run(
-        "--format", "onnx", "--int8", "--dynamic", "--data_root", tmp_path / "bare",
-        "--calibration_images", "2", "--out", tmp_path / "net.onnx",
-    ) == 0
+    assert run("--format", "onnx", "--int8", "--dynamic", "--data_root", tmp_path / "bare",
+               "--calibration_images", "2", "--out", tmp_path / "net.onnx") == 0
     said = capsys.readouterr().out
-    assert (
-        said.count("1x3x64x96 in onnxruntime") == 2 and said.count("2x3x64x64 in onnxruntime") == 1
-    )
+    assert (said.count("1x3x64x96 in onnxruntime") == 2
+            and said.count("2x3x64x64 in onnxruntime") == 1)
 
 
 def test_calibration_draws_the_same_images_each_time_and_none_twice() -> None:
@@ -71,29 +66,22 @@ def test_a_network_without_anything_to_quantize_is_refused(tmp_path: Path) -> No
         int8.quantize(tmp_path / "net.onnx", [])
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (
-            ["--format", "pt2", "--out", "net.pt2", "--int8"],
-            "--int8 writes ONNX: give --format onnx or onnx-gather",
-        ),
-        (["--format", "onnx", "--out", "net.onnx", "--int8"], "needs --data_root"),
-        (["--format", "onnx", "--out", "net.onnx", "--int8", "--data_root", "nowhere"], "nowhere"),
-        (
-            ["--format", "onnx", "--out", "net.onnx", "--data_root", "ROOT"],
-            "read by --int8 and --score only",
-        ),
-        (
-            ["--format", "onnx", "--out", "net.onnx", "--data_root", "ROOT", "--score", "train"],
-            "0 is 90x120, but the file takes 64x96 only: export with --size 90x120",
-        ),
-        (
-            ["--format", "onnx", "--out", "net.onnx", "--data_root", "ROOT", "--score", "nights"],
-            "nights",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("flags", "message"),
+                         [(["--format", "pt2", "--out", "net.pt2", "--int8"],
+                           "--int8 writes ONNX: give --format onnx or onnx-gather"),
+                          (["--format", "onnx", "--out", "net.onnx", "--int8"],
+                           "needs --data_root"),
+                          (["--format", "onnx", "--out", "net.onnx", "--int8", "--data_root",
+                            "nowhere"],
+                           "nowhere"),
+                          (["--format", "onnx", "--out", "net.onnx", "--data_root", "ROOT"],
+                           "read by --int8 and --score only"),
+                          (["--format", "onnx", "--out", "net.onnx", "--data_root", "ROOT",
+                            "--score", "train"],
+                           "0 is 90x120, but the file takes 64x96 only: export with --size 90x120"),
+                          (["--format", "onnx", "--out", "net.onnx", "--data_root", "ROOT",
+                            "--score", "nights"],
+                           "nights")])
 def test_mistakes_are_told_before_the_network_is_traced(
     flags: list[str], message: str, run: Export, camvid_root: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
@@ -109,12 +97,8 @@ def test_a_file_that_lost_too_much_is_not_kept(run: Export, camvid_root: Path, t
                                                capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(export, "INT8", export.INT8._replace(equal=1.0))
     path = tmp_path / "net.onnx"
-    assert run(
-        "--format", "onnx", "--int8", "--data_root", camvid_root, "--calibration_images", "1",
-        "--out", path,
-    ) == 1
-    assert (
-        "by more than is tolerable: it was not kept. Try more --calibration_images"
-        in capsys.readouterr().err
-    )
+    assert run("--format", "onnx", "--int8", "--data_root", camvid_root, "--calibration_images",
+               "1", "--out", path) == 1
+    assert ("by more than is tolerable: it was not kept. Try more --calibration_images"
+            in capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []

@@ -7,9 +7,8 @@ import cv2
 from tools.maintainer import screenshots
 
 
-def test_pictures_for_documents_show_the_page_and_an_image(
-    chromium: Any, scored: Any, tmp_path: Any
-) -> None:
+def test_pictures_for_documents_show_the_page_and_an_image(chromium: Any, scored: Any,
+                                                           tmp_path: Any) -> None:
     pictures = {}
     screenshots.take(chromium, scored.single, tmp_path, (600, 900), image=2, view=2)
     for name in ("light", "dark", "matrix", "image"):

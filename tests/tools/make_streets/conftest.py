@@ -16,8 +16,7 @@ HEIGHT, WIDTH = 100, 200
 @pytest.fixture
 def stage() -> Stage:
     """5 pixels per meter 20 m ahead, the horizon in row 40, the eye 2 m above the ground."""
-    camera = Camera(
-        HEIGHT, WIDTH, focal=100.0, center=100.0, horizon=40.0, eye=2.0, bend=0.0, bend_start=10.0
-    )
+    camera = Camera(HEIGHT, WIDTH, focal=100.0, center=100.0, horizon=40.0, eye=2.0, bend=0.0,
+                    bend_start=10.0)
     rng = StableRandom(1, 2)
     return Stage(camera, Canvas(HEIGHT, WIDTH), Light.sample(rng), rng)

@@ -12,15 +12,11 @@ from tools.make_streets.stage import Stage
 PAINT = (100.0, 100.0, 100.0)
 
 
-@pytest.mark.parametrize(
-    ("d", "turn", "visible"),
-    [
-        (0.0, (0.0, 1.0), {"rear", "top"}),
-        (0.0, (0.0, -1.0), {"front", "top"}),
-        (8.0, (0.0, 1.0), {"rear", "left", "top"}),
-        (-8.0, (0.0, 1.0), {"rear", "right", "top"}),
-    ],
-)
+@pytest.mark.parametrize(("d", "turn", "visible"),
+                         [(0.0, (0.0, 1.0), {"rear", "top"}),
+                          (0.0, (0.0, -1.0), {"front", "top"}),
+                          (8.0, (0.0, 1.0), {"rear", "left", "top"}),
+                          (-8.0, (0.0, 1.0), {"rear", "right", "top"})])
 def test_the_camera_sees_the_faces_that_are_turned_to_it(
     stage: Stage, d: float, turn: tuple[float, float], visible: set[str]
 ) -> None:
@@ -39,9 +35,8 @@ def test_a_panel_is_given_in_fractions_of_its_face(stage: Stage) -> None:
     body = Body(stage, stage.pose(0.0, 20.0), CAR)
     face = [(-1.0, 0.0, 5.0), (1.0, 0.0, 5.0), (1.0, 2.0, 5.0), (-1.0, 2.0, 5.0)]
     body.panel(face, 0.25, 0.75, 0.5, 1.0, 3)
-    assert body.faces == [
-        ([(-0.5, 1.0, 5.0), (0.5, 1.0, 5.0), (0.5, 2.0, 5.0), (-0.5, 2.0, 5.0)], 3)
-    ]
+    assert body.faces == [([(-0.5, 1.0, 5.0), (0.5, 1.0, 5.0), (0.5, 2.0, 5.0), (-0.5, 2.0, 5.0)],
+                           3)]
 
 
 def test_a_hidden_face_has_no_panels_windows_or_lamps(stage: Stage) -> None:

@@ -12,16 +12,12 @@ from tools.make_streets.labels import POLE, SKY, STATIC, TRAFFIC_LIGHT, TRAFFIC_
 from tools.make_streets.stage import Stage
 
 
-@pytest.mark.parametrize(
-    ("paint", "labels"),
-    [
-        (furniture.paint_lamp, {POLE}),
-        (furniture.paint_bollard, {POLE}),
-        (furniture.paint_bin, {STATIC}),
-        (furniture.paint_traffic_light, {POLE, TRAFFIC_LIGHT}),
-        (furniture.paint_sign, {POLE, TRAFFIC_SIGN}),
-    ],
-)
+@pytest.mark.parametrize(("paint", "labels"),
+                         [(furniture.paint_lamp, {POLE}),
+                          (furniture.paint_bollard, {POLE}),
+                          (furniture.paint_bin, {STATIC}),
+                          (furniture.paint_traffic_light, {POLE, TRAFFIC_LIGHT}),
+                          (furniture.paint_sign, {POLE, TRAFFIC_SIGN})])
 def test_each_thing_has_its_labels_and_stands_on_the_ground(
     stage: Stage, paint: Callable[..., None], labels: set[int]
 ) -> None:

@@ -35,27 +35,18 @@ def test_a_face_towards_the_sun_is_brightest_and_one_away_is_darkest(stage: Stag
 
 
 def test_a_photograph_is_rgb_and_depends_on_its_random_numbers_alone(stage: Stage) -> None:
-    first, second = (
-        photograph(stage.canvas, stage.camera, stage.light, StableRandom(7)) for _ in range(2)
-    )
+    first, second = (photograph(stage.canvas, stage.camera, stage.light, StableRandom(7))
+                     for _ in range(2))
     assert first.shape == (100, 200, 3)
     assert first.dtype == np.uint8
     assert np.array_equal(first, second)
 
 
 def test_fog_hides_what_is_far_behind_it(stage: Stage) -> None:
-    light = replace(
-        stage.light,
-        visibility=50.0,
-        haze=(200.0, 200.0, 200.0),
-        noise=0.0,
-        exposure=1.0,
-        contrast=1.0,
-        tint=(1.0, 1.0, 1.0),
-    )
-    near, far = (
-        stage.canvas.material(ROAD, (50.0, 50.0, 50.0), depth, grain=0.0) for depth in (0.0, 1e9)
-    )
+    light = replace(stage.light, visibility=50.0, haze=(200.0, 200.0, 200.0), noise=0.0,
+                    exposure=1.0, contrast=1.0, tint=(1.0, 1.0, 1.0))
+    near, far = (stage.canvas.material(ROAD, (50.0, 50.0, 50.0), depth, grain=0.0)
+                 for depth in (0.0, 1e9))
     stage.canvas.materials[:, :100] = near
     stage.canvas.materials[:, 100:] = far
     image = photograph(stage.canvas, stage.camera, light, StableRandom(7))

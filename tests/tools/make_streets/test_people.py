@@ -22,12 +22,10 @@ def test_a_person_is_between_1_2_and_2_meters_high(stage: Stage) -> None:
     assert 1.2 * 20 < rows.max() - rows.min() < 2.05 * 20
 
 
-@pytest.mark.parametrize(
-    ("paint", "label"), [(paint_bicycle, BICYCLE), (paint_motorcycle, MOTORCYCLE)]
-)
-def test_only_a_ridden_machine_has_a_rider(
-    stage: Stage, paint: Callable[..., None], label: int
-) -> None:
+@pytest.mark.parametrize(("paint", "label"),
+                         [(paint_bicycle, BICYCLE), (paint_motorcycle, MOTORCYCLE)])
+def test_only_a_ridden_machine_has_a_rider(stage: Stage, paint: Callable[..., None],
+                                           label: int) -> None:
     paint(stage, 0.0, 5.0, False, 1.0)
     assert set(np.unique(stage.canvas.label_ids())) == {SKY, label}
     paint(stage, 0.0, 5.0, True, 1.0)

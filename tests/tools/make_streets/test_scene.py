@@ -58,9 +58,8 @@ RARE = ("wall", "fence", "rider", "truck", "bus", "train", "motorcycle", "bicycl
 def sampled(seed: int, index: int, size: tuple[int, int]) -> np.ndarray:
     """(16, 32, 3) pixels of a scene's image, evenly spread."""
     image, _ = draw(seed, index, size)
-    rows, columns = (
-        np.arange(count) * side // count for count, side in zip((16, 32), size, strict=True)
-    )
+    rows, columns = (np.arange(count) * side // count
+                     for count, side in zip((16, 32), size, strict=True))
     return image[np.ix_(rows, columns)]
 
 
@@ -120,10 +119,8 @@ def test_a_scene_needs_some_pixels():
 def split(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Images (N, H, W, 3) and train ids (N, H, W) of 70 scenes, and of 30 held-out ones."""
     drawn = [draw(11, index, size) for index in range(100)]
-    images, labels = (
-        np.stack([image for image, _ in drawn]),
-        np.stack([label for _, label in drawn]),
-    )
+    images, labels = (np.stack([image for image, _ in drawn]),
+                      np.stack([label for _, label in drawn]))
     return images[:70], STREETS.lookup[labels[:70]], images[70:], STREETS.lookup[labels[70:]]
 
 
@@ -164,9 +161,8 @@ def test_color_alone_does_not_tell_the_class(balance):
 
     images, labels, held_out, truth = split((256, 512))
     known = labels < 19
-    counts = np.bincount(cell(images)[known] * 19 + labels[known], minlength=bins**3 * 19).reshape(
-        -1, 19
-    )
+    counts = np.bincount(cell(images)[known] * 19 + labels[known],
+                         minlength=bins**3 * 19).reshape(-1, 19)
     prior = counts.sum(axis=0) / counts.sum()
     decision = ((counts + prior) * prior**-balance).argmax(axis=1)
     assert mean_iou(decision[cell(held_out)], truth) < 0.25
@@ -176,17 +172,13 @@ def test_color_alone_does_not_tell_the_class(balance):
 def test_patches_of_9x9_pixels_do_not_tell_the_class(size):
     """A network of three layers, which sees texture but no shape or context, scores low."""
 
-    def patches(
-        images: np.ndarray, labels: np.ndarray, count: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        n, v, u = (
-            rng.integers(low, high, count)
-            for low, high in ((0, len(images)), (4, size[0] - 4), (4, size[1] - 4))
-        )
+    def patches(images: np.ndarray, labels: np.ndarray, count: int) -> tuple[torch.Tensor,
+                                                                             torch.Tensor]:
+        n, v, u = (rng.integers(low, high, count)
+                   for low, high in ((0, len(images)), (4, size[0] - 4), (4, size[1] - 4)))
         around = np.arange(-4, 5)
-        pixels = images[
-            n[:, None, None], v[:, None, None] + around[:, None], u[:, None, None] + around
-        ]
+        pixels = images[n[:, None, None], v[:, None, None] + around[:, None],
+                        u[:, None, None] + around]
         known = labels[n, v, u] < 19
         return torch.from_numpy(pixels[known].reshape(known.sum(), -1)), torch.from_numpy(
             labels[n, v, u][known]
@@ -198,9 +190,8 @@ def test_patches_of_9x9_pixels_do_not_tell_the_class(size):
     inputs, targets = patches(images, labels, 150_000)
     held_out, truth = patches(unseen, unseen_labels, 50_000)
     weight = torch.bincount(targets, minlength=19).float().rsqrt()
-    model = nn.Sequential(
-        nn.Linear(243, 160), nn.ReLU(), nn.Linear(160, 96), nn.ReLU(), nn.Linear(96, 19)
-    )
+    model = nn.Sequential(nn.Linear(243, 160), nn.ReLU(), nn.Linear(160, 96), nn.ReLU(),
+                          nn.Linear(96, 19))
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     steps = 600
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps)
@@ -230,13 +221,11 @@ def test_thirty_scenes_a_second_and_core_are_drawn_and_encoded():
 
 
 if __name__ == "__main__":
-    chosen = [
-        (0, 0, (256, 512)),
-        (0, 1, (256, 512)),
-        (3, 12, (97, 131)),
-        (7, 500, (360, 480)),
-        (123, 4567, (64, 128)),
-    ]
+    chosen = [(0, 0, (256, 512)),
+              (0, 1, (256, 512)),
+              (3, 12, (97, 131)),
+              (7, 500, (360, 480)),
+              (123, 4567, (64, 128))]
     for scene in chosen:
         print(f'    {scene}: "{hashlib.sha256(draw(*scene)[1].tobytes()).hexdigest()}",')
     pixels = np.concatenate([sampled(*scene) for scene in chosen])

@@ -43,12 +43,10 @@ def test_the_kerb_is_at_the_edge_of_the_carriageway(stage: Stage, street: Street
     assert labels[int(edge) + 2] == SIDEWALK
 
 
-@pytest.mark.parametrize(
-    ("track", "label"), [("ballast", RAIL_TRACK), ("grass", TERRAIN), ("street", ROAD)]
-)
-def test_the_ground_of_a_tram_track_has_its_label(
-    stage: Stage, street: Street, track: str, label: int
-) -> None:
+@pytest.mark.parametrize(("track", "label"),
+                         [("ballast", RAIL_TRACK), ("grass", TERRAIN), ("street", ROAD)])
+def test_the_ground_of_a_tram_track_has_its_label(stage: Stage, street: Street, track: str,
+                                                  label: int) -> None:
     left = replace(street.left, edge=8.0)
     street = replace(street, left=left, tram=-4.0, track=track)
     paint_ground(stage, street)

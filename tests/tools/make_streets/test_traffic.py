@@ -35,10 +35,8 @@ def test_no_two_reserved_rectangles_overlap_but_those_of_a_tram(stage: Stage) ->
         on_track = [r for r in street.reserved if street.tram is None or r[0] != street.tram]
         for number, (d, z, half_width, half_length) in enumerate(on_track):
             for other in on_track[:number]:
-                assert (
-                    abs(d - other[0]) >= half_width + other[2]
-                    or abs(z - other[1]) >= half_length + other[3]
-                )
+                assert (abs(d - other[0]) >= half_width + other[2]
+                        or abs(z - other[1]) >= half_length + other[3])
 
 
 def test_nothing_stands_behind_the_camera(stage: Stage) -> None:

@@ -21,14 +21,9 @@ VEHICLES = [
 
 @pytest.mark.parametrize(("paint", "label", "width", "height"), VEHICLES)
 @pytest.mark.parametrize("turn", [(0.0, 1.0), (0.0, -1.0)])
-def test_a_vehicle_has_its_label_and_size(
-    stage: Stage,
-    paint: Callable[..., None],
-    label: int,
-    width: tuple[float, float],
-    height: tuple[float, float],
-    turn: tuple[float, float],
-) -> None:
+def test_a_vehicle_has_its_label_and_size(stage: Stage, paint: Callable[..., None], label: int,
+                                          width: tuple[float, float], height: tuple[float, float],
+                                          turn: tuple[float, float]) -> None:
     paint(stage, stage.pose(0.0, 30.0, turn))
     painted = stage.canvas.label_ids()
     assert set(np.unique(painted)) == {SKY, label}
@@ -41,9 +36,8 @@ def test_a_vehicle_has_its_label_and_size(
 @pytest.mark.parametrize("pantograph", [False, True])
 def test_a_tram_car_with_a_pantograph_is_higher(stage: Stage, pantograph: bool) -> None:
     livery = ((150.0, 40.0, 40.0), (200.0, 200.0, 200.0))
-    paint_tram_car(
-        stage, stage.pose(0.0, 30.0), livery, 7.0, first=True, last=True, pantograph=pantograph
-    )
+    paint_tram_car(stage, stage.pose(0.0, 30.0), livery, 7.0, first=True, last=True,
+                   pantograph=pantograph)
     painted = stage.canvas.label_ids()
     assert set(np.unique(painted)) == {SKY, TRAIN}
     rows = np.nonzero(painted == TRAIN)[0]

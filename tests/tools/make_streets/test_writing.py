@@ -23,21 +23,8 @@ SIZE = (32, 64)
 
 
 def run(out: Path, *more: str) -> int:
-    return main(
-        [
-            "--out",
-            str(out),
-            "--train",
-            "3",
-            "--val",
-            "2",
-            "--size",
-            "32x64",
-            "--workers",
-            "1",
-            *more,
-        ]
-    )
+    return main(["--out", str(out), "--train", "3", "--val", "2", "--size", "32x64", "--workers",
+                 "1", *more])
 
 
 def refuse(capsys: pytest.CaptureFixture[str], out: Path, message: str, *more: str) -> None:
@@ -46,11 +33,8 @@ def refuse(capsys: pytest.CaptureFixture[str], out: Path, message: str, *more: s
 
 
 def files(out: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(out)): path.read_bytes()
+            for path in sorted(out.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -61,12 +45,9 @@ def drawn(tmp_path):
 
 def test_the_layout_is_that_of_cityscapes(drawn):
     pairs = [("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")]
-    expected = {
-        f"{folder}/{split}/streets/streets_{number:06d}_000000_{kind}.png"
-        for split, count in (("train", 3), ("val", 2))
-        for number in range(count)
-        for folder, kind in pairs
-    }
+    expected = {f"{folder}/{split}/streets/streets_{number:06d}_000000_{kind}.png"
+                for split, count in (("train", 3), ("val", 2)) for number in range(count)
+                for folder, kind in pairs}
     assert set(files(drawn)) == expected | {"streets.json"}
 
 
@@ -93,10 +74,8 @@ def test_test_scenes_have_no_labels(drawn):
 
 
 def test_splits_never_share_a_scene():
-    indices = {
-        split: {Scene(Path(), 0, SIZE, split, number).index for number in range(1000)}
-        for split in ("train", "val", "test")
-    }
+    indices = {split: {Scene(Path(), 0, SIZE, split, number).index for number in range(1000)}
+               for split in ("train", "val", "test")}
     assert len(set.union(*indices.values())) == 3000
     assert {len(numbers) for numbers in indices.values()} == {1000}
 
@@ -113,9 +92,8 @@ def test_an_interrupted_run_goes_on_and_redraws_the_unfinished_scene(drawn, monk
     unfinished.image.replace(unfinished.image.with_name(unfinished.image.name + ".part"))
     Scene(drawn, 0, SIZE, "val", 1).label.unlink()
     redrawn = []
-    monkeypatch.setattr(
-        writing, "write_scene", lambda scene: (redrawn.append(scene.index), write_scene(scene))
-    )
+    monkeypatch.setattr(writing, "write_scene",
+                        lambda scene: (redrawn.append(scene.index), write_scene(scene)))
     run(drawn)
     assert redrawn == [2, 3]
     assert files(drawn) == whole
@@ -152,14 +130,11 @@ def test_more_scenes_are_added_to_a_folder(drawn):
     assert {name: after[name] for name in before} == before
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--size", "48x64"), "height 32 instead of 48.*another --out"),
-        (("--seed", "1"), "seed 0 instead of 1"),
-        (("--train", "2"), "holds 1 train scenes more than --train 2.*--train 3"),
-    ],
-)
+@pytest.mark.parametrize(("flags", "message"),
+                         [(("--size", "48x64"), "height 32 instead of 48.*another --out"),
+                          (("--seed", "1"), "seed 0 instead of 1"),
+                          (("--train", "2"),
+                           "holds 1 train scenes more than --train 2.*--train 3")])
 def test_a_folder_with_other_scenes_is_refused(drawn, flags, message, capsys):
     before = files(drawn)
     refuse(capsys, drawn, message, *flags)
@@ -190,13 +165,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, capsys):
 def test_a_disk_without_room_is_told_before_any_drawing(tmp_path, monkeypatch, capsys):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2_000_000))
-    refuse(
-        capsys,
-        tmp_path / "streets",
-        r"5 scenes of 512x1024 need about 7 MB .* 2 MB free: free some space",
-        "--size",
-        "512x1024",
-    )
+    refuse(capsys, tmp_path / "streets",
+           r"5 scenes of 512x1024 need about 7 MB .* 2 MB free: free some space", "--size",
+           "512x1024")
     assert not list((tmp_path / "streets").rglob("*.png"))
 
 
@@ -208,16 +179,12 @@ def test_a_disk_that_fills_up_is_told(tmp_path, monkeypatch, capsys):
     refuse(capsys, tmp_path / "streets", r"the disk is full at .*\.part: free some space and run")
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--size", "8x64"), "at least 16x16 pixels, not 8x64"),
-        (("--size", "wide"), "'wide' is not a size"),
-        (("--train", "0"), "'0' is not a whole number of at least 1"),
-        (("--seed", "-1"), "'-1' is not a whole number of at least 0"),
-        (("--worker", "2"), "did you mean '--workers'"),
-    ],
-)
+@pytest.mark.parametrize(("flags", "message"),
+                         [(("--size", "8x64"), "at least 16x16 pixels, not 8x64"),
+                          (("--size", "wide"), "'wide' is not a size"),
+                          (("--train", "0"), "'0' is not a whole number of at least 1"),
+                          (("--seed", "-1"), "'-1' is not a whole number of at least 0"),
+                          (("--worker", "2"), "did you mean '--workers'")])
 def test_flags_out_of_range_are_refused(tmp_path, capsys, flags, message):
     with pytest.raises(SystemExit):
         run(tmp_path / "streets", *flags)

@@ -26,12 +26,9 @@ def shown(chromium: Any, path: Any, **options: Any) -> Iterator[Any]:
     tab, trouble = context.new_page(), []
     tab.on("console", lambda message: trouble.append(message.text))
     tab.on("pageerror", lambda error: trouble.append(str(error)))
-    tab.on(
-        "request",
-        lambda request: (
-            request.url.startswith(("file:", "data:")) or trouble.append(request.url[:80])
-        ),
-    )
+    tab.on("request",
+           lambda request: (request.url.startswith(("file:", "data:"))
+                            or trouble.append(request.url[:80])))
     tab.goto(path.as_uri())
     yield tab
     context.close()
@@ -51,9 +48,8 @@ def paired(chromium: Any, scored: Any) -> Iterator[Any]:
 
 
 def pixels(tab: Any, selector: str) -> np.ndarray:
-    return cv2.imdecode(
-        np.frombuffer(tab.locator(selector).screenshot(), np.uint8), cv2.IMREAD_COLOR
-    ).astype(int)
+    return cv2.imdecode(np.frombuffer(tab.locator(selector).screenshot(), np.uint8),
+                        cv2.IMREAD_COLOR).astype(int)
 
 
 def opened(tab: Any) -> str:
@@ -87,10 +83,8 @@ def test_the_slider_moves_by_pointer_and_by_keyboard(single: Any) -> None:
         90, abs=1.5
     )
     after = pixels(single, "#v-stage")
-    assert (
-        np.abs(after - before)[:, int(0.55 * before.shape[1]) : int(0.85 * before.shape[1])].mean()
-        > 3
-    )
+    assert np.abs(after
+                  - before)[:, int(0.55 * before.shape[1]) : int(0.85 * before.shape[1])].mean() > 3
     # the line has the focus, so this browses no images
     single.keyboard.press("ArrowLeft")
     assert single.locator(".split-at").evaluate("one => Number(one.value)") == pytest.approx(
@@ -112,12 +106,10 @@ def test_the_keyboard_opens_browses_changes_views_and_shuts(single: Any) -> None
     assert second != first
     single.keyboard.press("ArrowLeft")
     assert opened(single) == first
-    for key, title in (
-        ("2", "Errors"),
-        ("3", "Flow 1"),
-        ("5", "Image"),
-        ("1", "Labels and predictions"),
-    ):
+    for key, title in (("2", "Errors"),
+                       ("3", "Flow 1"),
+                       ("5", "Image"),
+                       ("1", "Labels and predictions")):
         single.keyboard.press(key)
         assert single.locator(".v-tabs [aria-selected=true]").inner_text().startswith(title)
     single.keyboard.press("Escape")
@@ -173,9 +165,8 @@ def test_the_confusion_matrix_tells_counts_on_hover_and_on_focus(single: Any) ->
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_system_chooses_light_or_dark_and_the_button_the_other(
-    chromium: Any, scored: Any, scheme: str
-) -> None:
+def test_the_system_chooses_light_or_dark_and_the_button_the_other(chromium: Any, scored: Any,
+                                                                   scheme: str) -> None:
     def brightness(tab: Any) -> float:
         return float(pixels(tab, ".head").mean())
 
@@ -197,17 +188,13 @@ def test_text_stands_out_from_its_ground(chromium: Any, scored: Any, scheme: str
     }"""
 
     def luminance(rgb: list[float]) -> float:
-        linear = [
-            value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-            for value in (each / 255 for each in rgb)
-        ]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+                  for value in (each / 255 for each in rgb)]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     with shown(chromium, scored.single, color_scheme=scheme) as tab:
-        ink = {
-            name: luminance(tab.evaluate(script, name))
-            for name in ("--ink", "--muted", "--accent", "--paper", "--card")
-        }
+        ink = {name: luminance(tab.evaluate(script, name))
+               for name in ("--ink", "--muted", "--accent", "--paper", "--card")}
     for text in ("--ink", "--muted", "--accent"):
         for ground in ("--paper", "--card"):
             light, dark = sorted((ink[text], ink[ground]), reverse=True)
@@ -219,10 +206,8 @@ def test_two_models_are_compared_image_by_image(paired: Any) -> None:
     assert paired.locator(".diverging").count() >= 4
     assert paired.locator("#training .chart .key").all_inner_texts() == ["A", "B"] * 3
     paired.locator(".matrix tbody td").nth(1).hover()
-    assert re.search(
-        r"points\s*Sky predicted as Building\s*A [\d.]+ %, B [\d.]+ %",
-        paired.locator("#cell").inner_text(),
-    )
+    assert re.search(r"points\s*Sky predicted as Building\s*A [\d.]+ %, B [\d.]+ %",
+                     paired.locator("#cell").inner_text())
     paired.locator(".card").first.click()
     titles = paired.locator(".v-tabs button").all_inner_texts()
     assert titles == ["A and B", "Labels and A", "Labels and B", "Disagreement", "Image"]
@@ -231,9 +216,8 @@ def test_two_models_are_compared_image_by_image(paired: Any) -> None:
     assert "only A is right" in paired.locator("#v-legend").inner_text()
 
 
-def test_a_narrow_window_shows_everything_without_scrolling_sideways(
-    chromium: Any, scored: Any
-) -> None:
+def test_a_narrow_window_shows_everything_without_scrolling_sideways(chromium: Any,
+                                                                     scored: Any) -> None:
     with shown(chromium, scored.single) as tab:
         tab.set_viewport_size({"width": 420, "height": 800})
         assert tab.evaluate("document.documentElement.scrollWidth") <= 420

@@ -51,14 +51,12 @@ def test_a_panel_without_points_is_left_out(run: Path, other: Path) -> None:
     assert validation.curves == {run: [(2.0, 40.0)], other: []}
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    (None, "holds no metrics.jsonl"),
-    ("", "nothing is logged yet"),
-    ('{"kind"\n', "line 1 is not JSON"),
-])
-def test_runs_without_readable_metrics_are_refused(
-        tmp_path: Path, text: str | None, message: str,
-        capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("text", "message"),
+                         [(None, "holds no metrics.jsonl"),
+                          ("", "nothing is logged yet"),
+                          ('{"kind"\n', "line 1 is not JSON")])
+def test_runs_without_readable_metrics_are_refused(tmp_path: Path, text: str | None, message: str,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
     if text is not None:
         (tmp_path / "metrics.jsonl").write_text(text)
     assert report.main(["--curves", str(tmp_path), "--out", str(tmp_path / "x.png")]) == 2

@@ -65,20 +65,15 @@ def build_parser() -> FlagParser:
         description="Break training runs on purpose and check that they recover.",
         epilog="Exit status: 0 each run recovered, 1 one did not, 2 an invalid flag or file.",
     )
-    parser.add_argument(
-        "--only", nargs="+", choices=tuple(DRILLS), default=list(DRILLS), help="drills to run"
-    )
+    parser.add_argument("--only", nargs="+", choices=tuple(DRILLS), default=list(DRILLS),
+                        help="drills to run")
     parser.add_argument("--steps", type=positive_int, default=40, help="steps of each run")
-    parser.add_argument(
-        "--times", type=positive_int, default=10,
-        help="kills of a run; twice as many of a process that saves",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the random moments at which something breaks"
-    )
-    parser.add_argument(
-        "--doc", type=Path, metavar="FILE", help="write the table into this document"
-    )
+    parser.add_argument("--times", type=positive_int, default=10,
+                        help="kills of a run; twice as many of a process that saves")
+    parser.add_argument("--seed", type=int, default=0,
+                        help="of the random moments at which something breaks")
+    parser.add_argument("--doc", type=Path, metavar="FILE",
+                        help="write the table into this document")
     return parser
 
 

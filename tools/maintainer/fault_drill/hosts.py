@@ -48,31 +48,24 @@ def host_cut_off(site: DrillSite) -> str:
         ended = time.monotonic() - mended
         for process in _start_on_both(site, hosts, logs, site.resume_flags(exp), FIRST_PORT + 1):
             site.wait(process, 0)
-    return (
-        f"an error on both within {reported:.0f} s (--timeout {60 * TIMEOUT:.0f} s), all ended "
-        f"{ended:.0f} s after the cable was mended; resumed on both, "
-        f"{site.compare_with_undisturbed(exp, 2)}"
-    )
+    return (f"an error on both within {reported:.0f} s (--timeout {60 * TIMEOUT:.0f} s), all ended "
+            f"{ended:.0f} s after the cable was mended; resumed on both, "
+            f"{site.compare_with_undisturbed(exp, 2)}")
 
 
-def _start_on_both(
-    site: DrillSite, hosts: Sequence[Host], logs: Sequence[Path], flags: Sequence[str], port: int
-) -> list[subprocess.Popen[str]]:
+def _start_on_both(site: DrillSite, hosts: Sequence[Host], logs: Sequence[Path],
+                   flags: Sequence[str], port: int) -> list[subprocess.Popen[str]]:
     """Starts one process of a run on each host."""
     processes = []
     for host, log in zip(hosts, logs, strict=True):
         # Names do not resolve in a namespace, so torchrun is told which host holds the rendezvous.
         is_rendezvous = int(host is hosts[0])
-        program = [
-            "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1",
-            "--rdzv_backend", "c10d", "--rdzv_endpoint", f"{hosts[0].address}:{port}",
-            "--rdzv_id", f"drill{port}", "--local_addr", host.address,
-            "--rdzv_conf", f"is_host={is_rendezvous}", str(ROOT / "train.py"),
-        ]
-        processes.append(site.start(
-            [*flags, "--timeout", str(TIMEOUT)], prefix=host.prefix, stdout=log.open("w"),
-            program=program,
-        ))
+        program = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1",
+                   "--rdzv_backend", "c10d", "--rdzv_endpoint", f"{hosts[0].address}:{port}",
+                   "--rdzv_id", f"drill{port}", "--local_addr", host.address, "--rdzv_conf",
+                   f"is_host={is_rendezvous}", str(ROOT / "train.py")]
+        processes.append(site.start([*flags, "--timeout", str(TIMEOUT)], prefix=host.prefix,
+                                    stdout=log.open("w"), program=program))
     return processes
 
 
@@ -115,10 +108,8 @@ def _connect(hosts: Sequence[Host]) -> None:
     for name in NAMESPACES:
         _ip("netns", "add", name)
     first, second = CABLE_ENDS
-    _ip(
-        "link", "add", first, "netns", NAMESPACES[0], "type", "veth",
-        "peer", "name", second, "netns", NAMESPACES[1],
-    )
+    _ip("link", "add", first, "netns", NAMESPACES[0], "type", "veth", "peer", "name", second,
+        "netns", NAMESPACES[1])
     for name, end, host in zip(NAMESPACES, CABLE_ENDS, hosts, strict=True):
         _ip("-n", name, "address", "add", f"{host.address}/24", "dev", end)
         for link in (end, "lo"):

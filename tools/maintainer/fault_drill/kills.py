@@ -49,9 +49,8 @@ def killed_while_saving(site: DrillSite) -> str:
     torn_files = 0
     for _ in range(2 * site.times):
         newest = checkpoint.saved(folder)[0]
-        process = multiprocessing.get_context("fork").Process(
-            target=_save_forever, args=(folder, newest, payload)
-        )
+        process = multiprocessing.get_context("fork").Process(target=_save_forever,
+                                                              args=(folder, newest, payload))
         process.start()
         while not list((folder / "checkpoints").glob("*.tmp")):
             time.sleep(0.0005)

@@ -31,9 +31,8 @@ def process_raises(site: DrillSite) -> str:
     shutil.copytree(site.folder / "data", data)
     broken = sorted(data.glob("leftImg8bit/train/*/*.png"))[3]
     broken.write_bytes(broken.read_bytes()[:-200])
-    flags = [
-        str(data) if word == str(site.folder / "data") else word for word in site.flags("raises")
-    ]
+    flags = [str(data) if word == str(site.folder / "data") else word
+             for word in site.flags("raises")]
     start = time.monotonic()
     output = site.run(flags, code=None, processes=2)
     if broken.name not in output:

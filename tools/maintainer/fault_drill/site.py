@@ -56,19 +56,16 @@ class DrillSite:
 
     def flags(self, exp: str) -> list[str]:
         """Returns the flags that begin a run."""
-        return [
-            *TRAIN_FLAGS, "--data_root", str(self.folder / "data"), "--ckpt", str(self.folder),
-            "--exp", exp, "--max_iters", str(self.steps), "--checkpoint_every", "3",
-        ]
+        return [*TRAIN_FLAGS, "--data_root", str(self.folder / "data"), "--ckpt", str(self.folder),
+                "--exp", exp, "--max_iters", str(self.steps), "--checkpoint_every", "3"]
 
     def resume_flags(self, exp: str) -> list[str]:
         """Returns the flags that resume a run."""
         return ["--resume", str(self.folder / exp)]
 
-    def start(
-        self, flags: Sequence[str], *, processes: int = 1, restarts: int = 0,
-        prefix: Sequence[str] = (), program: Sequence[str] | None = None, **options: Any,
-    ) -> subprocess.Popen[str]:
+    def start(self, flags: Sequence[str], *, processes: int = 1, restarts: int = 0,
+              prefix: Sequence[str] = (), program: Sequence[str] | None = None,
+              **options: Any) -> subprocess.Popen[str]:
         """Starts train.py with these flags, under torchrun if there are several processes.
 
         Args:
@@ -80,17 +77,14 @@ class DrillSite:
         if program is None:
             program = [str(ROOT / "train.py")]
             if processes > 1:
-                program = [
-                    "-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
-                    str(processes), "--max_restarts", str(restarts), *program,
-                ]
+                program = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
+                           str(processes), "--max_restarts", str(restarts), *program]
         # A shell in the background starts its children with SIGINT ignored. A run must not
         # inherit that.
         settings = {"stdout": subprocess.PIPE, "preexec_fn": _restore_interrupts, **options}
-        return subprocess.Popen(
-            [*prefix, sys.executable, *program, *flags], stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, **settings,
-        )
+        return subprocess.Popen([*prefix, sys.executable, *program, *flags],
+                                stderr=subprocess.STDOUT, text=True,
+                                env={**os.environ, "OMP_NUM_THREADS": "1"}, **settings)
 
     def run(self, flags: Sequence[str], code: int | None = 0, **options: Any) -> str:
         """Runs train.py to its end and returns its output. Raises BrokenPromise as `wait` does."""
@@ -162,10 +156,9 @@ class DrillSite:
         expected = self.undisturbed(processes)
         actual = weights.read(self.folder / exp / "last.pth")
         for part in ("state_dict", "ema"):
-            different = [
-                key for key, tensor in expected[part].items()
-                if not torch.equal(tensor, actual[part][key])
-            ]
+            different = [key
+                         for key, tensor in expected[part].items()
+                         if not torch.equal(tensor, actual[part][key])]
             if different:
                 raise BrokenPromise(
                     f"{len(different)} tensors of {part} differ, {different[0]} among them"

@@ -33,10 +33,8 @@ FIGURES: dict[str, Callable[[Path, Theme], Figure]] = {
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(
-        prog="tools.maintainer.figures",
-        description="Draw the documents' figures, each for light and dark pages.",
-    )
+    parser = FlagParser(prog="tools.maintainer.figures",
+                        description="Draw the documents' figures, each for light and dark pages.")
     parser.add_argument("names", nargs="*", metavar="NAME", default=list(FIGURES),
                         help=f"figures to draw; some of: {', '.join(FIGURES)}")
     parser.add_argument("--out", type=Path, default=Path("figs"), help="folder of the pictures")
@@ -48,9 +46,8 @@ def build_parser() -> FlagParser:
         "What the figure `flow` is drawn from, written anew in place of drawing"
     )
     group.add_argument("--record", type=Path, metavar="SNAPSHOT", help="a trained SFNet")
-    group.add_argument(
-        "--image", type=Path, metavar="FILE", help="a drawn scene; it is committed with the record"
-    )
+    group.add_argument("--image", type=Path, metavar="FILE",
+                       help="a drawn scene; it is committed with the record")
     return parser
 
 
@@ -87,10 +84,8 @@ def run(args: Namespace) -> int:
         return 0
     unknown = [name for name in args.names if name not in FIGURES]
     if unknown:
-        raise ValueError(
-            f"there is no figure {unknown[0]!r}{suggest(unknown[0], FIGURES)} "
-            f"All: {', '.join(FIGURES)}"
-        )
+        raise ValueError(f"there is no figure {unknown[0]!r}{suggest(unknown[0], FIGURES)} "
+                         f"All: {', '.join(FIGURES)}")
     failures = draw(args.names, args.sources, args.out)
     for failure in failures:
         log.error("tools.maintainer.figures: error: %s", failure)

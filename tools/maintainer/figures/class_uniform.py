@@ -29,10 +29,9 @@ def draw(sources: Path, theme: Theme) -> Figure:
     counts = read_json(sources / COUNTS, remedy=REMEDY.format(sources / COUNTS))
     names, settings = datasets.spec(counts["settings"]["dataset"]).names, counts["settings"]
     order = [i for i in np.argsort(counts["without"]["pixels"]) if counts["with"]["crops"][i]]
-    kinds = {
-        "without": ("each image once", theme.faint),
-        "with": (f"{settings['class_uniform_pct']:.0%} of the crops class-uniform", theme.blue),
-    }
+    kinds = {"without": ("each image once", theme.faint),
+             "with": (f"{settings['class_uniform_pct']:.0%} of the crops class-uniform",
+                      theme.blue)}
     figure, axes = style.new_figure(1.35 + 0.26 * len(order), ncols=2, sharey=True, gridspec_kw={
         "left": 0.105, "right": 0.985, "top": 0.93, "bottom": 0.175, "wspace": 0.08})
     height, width = settings["crop_size"]

@@ -74,14 +74,11 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
         )
     labels = predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
     facts = run_folder.environment(predictor.device, "", [])
-    about = {
-        "arch": trained.arch, "dataset": spec.title, "image": picture.stem,
-        "weights": trained.weights, "snapshot_sha256": sha256(snapshot), "commit": facts["commit"],
-        "torch": facts["torch"],
-        "classes": [
-            {"name": name, "rgb": spec.palette[i].tolist()} for i, name in enumerate(spec.names)
-        ],
-    }
+    about = {"arch": trained.arch, "dataset": spec.title, "image": picture.stem,
+             "weights": trained.weights, "snapshot_sha256": sha256(snapshot),
+             "commit": facts["commit"], "torch": facts["torch"],
+             "classes": [{"name": name, "rgb": spec.palette[i].tolist()}
+                         for i, name in enumerate(spec.names)]}
     folder = sources / FOLDER
     label_maps.write(folder / "image.png", image)
     label_maps.write(folder / "prediction.png", labels.astype(np.uint8))
@@ -158,9 +155,8 @@ def new_panels(count: int, ratio: float) -> tuple[Figure, list[Axes], Bbox]:
     return figure, list(axes.flat)[:count], box
 
 
-def show(
-    axis: Axes, picture: np.ndarray, record: FlowRecord, edge: tuple[float, float, float, float]
-) -> None:
+def show(axis: Axes, picture: np.ndarray, record: FlowRecord,
+         edge: tuple[float, float, float, float]) -> None:
     """Shows a picture with the borders of the predicted classes over it."""
     height, width = record.labels.shape
     axis.imshow(picture, extent=(0, width, height, 0), interpolation="antialiased")
@@ -181,19 +177,15 @@ def show_arrows(axis: Axes, record: FlowRecord, theme: Theme) -> float:
     ys, xs = np.mgrid[step // 2:flow.shape[1]:step, step // 2:flow.shape[2]:step]
     # pixels of the image
     moves = flow[:, ys, xs] / flows.UNITS_PER_CELL * stride
-    longer = float(
-        np.clip(np.floor(1.5 * step * stride / np.quantile(np.hypot(*moves), 0.95)), 1, 8)
-    )
+    longer = float(np.clip(np.floor(1.5 * step * stride / np.quantile(np.hypot(*moves), 0.95)), 1,
+                           8))
     page = np.array([int(theme.page[i:i + 2], 16) for i in (1, 3, 5)])
-    pale = (0.4 * label_maps.color_mask(record.labels, record.palette) + 0.6 * page).astype(
-        np.uint8
-    )
+    pale = (0.4 * label_maps.color_mask(record.labels,
+                                        record.palette) + 0.6 * page).astype(np.uint8)
     show(axis, pale, record, (0.5, 0.5, 0.5, 1))
-    axis.quiver(
-        (xs + 0.5) * stride, (ys + 0.5) * stride, *moves, color=theme.ink, angles="xy",
-        scale_units="xy", scale=1 / longer, width=0.0032, headwidth=4, headlength=4.5,
-        headaxislength=4,
-    )
+    axis.quiver((xs + 0.5) * stride, (ys + 0.5) * stride, *moves, color=theme.ink, angles="xy",
+                scale_units="xy", scale=1 / longer, width=0.0032, headwidth=4, headlength=4.5,
+                headaxislength=4)
     return longer
 
 
@@ -215,8 +207,6 @@ def draw_legend(figure: Figure, record: FlowRecord, theme: Theme, box: Bbox) -> 
     shown = [entry for i, entry in enumerate(record.about["classes"]) if (record.labels == i).any()]
     swatches = [Patch(facecolor=np.array(entry["rgb"]) / 255, edgecolor=theme.faint, linewidth=0.5)
                 for entry in shown]
-    figure.legend(
-        swatches, [entry["name"] for entry in shown], loc="center left",
-        ncols=6 if box.width == 1 else 3, bbox_to_anchor=(box.x0, middle), handlelength=1.2,
-        handleheight=1.0, columnspacing=1.2,
-    )
+    figure.legend(swatches, [entry["name"] for entry in shown], loc="center left",
+                  ncols=6 if box.width == 1 else 3, bbox_to_anchor=(box.x0, middle),
+                  handlelength=1.2, handleheight=1.0, columnspacing=1.2)

@@ -57,12 +57,10 @@ def draw(sources: Path, theme: Theme) -> Figure:
     epochs = [step / STEPS_PER_EPOCH for step in range(EPOCHS * STEPS_PER_EPOCH)]
     colors = (theme.blue, theme.orange, theme.green, theme.purple)
     for axis, letter, (title, schedules) in zip(axes, "ab", PANELS.items(), strict=True):
-        for color, dashes, (label, schedule) in zip(
-            colors, STYLES, schedules.items(), strict=False
-        ):
-            axis.plot(
-                epochs, learning_rates(**schedule), color=color, linestyle=dashes, label=label
-            )
+        for color, dashes, (label, schedule) in zip(colors, STYLES, schedules.items(),
+                                                    strict=False):
+            axis.plot(epochs, learning_rates(**schedule), color=color, linestyle=dashes,
+                      label=label)
         style.letter(axis, letter, title)
         axis.set(xlabel="epoch", xticks=range(0, EPOCHS + 1, 5), xlim=(0, EPOCHS), ylim=(0, 1.45))
         axis.legend(loc="upper right", fontsize=style.SMALL - 0.5, borderaxespad=0)

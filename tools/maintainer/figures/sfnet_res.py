@@ -44,12 +44,10 @@ def draw(sources: Path, theme: Theme) -> Figure:
     runs = studies_with_runs(sources, STUDIES)[0].runs
     speeds = read_speeds(sources, sorted({run.args["arch"] for run in runs}))
     figure = style.new_page(7.1)
-    upper = figure.add_gridspec(
-        1, 2, left=0.06, right=0.985, top=0.955, bottom=0.575, wspace=0.17, width_ratios=(2, 3)
-    )
-    lower = figure.add_gridspec(
-        1, len(published["speed"]), left=0.06, right=0.985, top=0.41, bottom=0.07, wspace=0.06
-    )
+    upper = figure.add_gridspec(1, 2, left=0.06, right=0.985, top=0.955, bottom=0.575, wspace=0.17,
+                                width_ratios=(2, 3))
+    lower = figure.add_gridspec(1, len(published["speed"]), left=0.06, right=0.985, top=0.41,
+                                bottom=0.07, wspace=0.06)
     draw_measured(figure.add_subplot(upper[0]), runs, speeds, theme)
     draw_costs(figure.add_subplot(upper[1]), published["cost"], theme)
     first: Axes | None = None
@@ -74,10 +72,8 @@ def read_published(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} is missing: restore it from git")
     try:
         published = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        rows = [
-            *published["cost"],
-            *(point for panel in published["speed"] for point in panel["points"]),
-        ]
+        rows = [*published["cost"],
+                *(point for panel in published["speed"] for point in panel["points"])]
         for row in rows:
             if not {"family", "name", "miou", "source"} <= set(row):
                 raise ValueError(f"{row} lacks an entry")
@@ -90,20 +86,15 @@ def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
     """Returns network -> images a second. Raises ValueError naming the networks that were not
     measured.
     """
-    rows = [
-        row
-        for path in sorted(sources.glob(SPEEDS))
-        for row in read_json(path, remedy="restore it from git")["rows"]
-    ]
-    speeds = {
-        row["network"]: float(row["images_per_second"]) for row in rows if row["setting"] == SETTING
-    }
+    rows = [row for path in sorted(sources.glob(SPEEDS))
+            for row in read_json(path, remedy="restore it from git")["rows"]]
+    speeds = {row["network"]: float(row["images_per_second"])
+              for row in rows if row["setting"] == SETTING}
     missing = [name for name in networks if name not in speeds]
     if missing:
-        raise ValueError(
-            f"{sources / SPEEDS} tell no speed of {', '.join(missing)}: "
-            + REMEDY.format(" ".join(f"logs/{name}_s0/last.pth" for name in networks), sources)
-        )
+        raise ValueError(f"{sources / SPEEDS} tell no speed of {', '.join(missing)}: "
+                         + REMEDY.format(" ".join(f"logs/{name}_s0/last.pth" for name in networks),
+                                         sources))
     return speeds
 
 
@@ -116,10 +107,8 @@ def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], the
         x, color = speeds[arch], decoder(arch).color(theme)
         axis.plot([x, x], [min(values), max(values)], color=color, linewidth=1, alpha=0.6)
         axis.scatter([x] * len(values), values, s=9, color=color, alpha=0.6, linewidths=0)
-        axis.scatter(
-            x, np.mean(values), s=58, color=color, edgecolors=theme.page, linewidths=0.8, zorder=3,
-            label=decoder(arch).title,
-        )
+        axis.scatter(x, np.mean(values), s=58, color=color, edgecolors=theme.page, linewidths=0.8,
+                     zorder=3, label=decoder(arch).title)
     every = [value for values in scores.values() for value in values]
     # a difference within the noise does not fill the panel
     room = max(0.75 * (max(every) - min(every)), 3.0)
@@ -128,11 +117,9 @@ def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], the
     axis.set(xlabel="images/s of 360×480, 2 CPU cores, bf16", ylabel="mIoU, %", ylim=limits,
              xlim=(0, 1.2 * max(speeds[arch] for arch in scores)))
     backbone = runs[0].args["arch"].rsplit("_", 1)[1]
-    axis.text(
-        0.04, 0.96,
-        f"{style.BACKBONES.get(backbone, backbone)}, {runs[0].args['max_epoch']} epochs", va="top",
-        transform=axis.transAxes, fontsize=style.SMALL, color=theme.faint,
-    )
+    axis.text(0.04, 0.96,
+              f"{style.BACKBONES.get(backbone, backbone)}, {runs[0].args['max_epoch']} epochs",
+              va="top", transform=axis.transAxes, fontsize=style.SMALL, color=theme.faint)
     style.legend_below(axis)
 
 
@@ -146,35 +133,23 @@ def draw_costs(axis: Axes, rows: list[dict[str, Any]], theme: Theme) -> None:
     for row in rows:
         networks[row["family"], row["name"]].append(row)
     for both in networks.values():
-        axis.plot(
-            [row["gmacs"] for row in both], [row["miou"] for row in both], color=theme.faint,
-            linewidth=0.7,
-        )
+        axis.plot([row["gmacs"] for row in both], [row["miou"] for row in both], color=theme.faint,
+                  linewidth=0.7)
         for row in both:
             mark_point(axis, row, "gmacs", theme, full=row["imagenet"])
         name_point(axis, both[0], "gmacs", theme)
     sfnets = [row for row in rows if row["family"] == "SFNet"]
-    axis.plot(
-        [row["gmacs"] for row in sfnets], [row["miou"] for row in sfnets], color=theme.blue,
-        linewidth=1.2, alpha=0.7,
-    )
+    axis.plot([row["gmacs"] for row in sfnets], [row["miou"] for row in sfnets], color=theme.blue,
+              linewidth=1.2, alpha=0.7)
     style.letter(axis, "b", "Published: Cityscapes val")
     axis.set_xscale("log")
-    axis.set(
-        xlabel="multiply-accumulates at 1024×2048, G", ylabel="val mIoU, %", xlim=(14, 1250),
-        ylim=(71.2, 82.2),
-    )
+    axis.set(xlabel="multiply-accumulates at 1024×2048, G", ylabel="val mIoU, %", xlim=(14, 1250),
+             ylim=(71.2, 82.2))
     style.plain_ticks(axis, (20, 50, 100, 200, 500, 1000))
-    entries = [
-        (
-            Line2D(
-                [], [], linestyle="", marker="o", markersize=5, color=theme.faint,
-                markerfacecolor=face,
-            ),
-            words,
-        )
-        for face, words in ((theme.faint, "ImageNet weights"), (theme.page, "none"))
-    ]
+    entries = [(Line2D([], [], linestyle="", marker="o", markersize=5, color=theme.faint,
+                       markerfacecolor=face),
+                words)
+               for face, words in ((theme.faint, "ImageNet weights"), (theme.page, "none"))]
     style.legend_below(axis, entries)
 
 
@@ -188,10 +163,8 @@ def draw_speeds(axis: Axes, panel: dict[str, Any], theme: Theme) -> None:
 
 def mark_point(axis: Axes, row: dict[str, Any], x: str, theme: Theme, full: bool = True) -> None:
     is_sfnet, color = is_ours(row), color_of(row, theme)
-    axis.scatter(
-        row[x], row["miou"], s=90 if is_sfnet else 26, marker="*" if is_sfnet else "o",
-        linewidths=1, zorder=3, color=color if full else theme.page, edgecolors=color,
-    )
+    axis.scatter(row[x], row["miou"], s=90 if is_sfnet else 26, marker="*" if is_sfnet else "o",
+                 linewidths=1, zorder=3, color=color if full else theme.page, edgecolors=color)
 
 
 def name_point(axis: Axes, row: dict[str, Any], x: str, theme: Theme) -> None:

@@ -67,9 +67,8 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
     for name, color in PAINT.items():
         paint[spec.names.index(name)] = color
     light = np.linspace(0.86, 1.08, SCENE[0])[:, None, None]
-    return np.clip(paint[labels] * light, 0, 255).astype(np.uint8), label_maps.color_mask(
-        labels, spec.palette
-    )
+    return np.clip(paint[labels] * light, 0,
+                   255).astype(np.uint8), label_maps.color_mask(labels, spec.palette)
 
 
 def flow_tile(towards: Point, turn: float) -> np.ndarray:
@@ -83,10 +82,8 @@ def flow_tile(towards: Point, turn: float) -> np.ndarray:
     return label_maps.flow_colors(strength * np.stack([np.cos(angle), np.sin(angle)]), 1.0)
 
 
-def draw_backbone(
-    drawing: Diagram, image: np.ndarray, x: float, rows: tuple[float, ...], picture: float,
-    unused: tuple[int, ...] = (),
-) -> None:
+def draw_backbone(drawing: Diagram, image: np.ndarray, x: float, rows: tuple[float, ...],
+                  picture: float, unused: tuple[int, ...] = ()) -> None:
     """The maps of a backbone from the image upwards, with their strides; `rows` are fine to
     coarse.
     """
@@ -96,9 +93,8 @@ def draw_backbone(
     below = picture - 21
     for level, (y, (width, height, depth)) in enumerate(zip(rows, SLABS, strict=True)):
         drawing.arrow([(x, below), (x, y + height / 2 + 1)])
-        drawing.features(
-            (x, y), width, height, depth, theme.faint if level in unused else theme.blue
-        )
+        drawing.features((x, y), width, height, depth,
+                         theme.faint if level in unused else theme.blue)
         drawing.text((x - 40, y), STRIDES[level], ha="right", color=theme.faint)
         below = y - height / 2 - 0.6 * depth
 
@@ -139,25 +135,19 @@ def draw_sfnet(drawing: Diagram, image: np.ndarray, prediction: np.ndarray) -> N
         if level:
             drawing.text((bar - 27, y - 9), f"↑{2 ** level}", color=theme.faint)
     drawing.text((level_x + 6, 47), "aligned pyramid", color=theme.faint)
-    drawing.box(
-        (bar, (rows[0] + rows[3]) / 2), "", theme.green, width=22, height=rows[0] - rows[3] + 34
-    )
+    drawing.box((bar, (rows[0] + rows[3]) / 2), "", theme.green, width=22,
+                height=rows[0] - rows[3] + 34)
     drawing.text((bar, (rows[0] + rows[3]) / 2), "concatenate", rotation=90)
     finish(drawing, prediction, bar + 11, last, (rows[2], rows[1], rows[0] - 10))
-    drawing.text(
-        (180, 380),
-        "1×1, 3×3: convolution, batch norm, ReLU\n"
-        "PPM: pyramid pooling   +: sum   ↑n: bilinear, n times as large\n"
-        "in training, an auxiliary classifier after each sum, if wanted",
-        ha="left",
-        color=theme.faint,
-    )
+    drawing.text((180, 380),
+                 "1×1, 3×3: convolution, batch norm, ReLU\n"
+                 "PPM: pyramid pooling   +: sum   ↑n: bilinear, n times as large\n"
+                 "in training, an auxiliary classifier after each sum, if wanted",
+                 ha="left", color=theme.faint)
 
 
-def finish(
-    drawing: Diagram, prediction: np.ndarray, start: float, x: float,
-    rows: tuple[float, float, float],
-) -> None:
+def finish(drawing: Diagram, prediction: np.ndarray, start: float, x: float,
+           rows: tuple[float, float, float]) -> None:
     """What both networks end in: a convolution, the classifier, and resizing to the image."""
     first, second, third = rows
     theme = drawing.theme
@@ -189,14 +179,10 @@ def draw_alignment(drawing: Diagram) -> None:
     drawing.arrow([(coarse, 292), (coarse, 320)])
     drawing.features((coarse - 3, 344), 70, 35, 8, theme.orange)
     drawing.text((coarse + 52, 338), "$F_l$ on the fine grid, bilinear", ha="left")
-    drawing.text(
-        (coarse + 52, 356), r"$\tilde{F}_l(p) = F_l\,(p + \Delta(p))$", ha="left",
-        fontsize=style.TEXT,
-    )
-    drawing.text(
-        (560, 391), "plain convolutions;  $\\Delta = 0$ would be FPN's upsampling", ha="left",
-        color=theme.faint,
-    )
+    drawing.text((coarse + 52, 356), r"$\tilde{F}_l(p) = F_l\,(p + \Delta(p))$", ha="left",
+                 fontsize=style.TEXT)
+    drawing.text((560, 391), "plain convolutions;  $\\Delta = 0$ would be FPN's upsampling",
+                 ha="left", color=theme.faint)
 
 
 def draw_projections(drawing: Diagram, coarse: float, middle: float, fine: float,
@@ -242,15 +228,12 @@ def draw_lite(drawing: Diagram, image: np.ndarray, prediction: np.ndarray) -> No
     drawing.text((module + 7, rows[1] - 38), "coarse", ha="left", color=theme.faint)
     drawing.text((module + 7, rows[1] + 38), "fine", ha="left", color=theme.faint)
     drawing.arrow([(module + 33, rows[1]), (bar - 11, rows[1])])
-    drawing.box(
-        (bar, (rows[1] + rows[2]) / 2), "", theme.green, width=22, height=rows[1] - rows[2] + 44
-    )
+    drawing.box((bar, (rows[1] + rows[2]) / 2), "", theme.green, width=22,
+                height=rows[1] - rows[2] + 44)
     drawing.text((bar, (rows[1] + rows[2]) / 2), "concatenate", rotation=90)
     finish(drawing, prediction, bar + 11, last, (rows[2], rows[1], rows[0]))
-    drawing.text(
-        (190, 776), "One alignment from 1/32 to 1/4\nin place of one for each level.", ha="left",
-        color=theme.faint,
-    )
+    drawing.text((190, 776), "One alignment from 1/32 to 1/4\nin place of one for each level.",
+                 ha="left", color=theme.faint)
 
 
 def draw_gated_alignment(drawing: Diagram) -> None:
@@ -280,10 +263,8 @@ def draw_gated_alignment(drawing: Diagram) -> None:
         drawing.arrow([(x, 733), (x, 774), (middle + side * 9, 774)])
     drawing.text((coarse + 40, 714), "$G$")
     drawing.text((fine - 42, 714), "$1-G$")
-    drawing.box(
-        (middle, 724), "mean, max of\n$\\hat{F}_l$ and $F_{l-1}$\n3×3, sigmoid", theme.purple,
-        width=92, height=54,
-    )
+    drawing.box((middle, 724), "mean, max of\n$\\hat{F}_l$ and $F_{l-1}$\n3×3, sigmoid",
+                theme.purple, width=92, height=54)
     drawing.node((middle, 774), "+")
     drawing.arrow([(middle, 783), (middle, 802)])
     drawing.text((middle + 10, 794), "both maps on the fine grid", ha="left", color=theme.faint)

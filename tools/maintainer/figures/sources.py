@@ -16,9 +16,8 @@ def studies_with_runs(sources: Path, names: Sequence[str]) -> list[Study]:
         ValueError: a study is damaged.
     """
     folder = sources.parent / "runs"
-    with_runs = [
-        studies.read(folder / name) for name in names if (folder / name / studies.STUDY).is_file()
-    ]
+    with_runs = [studies.read(folder / name)
+                 for name in names if (folder / name / studies.STUDY).is_file()]
     with_runs = [study for study in with_runs if study.runs]
     if not with_runs:
         folders = " and ".join(str(folder / name) for name in names)

@@ -46,22 +46,21 @@ class Theme:
 
     def settings(self) -> dict[str, Any]:
         """Returns matplotlib's settings, all that a figure's pixels depend on."""
-        return {
-            "figure.facecolor": self.page, "savefig.facecolor": self.page,
-            "axes.facecolor": self.page, "figure.dpi": DPI, "savefig.dpi": DPI,
-            "font.family": "DejaVu Sans", "font.size": TEXT, "mathtext.fontset": "dejavusans",
-            "text.color": self.ink, "axes.labelcolor": self.ink, "axes.titlesize": TITLE,
-            "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlecolor": self.ink,
-            "axes.labelsize": TEXT, "axes.edgecolor": self.faint, "axes.linewidth": 0.7,
-            "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
-            "axes.grid": True, "grid.color": self.line, "grid.linewidth": 0.5,
-            "xtick.color": self.faint, "ytick.color": self.faint, "xtick.labelcolor": self.ink,
-            "ytick.labelcolor": self.ink, "xtick.labelsize": SMALL, "ytick.labelsize": SMALL,
-            "xtick.major.size": 2.5, "ytick.major.size": 2.5, "xtick.minor.size": 1.5,
-            "ytick.minor.size": 1.5, "legend.facecolor": self.page, "legend.edgecolor": "none",
-            "legend.framealpha": 1.0, "legend.fontsize": SMALL, "lines.linewidth": 1.5,
-            "patch.linewidth": 0.8, "hatch.color": self.faint,
-        }
+        return {"figure.facecolor": self.page, "savefig.facecolor": self.page,
+                "axes.facecolor": self.page, "figure.dpi": DPI, "savefig.dpi": DPI,
+                "font.family": "DejaVu Sans", "font.size": TEXT, "mathtext.fontset": "dejavusans",
+                "text.color": self.ink, "axes.labelcolor": self.ink, "axes.titlesize": TITLE,
+                "axes.titleweight": "bold", "axes.titlelocation": "left",
+                "axes.titlecolor": self.ink, "axes.labelsize": TEXT, "axes.edgecolor": self.faint,
+                "axes.linewidth": 0.7, "axes.axisbelow": True, "axes.spines.top": False,
+                "axes.spines.right": False, "axes.grid": True, "grid.color": self.line,
+                "grid.linewidth": 0.5, "xtick.color": self.faint, "ytick.color": self.faint,
+                "xtick.labelcolor": self.ink, "ytick.labelcolor": self.ink,
+                "xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "xtick.major.size": 2.5,
+                "ytick.major.size": 2.5, "xtick.minor.size": 1.5, "ytick.minor.size": 1.5,
+                "legend.facecolor": self.page, "legend.edgecolor": "none", "legend.framealpha": 1.0,
+                "legend.fontsize": SMALL, "lines.linewidth": 1.5, "patch.linewidth": 0.8,
+                "hatch.color": self.faint}
 
 
 LIGHT = Theme(
@@ -130,10 +129,8 @@ def legend_below(axis: Axes, entries: Sequence[tuple[Any, str]] | None = None) -
     """A legend in one row under a panel: of (handle, words), or of what is labelled in it."""
     handles, words = zip(*entries, strict=True) if entries else axis.get_legend_handles_labels()
     inches = axis.get_window_extent().height / axis.figure.dpi
-    axis.legend(
-        handles, words, loc="upper center", bbox_to_anchor=(0.5, -0.43 / inches), ncols=len(words),
-        columnspacing=1.2, handletextpad=0.2, borderaxespad=0,
-    )
+    axis.legend(handles, words, loc="upper center", bbox_to_anchor=(0.5, -0.43 / inches),
+                ncols=len(words), columnspacing=1.2, handletextpad=0.2, borderaxespad=0)
 
 
 def letter(axis: Axes, which: str, title: str) -> None:

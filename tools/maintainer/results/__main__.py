@@ -18,25 +18,20 @@ from utils.logs import start_logging
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(
-        prog="tools.maintainer.results",
-        description="Write the page of results from the runs that are kept, or "
-        "keep a finished and scored run.",
-    )
+    parser = FlagParser(prog="tools.maintainer.results",
+                        description="Write the page of results from the runs that are kept, or "
+                                    "keep a finished and scored run.")
     parser.add_argument("--runs", type=Path, default=studies.RUNS, help="folder of the studies")
-    parser.add_argument(
-        "--out", type=Path,
-        help="page to write (default: results.md beside the folder of the studies)",
-    )
+    parser.add_argument("--out", type=Path,
+                        help="page to write (default: results.md beside the folder of the studies)")
     adding = parser.add_argument_group("Keeping a run")
     adding.add_argument(
         "--add", type=Path, nargs="+", metavar="RUN",
         help="folders of runs to keep the small files of; the page is then not written",
     )
     adding.add_argument("--study", help="name of the study that they belong to")
-    adding.add_argument(
-        "--label", help="row of the study (default: what LABEL_sSEED, the run's name, says)"
-    )
+    adding.add_argument("--label",
+                        help="row of the study (default: what LABEL_sSEED, the run's name, says)")
     adding.add_argument(
         "--evaluation", type=Path, metavar="FOLDER",
         help="eval.py's output folder that counts (default: the only one in the run's folder)",
@@ -45,10 +40,8 @@ def build_parser() -> FlagParser:
         "--started", type=_date, metavar="DATE",
         help="when the run began, if its env.json does not say it (default: time of its args.json)",
     )
-    add_switch(
-        adding, "--replace", default=False,
-        help="take the place of a run that is kept under the same name",
-    )
+    add_switch(adding, "--replace", default=False,
+               help="take the place of a run that is kept under the same name")
     return parser
 
 
@@ -59,9 +52,8 @@ def run(args: Namespace) -> None:
         ValueError, OSError: a run or a study is invalid, or a file cannot be read or written.
     """
     for folder in args.add or ():
-        kept = keep(
-            folder, args.runs / args.study, args.label, args.evaluation, args.started, args.replace
-        )
+        kept = keep(folder, args.runs / args.study, args.label, args.evaluation, args.started,
+                    args.replace)
         print(f"{folder} is kept in {kept}")
     if args.add:
         return

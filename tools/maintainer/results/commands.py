@@ -36,9 +36,8 @@ def training(run: Run) -> str:
 
 def scoring(run: Run) -> str:
     """Returns the command that scored a run."""
-    return shlex.join(
-        ["python", "eval.py", "--snapshot", run.scores["settings"]["snapshot"], *_flags(run)]
-    )
+    return shlex.join(["python", "eval.py", "--snapshot", run.scores["settings"]["snapshot"],
+                       *_flags(run)])
 
 
 def _flags(run: Run) -> list[str]:
@@ -60,10 +59,8 @@ def _flags(run: Run) -> list[str]:
             words.append(f"--{name}" if value else f"--no_{name}")
         else:
             between = "x" if name == "crop_size" else ","
-            words += [
-                f"--{name}",
-                between.join(map(str, value)) if isinstance(value, list) else str(value),
-            ]
+            words += [f"--{name}",
+                      between.join(map(str, value)) if isinstance(value, list) else str(value)]
     return words
 
 

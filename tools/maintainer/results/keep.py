@@ -40,10 +40,8 @@ PORTABLE_FOLDERS = {
 }
 
 
-def keep(
-    run: Path, study: Path, label: str | None = None, evaluation: Path | None = None,
-    started: str | None = None, replace: bool = False,
-) -> Path:
+def keep(run: Path, study: Path, label: str | None = None, evaluation: Path | None = None,
+         started: str | None = None, replace: bool = False) -> Path:
     """Copies args.json, env.json, metrics.jsonl, scores.json and per_image.npz; returns the folder
     they are in now.
 
@@ -81,13 +79,10 @@ def keep(
     env["command"] = _portable_command(env["command"])
     args = {flag: _portable(flag, value) for flag, value in args.items()}
     snapshot_path = Path(args["ckpt"], args["exp"], snapshot)
-    scores = {
-        **evaluated.scores,
-        "settings": {
-            **{flag: _portable(flag, value) for flag, value in evaluated.settings.items()},
-            "snapshot": snapshot_path.as_posix(),
-        },
-    }
+    scores = {**evaluated.scores,
+              "settings": {**{flag: _portable(flag, value)
+                              for flag, value in evaluated.settings.items()},
+                           "snapshot": snapshot_path.as_posix()}}
     with TemporaryDirectory(dir=study, prefix=".") as beside:
         made = Path(beside, folder.name)
         made.mkdir()
@@ -148,11 +143,10 @@ def _refuse_changed_code(run: Path, env: dict[str, Any]) -> None:
             f"{run / 'env.json'} names no commit (the code was no git checkout), so nobody can run "
             "the same again: train from a checkout"
         )
-    changed = [
-        name
-        for name in re.findall(r'^diff --git "?a/(.+?)"? "?b/', env.get("diff") or "", re.MULTILINE)
-        if not HARMLESS.fullmatch(name)
-    ]
+    changed = [name
+               for name in re.findall(r'^diff --git "?a/(.+?)"? "?b/', env.get("diff") or "",
+                                      re.MULTILINE)
+               if not HARMLESS.fullmatch(name)]
     if changed:
         raise ValueError(
             f"{run / 'env.json'}: {', '.join(changed)} differed from commit {env['commit'][:7]}, "
@@ -214,13 +208,11 @@ def _portable_command(words: Sequence[str]) -> list[str]:
     words_out = ["python", Path(words[1]).name]
     for before, word in pairwise(words[1:]):
         flag, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
-        words_out.append(
-            f"{flag}={_portable(flag, value)}"
-            if equals
-            else word
-            if word.startswith("--")
-            else str(_portable(flag, value))
-        )
+        words_out.append(f"{flag}={_portable(flag, value)}"
+                         if equals
+                         else word
+                         if word.startswith("--")
+                         else str(_portable(flag, value)))
     return words_out
 
 
@@ -230,9 +222,8 @@ def _portable(flag: str, value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {name: _portable(name, part) for name, part in value.items()}
-    if not isinstance(value, str) or not (
-        value.startswith(("/", "~")) or ".." in Path(value).parts
-    ):
+    if not isinstance(value, str) or not (value.startswith(("/", "~"))
+                                          or ".." in Path(value).parts):
         return value
     path = Path(value)
     if path.is_relative_to(ROOT):

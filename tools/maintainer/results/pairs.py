@@ -102,13 +102,11 @@ def describe(study: Study, a: str, b: str, outcome: Outcome) -> str:
     rows = [(f"seed {run.seed}", points(tested.difference), *_over_images(tested))
             for (run, _), tested in zip(outcome.pairs, outcome.per_seed, strict=True)]
     if len(rows) > 1:
-        deviation = percent(
-            float(np.std([tested.difference for tested in outcome.per_seed], ddof=1))
-        )
-        rows.append((
-            f"mean of {len(rows)} seeds", f"{points(outcome.pooled.difference)} ± {deviation}",
-            *_over_images(outcome.pooled),
-        ))
+        deviation = percent(float(np.std([tested.difference for tested in outcome.per_seed],
+                                         ddof=1)))
+        rows.append((f"mean of {len(rows)} seeds",
+                     f"{points(outcome.pooled.difference)} ± {deviation}",
+                     *_over_images(outcome.pooled)))
     return "\n\n".join([
         f"**{study.rows[a]} against {study.rows[b]}** (`{a}` minus `{b}`). {budget(outcome.pairs)}",
         table(

@@ -52,13 +52,11 @@ def write(studies: Iterable[Study]) -> str:
     """Returns the page; studies without runs of their own and without measured tables are left
     out.
     """
-    shown = [
-        (study, pairs.outcomes(study)) for study in studies if study.own_runs or study.measured
-    ]
-    return (
-        "\n\n".join(filter(None, [HEAD, in_short(shown), *(section(*entry) for entry in shown)]))
-        + "\n"
-    )
+    shown = [(study, pairs.outcomes(study))
+             for study in studies if study.own_runs or study.measured]
+    return "\n\n".join(filter(None,
+                              [HEAD, in_short(shown),
+                               *(section(*entry) for entry in shown)])) + "\n"
 
 
 def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
@@ -67,23 +65,14 @@ def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
     for study, outcomes in shown:
         # as GitHub makes it
         anchor = re.sub(r"[^\w\- ]", "", study.title.lower()).replace(" ", "-")
-        rows += [
-            (
-                f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}",
-                len(outcome.pairs), points(outcome.pooled.difference),
-                f"{points(outcome.over_seeds[0])} to {points(outcome.over_seeds[1])}",
-                TOLD_APART[outcome.is_certain],
-            )
-            for (a, b), outcome in outcomes.items()
-            if outcome.over_seeds
-        ]
-    note = (
-        'Two seeds bound little, and among so many comparisons a wrong "yes" is to be expected.'
-    )
-    head = (
-        "", "mIoU of the first minus that of the second", "seeds", "points", "95 % over the seeds",
-        "told apart",
-    )
+        rows += [(f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}",
+                  len(outcome.pairs), points(outcome.pooled.difference),
+                  f"{points(outcome.over_seeds[0])} to {points(outcome.over_seeds[1])}",
+                  TOLD_APART[outcome.is_certain])
+                 for (a, b), outcome in outcomes.items() if outcome.over_seeds]
+    note = 'Two seeds bound little, and among so many comparisons a wrong "yes" is to be expected.'
+    head = ("", "mIoU of the first minus that of the second", "seeds", "points",
+            "95 % over the seeds", "told apart")
     return f"## In short\n\n{table(head, rows)}\n\n{note}" if rows else ""
 
 
@@ -91,12 +80,11 @@ def section(study: Study, outcomes: Outcomes) -> str:
     """Returns the part of the page about one study."""
     parts = [f"## {study.title}", study.question.strip(), study.protocol.strip()]
     if study.runs:
-        parts += [
-            _scored(study), _scores(study),
-            *(pairs.describe(study, *labels, outcome) for labels, outcome in outcomes.items()),
-            _classes(study, outcomes), _boundaries(study), _validations(study), _facts(study),
-            _commands(study),
-        ]
+        parts += [_scored(study), _scores(study),
+                  *(pairs.describe(study, *labels, outcome)
+                    for labels, outcome in outcomes.items()),
+                  _classes(study, outcomes), _boundaries(study), _validations(study), _facts(study),
+                  _commands(study)]
     parts += [_measured(measured) for measured in study.measured]
     return "\n\n".join(filter(None, [*parts, study.limits.strip()]))
 
@@ -109,42 +97,31 @@ def _scored(study: Study) -> str:
         for run in study.runs
     )
     settings = study.runs[0].scores["settings"]
-    return (
-        f"Scored: {' or '.join(snapshots)} on the {len(study.runs[0].images)} images of "
-        f"{settings['dataset']} `{settings['split']}`, {len(study.runs[0].classes)} classes."
-    )
+    return (f"Scored: {' or '.join(snapshots)} on the {len(study.runs[0].images)} images of "
+            f"{settings['dataset']} `{settings['split']}`, {len(study.runs[0].classes)} classes.")
 
 
 def _scores(study: Study) -> str:
     rows = []
     for label, runs in study.labels.items():
         low, high = bootstrap(np.stack([run.matrices for run in runs]))
-        rows.append((
-            study.rows[label], f"`{label}`", len(runs), spread(run.scores["mIoU"] for run in runs),
-            ", ".join(percent(run.scores["mIoU"]) for run in runs),
-            f"{percent(low)} to {percent(high)}",
-            *(
-                spread(run.scores[name] for run in runs)
-                for name in ("pixel_accuracy", "mean_accuracy", "fwIoU")
-            ),
-        ))
-    return table(
-        (
-            "", "label", "seeds", "mIoU, %", "each seed", "95 % over the images",
-            "pixel accuracy, %", "mean accuracy, %", "frequency-weighted IoU, %",
-        ),
-        rows,
-    )
+        rows.append((study.rows[label], f"`{label}`", len(runs),
+                     spread(run.scores["mIoU"] for run in runs),
+                     ", ".join(percent(run.scores["mIoU"]) for run in runs),
+                     f"{percent(low)} to {percent(high)}",
+                     *(spread(run.scores[name] for run in runs)
+                       for name in ("pixel_accuracy", "mean_accuracy", "fwIoU"))))
+    return table(("", "label", "seeds", "mIoU, %", "each seed", "95 % over the images",
+                  "pixel accuracy, %", "mean accuracy, %", "frequency-weighted IoU, %"),
+                 rows)
 
 
 def _classes(study: Study, outcomes: Outcomes) -> str:
     """The IoU of each class, and the compared pairs' differences."""
     rows = []
     for index, name in enumerate(study.runs[0].classes):
-        values = [
-            spread(run.scores["per_class_IoU"][name] for run in runs)
-            for runs in study.labels.values()
-        ]
+        values = [spread(run.scores["per_class_IoU"][name] for run in runs)
+                  for runs in study.labels.values()]
         differences = [pairs.mean_difference(
             (results.iou(run_a.matrices.sum(0))[index], results.iou(run_b.matrices.sum(0))[index])
             for run_a, run_b in outcome.pairs) for outcome in outcomes.values()]
@@ -158,24 +135,14 @@ def _boundaries(study: Study) -> str:
     rows = []
     for label, runs in study.labels.items():
         scores_of_runs = [run.scores["boundary_F"] for run in runs if "boundary_F" in run.scores]
-        rows += [
-            (
-                f"`{label}`", threshold,
-                *(
-                    spread(
-                        scores[threshold][name] for scores in scores_of_runs if threshold in scores
-                    )
-                    for name in ("mean", "mean_present")
-                ),
-            )
-            for threshold in dict.fromkeys(
-                threshold for scores in scores_of_runs for threshold in scores
-            )
-        ]
-    head = (
-        "boundary F", "within this part of the diagonal", "over all classes, %",
-        "over those that are there, %",
-    )
+        rows += [(f"`{label}`", threshold,
+                  *(spread(scores[threshold][name]
+                           for scores in scores_of_runs if threshold in scores)
+                    for name in ("mean", "mean_present")))
+                 for threshold in dict.fromkeys(threshold for scores in scores_of_runs
+                                                for threshold in scores)]
+    head = ("boundary F", "within this part of the diagonal", "over all classes, %",
+            "over those that are there, %")
     return table(head, rows) if rows else ""
 
 
@@ -183,24 +150,18 @@ def _validations(study: Study) -> str:
     """What the runs that were validated on the way scored, at some of the epochs."""
     rows = []
     for run in study.runs:
-        history = [
-            (line["epoch"], line["mIoU"]) for line in run.validations if line["mIoU"] is not None
-        ]
+        history = [(line["epoch"], line["mIoU"])
+                   for line in run.validations if line["mIoU"] is not None]
         if history:
             best = max(history, key=lambda entry: entry[1])
             step = -(-len(history) // SHOWN)
             # the last one is among them
             selected = history[::-step][::-1]
-            rows.append((
-                run.name, f"`{run.args['val_split']}`",
-                ", ".join(f"{epoch:g}: {percent(value)}" for epoch, value in selected),
-                f"{percent(best[1])} after {best[0]:g}",
-            ))
-    return (
-        table(("validated while training", "on", "mIoU, % after epoch", "best"), rows)
-        if rows
-        else ""
-    )
+            rows.append((run.name, f"`{run.args['val_split']}`",
+                         ", ".join(f"{epoch:g}: {percent(value)}" for epoch, value in selected),
+                         f"{percent(best[1])} after {best[0]:g}"))
+    return table(("validated while training", "on", "mIoU, % after epoch", "best"),
+                 rows) if rows else ""
 
 
 def _facts(study: Study) -> str:
@@ -208,12 +169,10 @@ def _facts(study: Study) -> str:
     rows = []
     for run in study.trainings:
         last = run.logged[-1]
-        rows.append((
-            run.name, f"{last['loss']:.2f}", f"{last['terms']['main']:.2f}", f"{last['step']:,}",
-            f"{last['step'] * run.batch:,}", f"{last['epoch']:.4g}", f"{run.seconds / 3600:.2f} h",
-            run.env["precision"], hardware(run), f"`{run.env['commit'][:7]}`",
-            run.env["started"][:10],
-        ))
+        rows.append((run.name, f"{last['loss']:.2f}", f"{last['terms']['main']:.2f}",
+                     f"{last['step']:,}", f"{last['step'] * run.batch:,}", f"{last['epoch']:.4g}",
+                     f"{run.seconds / 3600:.2f} h", run.env["precision"], hardware(run),
+                     f"`{run.env['commit'][:7]}`", run.env["started"][:10]))
     head = ("run", "last loss", "of it main", "steps",
             "images seen", "epochs", "training", "precision", "hardware", "commit", "date")
     return "\n".join([table(head, rows), "", software(study.own_runs)])
@@ -228,9 +187,8 @@ def hardware(run: Run) -> str:
 
 def software(runs: Sequence[Run]) -> str:
     """Says what the runs ran with, and by which hash the list of their training files is known."""
-    with_what = " or ".join(
-        dict.fromkeys(f"Python {run.env['python']}, torch {run.env['torch']}" for run in runs)
-    )
+    with_what = " or ".join(dict.fromkeys(f"Python {run.env['python']}, torch {run.env['torch']}"
+                                          for run in runs))
     files = dict.fromkeys((run.args["train_split"], run.env["data"]["files"],
                            run.env["data"]["sha256_of_names_and_sizes"][:12]) for run in runs)
     trained_on = "; ".join(
@@ -249,9 +207,7 @@ def _commands(study: Study) -> str:
         if label in study.borrow:
             continue
         first, *more = runs
-        lines += [
-            commands.wrap(commands.training(first)), commands.wrap(commands.scoring(first)),
-        ]
+        lines += [commands.wrap(commands.training(first)), commands.wrap(commands.scoring(first))]
         for run in more:
             same = commands.is_same_but_seed(run, first)
             lines += (
@@ -267,17 +223,11 @@ def _commands(study: Study) -> str:
 
 
 def _measured(measured: Measured) -> str:
-    cells: list[Sequence[Any]] = [
-        ["-" if value is None else value for value in row] for row in measured.rows
-    ]
+    cells: list[Sequence[Any]] = [["-" if value is None else value for value in row]
+                                  for row in measured.rows]
     shown = "\n".join(["```bash", *measured.commands, "```"])
     origin = f"{measured.hardware}; commit `{measured.commit}`, {measured.date}."
-    return "\n\n".join(
-        filter(
-            None,
-            [
-                f"### {measured.title}" if measured.title else "", shown,
-                table(measured.columns, cells), f"{measured.note.strip()} {origin}".strip(),
-            ],
-        )
-    )
+    return "\n\n".join(filter(None,
+                              [f"### {measured.title}" if measured.title else "", shown,
+                               table(measured.columns, cells),
+                               f"{measured.note.strip()} {origin}".strip()]))

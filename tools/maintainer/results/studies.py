@@ -73,17 +73,13 @@ class Run:
     def scoring(self) -> dict[str, Any]:
         """How it was scored: the values of `SCORING_SETTINGS` that are not off."""
         settings = self.scores["settings"]
-        return {
-            name: settings[name]
-            for name in SCORING_SETTINGS
-            if settings.get(name) not in (None, False)
-        }
+        return {name: settings[name]
+                for name in SCORING_SETTINGS if settings.get(name) not in (None, False)}
 
     def differing_settings(self, other: Run) -> list[str]:
         """The names in `SCORING_SETTINGS` of what was done in another way for the other run."""
-        return [
-            name for name in SCORING_SETTINGS if self.scoring.get(name) != other.scoring.get(name)
-        ]
+        return [name
+                for name in SCORING_SETTINGS if self.scoring.get(name) != other.scoring.get(name)]
 
     @property
     def matrices(self) -> np.ndarray:
@@ -112,10 +108,9 @@ class Run:
     def batch(self) -> int:
         """Images a step."""
         known = self.args.get("global_batch")
-        return int(
-            known
-            or self.args["bs_mult"] * self.args.get("accumulate", 1) * self.env.get("processes", 1)
-        )
+        return int(known
+                   or self.args["bs_mult"] * self.args.get("accumulate",
+                                                           1) * self.env.get("processes", 1))
 
     @property
     def seconds(self) -> float:
@@ -184,24 +179,21 @@ class Study:
     @property
     def trainings(self) -> tuple[Run, ...]:
         """One of the own runs for each checkpoint: it may be scored in several ways."""
-        return tuple(
-            {run.scores["snapshot_sha256"]: run for run in reversed(self.own_runs)}.values()
-        )[::-1]
+        return tuple({run.scores["snapshot_sha256"]: run
+                      for run in reversed(self.own_runs)}.values())[::-1]
 
     @cached_property
     def labels(self) -> dict[str, tuple[Run, ...]]:
         """The rows that have runs: label -> its runs."""
-        runs_of_label = {
-            label: tuple(run for run in self.runs if run.label == label) for label in self.rows
-        }
+        runs_of_label = {label: tuple(run for run in self.runs if run.label == label)
+                         for label in self.rows}
         return {label: runs for label, runs in runs_of_label.items() if runs}
 
     def paired(self, a: str, b: str) -> list[tuple[Run, Run]]:
         """Returns the runs of two labels that were trained with the same seed."""
         runs_of_b = {run.seed: run for run in self.labels.get(b, ())}
-        return [
-            (run, runs_of_b[run.seed]) for run in self.labels.get(a, ()) if run.seed in runs_of_b
-        ]
+        return [(run, runs_of_b[run.seed])
+                for run in self.labels.get(a, ()) if run.seed in runs_of_b]
 
 
 # the entries of study.yaml
@@ -290,9 +282,8 @@ def _check_entries(path: Path, content: Mapping[str, Any]) -> None:
             )
 
 
-def _check_labels(
-    path: Path, rows: Mapping[str, str], compare: Sequence[Sequence[str]], borrow: Iterable[str]
-) -> None:
+def _check_labels(path: Path, rows: Mapping[str, str], compare: Sequence[Sequence[str]],
+                  borrow: Iterable[str]) -> None:
     """Raises ValueError if labels are compared or borrowed that are no rows."""
     message = f"{path}: compare takes pairs of labels, and borrow labels, that stand in rows"
     for label in (*(label for pair in compare for label in pair), *borrow):
@@ -351,23 +342,14 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
     for number, entry in enumerate(read_json(path, list, REMEDY), start=1):
         wrong = TABLE_ENTRIES - {"note"} ^ set(entry) - {"note"}
         if wrong or any(len(row) != len(entry["columns"]) for row in entry["rows"]):
-            raise ValueError(
-                f"{path}, table {number}: "
-                + (
-                    f"the entries {sorted(wrong)} are missing or unknown"
-                    if wrong
-                    else "a row has more or fewer values than there are columns"
-                )
-                + f"; {REMEDY}"
-            )
-        tables.append(
-            Measured(
-                **{
-                    **entry, "commands": tuple(entry["commands"]),
-                    "columns": tuple(entry["columns"]), "rows": tuple(map(tuple, entry["rows"])),
-                }
-            )
-        )
+            raise ValueError(f"{path}, table {number}: "
+                             + (f"the entries {sorted(wrong)} are missing or unknown"
+                                if wrong
+                                else "a row has more or fewer values than there are columns")
+                             + f"; {REMEDY}")
+        tables.append(Measured(**{**entry, "commands": tuple(entry["commands"]),
+                                  "columns": tuple(entry["columns"]),
+                                  "rows": tuple(map(tuple, entry["rows"]))}))
     return tuple(tables)
 
 

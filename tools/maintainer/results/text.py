@@ -15,11 +15,9 @@ def percent(fraction: float | None) -> str:
 def points(difference: float | None) -> str:
     """Returns a difference of fractions in percentage points, with its sign."""
     # no -0.00
-    return (
-        "-"
-        if difference is None or np.isnan(difference)
-        else f"{round(100 * difference, 2) + 0.0:+.2f}"
-    )
+    return ("-"
+            if difference is None or np.isnan(difference)
+            else f"{round(100 * difference, 2) + 0.0:+.2f}")
 
 
 def spread(fractions: Iterable[float | None]) -> str:
@@ -33,6 +31,5 @@ def spread(fractions: Iterable[float | None]) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Returns a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
+                     for line in lines)

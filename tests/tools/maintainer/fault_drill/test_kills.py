@@ -7,9 +7,8 @@ import pytest
 from tools.maintainer.fault_drill import __main__ as fault_drill
 
 
-def test_a_drill_fills_its_row_of_a_document(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_drill_fills_its_row_of_a_document(tmp_path: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
     document = tmp_path / "a.md"
     document.write_text(f"before\n{fault_drill.BEGIN}\nold\n{fault_drill.END}\nafter\n")
     assert fault_drill.main(["--only", "save", "--times", "2", "--doc", str(document)]) == 0

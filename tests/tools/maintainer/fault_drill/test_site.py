@@ -33,10 +33,9 @@ def test_equal_weights_and_a_complete_log_pass(site: DrillSite) -> None:
     assert "bit-identical" in site.compare_with_undisturbed("exp")
 
 
-@pytest.mark.parametrize(("weight", "steps", "message"), [
-    (1.5, [1, 2], "1 tensors of state_dict differ, w among them"),
-    (1.0, [1, 1, 2], r"metrics.jsonl has steps \[1, 1, 2\]"),
-])
+@pytest.mark.parametrize(("weight", "steps", "message"),
+                         [(1.5, [1, 2], "1 tensors of state_dict differ, w among them"),
+                          (1.0, [1, 1, 2], r"metrics.jsonl has steps \[1, 1, 2\]")])
 def test_a_differing_weight_or_a_step_logged_twice_breaks_the_promise(
     site: DrillSite, weight: float, steps: list[int], message: str
 ) -> None:

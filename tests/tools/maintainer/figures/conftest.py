@@ -58,9 +58,8 @@ def record(folder: Path, arch: str = "sfnet_dfnetv1") -> tuple[Path, Path]:
     snapshot, picture = folder / f"{arch}.pth", folder / "frame.png"
     torch.save({"arch": arch, "dataset": "camvid", "classes": list(datasets.spec("camvid").names),
                 "state_dict": published_state_dict(net), "ema": None}, snapshot)
-    pixels = (
-        np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8).repeat(16, 0).repeat(16, 1)
-    )
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3),
+                                               np.uint8).repeat(16, 0).repeat(16, 1)
     cv2.imwrite(str(picture), pixels)
     return snapshot, picture
 
@@ -68,12 +67,9 @@ def record(folder: Path, arch: str = "sfnet_dfnetv1") -> tuple[Path, Path]:
 def add_study(docs: Path) -> None:
     study = docs / "runs" / "camvid_pair"
     study.mkdir(parents=True)
-    (study / "study.yaml").write_text(
-        yaml.safe_dump({
-            "title": "Does it help?", "place": 1, "question": "Does it?",
-            "rows": dict.fromkeys(LABELS, "a row"),
-        })
-    )
+    (study / "study.yaml").write_text(yaml.safe_dump({"title": "Does it help?", "place": 1,
+                                                      "question": "Does it?",
+                                                      "rows": dict.fromkeys(LABELS, "a row")}))
     for label in LABELS:
         for seed in range(2):
             keep_run(study, label, seed, 0.6 + 0.1 * seed, arch=label)
@@ -85,23 +81,17 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     docs = tmp_path_factory.mktemp("docs")
     sources, out = docs / "figures", docs / "figs"
     snapshot, picture = record(docs)
-    assert figures.main(
-        ["--record", str(snapshot), "--image", str(picture), "--sources", str(sources)]
-    ) == 0
+    assert figures.main(["--record", str(snapshot), "--image", str(picture), "--sources",
+                         str(sources)]) == 0
     add_study(docs)
     shares = {"pixels": [1 / 11] * 11, "crops": [0.5] * 11}
-    inputs = {
-        "speed_dfnetv1.json": {
-            "rows": [
-                {"network": label, "setting": "bf16", "images_per_second": 50} for label in LABELS
-            ]
-        },
-        "class_uniform.json": {
-            "without": shares, "with": shares,
-            "settings": {"dataset": "camvid", "class_uniform_pct": 0.5, "crop_size": [180, 240]},
-        },
-        "published.yaml": PUBLISHED,
-    }
+    inputs = {"speed_dfnetv1.json": {"rows": [{"network": label, "setting": "bf16",
+                                               "images_per_second": 50}
+                                              for label in LABELS]},
+              "class_uniform.json": {"without": shares, "with": shares,
+                                     "settings": {"dataset": "camvid", "class_uniform_pct": 0.5,
+                                                  "crop_size": [180, 240]}},
+              "published.yaml": PUBLISHED}
     for name, content in inputs.items():
         (sources / name).write_text(json.dumps(content))
     assert figures.main(["--sources", str(sources), "--out", str(out)]) == 0

@@ -32,13 +32,10 @@ def test_kept_flows_that_are_damaged_are_named(tmp_path: Path) -> None:
         flow.read(tmp_path)
 
 
-def test_a_network_without_flow_is_not_recorded(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_network_without_flow_is_not_recorded(tmp_path: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
     snapshot, picture = record(tmp_path, "fpn_dfnetv1")
-    assert figures.main(
-        ["--record", str(snapshot), "--image", str(picture), "--sources", str(tmp_path)]
-    ) == 2
-    assert (
-        "fpn_dfnetv1 has no flow alignment: give a snapshot of an SFNet" in capsys.readouterr().err
-    )
+    assert figures.main(["--record", str(snapshot), "--image", str(picture), "--sources",
+                         str(tmp_path)]) == 2
+    assert ("fpn_dfnetv1 has no flow alignment: give a snapshot of an SFNet"
+            in capsys.readouterr().err)

@@ -32,20 +32,15 @@ def test_a_published_row_without_its_source_is_refused(tmp_path: Path) -> None:
 
 def documents() -> str:
     """The text of all documents."""
-    return "".join(
-        path.read_text(encoding="utf-8")
-        for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
-    )
+    return "".join(path.read_text(encoding="utf-8")
+                   for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")))
 
 
 def test_published_costs_are_those_that_are_counted_here() -> None:
-    counted = dict(
-        re.findall(r"^\| `(sfnet_\w+)` \|[^|]*\| ([\d.]+) G \|", documents(), re.MULTILINE)
-    )
-    names = {
-        "R18": "resnet18", "R50": "resnet50", "R101": "resnet101", "DF1": "dfnetv1",
-        "DF2": "dfnetv2",
-    }
+    counted = dict(re.findall(r"^\| `(sfnet_\w+)` \|[^|]*\| ([\d.]+) G \|", documents(),
+                              re.MULTILINE))
+    names = {"R18": "resnet18", "R50": "resnet50", "R101": "resnet101", "DF1": "dfnetv1",
+             "DF2": "dfnetv2"}
     rows = sfnet_res.read_published(ROOT / "results/figures/published.yaml")["cost"]
     costs = {names[row["name"]]: row["gmacs"] for row in rows if row["family"] == "SFNet"}
     assert costs == {name: float(counted[f"sfnet_{name}"]) for name in names.values()}

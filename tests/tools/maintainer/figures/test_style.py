@@ -24,7 +24,6 @@ def test_ticks_outside_of_a_logarithmic_axis_are_left_out() -> None:
 
 def test_both_themes_can_be_read() -> None:
     for theme in style.THEMES:
-        channels = [
-            [int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in (theme.page, theme.ink)
-        ]
+        channels = [[int(color[i : i + 2], 16) for i in (1, 3, 5)]
+                    for color in (theme.page, theme.ink)]
         assert abs(sum(channels[0]) - sum(channels[1])) > 3 * 128

@@ -31,21 +31,14 @@ def run(study: Path, tmp_path: Path) -> Path:
     (folder / "last.pth").write_bytes(b"weights")
     scores = folder / "eval_camvid_test/scores.json"
     settings = json.loads(scores.read_text())["settings"]
-    edit(
-        scores, snapshot_sha256=sha256(folder / "last.pth"),
-        settings={
-            **settings, "snapshot": str(folder / "last.pth"), "data_root": "../../data/camvid",
-        },
-    )
-    words = [
-        "/usr/bin/python3", "/home/someone/checkout/train.py", "--data_root", PLACE,
-        "--ckpt=/scratch", "--fpn_dsn_loss", "--exp", "b_s2", "--seed", "2", "--snapshot",
-        "/home/someone/logs/before/last.pth",
-    ]
-    edit(
-        folder / "args.json", data_root=PLACE, ckpt="/scratch",
-        pretrained=str(ROOT / "pretrained_models/x.pth"),
-    )
+    edit(scores, snapshot_sha256=sha256(folder / "last.pth"),
+         settings={**settings, "snapshot": str(folder / "last.pth"),
+                   "data_root": "../../data/camvid"})
+    words = ["/usr/bin/python3", "/home/someone/checkout/train.py", "--data_root", PLACE,
+             "--ckpt=/scratch", "--fpn_dsn_loss", "--exp", "b_s2", "--seed", "2", "--snapshot",
+             "/home/someone/logs/before/last.pth"]
+    edit(folder / "args.json", data_root=PLACE, ckpt="/scratch",
+         pretrained=str(ROOT / "pretrained_models/x.pth"))
     environment = json.loads((folder / "env.json").read_text())
     del environment["started"]
     (folder / "env.json").write_text(json.dumps({**environment, "command": words}))
@@ -53,9 +46,8 @@ def run(study: Path, tmp_path: Path) -> Path:
 
 
 def add(run: Path, study: Path, *flags: str) -> int:
-    return results.main(
-        ["--runs", str(study.parent), "--study", study.name, "--add", str(run), *flags]
-    )
+    return results.main(["--runs", str(study.parent), "--study", study.name, "--add", str(run),
+                         *flags])
 
 
 def written(study: Path) -> str:

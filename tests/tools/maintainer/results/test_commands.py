@@ -8,10 +8,8 @@ from tools.maintainer.results import commands
 
 
 def test_the_commands_of_further_seeds_are_said_by_what_differs(study: Path) -> None:
-    edit(
-        study / "b_s1/env.json",
-        command=["python", "train.py", "--lr", "0.1", "--seed", "1", "--exp", "b_s1"],
-    )
+    edit(study / "b_s1/env.json",
+         command=["python", "train.py", "--lr", "0.1", "--seed", "1", "--exp", "b_s1"])
     text = written(study)
     assert (
         "python train.py --arch fpn_b --dataset camvid --data_root data/camvid --adamw --seed 0 "

@@ -17,17 +17,15 @@ from utils.files import sha256
 def test_a_finished_run_is_kept_without_the_paths_of_its_machine(run: Path, study: Path) -> None:
     assert add(run, study, "--started", "2026-11-20") == 0
     kept = study / "b_s2"
-    assert {path.name for path in kept.iterdir()} == {
-        "args.json", "env.json", "metrics.jsonl", "scores.json", "per_image.npz",
-    }
+    assert {path.name for path in kept.iterdir()} == {"args.json", "env.json", "metrics.jsonl",
+                                                      "scores.json", "per_image.npz"}
     text = "".join(path.read_text() for path in kept.glob("*.json*"))
     assert not re.search(r"/home|/scratch|/tmp|\.\./", text)
     found = studies.read(study).runs[-1]
     assert found.env["machine"] == "Linux x86_64"
-    assert found.env["command"] == [
-        "python", "train.py", "--data_root", "data/camvid", "--ckpt=logs", "--fpn_dsn_loss",
-        "--exp", "b_s2", "--seed", "2", "--snapshot", "logs/before/last.pth",
-    ]
+    assert found.env["command"] == ["python", "train.py", "--data_root", "data/camvid",
+                                    "--ckpt=logs", "--fpn_dsn_loss", "--exp", "b_s2", "--seed", "2",
+                                    "--snapshot", "logs/before/last.pth"]
     assert found.args["pretrained"] == "pretrained_models/x.pth"
     assert found.scores["settings"]["snapshot"] == "logs/b_s2/last.pth"
     assert found.env["started"] == "2026-11-20"
@@ -36,29 +34,24 @@ def test_a_finished_run_is_kept_without_the_paths_of_its_machine(run: Path, stud
 
 def test_the_start_of_an_older_run_is_the_time_of_its_first_file(run: Path, study: Path) -> None:
     assert add(run, study) == 0
-    assert re.fullmatch(
-        r"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00", studies.read(study).runs[-1].env["started"]
-    )
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00",
+                        studies.read(study).runs[-1].env["started"])
 
 
-def test_a_row_is_named_by_a_flag_or_by_the_run(
-    run: Path, study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_row_is_named_by_a_flag_or_by_the_run(run: Path, study: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
     other = run.rename(run.with_name("somehow"))
     assert add(other, study) == 2
-    assert (
-        "its name is not LABEL_s2, so it does not tell its row: give --label one of: a, b, c;"
-        in (capsys.readouterr().err)
-    )
+    assert ("its name is not LABEL_s2, so it does not tell its row: give --label one of: a, b, c;"
+            in (capsys.readouterr().err))
     assert add(other, study, "--label", "d") == 2
     assert "study.yaml has no row 'd'" in capsys.readouterr().err
     assert add(other, study, "--label", "c") == 0
     assert studies.read(study).runs[-1].label == "c"
 
 
-def test_a_kept_run_is_replaced_only_when_asked(
-    run: Path, study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_kept_run_is_replaced_only_when_asked(run: Path, study: Path,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
     assert add(run, study) == 0
     edit(run / "env.json", precision="fp32")
     assert add(run, study) == 2
@@ -133,20 +126,17 @@ def test_a_run_that_results_cannot_stand_on_is_refused(
     spoil(run)
     assert add(run, study) == 2
     assert re.search(message, capsys.readouterr().err)
-    assert sorted(path.name for path in study.iterdir()) == [
-        "a_s0", "a_s1", "b_s0", "b_s1", "study.yaml",
-    ]
+    assert sorted(path.name for path in study.iterdir()) == ["a_s0", "a_s1", "b_s0", "b_s1",
+                                                             "study.yaml"]
 
 
-def test_the_first_images_alone_are_no_score(
-    run: Path, study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_images_alone_are_no_score(run: Path, study: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
     path = run / "eval_camvid_test/scores.json"
     edit(path, settings={**json.loads(path.read_text())["settings"], "max_images": 3})
     assert add(run, study) == 2
-    assert (
-        "holds the first 3 images only: score again without --max_images" in capsys.readouterr().err
-    )
+    assert ("holds the first 3 images only: score again without --max_images"
+            in capsys.readouterr().err)
 
 
 def test_what_no_number_depends_on_may_differ_from_the_commit(run: Path, study: Path) -> None:

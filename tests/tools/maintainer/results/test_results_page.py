@@ -18,10 +18,8 @@ from utils.files import ROOT
 
 def test_the_page_says_what_was_asked_and_found(study: Path) -> None:
     found, text = studies.read(study), written(study)
-    assert (
-        "## Does it help?\n\nWhether `b` is better than `a`.\n\nScored: `last.pth` (averaged "
-        "weights) on the 6 images of camvid `test`, 2 classes."
-    ) in text
+    assert ("## Does it help?\n\nWhether `b` is better than `a`.\n\nScored: `last.pth` (averaged "
+            "weights) on the 6 images of camvid `test`, 2 classes.") in text
     a, b = (found.labels[label] for label in "ab")
     for runs in (a, b):
         low, high = bootstrap(np.stack([run.matrices for run in runs]))
@@ -53,10 +51,8 @@ def test_the_page_compares_seed_by_seed_and_over_all(study: Path) -> None:
         f"| [Does it help?](#does-it-help) | with - without | 2 | {100 * np.mean(each):+.2f} | "
         f"{100 * low:+.2f} to {100 * high:+.2f} |"
     ) in text.split("## In short")[1].split("##")[0]
-    assert (
-        "Flags that differ: `arch` fpn_b against fpn_a; equal budget, 10 steps of 4 images.\n"
-        in text
-    )
+    assert ("Flags that differ: `arch` fpn_b against fpn_a; equal budget, 10 steps of 4 images.\n"
+            in text)
     dark = [one.scores["per_class_IoU"]["dark"] - other.scores["per_class_IoU"]["dark"]
             for one, other in found.paired("b", "a")]
     assert re.search(rf"\| dark \| .*\| {re.escape(f'{100 * np.mean(dark):+.2f}')} \|", text)
@@ -74,27 +70,21 @@ def test_another_budget_is_said(study: Path) -> None:
 
 def test_rows_that_were_not_scored_alike_are_said_not_to_be(study: Path) -> None:
     for path in study.glob("b_s*/scores.json"):
-        edit(
-            path, settings={**json.loads(path.read_text())["settings"], "flip": True, "exact": True}
-        )
+        edit(path,
+             settings={**json.loads(path.read_text())["settings"], "flip": True, "exact": True})
     assert "**not scored alike**, `flip` on against none, `exact` on against none.\n" in written(
         study
     )
 
 
-def test_the_seeds_of_a_row_are_scored_alike(
-    study: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_seeds_of_a_row_are_scored_alike(study: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
     path = study / "b_s1/scores.json"
-    edit(
-        path,
-        settings={**json.loads(path.read_text())["settings"], "scales": [2.0], "deployed": True},
-    )
+    edit(path,
+         settings={**json.loads(path.read_text())["settings"], "scales": [2.0], "deployed": True})
     assert results.main(["--runs", str(study.parent)]) == 2
-    assert (
-        "are seeds of one row and were scored with other --deployed, --scales"
-        in capsys.readouterr().err
-    )
+    assert ("are seeds of one row and were scored with other --deployed, --scales"
+            in capsys.readouterr().err)
 
 
 def test_the_page_stands_beside_its_studies(study: Path) -> None:
@@ -108,19 +98,16 @@ def test_one_checkpoint_scored_in_two_ways_is_said_to_be_one(study: Path) -> Non
     command = json.loads((study / "a_s0/env.json").read_text())["command"]
     edit(study / "b_s0/env.json", command=command)
     path = study / "b_s0/scores.json"
-    edit(
-        path, settings={**json.loads(path.read_text())["settings"], "scales": [2.0]},
-        snapshot_sha256="a0" * 32,
-    )
+    edit(path, settings={**json.loads(path.read_text())["settings"], "scales": [2.0]},
+         snapshot_sha256="a0" * 32)
     assert "(`b` minus `a`). The same checkpoints, scored in two ways." in written(study)
     assert written(study).count("python train.py --arch fpn_a") == 1
 
 
 def test_validations_on_the_way_are_listed(study: Path) -> None:
     edit(study / "a_s0/args.json", val_split="val")
-    lines = [
-        {"kind": "validation", "step": i, "epoch": i / 5, "mIoU": i / 100} for i in range(1, 21)
-    ]
+    lines = [{"kind": "validation", "step": i, "epoch": i / 5, "mIoU": i / 100}
+             for i in range(1, 21)]
     with (study / "a_s0/metrics.jsonl").open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     assert (
@@ -192,13 +179,10 @@ def test_the_readme_gives_the_scores_of_the_kept_runs() -> None:
     longest = json.loads(
         (ROOT / "results/runs/camvid_best/sfnet_resnet18_long_s0/scores.json").read_text()
     )["mIoU"]
-    assert (
-        f"| `sfnet_resnet18` | the same, trained on crops of 240x320 | {100 * longest:.2f} |"
-        in readme
-    )
-    pair = pairs.outcomes(studies.read(studies.RUNS / "camvid_pair"))[
-        "sfnet_dfnetv1", "fpn_dfnetv1"
-    ]
+    assert (f"| `sfnet_resnet18` | the same, trained on crops of 240x320 | {100 * longest:.2f} |"
+            in readme)
+    pair = pairs.outcomes(studies.read(studies.RUNS / "camvid_pair"))["sfnet_dfnetv1",
+                                                                      "fpn_dfnetv1"]
     assert pair.over_seeds is not None
     low, high = map(points, pair.over_seeds)
     assert (
@@ -207,10 +191,7 @@ def test_the_readme_gives_the_scores_of_the_kept_runs() -> None:
     )
     short = pairs.outcomes(studies.read(studies.RUNS / "camvid_ablation"))["no_fam", "reference"]
     assert short.over_seeds is not None
-    assert (
-        f"leads by {percent(-short.pooled.difference)} points, interval "
-        f"{percent(-short.over_seeds[1])} to {percent(-short.over_seeds[0])}."
-    ) in readme
-    assert said and said[1] == ", ".join(
-        f"{100 * json.loads(path.read_text())['mIoU']:.2f}" for path in kept
-    )
+    assert (f"leads by {percent(-short.pooled.difference)} points, interval "
+            f"{percent(-short.over_seeds[1])} to {percent(-short.over_seeds[0])}.") in readme
+    assert said and said[1] == ", ".join(f"{100 * json.loads(path.read_text())['mIoU']:.2f}"
+                                         for path in kept)

@@ -22,14 +22,12 @@ def edit(path: Path, **entries: Any) -> None:
 
 def test_a_study_holds_its_runs_in_the_order_of_rows_and_seeds(study: Path) -> None:
     found, = studies.read_all(study.parent)
-    assert (found.name, found.title, found.compare) == (
-        "helps", "Does it help?", (("b", "a"), ("c", "a")),
-    )
+    assert (found.name, found.title, found.compare) == ("helps", "Does it help?",
+                                                        (("b", "a"), ("c", "a")))
     assert [run.name for run in found.runs] == ["a_s0", "a_s1", "b_s0", "b_s1", "b_s2"]
     assert {label: len(runs) for label, runs in found.labels.items()} == {"a": 2, "b": 3}
-    assert [(one.name, other.name) for one, other in found.paired("b", "a")] == [
-        ("b_s0", "a_s0"), ("b_s1", "a_s1"),
-    ]
+    assert [(one.name, other.name)
+            for one, other in found.paired("b", "a")] == [("b_s0", "a_s0"), ("b_s1", "a_s1")]
     assert found.paired("c", "a") == []
 
 
@@ -61,16 +59,11 @@ def test_measured_tables_are_read(study: Path) -> None:
     assert (table.columns, table.rows, table.note) == (("class", "IoU"), (("road", 87.3),), "")
 
 
-@pytest.mark.parametrize(
-    ("entries", "message"),
-    [
-        ({"titel": "x"}, r"titel"),
-        ({"rows": [["road"]]}, "more or fewer values than there are columns"),
-    ],
-)
-def test_a_measured_table_that_lacks_something_is_refused(
-    study: Path, entries: dict[str, Any], message: str
-) -> None:
+@pytest.mark.parametrize(("entries", "message"),
+                         [({"titel": "x"}, r"titel"),
+                          ({"rows": [["road"]]}, "more or fewer values than there are columns")])
+def test_a_measured_table_that_lacks_something_is_refused(study: Path, entries: dict[str, Any],
+                                                          message: str) -> None:
     (study / "measured.json").write_text(json.dumps([{**TABLE, **entries}]))
     with pytest.raises(ValueError, match=rf"measured.json, table 1: .*{message}"):
         studies.read(study)
@@ -91,9 +84,8 @@ def test_a_study_that_is_not_one_is_refused(study: Path, text: str, message: str
 def test_a_row_that_no_study_keeps_is_not_borrowed(study: Path) -> None:
     with (study / "study.yaml").open("a") as file:
         file.write("borrow: {c: helped}\n")
-    with pytest.raises(
-        ValueError, match="borrows 'c' from 'helped', and there is no study of that name"
-    ):
+    with pytest.raises(ValueError,
+                       match="borrows 'c' from 'helped', and there is no study of that name"):
         studies.read(study)
 
 
@@ -104,15 +96,12 @@ def test_folders_without_a_study_are_refused(tmp_path: Path) -> None:
         studies.read(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("place: first", "'place' is a str, not a int"),
-        ("rows: [a, b]", "'rows' is a list, not a dict"),
-        ("compare: a", "'compare' is a str, not a list"),
-        ("title: 3", "'title' is a int, not a str"), ("rows:", "'b' does not|compare takes pairs"),
-    ],
-)
+@pytest.mark.parametrize(("entry", "message"),
+                         [("place: first", "'place' is a str, not a int"),
+                          ("rows: [a, b]", "'rows' is a list, not a dict"),
+                          ("compare: a", "'compare' is a str, not a list"),
+                          ("title: 3", "'title' is a int, not a str"),
+                          ("rows:", "'b' does not|compare takes pairs")])
 def test_an_entry_of_another_kind_is_refused(study: Path, entry: str, message: str) -> None:
     path, name = study / "study.yaml", entry.split(":")[0]
     content = yaml.safe_load(path.read_text())
