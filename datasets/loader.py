@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import cv2
 import torch
@@ -93,7 +93,7 @@ def load_items(dataset: Dataset[T], num_workers: int, indices: Sequence[int]) ->
         worker_init_fn=_start_worker,
     )
     try:
-        yield from loader
+        yield from cast(Iterator[T], iter(loader))
     except RuntimeError as error:
         if not re.search("killed by signal|exited unexpectedly", str(error)):
             raise

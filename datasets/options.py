@@ -279,7 +279,7 @@ def _add_sampling_flags(group: _ArgumentGroup) -> None:
         "once (default: all epochs have them)")
     group.add_argument(
         "--coarse_boost_classes", type=whole_numbers, default=(), metavar="ID,ID",
-        help="train ids whose class-uniform crops also come from the coarsely labelled images")
+        help="train ids whose class-uniform crops also come from the coarsely labeled images")
     group.add_argument(
         "--cache_dir",
         help="folder that keeps the points of the classes between runs (default: sfsegnets in the "

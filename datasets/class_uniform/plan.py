@@ -21,7 +21,7 @@ class _Quota(NamedTuple):
     """Number of class-uniform draws of one class before an epoch, and in it."""
 
     before: int
-    count: int
+    draws: int
 
 
 class ClassUniformPlan(EpochPlan):
@@ -67,7 +67,7 @@ class ClassUniformPlan(EpochPlan):
             (image, None) for image in images.tolist()]
         for train_id, quota in self._class_quota(epoch).items():
             pool = self.pools[train_id]
-            rows = self._slice_of_passes(len(pool), quota.before, quota.count, 0, train_id)
+            rows = self._slice_of_passes(len(pool), quota.before, quota.draws, 0, train_id)
             chosen += [(image, (x, y)) for image, x, y in pool[rows].tolist()]
         order = self._rng(epoch, 0).permutation(len(chosen)).tolist()
         draws = []
@@ -79,7 +79,7 @@ class ClassUniformPlan(EpochPlan):
     def class_draws(self, epoch: int) -> dict[int, int]:
         if not self._is_uniform(epoch):
             return {}
-        return {train_id: quota.count for train_id, quota in self._class_quota(epoch).items()}
+        return {train_id: quota.draws for train_id, quota in self._class_quota(epoch).items()}
 
     def describe(self, names: Sequence[str]) -> list[str]:
         percent = 100 * self.num_uniform / self.dataset_size

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,8 +15,6 @@ from datasets.packed import MANIFEST, Pack
 from tests import packs
 from tests.packs import flags
 from tools import pack_dataset
-
-OLD_PACK = Path(__file__).with_name("old_pack")
 
 
 @pytest.fixture
@@ -142,21 +137,3 @@ def test_a_damaged_manifest_is_refused(
     (out / MANIFEST).write_text(spoil((out / MANIFEST).read_text()))
     with pytest.raises(datasets.DatasetError, match=message):
         datasets.build("camvid", camvid, "train", packed=out)
-
-
-def test_a_pack_of_an_earlier_version_is_read(tmp_path: Path) -> None:
-    """The folder was written at commit a6ed3e4; a copy does not keep the times of the files."""
-    root = tmp_path / "old"
-    shutil.copytree(OLD_PACK, root)
-    for path in (root / "camvid").rglob("*.png"):
-        os.utime(path, ns=(10**18, 10**18))
-    packed, plain = (
-        datasets.build("camvid", root / "camvid", "train", packed=folder)
-        for folder in (root / "pack", None)
-    )
-    assert isinstance(packed.source, Pack)
-    assert len(packed) == 2
-    for index in range(2):
-        for first, second in zip(packed.read(index), plain.read(index), strict=True):
-            assert np.array_equal(first, second)
-    assert pack_dataset.main(flags(root / "camvid", root / "pack", "--verify")) == 0

@@ -186,6 +186,19 @@ def test_a_description_that_was_kept_makes_the_same_table(describe: Describe) ->
     )
 
 
+@pytest.mark.parametrize("key", ["unlabeled", "unlabelled"])
+def test_both_spellings_name_the_splits_without_labels(describe: Describe, key: str) -> None:
+    splits = {"train": "train", "test": "test"}
+    assert datasets.spec(str(describe(splits=splits, **{key: ["test"]}))).unlabeled == ("test",)
+
+
+def test_only_one_of_the_spellings_may_be_given(describe: Describe) -> None:
+    with pytest.raises(
+        DatasetError, match="unlabelled: is the older spelling of unlabeled: give one"
+    ):
+        datasets.spec(str(describe(unlabeled=[], unlabelled=[])))
+
+
 # what it cannot say
 
 
