@@ -92,7 +92,7 @@ class ValidationResult:
 
 
 class Validator:
-    """Evaluates networks on a validation split, and remembers the best mIoU of the run.
+    """Evaluates the networks of a run on its validation split.
 
     Args:
         data: the validation split, None if nothing is validated.
