@@ -1,8 +1,10 @@
-"""What the documents hold: their shell blocks, and a way to run those that are marked `runnable` on tiny data.
+"""Reads the shell blocks of the documents, and runs those marked `runnable` on tiny data.
 
-A block is marked behind its language, ```bash runnable, or ```bash runnable slow where it takes a minute or more. It is
-run in a copy of the checkout, each command as it stands but for the flags of SMALL, which come last and so win.
+A block is marked behind its language: ```bash runnable, or ```bash runnable slow if it takes a
+minute or more. It runs in a copy of the checkout, with the flags of SMALL appended to each command,
+which override those of the document.
 """
+
 from __future__ import annotations
 
 import glob
@@ -18,14 +20,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "pretrained_models/README.md", *sorted((ROOT / "docs").rglob("*.md")),
-             *sorted((ROOT / "results").rglob("*.md"))]
-LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv*", "data", "logs", "runs", "*.pth", "*_cache", ".hypothesis")
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "pretrained_models/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "results").rglob("*.md")),
+]
+NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv*", "data", "logs", "runs", "*.pth", "*_cache", ".hypothesis"
+)
 
 FENCE = re.compile(r"^```(\w*) *([^\n`]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PROGRAM = re.compile(
     r"(?:.* \| )?(?:\S*python3? (?:(?P<file>train|eval)\.py|-m (?P<tool>tools(?:\.\w+)+))"
-    r"|\S*torchrun .*?(?P<run>train|eval)\.py)")
+    r"|\S*torchrun .*?(?P<run>train|eval)\.py)"
+)
 COMMAND = re.compile(r"^.*<<'(\w+)'\n(?:.*\n)*?\1$|^(?:.*\\\n)*.*$", re.MULTILINE)
 COMMENT = re.compile(r"\s+#\s.*$")
 LAUNCHER = re.compile(r"\bscripts/(train|eval)/\S+")
@@ -44,7 +53,7 @@ SMALL = {
 
 
 class Block(NamedTuple):
-    """A fenced block: the words behind its language say how it is tested."""
+    """A fenced block. The words behind its language say how it is tested."""
 
     document: Path
     number: int
@@ -61,13 +70,13 @@ class Block(NamedTuple):
         return f"{self.document.relative_to(ROOT)}:{self.number}"
 
     def commands(self) -> list[str]:
-        """The commands, continuation lines and here-documents joined; without lines that are comments alone."""
-        found = (match[0].replace("\\\n", " ").strip() for match in COMMAND.finditer(self.text))
-        return [command for command in found if command and not command.startswith("#")]
+        """The commands, without comment lines; continuation lines and here-documents are joined."""
+        commands = (match[0].replace("\\\n", " ").strip() for match in COMMAND.finditer(self.text))
+        return [command for command in commands if command and not command.startswith("#")]
 
 
 class Call(NamedTuple):
-    """A command that runs a program of ours: its module, the flags that it is given, and how many processes run it."""
+    """A command of this project: its module, its flags and the number of processes."""
 
     module: str
     flags: list[str]
@@ -76,11 +85,15 @@ class Call(NamedTuple):
     @property
     def program(self) -> str:
         """The module that `python -m` runs: a package's `__main__`."""
-        return f"{self.module}.__main__" if (ROOT / self.module.replace(".", "/")).is_dir() else self.module
+        return (
+            f"{self.module}.__main__"
+            if (ROOT / self.module.replace(".", "/")).is_dir()
+            else self.module
+        )
 
     @property
     def small(self) -> list[str]:
-        """The flags of SMALL for it."""
+        """The flags of SMALL for this command."""
         kind = self.module
         if kind == "tools.benchmark":
             kind += f" {self.flags[0]}"
@@ -92,7 +105,13 @@ class Call(NamedTuple):
 def blocks(document: Path) -> Iterator[Block]:
     text = document.read_text(encoding="utf-8")
     for match in FENCE.finditer(text):
-        yield Block(document, text.count("\n", 0, match.start()) + 1, match[1], tuple(match[2].split()), match[3])
+        yield Block(
+            document,
+            text.count("\n", 0, match.start()) + 1,
+            match[1],
+            tuple(match[2].split()),
+            match[3],
+        )
 
 
 def prose(document: Path) -> str:
@@ -101,7 +120,7 @@ def prose(document: Path) -> str:
 
 
 def call(line: str) -> Call | None:
-    """What a command line asks of train.py, eval.py, a launcher or a tool; None where it is another command."""
+    """Parses a command of train.py, eval.py, a launcher or a tool; None for other commands."""
     words = shlex.split(line, comments=True)
     if match := PROGRAM.match(line):
         name = match["file"] or match["tool"] or match["run"]
@@ -110,29 +129,37 @@ def call(line: str) -> Call | None:
         name, start = match[1], words.index(match[0])
     else:
         return None
-    several = re.search(r"--nproc_per_node (\d+)", line)
-    return Call(name, words[start + 1:], int(several[1]) if several else 1)
+    processes = re.search(r"--nproc_per_node (\d+)", line)
+    return Call(name, words[start + 1 :], int(processes[1]) if processes else 1)
 
 
 def copy_checkout(folder: Path) -> Path:
     """Copies the checkout without data, runs and weights."""
-    return shutil.copytree(ROOT, folder, ignore=LEFT_BEHIND)
+    return shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
 
 
 def run(line: str) -> int:
-    """Runs a command of a document in the working folder, a copy of the checkout, and returns its exit status.
+    """Runs a command of a document in the working folder, and returns its exit status.
 
-    Programs of ours run in this process, which spares their start of several seconds; all else runs in a shell.
+    Python programs run in this process, which saves several seconds of start-up; all other commands
+    run in a shell.
     """
-    asked = call(line)
-    small = asked.small if asked else []
-    if asked is None or not re.match(r"\S*python", line):
-        env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHON": sys.executable,
-               "NPROC": "1"}
-        return subprocess.run(["bash", "-c", f"{COMMENT.sub('', line)} {shlex.join(small)}".strip()], env=env,
-                              check=False).returncode
-    flags = [one for word in asked.flags for one in (sorted(glob.glob(word)) or [word])]
+    command = call(line)
+    small = command.small if command else []
+    if command is None or not re.match(r"\S*python", line):
+        env = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "NPROC": "1",
+        }
+        return subprocess.run(
+            ["bash", "-c", f"{COMMENT.sub('', line)} {shlex.join(small)}".strip()],
+            env=env,
+            check=False,
+        ).returncode
+    flags = [path for word in command.flags for path in sorted(glob.glob(word)) or [word]]
     try:
-        return importlib.import_module(asked.program).main([*flags, *small]) or 0
+        return importlib.import_module(command.program).main([*flags, *small]) or 0
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -1,4 +1,4 @@
-"""What the documents say exists and works: links, paths, names of code, commands and their flags."""
+"""Links, paths, names of code, commands and their flags in the documents exist."""
 
 import importlib
 import re
@@ -10,29 +10,38 @@ import pytest
 import eval as evaluation
 import train
 from tests.documents import DOCUMENTS, ROOT, blocks, call, prose
+from utils.training.options import RETIRED as TRAINING_RETIRED
 
 LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"\s]+)\"")
 COMMIT = re.compile(r"`([0-9a-f]{7,8})`")
 CODE = re.compile(r"`([^`\n]+)`")
-ROOMS = ("network", "datasets", "loss", "optimizer", "transforms", "utils", "tools")
-PATH = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*/[\w.\-]*")       # `docs/x.md` or `scripts/`, without stars and braces
-MADE_ELSEWHERE = (".pth", ".plan")                          # files that no checkout carries
-ADDED_BY_THE_PAGE = ROOT / "docs/extend.md"                 # whose commands and paths test_extend.py makes true
+PACKAGES = ("network", "datasets", "loss", "optimizer", "transforms", "utils", "tools")
+# `docs/x.md` or `scripts/`, without stars and braces
+PATH = re.compile(r"[\w.\-]+(?:/[\w.\-]+)*/[\w.\-]*")
+# suffixes of files that no checkout contains
+GENERATED = (".pth", ".plan")
+# test_extend.py adds what this page names
+ADDED_BY_THE_PAGE = ROOT / "docs/extend.md"
 
 ids = {"ids": lambda path: str(path.relative_to(ROOT))}
-ALL_COMMANDS = [pytest.param(line, id=f"{block.name}: {line[:60]}")
-                for document in DOCUMENTS if document != ADDED_BY_THE_PAGE
-                for block in blocks(document) if block.is_shell for line in block.commands()]
+ALL_COMMANDS = [
+    pytest.param(line, id=f"{block.name}: {line[:60]}")
+    for document in DOCUMENTS
+    if document != ADDED_BY_THE_PAGE
+    for block in blocks(document)
+    if block.is_shell
+    for line in block.commands()
+]
 
 
 def links(document: Path) -> list[str]:
-    """Every link and picture of a document that leads to this checkout, Markdown's and HTML's."""
-    found = [first or second for first, second in LINK.findall(prose(document))]
-    return [link for link in found if "://" not in link and not link.startswith("mailto:")]
+    """The links and images of a document, Markdown and HTML, that lead to this checkout."""
+    targets = [first or second for first, second in LINK.findall(prose(document))]
+    return [link for link in targets if "://" not in link and not link.startswith("mailto:")]
 
 
 def anchors(document: Path) -> set[str]:
-    """What a link can lead to in a document: its headings as GitHub spells them, `#own-data` for `## Own data!`."""
+    """The anchors of the headings as GitHub spells them: `own-data` for `## Own data!`."""
     headings = re.findall(r"^#+ +(.+)$", prose(document), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -49,15 +58,19 @@ def test_local_links_lead_somewhere(document: Path) -> None:
 
 
 def test_every_document_is_reached_from_the_readme() -> None:
-    reached, ahead = set(), [ROOT / "README.md"]
-    while ahead:
-        document = ahead.pop()
+    reached: set[Path] = set()
+    queue = [ROOT / "README.md"]
+    while queue:
+        document = queue.pop()
         if document not in reached:
             reached.add(document)
-            targets = ((document.parent / link.partition("#")[0]).resolve() for link in links(document))
-            ahead += [target for target in targets if target.suffix == ".md"]
-    assert sorted(str(document) for document in {*DOCUMENTS} - reached) == [], \
+            targets = (
+                (document.parent / link.partition("#")[0]).resolve() for link in links(document)
+            )
+            queue += [target for target in targets if target.suffix == ".md"]
+    assert sorted(str(document) for document in {*DOCUMENTS} - reached) == [], (
         "link them from README.md, or from a page that it leads to"
+    )
 
 
 def test_every_figure_is_shown_in_a_document() -> None:
@@ -65,7 +78,9 @@ def test_every_figure_is_shown_in_a_document() -> None:
     assert sorted(path.name for path in (ROOT / "figs").iterdir() if path.name not in shown) == []
 
 
-@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each != ADDED_BY_THE_PAGE], **ids)
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if path != ADDED_BY_THE_PAGE], **ids
+)
 def test_files_and_modules_that_are_named_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     named = set(re.findall(r"\b(?:scripts|tools|docs|tests)/[\w/]+\.\w+", text))
@@ -74,49 +89,64 @@ def test_files_and_modules_that_are_named_exist(document: Path) -> None:
         named.add(f"{path}/__main__.py" if (ROOT / path).is_dir() else f"{path}.py")
     tracked = {path.name for path in ROOT.iterdir() if path.name not in ("data", "logs", "runs")}
     for code in CODE.findall(prose(document)):
-        if PATH.fullmatch(code) and code.split("/")[0] in tracked and not code.endswith(MADE_ELSEWHERE):
+        if PATH.fullmatch(code) and code.split("/")[0] in tracked and not code.endswith(GENERATED):
             named.add(code)
-    assert sorted(name for name in named if not (ROOT / name).exists() and not re.search(r"\b[A-Z]{4,}\b", name)) == []
+    assert (
+        sorted(
+            name
+            for name in named
+            if not (ROOT / name).exists() and not re.search(r"\b[A-Z]{4,}\b", name)
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, **ids)
 def test_names_of_code_exist(document: Path) -> None:
-    """`utils.batches.prepare`, `network.build(...)`: modules of the rooms and what they hold."""
+    """`utils.batches.prepare`, `network.build(...)`: modules of the packages and their members."""
     unknown = []
     for code in CODE.findall(prose(document)):
-        name = re.match(rf"(?:{'|'.join(ROOMS)})(?:\.[a-zA-Z_]\w*)+(?![\w/])", code)
+        name = re.match(rf"(?:{'|'.join(PACKAGES)})(?:\.[a-zA-Z_]\w*)+(?![\w/])", code)
         if name and not re.search(r"\.(py|sh|md|png|json|yaml)$", name[0]):
-            found, parts = None, name[0].split(".")
+            member, parts = None, name[0].split(".")
             for depth in range(len(parts), 0, -1):
                 module = ROOT.joinpath(*parts[:depth])
                 if module.with_suffix(".py").is_file() or module.is_dir():
-                    found = importlib.import_module(".".join(parts[:depth]))
+                    member = importlib.import_module(".".join(parts[:depth]))
                     break
             for part in parts[depth:]:
-                found = getattr(found, part, None)
-            if found is None:
+                member = getattr(member, part, None)
+            if member is None:
                 unknown.append(code)
     assert unknown == []
 
 
 @pytest.mark.parametrize("line", ALL_COMMANDS)
 def test_commands_parse_with_the_real_parsers(line: str) -> None:
-    asked = call(line)
-    if asked is None:
-        pytest.skip("not a command with flags of ours")
-    if "--help" not in asked.flags:
-        program = importlib.import_module(asked.program)
-        parse = program.build_parser().parse_args if hasattr(program, "build_parser") else program.parse
-        parse(asked.flags)
+    command = call(line)
+    if command is None:
+        pytest.skip("not a command of this project")
+    if "--help" not in command.flags:
+        program = importlib.import_module(command.program)
+        parse = (
+            program.build_parser().parse_args if hasattr(program, "build_parser") else program.parse
+        )
+        parse(command.flags)
 
 
 def test_commits_that_figures_come_from_are_in_the_history() -> None:
-    named = {commit: document for document in DOCUMENTS for commit in COMMIT.findall(prose(document))}
+    named = {
+        commit: document for document in DOCUMENTS for commit in COMMIT.findall(prose(document))
+    }
     for path in (ROOT / "docs").rglob("*.json"):
-        named |= dict.fromkeys(re.findall(r'"commit": "([0-9a-f]{7,})"', path.read_text(encoding="utf-8")), path)
-    history = subprocess.run(["git", "rev-list", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+        named |= dict.fromkeys(
+            re.findall(r'"commit": "([0-9a-f]{7,})"', path.read_text(encoding="utf-8")), path
+        )
+    history = subprocess.run(
+        ["git", "rev-list", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
     if len(history) < len(named):
-        pytest.skip("this is no checkout with its whole history")
+        pytest.skip("the checkout does not have its whole history")
     known = {commit[:7] for commit in history}
     assert {commit: str(path) for commit, path in named.items() if commit[:7] not in known} == {}
 
@@ -128,12 +158,21 @@ def test_no_placeholder_is_left() -> None:
 
 def test_the_changelog_names_the_flags_that_are_kept_and_retired() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    kept = re.search(r"\*\*Kept\*\*[^`]+`--no_NAME`[^`]+ in training:\n\n```text\n([^`]+)```\n\n"
-                     r"and in evaluation:\n\n```text\n([^`]+)```", text)
+    kept = re.search(
+        r"\*\*Kept\*\*[^`]+`--no_NAME`[^`]+ in training:\n\n```text\n([^`]+)```\n\n"
+        r"and in evaluation:\n\n```text\n([^`]+)```",
+        text,
+    )
     assert kept is not None
     for program, flags in ((train, kept[1]), (evaluation, kept[2])):
         known = program.build_parser()._option_string_actions
-        assert [flag for flag in flags.split() if flag not in known] == [] and len(flags.split()) >= 15
+        assert [flag for flag in flags.split() if flag not in known] == [] and len(
+            flags.split()
+        ) >= 15
     removed = text.partition("### Removed")[2].partition("###")[0]
-    named = {flag for row in re.findall(r"^\| (`--.*?) \|", removed, re.MULTILINE) for flag in CODE.findall(row)}
-    assert named == {*train.RETIRED, *evaluation.RETIRED}
+    named = {
+        flag
+        for row in re.findall(r"^\| (`--.*?) \|", removed, re.MULTILINE)
+        for flag in CODE.findall(row)
+    }
+    assert named == {*TRAINING_RETIRED, *evaluation.RETIRED}

@@ -1,4 +1,5 @@
-"""The programs of docs/library.md run as they stand, but for the paths that a reader would put in."""
+"""Runs the programs of docs/library.md as they are, except for the paths."""
+
 from __future__ import annotations
 
 import re
@@ -18,8 +19,11 @@ from tests.onnx_here import need_onnx
 from tools.export import __main__ as export
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/library.md").read_text(encoding="utf-8"),
-                      re.MULTILINE | re.DOTALL)
+PROGRAMS = re.findall(
+    r"^```python\n(.*?)^```",
+    (ROOT / "docs/library.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
 LIBRARY, HUB, STRANGER = PROGRAMS
 SPEC = datasets.spec("camvid")
 
@@ -30,9 +34,19 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     (tmp_path / "logs/NAME").mkdir(parents=True)
     state = published_state_dict(network.build("sfnet_dfnetv1", SPEC.num_classes))
-    torch.save({"arch": "sfnet_dfnetv1", "dataset": "camvid", "classes": list(SPEC.names), "state_dict": state},
-               tmp_path / "logs/NAME/best.pth")
-    cv2.imwrite(str(tmp_path / "picture.png"), np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8))
+    torch.save(
+        {
+            "arch": "sfnet_dfnetv1",
+            "dataset": "camvid",
+            "classes": list(SPEC.names),
+            "state_dict": state,
+        },
+        tmp_path / "logs/NAME/best.pth",
+    )
+    cv2.imwrite(
+        str(tmp_path / "picture.png"),
+        np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8),
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -41,8 +55,10 @@ def colors(path: Path) -> set[tuple[int, ...]]:
     return {tuple(color) for color in cv2.imread(str(path))[..., ::-1].reshape(-1, 3).tolist()}
 
 
-def test_ten_lines_parse_a_picture(here: Path) -> None:
-    lines = [line for line in LIBRARY.splitlines() if line and not line.startswith(("import", "from"))]
+def test_ten_lines_predict_an_image(here: Path) -> None:
+    lines = [
+        line for line in LIBRARY.splitlines() if line and not line.startswith(("import", "from"))
+    ]
     assert len(lines) <= 10
     exec(LIBRARY, {})
     assert cv2.imread("mask.png").shape == (90, 130, 3)
@@ -51,17 +67,38 @@ def test_ten_lines_parse_a_picture(here: Path) -> None:
 
 def test_torch_hub_needs_no_path(here: Path) -> None:
     program = HUB.replace("path/to/this/checkout", str(ROOT))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert "torch.Size([1, 11, 360, 480]) torch.Size([1, 11, 23, 30]) ['main', 'aux0', 'aux1', 'aux2']" in done.stdout
+    assert (
+        "torch.Size([1, 11, 360, 480]) torch.Size([1, 11, 23, 30]) ['main', 'aux0', 'aux1', 'aux2']"
+        in done.stdout
+    )
 
 
 def test_a_stranger_reads_the_onnx_file(here: Path) -> None:
     need_onnx()
-    assert export.main(["--snapshot", "logs/NAME/best.pth", "--format", "onnx", "--out", "net.onnx", "--dynamic",
-                        "--size", "64x96"]) == 0
+    assert (
+        export.main(
+            [
+                "--snapshot",
+                "logs/NAME/best.pth",
+                "--format",
+                "onnx",
+                "--out",
+                "net.onnx",
+                "--dynamic",
+                "--size",
+                "64x96",
+            ]
+        )
+        == 0
+    )
     assert len([line for line in STRANGER.splitlines() if line]) <= 10
-    done = subprocess.run([sys.executable, "-I", "-c", STRANGER], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", STRANGER], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     exec(LIBRARY.replace('"mask.png"', '"own.png"'), {})
     same = (cv2.imread("mask.png") == cv2.imread("own.png")).all(axis=2).mean()

@@ -1,8 +1,10 @@
-"""Every block of the documents that is marked `runnable` is run, in their order, in one copy of the checkout.
+"""Runs every block of the documents that is marked `runnable`, in order, in a copy of the checkout.
 
-The copy holds what a reader has by then, tiny: drawn street scenes, which stand in for Cityscapes too since their
-files have the same names, noise in CamVid's folders, and what the quick start leaves.
+The copy contains tiny versions of what a reader has by then: drawn street scenes, which also
+replace Cityscapes, since their files have the same names; noise in CamVid's folders; and the
+results of the quick start.
 """
+
 from __future__ import annotations
 
 import shutil
@@ -17,12 +19,20 @@ from tests.documents import Block
 from tests.onnx_here import need_onnx
 
 DRAW = "python -m tools.make_streets --out data/streets"
-TRAIN = ("python train.py --arch sfnet_dfnetv1 --pretrained none --dataset streets --data_root data/streets "
-         "--exp quickstart")
+TRAIN = (
+    "python train.py --arch sfnet_dfnetv1 --pretrained none --dataset streets "
+    "--data_root data/streets "
+    "--exp quickstart"
+)
 SCORE = "python eval.py --snapshot logs/quickstart/last.pth --data_root data/streets"
-RUNNABLE = [pytest.param(block, id=block.name, marks=pytest.mark.slow if "slow" in block.words else ())
-            for document in documents.DOCUMENTS if document.name != "extend.md"       # test_extend.py runs those
-            for block in documents.blocks(document) if "runnable" in block.words]
+RUNNABLE = [
+    pytest.param(block, id=block.name, marks=pytest.mark.slow if "slow" in block.words else ())
+    # test_extend.py runs those
+    for document in documents.DOCUMENTS
+    if document.name != "extend.md"
+    for block in documents.blocks(document)
+    if "runnable" in block.words
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +44,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data/cityscapes").symlink_to("streets")
     rng = np.random.default_rng(0)
     for split in ("train", "val", "test"):
-        for place, most, channels in ((split, 256, 3), (f"{split}annot", 12, 1)):
-            (folder / "data/camvid" / place).mkdir(parents=True)
+        for name, limit, channels in ((split, 256, 3), (f"{split}annot", 12, 1)):
+            (folder / "data/camvid" / name).mkdir(parents=True)
             for number in range(4):
-                noise = rng.integers(0, most, (64, 96, channels), np.uint8)
-                cv2.imwrite(str(folder / f"data/camvid/{place}/{number}.png"), noise)
-    for run in ("NAME", "A", "B"):                          # what the documents call runs of the reader's own
+                noise = rng.integers(0, limit, (64, 96, channels), np.uint8)
+                cv2.imwrite(str(folder / f"data/camvid/{name}/{number}.png"), noise)
+    # placeholders for the reader's runs
+    for run in ("NAME", "A", "B"):
         shutil.copytree(folder / "logs/quickstart", folder / "logs" / run)
     return folder
 

@@ -1,6 +1,7 @@
-"""setup_env.sh, quickstart.sh and run_tests.sh with a made-up python, pip and df.
+"""setup_env.sh, quickstart.sh and run_tests.sh with stubs for python, pip and df.
 
-What is missing is said in one line, no work is done twice, and a stage that fails is not hidden.
+A missing requirement is reported in one line, no work is done twice, and a failing stage is not
+hidden.
 """
 
 import os
@@ -38,7 +39,7 @@ echo "/dev/disk 100 50 ${FREE_KB:-99999999} 50% /"
 
 
 class Machine:
-    """A made-up machine: its own checkout (scripts and setup.cfg only) and its own python, pip and df."""
+    """A machine with a checkout (scripts and setup.cfg only) and stubs for python, pip and df."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout = folder / "a checkout"
@@ -61,14 +62,29 @@ class Machine:
         return self.run("probe", *extra, **settings)
 
     def run(self, script: str, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        env = {"PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": str(self.bin), "CALLS": str(self.calls),
-               "NPROC": "1", **settings}
-        return subprocess.run(["sh", str(self.checkout / f"scripts/{script}.sh"), *words], env=env, cwd="/",
-                              capture_output=True, text=True, timeout=60)
+        env = {
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "HOME": str(self.bin),
+            "CALLS": str(self.calls),
+            "NPROC": "1",
+            **settings,
+        }
+        return subprocess.run(
+            ["sh", str(self.checkout / f"scripts/{script}.sh"), *words],
+            env=env,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def programs(self) -> list[str]:
         """What was run, without the installation, oldest first."""
-        return [line for line in self.calls.read_text().splitlines() if line != "venv" and "pip install" not in line]
+        return [
+            line
+            for line in self.calls.read_text().splitlines()
+            if line != "venv" and "pip install" not in line
+        ]
 
     def installed(self) -> list[str]:
         """The extras that pip was asked for, one entry a call."""
@@ -91,8 +107,12 @@ def fails_with(done: subprocess.CompletedProcess[str], *parts: str) -> None:
 
 
 def test_an_old_python_is_named_with_what_to_do(machine: Machine) -> None:
-    fails_with(machine.setup(TOO_OLD="1", VERSION="3.6.15"), "Python 3.10 or newer is needed", "python3 is 3.6.15",
-               "PYTHON=/path/to/python3")
+    fails_with(
+        machine.setup(TOO_OLD="1", VERSION="3.6.15"),
+        "Python 3.10 or newer is needed",
+        "python3 is 3.6.15",
+        "PYTHON=/path/to/python3",
+    )
     assert not machine.venv.exists()
 
 
@@ -110,7 +130,9 @@ def test_a_newer_python_beside_an_old_one_is_taken(machine: Machine) -> None:
 
 
 def test_a_missing_ensurepip_is_named_with_the_package_to_install(machine: Machine) -> None:
-    fails_with(machine.setup(NO_ENSUREPIP="1"), "venv or ensurepip is missing", "apt install python3-venv")
+    fails_with(
+        machine.setup(NO_ENSUREPIP="1"), "venv or ensurepip is missing", "apt install python3-venv"
+    )
 
 
 def test_a_full_disk_is_said_before_anything_is_downloaded(machine: Machine) -> None:
@@ -119,7 +141,9 @@ def test_a_full_disk_is_said_before_anything_is_downloaded(machine: Machine) -> 
 
 
 def test_a_failing_pip_tells_what_to_check_and_leaves_no_stamp(machine: Machine) -> None:
-    fails_with(machine.setup(PIP_STATUS="1"), "pip could not install", "HTTPS_PROXY", "Python 3.12.1")
+    fails_with(
+        machine.setup(PIP_STATUS="1"), "pip could not install", "HTTPS_PROXY", "Python 3.12.1"
+    )
     assert not list(machine.venv.glob(".installed-*"))
 
 
@@ -166,8 +190,11 @@ def test_an_installation_under_way_is_left_alone(machine: Machine) -> None:
 
 
 def test_an_environment_made_by_hand_is_kept(machine: Machine) -> None:
-    subprocess.run([str(machine.bin / "python3"), "-m", "venv", str(machine.venv)], check=True,
-                   env={"PATH": os.environ["PATH"], "CALLS": str(machine.calls)})
+    subprocess.run(
+        [str(machine.bin / "python3"), "-m", "venv", str(machine.venv)],
+        check=True,
+        env={"PATH": os.environ["PATH"], "CALLS": str(machine.calls)},
+    )
     (machine.venv / "mine").touch()
     assert machine.setup().returncode == 0
     assert (machine.venv / "mine").exists()
@@ -180,7 +207,9 @@ def test_the_quick_start_draws_trains_and_scores(machine: Machine) -> None:
     assert draw.startswith("-m tools.make_streets --out data/streets ")
     assert train.startswith(f"{machine.checkout}/train.py ") and "--arch sfnet_resnet18" in train
     assert train.endswith("--exp quickstart --max_epoch 1")
-    assert score.startswith("eval.py --snapshot logs/quickstart/last.pth --data_root data/streets --split val")
+    assert score.startswith(
+        "eval.py --snapshot logs/quickstart/last.pth --data_root data/streets --split val"
+    )
     assert "mIoU" in done.stdout
     assert "--report" in score
     assert f"{machine.checkout}/logs/quickstart/report/index.html" in done.stdout
@@ -204,12 +233,24 @@ def test_run_tests_runs_every_stage_and_fails_if_one_does(machine: Machine) -> N
     assert done.returncode == 1
     summary = done.stdout.rsplit("== summary", 1)[1]
     assert [line.split()[:2] for line in summary.splitlines()[1:]] == [
-        ["passed", "setup"], ["FAILED", "ruff"], ["passed", "mypy"], ["FAILED", "end-to-end"], ["passed", "pytest"]]
+        ["passed", "setup"],
+        ["FAILED", "ruff"],
+        ["passed", "mypy"],
+        ["FAILED", "end-to-end"],
+        ["passed", "pytest"],
+    ]
     assert machine.installed() == ["[test]"]
 
 
-@pytest.mark.parametrize(("words", "marks"), [((), "(not slow) and (gpu or not gpu)"),
-                                              (("--all",), "(slow or not slow) and (gpu or not gpu)")])
-def test_slow_tests_run_only_when_asked_for(machine: Machine, words: tuple[str, ...], marks: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "marks"),
+    [
+        ((), "(not slow) and (gpu or not gpu)"),
+        (("--all",), "(slow or not slow) and (gpu or not gpu)"),
+    ],
+)
+def test_slow_tests_run_only_when_asked_for(
+    machine: Machine, words: tuple[str, ...], marks: str
+) -> None:
     machine.run("run_tests", *words)
     assert machine.programs()[-1].endswith(f"-m {marks}")

@@ -1,4 +1,4 @@
-"""Every launcher under scripts/: its flags are parsed by the real parser, just as the shell hands them over."""
+"""Every launcher in scripts/: the real parsers accept its flags as the shell passes them."""
 
 import argparse
 import json
@@ -23,9 +23,13 @@ Handed = Callable[[Path], list[str]]
 # The flags that every launcher trains with: `defaults`, and by launcher the values that differ from
 # them. The folder of the checkout stands as ROOT. Left out: --recipe, which only names where values
 # come from, and --num_workers, whose default depends on the machine.
-EFFECTIVE_FLAGS = json.loads((Path(__file__).parent / "effective_flags.json").read_text(encoding="utf-8"))
-NAME = re.compile(rf"(?:train|eval)_(?P<dataset>{'|'.join(sorted(datasets.names(), key=len, reverse=True))})"
-                  r"_(?P<model>sfnet(?:_lite)?_(?:res|dfv|stdc)\d+)(?P<variant>_\w+)?")
+EFFECTIVE_FLAGS = json.loads(
+    (Path(__file__).parent / "effective_flags.json").read_text(encoding="utf-8")
+)
+NAME = re.compile(
+    rf"(?:train|eval)_(?P<dataset>{'|'.join(sorted(datasets.names(), key=len, reverse=True))})"
+    r"_(?P<model>sfnet(?:_lite)?_(?:res|dfv|stdc)\d+)(?P<variant>_\w+)?"
+)
 
 
 def parse(flags: list[str]) -> Namespace:
@@ -43,17 +47,23 @@ def named(launcher: Path) -> tuple[str, str]:
 def words(launcher: Path, recorder: str, *flags: str, processes: int = 1) -> list[str]:
     """What the launcher hands to Python."""
     env = {"PATH": os.environ["PATH"], "PYTHON": recorder, "NPROC": str(processes)}
-    done = subprocess.run(["sh", str(launcher), *flags], env=env, cwd="/", capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sh", str(launcher), *flags], env=env, cwd="/", capture_output=True, text=True, check=True
+    )
     return done.stdout.splitlines()
 
 
 def test_there_is_an_eval_launcher_for_each_run() -> None:
     assert [path.stem.removeprefix("eval_") for path in EVAL_LAUNCHERS] == [
-        path.stem.removeprefix("train_") for path in LAUNCHERS]
+        path.stem.removeprefix("train_") for path in LAUNCHERS
+    ]
 
 
 def test_there_is_a_launcher_for_each_network_of_the_papers_on_cityscapes() -> None:
-    models = {f"sfnet_{backbone}" for backbone in ("res18", "res50", "res101", "dfv1", "dfv2", "stdc1", "stdc2")}
+    models = {
+        f"sfnet_{backbone}"
+        for backbone in ("res18", "res50", "res101", "dfv1", "dfv2", "stdc1", "stdc2")
+    }
     models |= {f"sfnet_lite_{backbone}" for backbone in ("res18", "stdc1", "stdc2")}
     assert {f"train_cityscapes_{model}" for model in models} <= {path.stem for path in LAUNCHERS}
 
@@ -66,11 +76,17 @@ def test_there_is_a_launcher_for_each_dataset() -> None:
 class TestLauncher:
     def test_first_comment_tells_the_expected_score(self, launcher: Path, handed: Handed) -> None:
         args, comment = parse(handed(launcher)), launcher.read_text().splitlines()[1]
-        match = re.match(r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)(?: by its server)? \(.+\)\.$",
-                         comment)
+        match = re.match(
+            r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)"
+            r"(?: by its server)? \(.+\)\.$",
+            comment,
+        )
         assert match, comment
         # what is reported of test is trained on train and val, and chooses no checkpoint by it
-        assert (args.train_split, args.val_split) == {"val": ("train", "val"), "test": ("trainval", "none")}[match[2]]
+        assert (args.train_split, args.val_split) == {
+            "val": ("train", "val"),
+            "test": ("trainval", "none"),
+        }[match[2]]
 
     def test_ends_in_the_callers_flags(self, launcher: Path) -> None:
         assert launcher.read_text().endswith('"$@"\n')
@@ -88,11 +104,18 @@ class TestLauncher:
         # what a launcher is about is said even where it happens to be the default
         spoken = {"--recipe", "--arch", "--dataset", "--data_root", "--ckpt", "--exp"}
         args = parser.parse_args(words)
-        base = parse([f"--{name}={vars(args)[name]}" for name in ("recipe", "arch", "dataset")
-                            if vars(args)[name]])
+        base = parse(
+            [
+                f"--{name}={vars(args)[name]}"
+                for name in ("recipe", "arch", "dataset")
+                if vars(args)[name]
+            ]
+        )
         for flag in set(given) - spoken:
             name = parser._option_string_actions[flag].dest
-            assert vars(args)[name] != vars(base)[name], f"{flag} repeats what it would be without it"
+            assert vars(args)[name] != vars(base)[name], (
+                f"{flag} repeats what it would be without it"
+            )
 
     def test_trains_with_the_recorded_flags(self, launcher: Path, handed: Handed) -> None:
         """A change of a recipe or of a default must not change a run without being noticed."""
@@ -119,23 +142,30 @@ class TestEvalLauncher:
         run = launcher.stem.replace("eval_", "train_", 1)
         trained = parse(handed(ROOT / f"scripts/train/{run}.sh"))
         assert args.data_root == trained.data_root
-        if trained.dataset == "streets":                    # the scenes of the quick start, whose folder it names
+        # the scenes of the quick start, whose folder it names
+        if trained.dataset == "streets":
             assert args.snapshot.name == "last.pth"
         else:
             file = "last.pth" if trained.val_split == "none" else "best.pth"
             assert args.snapshot == ROOT / "logs" / run / file
 
-    def test_first_comment_tells_score_tolerance_and_protocol(self, launcher: Path, handed: Handed) -> None:
+    def test_first_comment_tells_score_tolerance_and_protocol(
+        self, launcher: Path, handed: Handed
+    ) -> None:
         args = evaluation.build_parser().parse_args(handed(launcher))
         comment = "\n".join(launcher.read_text().splitlines()[1:3])
-        match = re.match(r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)"
-                         r"(?:, give or take (\d\.\d))?( by its server)? \((.+)\)\.\n"
-                         r"# Protocol: (whole images|windows), scale ([\d.,]+), (no flip|flip)\.$",
-                         comment)
+        match = re.match(
+            r"# Expected mIoU: (\d+\.\d %|not known) on \w[\w ]*? (val|test)"
+            r"(?:, give or take (\d\.\d))?( by its server)? \((.+)\)\.\n"
+            r"# Protocol: (whole images|windows), scale ([\d.,]+), (no flip|flip)\.$",
+            comment,
+        )
         assert match, comment
         if match[3]:
             score = float(match[1].removesuffix(" %"))
-            assert (args.expect, args.tolerance) == pytest.approx((score / 100, float(match[3]) / 100))
+            assert (args.expect, args.tolerance) == pytest.approx(
+                (score / 100, float(match[3]) / 100)
+            )
         else:
             assert args.expect is None
         unlabeled = args.split in datasets.spec(args.dataset).unlabeled
@@ -148,38 +178,65 @@ class TestEvalLauncher:
 
 @pytest.mark.parametrize("program", ["train", "eval"])
 def test_several_processes_are_started_by_torchrun(program: str, recorder: str) -> None:
-    given = words(ROOT / f"scripts/{program}/{program}_cityscapes_sfnet_res18.sh", recorder, processes=4)
-    assert given[:8] == ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "4",
-                         "--max_restarts", "0", str(ROOT / f"{program}.py")]
+    given = words(
+        ROOT / f"scripts/{program}/{program}_cityscapes_sfnet_res18.sh", recorder, processes=4
+    )
+    assert given[:8] == [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "4",
+        "--max_restarts",
+        "0",
+        str(ROOT / f"{program}.py"),
+    ]
 
 
-@pytest.mark.parametrize("launcher", [path for path in LAUNCHERS if "_mapillary" in path.stem.split("sfnet")[1]],
-                         ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "launcher",
+    [path for path in LAUNCHERS if "_mapillary" in path.stem.split("sfnet")[1]],
+    ids=lambda path: path.stem,
+)
 def test_a_second_stage_starts_from_what_the_first_writes(launcher: Path, handed: Handed) -> None:
     second = train.build_parser().parse_args(handed(launcher))
     folder = Path(second.snapshot).parent
     stage = ROOT / f"scripts/train/{folder.name}.sh"
     first = train.build_parser().parse_args(handed(stage))
     assert folder == Path(first.ckpt) / first.exp and Path(second.snapshot).name == "best.pth"
-    assert first.val_split != "none"                        # else there is no best.pth
-    assert (first.arch, first.fpn_dsn_loss) == (second.arch, second.fpn_dsn_loss) and second.reset_classifier
-    assert stage.name in launcher.read_text() and "train_cityscapes_sfnet_res18_mapillary.sh" in stage.read_text()
+    assert first.val_split != "none"  # else there is no best.pth
+    assert (first.arch, first.fpn_dsn_loss) == (
+        second.arch,
+        second.fpn_dsn_loss,
+    ) and second.reset_classifier
+    assert (
+        stage.name in launcher.read_text()
+        and "train_cityscapes_sfnet_res18_mapillary.sh" in stage.read_text()
+    )
 
 
 class Stages:
-    """A checkout of scripts alone, in which scripts/in_stages.sh runs with a stand-in for Python."""
+    """A checkout with scripts only, in which scripts/in_stages.sh runs with a stub for Python."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "a checkout"
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
         self.python, self.calls = folder / "python", folder / "calls"
-        self.python.write_text(f'#!/bin/sh\necho "$*" >>"{self.calls}"\ncase "$*" in *"$FAILS"*) exit 75;; esac\n')
+        self.python.write_text(
+            f'#!/bin/sh\necho "$*" >>"{self.calls}"\ncase "$*" in *"$FAILS"*) exit 75;; esac\n'
+        )
         self.python.chmod(0o755)
 
     def run(self, *words: str, fails: str = "nothing") -> subprocess.CompletedProcess[str]:
         env = {"PATH": os.environ["PATH"], "PYTHON": str(self.python), "NPROC": "1", "FAILS": fails}
-        return subprocess.run(["sh", str(self.root / "scripts/in_stages.sh"), *words], env=env, cwd="/",
-                              capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["sh", str(self.root / "scripts/in_stages.sh"), *words],
+            env=env,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def trained(self) -> list[argparse.Namespace]:
         """The flags of each training, oldest first."""
@@ -199,7 +256,8 @@ BOTH = ("mapillary_sfnet_res18", "cityscapes_sfnet_res18_mapillary")
 def test_stages_run_in_turn_with_the_callers_flags(stages: Stages) -> None:
     assert stages.run(*BOTH, "--", "--bs_mult", "2").returncode == 0
     assert [(args.exp, args.bs_mult, args.resume) for args in stages.trained()] == [
-        (f"train_{stage}", 2, None) for stage in BOTH]
+        (f"train_{stage}", 2, None) for stage in BOTH
+    ]
 
 
 def test_a_stage_that_stops_ends_the_chain_with_its_status(stages: Stages) -> None:
@@ -215,15 +273,28 @@ def test_the_same_command_goes_on_with_the_stage_that_was_begun(stages: Stages) 
     assert [args.resume for args in stages.trained()] == [f"ROOT/logs/train_{BOTH[0]}", None]
 
 
-@pytest.mark.parametrize("wrong", [("mapillary_sfnet_res17",), (BOTH[0], "--bs_mult", "2"), (), ("--", "--lr", "1"),
-                                   (*BOTH, "--", "--exp", "x"), (*BOTH, "--", "--ckpt=/scratch")])
-def test_stages_without_a_launcher_are_refused_before_any_work(stages: Stages, wrong: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("mapillary_sfnet_res17",),
+        (BOTH[0], "--bs_mult", "2"),
+        (),
+        ("--", "--lr", "1"),
+        (*BOTH, "--", "--exp", "x"),
+        (*BOTH, "--", "--ckpt=/scratch"),
+    ],
+)
+def test_stages_without_a_launcher_are_refused_before_any_work(
+    stages: Stages, wrong: tuple[str, ...]
+) -> None:
     done = stages.run(*wrong)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     assert stages.trained() == []
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.stem
+)
 def test_script_is_valid_posix_shell(script: Path) -> None:
     subprocess.run(["sh", "-n", str(script)], check=True)
 
@@ -231,15 +302,34 @@ def test_script_is_valid_posix_shell(script: Path) -> None:
 def arguments(recorder: str, script: str, *flags: str, **environment: str) -> list[str]:
     """What a script hands to Python in an environment of ours."""
     env = {"PATH": os.environ["PATH"], "PYTHON": recorder, "NPROC": "4", **environment}
-    done = subprocess.run(["sh", str(ROOT / "scripts" / script), *flags], env=env, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        ["sh", str(ROOT / "scripts" / script), *flags],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.splitlines() or done.stderr.splitlines()
 
 
 def test_two_hosts_meet_where_they_are_told_to(recorder: str) -> None:
     found = arguments(recorder, "two_hosts_example.sh", "10.0.0.1", "--seed", "3", MAX_RESTARTS="2")
-    assert found[:14] == ["-m", "torch.distributed.run", "--nnodes", "2", "--rdzv_backend", "c10d", "--rdzv_endpoint",
-                          "10.0.0.1:29400", "--rdzv_id", "two_hosts", "--nproc_per_node", "4", "--max_restarts", "2"]
+    assert found[:14] == [
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "2",
+        "--rdzv_backend",
+        "c10d",
+        "--rdzv_endpoint",
+        "10.0.0.1:29400",
+        "--rdzv_id",
+        "two_hosts",
+        "--nproc_per_node",
+        "4",
+        "--max_restarts",
+        "2",
+    ]
     args = train.build_parser().parse_args(found[15:])
     assert (args.exp, args.seed, args.timeout) == ("two_hosts", 3, 5.0)
 
@@ -247,14 +337,31 @@ def test_two_hosts_meet_where_they_are_told_to(recorder: str) -> None:
 def test_under_srun_the_hosts_of_the_step_meet_at_its_first(recorder: str, tmp_path: Path) -> None:
     (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf 'node7\\nnode8\\n'\n")
     (tmp_path / "scontrol").chmod(0o755)
-    found = arguments(recorder, f"train/{LAUNCHERS[0].name}", SLURM_STEP_NUM_NODES="2", SLURM_JOB_ID="123456",
-                      SLURM_STEP_NODELIST="node[7-8]", PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert found[2:10] == ["--nnodes", "2", "--rdzv_backend", "c10d", "--rdzv_endpoint", "node7:23456", "--rdzv_id",
-                           "123456"]
+    found = arguments(
+        recorder,
+        f"train/{LAUNCHERS[0].name}",
+        SLURM_STEP_NUM_NODES="2",
+        SLURM_JOB_ID="123456",
+        SLURM_STEP_NODELIST="node[7-8]",
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+    )
+    assert found[2:10] == [
+        "--nnodes",
+        "2",
+        "--rdzv_backend",
+        "c10d",
+        "--rdzv_endpoint",
+        "node7:23456",
+        "--rdzv_id",
+        "123456",
+    ]
 
 
 def test_several_hosts_without_a_meeting_point_are_refused(recorder: str) -> None:
-    assert "Set RDZV_ENDPOINT=HOST:PORT" in arguments(recorder, f"train/{LAUNCHERS[0].name}", NNODES="2")[0]
+    assert (
+        "Set RDZV_ENDPOINT=HOST:PORT"
+        in arguments(recorder, f"train/{LAUNCHERS[0].name}", NNODES="2")[0]
+    )
 
 
 def test_an_unknown_argument_of_run_tests_is_refused() -> None:
@@ -269,8 +376,13 @@ def test_a_python_without_torch_is_told_how_to_get_it(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexit 1\n")
     python.chmod(0o755)
-    done = subprocess.run(["sh", str(LAUNCHERS[0])], env={"PATH": os.environ["PATH"], "PYTHON": str(python)},
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", str(LAUNCHERS[0])],
+        env={"PATH": os.environ["PATH"], "PYTHON": str(python)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "cannot import torch" in done.stderr
     assert "quickstart.sh" in done.stderr

@@ -1,4 +1,4 @@
-"""docs/reproduce.md says of every launcher what it trains with, and what score is expected of it: both are held here."""
+"""Compares docs/reproduce.md with the effective flags and expected scores of every launcher."""
 
 import re
 import shlex
@@ -16,8 +16,10 @@ from utils.training.recipes import RECIPES
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/reproduce.md"
 RUNS = sorted(path.stem.removeprefix("train_") for path in (ROOT / "scripts/train").glob("*.sh"))
-HEADER = re.compile(r"# Expected mIoU: (?P<miou>\d+\.\d|not known)(?: %)? on .+? (?P<split>val|test)\b.*?"
-                    r"\((?P<kind>\w+)")
+HEADER = re.compile(
+    r"# Expected mIoU: (?P<miou>\d+\.\d|not known)(?: %)? on .+? (?P<split>val|test)\b.*?"
+    r"\((?P<kind>\w+)"
+)
 # The run of the first row of a table.
 SHARED = "*unless listed below*"
 Row = dict[str, str]
@@ -29,14 +31,22 @@ def length(args: Namespace) -> str:
 
 def rate(args: Namespace) -> str:
     lr = args.lr * args.global_batch / 16 if args.scale_lr else args.lr
-    parts = [f"{'' if args.optimizer == 'sgd' else 'AdamW '}{lr:g}", f"{args.lr_schedule} {args.poly_exp}"]
+    parts = [
+        f"{'' if args.optimizer == 'sgd' else 'AdamW '}{lr:g}",
+        f"{args.lr_schedule} {args.poly_exp}",
+    ]
     return ", ".join(parts + [f"warm-up {args.warmup_steps}"] * bool(args.warmup_steps)) + (
-        " each epoch" if args.lr_step == "epoch" else "")
+        " each epoch" if args.lr_step == "epoch" else ""
+    )
 
 
 def ohem(args: Namespace) -> str:
     kept = args.ohem_min_kept
-    return f"{args.ohem_thresh}, {f'1/{round(1 / kept)}' if kept < 1 else f'{kept:,.0f}'}" if args.ohem else "-"
+    return (
+        f"{args.ohem_thresh}, {f'1/{round(1 / kept)}' if kept < 1 else f'{kept:,.0f}'}"
+        if args.ohem
+        else "-"
+    )
 
 
 def auxiliaries(args: Namespace) -> str:
@@ -46,21 +56,35 @@ def auxiliaries(args: Namespace) -> str:
 
 def start(args: Namespace) -> str:
     if args.snapshot:
-        return "`" + "/".join(Path(args.snapshot).parts[-2:]) + "`" + ", new classifier" * args.reset_classifier
-    return f"`{imagenet_file(backbone_of(args.arch))}`" if args.pretrained == "auto" else "random weights"
+        return (
+            "`"
+            + "/".join(Path(args.snapshot).parts[-2:])
+            + "`"
+            + ", new classifier" * args.reset_classifier
+        )
+    return (
+        f"`{imagenet_file(backbone_of(args.arch))}`"
+        if args.pretrained == "auto"
+        else "random weights"
+    )
 
 
 COLUMNS: dict[str, Callable[[Namespace], str]] = {
     "trains on": lambda args: {"trainval": "train, val"}.get(args.train_split, args.train_split),
     "rate": rate,
-    "decay": lambda args: f"{args.weight_decay:g} on {'all' if args.decay_norms else 'convolutions'}",
+    "decay": lambda args: (
+        f"{args.weight_decay:g} on {'all' if args.decay_norms else 'convolutions'}"
+    ),
     "crop": lambda args: "{}x{}".format(*args.crop_size),
     "scale": lambda args: f"{args.scale_min} to {args.scale_max}",
     "jitter, blur": lambda args: f"{args.color_aug:g}, {args.gblur_prob * args.gblur:g}",
     "batch": lambda args: str(args.global_batch),
     "length": length,
-    "class-uniform": lambda args: f"{args.class_uniform_pct:g} of {args.class_uniform_tile}"
-                                  if args.class_uniform_pct else "-",
+    "class-uniform": lambda args: (
+        f"{args.class_uniform_pct:g} of {args.class_uniform_tile}"
+        if args.class_uniform_pct
+        else "-"
+    ),
     "OHEM": ohem,
     "aux": auxiliaries,
     "EMA": lambda args: f"{args.ema_decay:g}" if args.ema_decay else "-",
@@ -69,12 +93,22 @@ COLUMNS: dict[str, Callable[[Namespace], str]] = {
 
 
 def tables() -> Iterator[list[Row]]:
-    """The page's tables: of each its rows, as column -> cell. An empty cell takes what the first row shares."""
+    """Yields the rows of each table, as column -> cell. Empty cells have the first row's value."""
     for block in re.findall(r"(?:^\|.*\|\n)+", PAGE.read_text(encoding="utf-8"), re.MULTILINE):
-        head, _, *body = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines()]
+        head, _, *body = [
+            [cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines()
+        ]
         shared = body.pop(0) if body[0][0] == SHARED else [""] * len(head)
-        yield [dict(zip(head, [cell or usual for cell, usual in zip(cells, shared, strict=True)], strict=True))
-               for cells in body]
+        yield [
+            dict(
+                zip(
+                    head,
+                    [cell or usual for cell, usual in zip(cells, shared, strict=True)],
+                    strict=True,
+                )
+            )
+            for cells in body
+        ]
 
 
 def rows(column: str) -> list[Row]:
@@ -89,12 +123,17 @@ FLAGS, SCORES = rows("rate"), rows("mIoU, %")
 
 
 @pytest.mark.parametrize("row", FLAGS, ids=run_of)
-def test_a_run_trains_with_what_the_page_says(row: Row, handed: Callable[[Path], list[str]]) -> None:
+def test_a_run_trains_with_what_the_page_says(
+    row: Row, handed: Callable[[Path], list[str]]
+) -> None:
     run = run_of(row)
-    given = shlex.split(run) if run.startswith("--") else handed(ROOT / f"scripts/train/train_{run}.sh")
+    given = (
+        shlex.split(run) if run.startswith("--") else handed(ROOT / f"scripts/train/train_{run}.sh")
+    )
     args = Namespace(**train.parse(["--dataset", "cityscapes", *given]).flags)
     assert {name: COLUMNS[name](args) for name in row if name != "run"} == {
-        name: cell for name, cell in row.items() if name != "run"}
+        name: cell for name, cell in row.items() if name != "run"
+    }
 
 
 def test_the_page_tells_the_flags_and_the_score_of_every_launcher_once() -> None:
@@ -118,11 +157,14 @@ def test_the_page_and_both_launchers_expect_the_same_score(row: Row) -> None:
         assert expected is not None, launcher
         assert row["mIoU, %"] == expected["miou"].replace("not known", "-"), launcher
         assert row["of"] == expected["split"], launcher
-        if row["mIoU, %"] != "-":                           # measured, published or reported: in the same words
+        # measured, published or reported: in the same words
+        if row["mIoU, %"] != "-":
             assert row["source"].startswith(expected["kind"]), launcher
 
 
-def test_every_command_of_the_page_is_taken_with_its_launchers_flags(handed: Callable[[Path], list[str]]) -> None:
+def test_every_command_of_the_page_is_taken_with_its_launchers_flags(
+    handed: Callable[[Path], list[str]],
+) -> None:
     text = PAGE.read_text(encoding="utf-8").replace("\\\n", " ")
     commands = re.findall(r"^sh (scripts/train/\w+\.sh) ([^#\n]+)", text, re.MULTILINE)
     assert len(commands) >= 3
