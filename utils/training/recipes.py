@@ -26,7 +26,8 @@ RECIPES: Mapping[str, Mapping[str, Value]] = {
     # The first implementation of the paper (arXiv 2002.10120).
     "paper": {
         "lr": 0.01, "lr_schedule": "poly", "lr_step": "iteration", "poly_exp": 0.9,
-        "weight_decay": 5e-4, "decay_norms": True, "max_iters": 50_000, "global_batch": 16, "class_uniform_pct": 0.0,
+        "weight_decay": 5e-4, "decay_norms": True, "max_iters": 50_000, "global_batch": 16,
+        "class_uniform_pct": 0.0,
         "scale_min": 0.7, "scale_max": 2.1, "color_aug": 0.0, "gblur": False,
         "ohem": True, "ohem_thresh": 0.7, "ohem_min_kept": 100_000,
         "fpn_dsn_loss": True, "aux_weight": 1.0,
