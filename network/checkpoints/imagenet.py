@@ -90,7 +90,7 @@ def _load_file(backbone: Backbone, arch: str, name: str, path: Path,
     Args:
         naming: as in `to_timm_keys`, for a timm backbone.
     """
-    tensors = state_dict(read(path), False, str(path))
+    tensors = state_dict(read(path), False, str(path), backbone.state_dict())
     is_own = all(key.startswith(TIMM_MARK) for key in tensors)
     if isinstance(backbone, TimmBackbone) and not is_own:
         given, dropped = _from_timm_file(backbone, name, tensors, naming)

@@ -142,16 +142,16 @@ def guess_architecture(keys: Collection[str]) -> str | None:
     An ImageNet file gives the name of its backbone, such as `resnet18`. A network on a timm
     backbone gives its family only, `sfnet_timm`.
     """
-    bare = {key.removeprefix("backbone.").removeprefix("head.") for key in keys}
-
-    def first_match(marks: tuple[tuple[str, str], ...]) -> str | None:
-        matches = (name for name, start in marks if any(key.startswith(start) for key in bare))
-        return next(matches, None)
-
-    backbone, head = first_match(BACKBONE_MARKS), first_match(HEAD_MARKS)
+    bare = _bare_keys(keys)
+    backbone, head = _first_match(bare, BACKBONE_MARKS), _first_match(bare, HEAD_MARKS)
     if head and any(key.startswith(TIMM_MARK) for key in bare):
         return f"{head}_timm"
     return f"{head}_{backbone}" if head and backbone else backbone
+
+
+def has_head(keys: Collection[str]) -> bool:
+    """Returns whether published keys belong to a whole network, not to a backbone alone."""
+    return _first_match(_bare_keys(keys), HEAD_MARKS) is not None
 
 
 def published_parameters(net: SceneParser) -> int:
@@ -175,6 +175,16 @@ def published_shapes(net: SceneParser) -> dict[str, torch.Size]:
     if isinstance(net.head, SFNetLiteHead) and isinstance(net.backbone, DeepStemResNet | STDC):
         shapes |= _unused_lite_shapes(net.backbone, shapes)
     return shapes
+
+
+def _bare_keys(keys: Collection[str]) -> set[str]:
+    return {key.removeprefix("backbone.").removeprefix("head.") for key in keys}
+
+
+def _first_match(bare: Collection[str], marks: tuple[tuple[str, str], ...]) -> str | None:
+    """Returns the first name of `marks` whose key is there, None if none is."""
+    matches = (name for name, start in marks if any(key.startswith(start) for key in bare))
+    return next(matches, None)
 
 
 def _head_prefix(head: type[Head]) -> str:

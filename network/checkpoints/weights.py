@@ -7,12 +7,13 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import pickletools
 import re
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -22,17 +23,33 @@ from network.checkpoints.keys import (
     classifier_keys,
     drop_unused,
     guess_architecture,
+    has_head,
     is_auxiliary,
     published_key,
 )
 from network.model import SceneParser
 
-# What DataParallel and torch.compile put before the keys.
-PREFIXES = ("module.", "_orig_mod.")
+# Parts of keys that wrappers insert, around the network or around a part of it: DataParallel and
+# averaged models, torch.compile, FSDP, activation checkpointing, Lightning Fabric.
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
+            "_forward_module")
+# What `torch.optim.swa_utils.AveragedModel` counts beside the network.
+AVERAGING_COUNTER = "n_averaged"
+# Attributes under which a training class of a user, as of Lightning, holds its network.
+ATTRIBUTES = ("model", "net", "network")
 # The entry of a safetensors file's metadata that holds the rest of a checkpoint.
 HEADER = "sfsegnets"
 # Where a checkpoint may hold its state dict.
-NESTINGS = ("state_dict", "model_state_dict", "model", "net")
+NESTINGS = ("state_dict", "model_state_dict", "model", "net", "module")
+# Start of a file that Git LFS has not replaced by its content.
+LFS_POINTER = b"version https://git-lfs"
+# Modules whose classes a pickle of tensors names.
+TENSOR_MODULES = ("torch", "torch._utils", "torch._tensor", "torch.storage", "torch.serialization",
+                  "numpy.dtypes")
+# Where numpy's scalars are defined: the path of old versions, and that of new ones.
+NUMPY_SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+# Other names that are read from a pickle.
+HARMLESS = ("collections.OrderedDict", "numpy.dtype", "_codecs.encode", *NUMPY_SCALARS)
 
 
 class WeightsError(ValueError):
@@ -85,13 +102,16 @@ def read(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}: give the path of a .pth file")
     with path.open("rb") as file:
-        start = file.read(64).lstrip()
-    if start[:1] == b"<":
+        start = file.read(64)
+    if start.lstrip()[:1] == b"<":
         raise WeightsError(f"{path} is a web page, not weights: the download link answered with "
                            "HTML (a sign-in or quota page). Download it again in a browser.")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+    if start.startswith(LFS_POINTER):
+        raise WeightsError(f"{path} is a pointer of Git LFS, not weights: fetch the file itself "
+                           "with `git lfs pull`.")
     is_zip = zipfile.is_zipfile(path)
+    if _is_safetensors(start) or (path.suffix == ".safetensors" and not is_zip):
+        return _read_safetensors(path)
     if start[:2] == b"PK" and not is_zip:
         raise _truncated(path, "truncated")
     payload = _unpickle(path, is_zip)
@@ -127,7 +147,7 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
         source, payload = "the given state dict", dict(path_or_state_dict)
     averaged = payload.get("ema") is not None if ema is None else ema
     given = {published_key(net, key): value
-             for key, value in state_dict(payload, averaged, source).items()}
+             for key, value in state_dict(payload, averaged, source, net.state_dict()).items()}
     own_keys = {published_key(net, key): key for key in net.state_dict()}
     expected = published_state_dict(net)
     usable, dropped = drop_unused(net, given)
@@ -152,12 +172,16 @@ def published_state_dict(net: SceneParser) -> dict[str, Tensor]:
     return {published_key(net, key): value for key, value in net.state_dict().items()}
 
 
-def state_dict(payload: Mapping[str, Any], ema: bool, source: str) -> dict[str, Tensor]:
-    """Returns the tensors of a dict of `read`, without the prefixes of wrappers in their keys.
+def state_dict(payload: Mapping[str, Any], ema: bool, source: str,
+               own_keys: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Returns the tensors of a dict of `read`, without what wrappers add to their keys.
+
+    Wrappers may be nested in any order, and may stand around parts of the network.
 
     Args:
         ema: whether to take the averaged weights of a run's checkpoint.
         source: the name of the file, for errors.
+        own_keys: those of the network. A few models of timm name a part of theirs `module`.
 
     Raises:
         WeightsError: there are no tensors, or there are other values among them.
@@ -166,20 +190,44 @@ def state_dict(payload: Mapping[str, Any], ema: bool, source: str) -> dict[str, 
         if not isinstance(payload.get("ema"), Mapping):
             raise WeightsError(f"{source} holds no averaged weights: its run averaged none")
         payload = payload["ema"]
-    for nesting in NESTINGS:
-        if isinstance(payload.get(nesting), Mapping):
-            payload = payload[nesting]
-            break
+    while nesting := next((name for name in NESTINGS if isinstance(payload.get(name), Mapping)),
+                          None):
+        payload = payload[nesting]
     foreign = [key for key, value in payload.items() if not isinstance(value, Tensor)]
     if foreign or not payload:
         reason = f"{_listing(foreign)} are not tensors" if foreign else "it is empty"
         raise WeightsError(f"{source} is no state dict: {reason}")
-    tensors = {}
+    own_parts = {part for key in own_keys for part in key.split(".")}
+    tensors: dict[str, Tensor] = {}
     for key, value in payload.items():
-        for prefix in PREFIXES:
-            key = key.removeprefix(prefix)
-        tensors[key] = value
-    return tensors
+        bare = _without_wrappers(key, own_parts)
+        if bare == AVERAGING_COUNTER:
+            continue
+        if bare in tensors:
+            raise WeightsError(f"{source} is no state dict: without the names of wrappers, two "
+                               f"tensors are called {bare}")
+        tensors[bare] = value
+    return _without_attribute(tensors)
+
+
+def _without_wrappers(key: str, own_parts: Collection[str]) -> str:
+    """Removes all wrappers from the front of a key, and from elsewhere all but `own_parts`."""
+    parts = key.split(".")
+    while len(parts) > 1 and parts[0] in WRAPPERS:
+        parts = parts[1:]
+    return ".".join(part for part in parts if part not in WRAPPERS or part in own_parts)
+
+
+def _without_attribute(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors of a whole network without the attribute that held it, if one did.
+
+    A backbone of timm starts all of its keys with `model.` too, but it has no head.
+    """
+    first_parts = {key.partition(".")[0] for key in tensors}
+    if len(first_parts) != 1 or first_parts.isdisjoint(ATTRIBUTES):
+        return tensors
+    inner = {key.partition(".")[2]: value for key, value in tensors.items()}
+    return inner if has_head(inner) else tensors
 
 
 def write_safetensors(payload: Mapping[str, Any], path: str | Path) -> None:
@@ -274,19 +322,94 @@ def _listing(keys: Iterable[str], most: int = 12) -> str:
 def _unpickle(path: Path, is_zip: bool) -> Any:
     """Returns the content of a zip or legacy file, of tensors and numbers alone."""
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        with torch.serialization.safe_globals(_numpy_scalars()), path.open("rb") as file:
+            # By the suffix of a path, torch takes another reader.
+            is_mapped = is_zip and path.suffix != ".safetensors"
+            return torch.load(path if is_mapped else file, map_location="cpu", weights_only=True,
+                              mmap=is_mapped)
     except pickle.UnpicklingError as error:
-        foreign = re.search(r"(?:GLOBAL|global:?) `?([\w.]+)`?", str(error))
-        if foreign and "." in foreign[1]:
+        foreign = _foreign_globals(path, is_zip, str(error))
+        if foreign:
             raise WeightsError(
-                f"{path} was refused: its pickle names {foreign[1]}, which is neither a tensor "
-                "nor a number, and could run code. Save a plain state dict instead: "
-                "torch.save(net.state_dict(), FILE).") from error
+                f"{path} was refused: its pickle names {_listing(foreign, 4)}, which is neither a "
+                "tensor nor a number, and could run code. If you trust the file, load it where "
+                "these classes are installed and save the tensors alone: "
+                "payload = torch.load(FILE, weights_only=False), then "
+                'torch.save(payload["state_dict"], NEW_FILE), or '
+                "torch.save(payload.state_dict(), NEW_FILE) if it holds a whole network."
+            ) from error
         raise WeightsError(
             f"{path} is no checkpoint, or is damaged: copy or download it again") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        if is_zip:
+            _refuse_other_archive(path)
         raise _truncated(path, "truncated or damaged") from error
+
+
+def _foreign_globals(path: Path, is_zip: bool, message: str) -> list[str]:
+    """Returns the classes and functions that a pickle names besides those of tensors.
+
+    Args:
+        message: torch's error. It names the first of them only, and in pickles of protocol 4 and
+            later none.
+    """
+    named = re.search(r"GLOBAL ([\w.]+)", message)
+    foreign = [named[1]] if named else []
+    foreign += [name for name in _pickled_globals(path, is_zip)
+                if name.rpartition(".")[0] not in TENSOR_MODULES and name not in HARMLESS]
+    return list(dict.fromkeys(foreign))
+
+
+def _pickled_globals(path: Path, is_zip: bool) -> Iterator[str]:
+    """Yields the classes and functions that a file's pickles name; imports none of them."""
+    # The last two strings: protocol 4 names a class by two strings on the stack.
+    strings = ["", ""]
+    memo: list[str] = []
+    try:
+        with _open_pickle(path, is_zip) as file:
+            # a legacy file holds several pickles, and then the tensors
+            while True:
+                memo.clear()
+                for opcode, argument, _ in pickletools.genops(file):
+                    if opcode.name in ("GLOBAL", "INST"):
+                        yield str(argument).replace(" ", ".")
+                    elif opcode.name == "STACK_GLOBAL":
+                        yield ".".join(strings)
+                    elif opcode.name == "MEMOIZE":
+                        memo.append(strings[-1])
+                    elif "UNICODE" in opcode.name:
+                        strings = [strings[-1], argument]
+                    elif opcode.name in ("BINGET", "LONG_BINGET") and argument < len(memo):
+                        strings = [strings[-1], memo[argument]]
+    # the end, or bytes that are no pickle
+    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile):
+        return
+
+
+def _open_pickle(path: Path, is_zip: bool) -> IO[bytes]:
+    if not is_zip:
+        return path.open("rb")
+    archive = zipfile.ZipFile(path)
+    return archive.open(next(name for name in archive.namelist() if name.endswith("data.pkl")))
+
+
+def _refuse_other_archive(path: Path) -> None:
+    """Raises WeightsError if a zip file holds a program of torch in place of a state dict."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.namelist()
+    if any(name.endswith("constants.pkl") or "/code/" in name for name in entries):
+        raise WeightsError(
+            f"{path} is a TorchScript program, not weights. Save its tensors alone: "
+            "torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE).")
+    if not any(name.endswith("data.pkl") for name in entries):
+        raise WeightsError(f"{path} is a zip file that torch.save did not write (it holds "
+                           f"{_listing(entries, 3)}): give the checkpoint of a run, or a state "
+                           "dict.")
+
+
+def _is_safetensors(start: bytes) -> bool:
+    """Returns whether a file starts as safetensors do: with 8 bytes of a length, then JSON."""
+    return len(start) > 8 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -316,5 +439,4 @@ def _numpy_scalars() -> list[Any]:
     """
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [value for value in vars(np.dtypes).values() if isinstance(value, type)]
-    paths = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
-    return [np.dtype, *dtypes, *((scalar, path) for path in paths)]
+    return [np.dtype, *dtypes, *((scalar, path) for path in NUMPY_SCALARS)]

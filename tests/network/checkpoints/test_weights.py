@@ -1,24 +1,29 @@
 from __future__ import annotations
 
+import argparse
 import pickle
 import subprocess
 import sys
-from collections import OrderedDict
-from pathlib import Path
-from typing import Any
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import network
 from network.checkpoints.keys import published_shapes
 from network.checkpoints.weights import (
+    WRAPPERS,
     WeightsError,
     load,
     published_state_dict,
     read,
+    state_dict,
+    write_safetensors,
 )
 
 NAME = "sfnet_dfnetv1"
@@ -44,8 +49,11 @@ def assert_holds(net: torch.nn.Module, state: dict[str, Tensor]) -> None:
 
 # What loads.
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
-@pytest.mark.parametrize("nesting", [None, "state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("prefix", [
+    "", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module.",
+    "_orig_mod.module._orig_mod.module.", "_forward_module._fsdp_wrapped_module.",
+    "model._orig_mod.", "net.", "_orig_mod.model."])
+@pytest.mark.parametrize("nesting", [None, "state_dict", "model_state_dict", "model", "module"])
 def test_wrappers_prefixes_and_nestings_are_removed(state: dict[str, Tensor], prefix: str,
                                                     nesting: str | None) -> None:
     wrapped = {prefix + key: value for key, value in state.items()}
@@ -53,6 +61,65 @@ def test_wrappers_prefixes_and_nestings_are_removed(state: dict[str, Tensor], pr
     report = load(net, wrapped if nesting is None else {nesting: wrapped, "epoch": 3})
     assert_holds(net, state)
     assert (len(report.loaded), report.dropped, report.random) == (len(state), (), ())
+
+
+def averaged(net: nn.Module) -> nn.Module:
+    return torch.optim.swa_utils.AveragedModel(net)
+
+
+def compiled(net: nn.Module) -> nn.Module:
+    # compiles when it is first run
+    return cast("nn.Module", torch.compile(net))
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("wrappers", [
+    (nn.DataParallel, compiled), (compiled, nn.DataParallel), (nn.DataParallel, nn.DataParallel),
+    (averaged,), (nn.DataParallel, averaged), (averaged, nn.DataParallel), (averaged, compiled),
+    (compiled, averaged, nn.DataParallel)], ids=str)
+def test_what_the_wrappers_of_torch_save_loads(
+        tmp_path: Path, suffix: str,
+        wrappers: tuple[Callable[[nn.Module], nn.Module], ...]) -> None:
+    wrapped = source = network.build(NAME, 3)
+    for wrapper in wrappers:
+        wrapped = wrapper(wrapped)
+    path, net = tmp_path / f"a{suffix}", network.build(NAME, 3)
+    if suffix == ".pth":
+        torch.save(wrapped.state_dict(), path)
+    else:
+        write_safetensors({"state_dict": wrapped.state_dict()}, path)
+    load(net, path)
+    assert_holds(net, published_state_dict(source))
+
+
+@pytest.mark.parametrize("name", ["sfnet_dfnetv1", "sfnet_resnet18"])
+@pytest.mark.parametrize("wrapper", [compiled, nn.DataParallel])
+def test_wrappers_around_parts_of_the_network_are_removed(
+        name: str, wrapper: Callable[[nn.Module], nn.Module]) -> None:
+    source, net = network.build(name, 3), network.build(name, 3)
+    state = published_state_dict(source)
+    source.backbone = wrapper(source.backbone)
+    source.head.conv_last = wrapper(source.head.conv_last)
+    load(net, source.state_dict())
+    assert_holds(net, state)
+
+
+def test_two_tensors_that_differ_by_their_wrappers_alone_are_refused(
+        state: dict[str, Tensor]) -> None:
+    with pytest.raises(WeightsError, match=rf"two tensors are called {BIAS}"):
+        load(network.build(NAME, 3), {**state, f"module.{BIAS}": state[BIAS] + 1})
+
+
+def test_a_part_of_the_network_that_is_called_as_a_wrapper_keeps_its_name() -> None:
+    ours = ["model.stages_0.module.weight"]
+    given = {"module.model.stages_0.module.weight": torch.ones(1)}
+    assert [*state_dict(given, False, "a.pth", ours)] == ours
+
+
+@pytest.mark.parametrize("arch", network.names())
+def test_no_network_has_a_part_that_is_called_as_a_wrapper(arch: str) -> None:
+    keys = network.build(arch, 3).state_dict()
+    assert {part for key in keys for part in key.split(".")}.isdisjoint(WRAPPERS)
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
@@ -188,13 +255,76 @@ def test_foreign_code_is_refused_and_not_executed(tmp_path: Path, state: dict[st
         path.write_bytes(pickle.dumps({"surprise": Evil(mark)}, protocol=2))
     else:
         torch.save(payload, path, _use_new_zipfile_serialization=writer == "zip")
-    with pytest.raises(WeightsError, match=r"a\.pth (was refused: its pickle names [\w.]+, which "
-                                           r".*could run code|is no checkpoint)"):
+    with pytest.raises(WeightsError, match=r"a\.pth was refused: its pickle names .*"
+                                           r"pathlib[\w.]*Path.*could run code"):
         read(path)
     assert not mark.exists()
     if writer != "pickle":
         torch.load(path, weights_only=False)
         assert mark.exists(), "the file runs no code, so that this test shows nothing"
+
+
+FOREIGN: dict[str, Any] = {
+    "argparse.Namespace": argparse.Namespace(lr=0.1),
+    "PurePosixPath": PurePosixPath("logs"),
+    r"numpy\._?core": np.arange(3),
+    "collections.defaultdict": defaultdict(list),
+    "torch.nn.modules.linear.Linear": nn.Linear(2, 2),
+    "torch._C.Generator": torch.Generator(),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("writer", ["zip", "legacy", "pickle 2", "pickle 4", "pickle 5"])
+def test_a_foreign_class_is_named_with_the_way_out(tmp_path: Path, name: str,
+                                                   writer: str) -> None:
+    path, payload = tmp_path / "a.pth", {"epoch": 3, "value": FOREIGN[name]}
+    if writer.startswith("pickle"):
+        if name.startswith("torch._C"):
+            pytest.skip("torch.save alone can write a generator")
+        path.write_bytes(pickle.dumps(payload, protocol=int(writer[-1])))
+    else:
+        torch.save(payload | {"state_dict": {BIAS: torch.ones(2)}}, path,
+                   _use_new_zipfile_serialization=writer == "zip")
+    with pytest.raises(WeightsError, match=rf"was refused: its pickle names .*{name}.*"
+                                           r"weights_only=False.*torch\.save\(payload"):
+        read(path)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_pickled_network_is_refused_by_the_name_of_its_class(tmp_path: Path,
+                                                               legacy: bool) -> None:
+    torch.save(network.build(NAME, 3), tmp_path / "a.pth",
+               _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(WeightsError, match=r"names network\.model\.SceneParser, .*"
+                                           r"payload\.state_dict\(\).* a whole network"):
+        read(tmp_path / "a.pth")
+
+
+def test_a_script_program_and_another_zip_file_are_named(tmp_path: Path) -> None:
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"is a TorchScript program.*torch\.jit\.load"):
+        read(tmp_path / "a.pth")
+    np.savez(tmp_path / "b.npz", a=np.ones(2))
+    with pytest.raises(WeightsError, match=r"a zip file that torch\.save did not write \(it holds "
+                                           r"a\.npy\)"):
+        read(tmp_path / "b.npz")
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
+    with pytest.raises(WeightsError, match=r"is a pointer of Git LFS.*git lfs pull"):
+        read(tmp_path / "a.pth")
+
+
+def test_the_content_of_a_file_decides_how_it_is_read_and_not_its_name(
+        tmp_path: Path, state: dict[str, Tensor]) -> None:
+    write_safetensors({"state_dict": state}, tmp_path / "a.pth")
+    torch.save(state, tmp_path / "b.safetensors")
+    for name in ("a.pth", "b.safetensors"):
+        net = network.build(NAME, 3)
+        load(net, tmp_path / name)
+        assert_holds(net, state)
 
 
 def test_a_missing_file_and_a_file_of_another_kind(tmp_path: Path) -> None:
