@@ -112,6 +112,7 @@ class Training:
         state = checkpoint.newest(self.folder, network.weights.read) if options.run.resume else None
         datasets.check_same_data(state, self.spec, self.folder)
         flag_rules.check_same_run(options.flags, state["step"] if state else 0)
+        checkpoint.restore_links(self.folder, state, network.weights.read)
         start = self.build_network(state)
         self.build_data()
         self.build_optimizer()
@@ -300,20 +301,14 @@ class Training:
 
     def open_folder(self, start: str) -> None:
         """Opens the run's folder and its log, and describes the run there; `start`: its weights."""
-        options, net = self.options, self.net
+        options = self.options
         open_folder(options.run, options.flags, device=self.device, precision=self.precision,
                     data_files=self.data.files())
         self.log = run_log.RunLog(
             self.folder, options.run.tensorboard, self.progress.step, device=self.device,
             total_steps=self.intervals.total_steps, steps_per_epoch=len(self.data.sampler),
             quiet=not self.is_main)
-        log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %s, in %s",
-                 options.network.arch, sum(weight.numel() for weight in net.parameters()) / 1e6,
-                 options.flags["dataset"], self.precision, self.device.type,
-                 len(self.data.train_set), self.intervals.total_steps,
-                 options.batching.describe(), self.folder)
-        for line in (*options.batching.notes(), *self.data.plan.describe(self.spec.names), start):
-            log.info(line)
+        first_steps.log_start(self, start)
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
         self.inspections = first_steps.inspections(self)
 

@@ -660,3 +660,59 @@ def test_validation_scores_outlines_and_parses_images_together(
 
 def test_fp16_is_a_precision() -> None:
     assert train.build_parser().parse_args(["--fp16"]).precision == "fp16"
+
+
+def test_one_command_begins_a_run_and_goes_on_with_it(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*command, "--max_iters", "2", "--val_split", "none", "--resume", "auto"]
+    assert train.main(flags) == 0
+    assert "starting at step 0" in capsys.readouterr().out
+    run = tmp_path / "run"
+    (run / "last.pth").unlink()
+    (run / "last.pth").write_bytes(b"of an earlier step")
+    assert train.main(flags) == 0
+    assert "going on from step 2" in capsys.readouterr().out
+    assert checkpoint(run / "last.pth")["step"] == 2
+    assert json.loads((run / "args.json").read_text())["resume"] is None
+    assert "--lr 0.5 would change the run" in refusal([*flags, "--lr", "0.5"], capsys)
+    assert train.main(["--resume", str(run / "last.pth")]) == 0
+    message = refusal(["--resume", str(run), "--max_iters", "9"], capsys)
+    assert "--snapshot" in message and "--restore_optimizer" in message
+
+
+def test_a_run_that_failed_before_its_first_step_does_not_block_its_name(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*command, "--max_iters", "1", "--val_split", "none"]
+    assert "batch of one image" in refusal([*flags, "--bs_mult", "1"], capsys)
+    assert (tmp_path / "run" / "args.json").exists()
+    assert train.main(flags) == 0
+    assert "ended before its first step: it is begun anew" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "args.json").read_text())["bs_mult"] == 2
+
+
+def test_the_best_score_of_a_run_is_a_finite_one(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "scenes"
+    make_streets.main(
+        ["--out", str(copy), "--train", "4", "--val", "1", "--size", "64x128", "--workers", "1"]
+    )
+    labels = list(copy.glob("gtFine/val/*/*.png"))
+    originals = [path.read_bytes() for path in labels]
+    for path in labels:
+        label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(path), np.zeros_like(label))  # an ignored id of Cityscapes
+    flags = [*command, "--data_root", str(copy), "--eval_epoch", "1", "--eval_every", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(patch, step=2)
+        assert train.main(flags) == 130
+    run = tmp_path / "run"
+    assert "none of 1 images of val has a labeled pixel" in capsys.readouterr().err
+    assert metrics(run, "validation")[0]["mIoU"] is None and not (run / "best.pth").exists()
+    for path, original in zip(labels, originals, strict=True):
+        path.write_bytes(original)
+    assert train.main(["--resume", str(run)]) == 0
+    assert checkpoint(run / "best.pth")["mean_iu"] == checkpoint(run / "last.pth")["best"] > 0
+    assert "NaN" not in (run / "metrics.jsonl").read_text()

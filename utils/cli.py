@@ -56,7 +56,7 @@ class FlagParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None,  # type: ignore[override]
                    namespace: Any = None) -> Any:
-        words = list(sys.argv[1:] if args is None else args)
+        words = _words(args)
         self._refuse_retired(words)
         parsed, unknown = self.parse_known_args(words, namespace)
         if unknown:
@@ -74,7 +74,7 @@ class FlagParser(argparse.ArgumentParser):
         """Returns only the flags that the command line names, by destination."""
         unset = object()
         blank = argparse.Namespace(**{action.dest: unset for action in self._actions})
-        parsed, _ = self.parse_known_args(list(sys.argv[1:] if args is None else args), blank)
+        parsed, _ = self.parse_known_args(_words(args), blank)
         return {name: value for name, value in vars(parsed).items() if value is not unset}
 
     def error(self, message: str) -> NoReturn:
@@ -101,6 +101,17 @@ class FlagParser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 parsers += action.choices.values()
         return [flag for parser in parsers for flag in parser._option_string_actions]
+
+
+def _words(args: Sequence[str] | None) -> list[str]:
+    """Returns the words of the command line, without the rank that a launcher adds.
+
+    torch.distributed.launch passes `--local-rank=0` beside the environment that torchrun sets.
+    """
+    words = sys.argv[1:] if args is None else args
+    has_launcher = "LOCAL_RANK" in os.environ
+    return [word for word in words
+            if not (has_launcher and re.fullmatch(r"--local[-_]rank=\d+", word))]
 
 
 class _Switch(argparse.Action):

@@ -26,6 +26,18 @@ def expected_world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
+def local_rank() -> int:
+    """Returns the number of this process among those of its host, from 0.
+
+    Launchers other than torchrun set RANK but perhaps not LOCAL_RANK. Slurm's srun numbers the
+    processes itself; otherwise every host is taken to have a process for each of its GPUs.
+    """
+    for name in ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK"):
+        if os.environ.get(name):
+            return int(os.environ[name])
+    return int(os.environ.get("RANK", "0")) % max(1, torch.cuda.device_count())
+
+
 def start(timeout: float = DEFAULT_TIMEOUT) -> None:
     """Joins the process group that torchrun describes, and selects the GPU of the local rank.
 
@@ -39,7 +51,7 @@ def start(timeout: float = DEFAULT_TIMEOUT) -> None:
     if expected_world_size() == 1 or dist.is_initialized():
         return
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(local_rank())
     wait = timedelta(minutes=timeout)
     try:
         store, rank, world_size = next(dist.rendezvous("env://", timeout=wait))

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, their checksums, and the commit of this checkout."""
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 ROOT = Path(__file__).resolve().parents[1]                  # of the checkout
+# what network and FUSE file systems answer that cannot flush a file or a folder on request
+CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF,
+               errno.EACCES, errno.EPERM}
 
 
 @contextmanager
@@ -26,8 +30,7 @@ def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -55,19 +58,40 @@ def link_or_copy(link: Path, target: Path) -> None:
     try:
         os.link(target, temporary)
     except OSError:
-        shutil.copyfile(target, temporary)
+        with target.open("rb") as source, temporary.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+            sync(copy)
     temporary.replace(link)
     sync_folder(link.parent)
 
 
+def sync(file: BinaryIO) -> None:
+    """Makes the content of an open file durable, where the file system can."""
+    file.flush()
+    _fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
-    """Makes renames in the folder durable, where the operating system can."""
-    if hasattr(os, "O_DIRECTORY"):
+    """Makes renames in the folder durable, where operating system and file system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except PermissionError:
+        return
+    try:
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fsync(descriptor: int) -> None:
+    """Flushes a descriptor; raises OSError unless the file system merely cannot."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC:
+            raise
 
 
 def sha256(path: Path) -> str:
@@ -98,12 +122,12 @@ def commit() -> str | None:
 
 
 def git_output(*words: str) -> str | None:
-    """Returns the output of a git command in this checkout, or None without git or outside a
-    checkout.
+    r"""Returns the output of a git command in this checkout, or None without git or outside a
+    checkout. Bytes that are not UTF-8, such as those of a changed file, are written as \xNN.
     """
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True,
-                              check=True)
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, check=True,
+                              encoding="utf-8", errors="backslashreplace")
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,9 @@ def start_logging(folder: Path | None = None) -> None:
         return
     handlers: list[logging.Handler] = [_TerminalHandler()]
     if folder is not None:
-        file = logging.FileHandler(folder / "train.log")
+        # names of files may have bytes that are not UTF-8
+        file = logging.FileHandler(folder / "train.log", encoding="utf-8",
+                                   errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
@@ -43,8 +46,15 @@ class _TerminalHandler(logging.Handler):
         if getattr(record, "progress", False) and has_terminal():
             return
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        tqdm.write(record.getMessage(), file=stream)
-        sys.stdout.flush()
+        try:
+            # names of files may have bytes that the terminal cannot show
+            encoding = getattr(stream, "encoding", None) or "utf-8"
+            message = record.getMessage().encode(encoding, "backslashreplace").decode(encoding)
+            tqdm.write(message, file=stream)
+            sys.stdout.flush()
+        except OSError:
+            # the terminal was closed (SIGHUP): the run must still be able to save
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def has_terminal() -> bool:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,16 @@ log = logging.getLogger(__name__)
 
 
 def default_folder() -> Path:
-    """Returns the user's cache folder for this project (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sfsegnets"
+    """Returns the user's cache folder for this project (XDG Base Directory Specification).
+
+    A user without a home folder, as in some containers, gets one among the temporary files.
+    """
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "sfsegnets"
+    try:
+        return Path.home() / ".cache" / "sfsegnets"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "sfsegnets"
 
 
 class CentroidCache:

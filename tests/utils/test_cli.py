@@ -125,3 +125,17 @@ def test_a_lost_process_is_told_from_a_mistake(caplog: pytest.LogCaptureFixture)
     # unexpected errors keep their traceback
     with pytest.raises(ZeroDivisionError):
         exit_code_of(ZeroDivisionError())
+
+
+def test_the_rank_that_a_launcher_passes_is_left_to_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = FlagParser(retired={"--local-rank": "torchrun"})
+    parser.add_argument("--lr", type=float)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--local-rank=0"])
+    assert "use torchrun" in capsys.readouterr().err
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    words = ["--local-rank=0", "--lr", "0.1"]
+    assert parser.parse_args(words).lr == 0.1 and parser.given(words) == {"lr": 0.1}

@@ -42,3 +42,20 @@ def test_alone_the_helpers_of_several_processes_do_nothing() -> None:
     net = nn.Linear(1, 1)
     assert distributed.wrap(net, CPU) is net
     distributed.barrier()
+
+
+@pytest.mark.parametrize(("environment", "number"), [
+    ({"LOCAL_RANK": "1", "RANK": "5"}, 1),
+    ({"SLURM_LOCALID": "2", "RANK": "6"}, 2),
+    ({"RANK": "5"}, 1),  # four GPUs on each host
+    ({}, 0),
+])
+def test_a_launcher_may_leave_the_local_rank_out(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], number: int
+) -> None:
+    for name in ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert distributed.local_rank() == number

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,3 +48,52 @@ def test_text_between_two_lines_is_replaced_and_the_lines_stay() -> None:
     assert renewed == "head\n<begin>\nnew\n<end>\ntail\n"
     with pytest.raises(ValueError, match="add the lines <end> and <begin>"):
         files.replace_between(document, "<end>", "<begin>", "new")
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_that_cannot_flush_still_gets_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    files.write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_a_disk_that_fails_to_flush_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="broken"):
+        files.write_text(tmp_path / "a.txt", "whole")
+
+
+def test_without_hard_links_the_link_is_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*paths: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a").write_text("a")
+    files.link_or_copy(tmp_path / "last.pth", tmp_path / "a")
+    assert (tmp_path / "last.pth").read_text() == "a"
+
+
+def test_a_git_difference_that_is_not_utf_8_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for content in (b"caf\xe9 1\n", b"caf\xe9 2\n"):  # latin-1
+        (tmp_path / "a.txt").write_bytes(content)
+        if not (tmp_path / ".git").exists():
+            subprocess.run([*git, "init", "-q"], check=True)
+            subprocess.run([*git, "add", "."], check=True)
+            subprocess.run([*git, "commit", "-q", "-m", "a"], check=True)
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    assert r"+caf\xe9 2" in (files.git_output("diff", "HEAD") or "")

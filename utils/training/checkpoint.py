@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import torch
 from torch import nn
 
 from utils import distributed, precision
-from utils.files import link_or_copy, sha256, sync_folder, write_text
-from utils.training.progress import NotFinite, Progress
+from utils.files import link_or_copy, sha256, sync, sync_folder, write_text
+from utils.training.progress import NotFinite, Progress, finite
 
 FORMAT = "sfsegnets/1"
 CHECKSUM_SUFFIX = ".sha256"     # of the small file beside a checkpoint
@@ -33,7 +32,7 @@ def save(folder: Path, state: dict[str, Any], step: int, keep: int) -> Path:
     Raises:
         OSError: the disk is full or not writable. The earlier checkpoints are untouched.
     """
-    path = folder / "checkpoints" / f"step_{step}.pth"
+    path = _path(folder, step)
     path.parent.mkdir(parents=True, exist_ok=True)
     # of a process that was killed while it wrote
     for stale in path.parent.glob("*.tmp"):
@@ -42,8 +41,7 @@ def save(folder: Path, state: dict[str, Any], step: int, keep: int) -> Path:
     try:
         with temporary.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
         # Until the checkpoint is replaced, its checksum file lists both the old and the new sum.
         new_sum = sha256(temporary)
         sums = [sha256(path), new_sum] if path.exists() else [new_sum]
@@ -72,7 +70,12 @@ def checksum_file(path: Path) -> Path:
 def saved(folder: Path) -> list[Path]:
     """Returns the checkpoints of a run's folder, newest first."""
     paths = (folder / "checkpoints").glob("step_*.pth")
-    return sorted(paths, key=lambda path: int(path.stem.removeprefix("step_")), reverse=True)
+    return sorted(paths, key=step_of, reverse=True)
+
+
+def step_of(path: Path) -> int:
+    """Returns the step of a checkpoint, by its name."""
+    return int(path.stem.removeprefix("step_"))
 
 
 def newest(folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
@@ -90,8 +93,7 @@ def newest(folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, An
     """
     paths = saved(folder)
     for path in paths:
-        sums = checksum_file(path).read_text().split() if checksum_file(path).is_file() else []
-        if sha256(path) in sums:
+        if is_whole(path):
             return read(path)
         log.warning("%s is damaged (its checksum differs): falling back to the checkpoint before "
                     "it", path)
@@ -99,6 +101,81 @@ def newest(folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, An
         raise ValueError(f"every checkpoint in {folder / 'checkpoints'} is damaged, so the run "
                          "cannot be resumed. Start a new one under another --exp.")
     return None
+
+
+def is_whole(path: Path) -> bool:
+    """Returns whether a checkpoint has the checksum that was written with it."""
+    sums = checksum_file(path).read_text().split() if checksum_file(path).is_file() else []
+    return sha256(path) in sums
+
+
+def restore_links(folder: Path, state: dict[str, Any] | None,
+                  read: Callable[[Path], dict[str, Any]]) -> None:
+    """Makes `last.pth`, `best.pth` and the best score in `state` agree with the checkpoints.
+
+    A run that is killed between a checkpoint and its links leaves links to an earlier step. Every
+    process must call this; rank 0 writes.
+
+    Args:
+        state: the checkpoint from which the run is resumed, None if it has none yet.
+    """
+    if state is None:
+        return
+    if distributed.is_main():
+        _link_if_different(folder / "last.pth", _path(folder, state["step"]))
+        state["best"] = _restore_best(folder, state, read)
+    state["best"] = distributed.from_main(state["best"])
+
+
+def _restore_best(folder: Path, state: dict[str, Any],
+                  read: Callable[[Path], dict[str, Any]]) -> float | None:
+    """Links `best.pth` to the best checkpoint left, unless it is as good as the run's best score.
+
+    Args:
+        state: the checkpoint from which the run is resumed.
+
+    Returns:
+        The mIoU of `best.pth`; None if no checkpoint with a score is left.
+    """
+    link, best = folder / "best.pth", finite(state["best"])
+    linked = _score_of_file(link, read) if link.is_file() else None
+    if linked is not None and (best is None or linked >= best):
+        return linked
+    paths = [path for path in saved(folder) if is_whole(path)]
+    scores = {path: score for path in reversed(paths)
+              if (score := _score(read(path))) is not None and step_of(path) <= state["step"]}
+    # of equal scores the earliest, as during the run
+    chosen = max(scores, key=scores.__getitem__, default=None)
+    if chosen is None or (linked is not None and linked >= scores[chosen]):
+        if best is not None:
+            log.warning("the checkpoint with the best mIoU, %.2f %%, is lost: the best from now on "
+                        "is %s", 100 * best, "the next" if linked is None else link)
+        return linked
+    _link_if_different(link, chosen)
+    return scores[chosen]
+
+
+def _score_of_file(path: Path, read: Callable[[Path], dict[str, Any]]) -> float | None:
+    """Returns the mIoU of a file that may be damaged, in which case it has none."""
+    try:
+        return _score(read(path))
+    except (ValueError, OSError, RuntimeError) as error:
+        log.warning("%s cannot be read (%s)", path, error)
+        return None
+
+
+def _score(state: dict[str, Any]) -> float | None:
+    """Returns the mIoU of a checkpoint that was validated at its own step, else None."""
+    return finite(state.get("mean_iu")) if state.get("validated") == state["step"] else None
+
+
+def _link_if_different(link: Path, target: Path) -> None:
+    if not link.is_file() or not (link.samefile(target) or sha256(link) == sha256(target)):
+        link_or_copy(link, target)
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / "checkpoints" / f"step_{step}.pth"
 
 
 def load_momentum(optimizer: torch.optim.Optimizer, path: str | None,
@@ -214,6 +291,7 @@ class Checkpoints:
             raise error
         log.warning("%s. Going back to step %d; step %d will be left out", error, state["step"],
                     error.step)
+        restore_links(self.folder, state, self.weights.read)
         restored = self.restore(state)
         restored.skipped_steps = [*progress.skipped_steps, error.step]
         return restored

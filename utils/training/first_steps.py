@@ -1,4 +1,6 @@
-"""What is inspected in the first steps of a run: the memory of a step, and the augmented images."""
+"""The start of a run: its description in the log, and what is inspected in its first steps, the
+memory of a step and the augmented images.
+"""
 from __future__ import annotations
 
 import logging
@@ -24,6 +26,19 @@ STATE_TENSORS = {torch.optim.SGD: 1, torch.optim.Adam: 2, torch.optim.AdamW: 2}
 
 # called with a batch and the number of steps done
 Inspection = Callable[[Batch, int], None]
+
+
+def log_start(training: Any, start: str) -> None:
+    """Describes a run (`train.Training`) in its log; `start` tells its initial weights."""
+    options, parameters = training.options, training.net.parameters()
+    log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %s, in %s",
+             options.network.arch, sum(weight.numel() for weight in parameters) / 1e6,
+             options.flags["dataset"], training.precision, training.device.type,
+             len(training.data.train_set), training.intervals.total_steps,
+             options.batching.describe(), training.folder)
+    notes, plan = options.batching.notes(), training.data.plan
+    for line in (*notes, *plan.describe(training.spec.names), start):
+        log.info(line)
 
 
 def inspections(training: Any) -> list[Inspection]:

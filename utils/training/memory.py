@@ -1,7 +1,6 @@
 """The memory of a training process, and activation checkpointing to reduce it."""
 from __future__ import annotations
 
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,14 +11,24 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+try:
+    import resource
+except ImportError:             # Windows
+    resource = None  # type: ignore[assignment]
+
 GB = 1e9
 Context = AbstractContextManager[object]
 
 
 def peak_memory(device: torch.device) -> float:
-    """Returns the peak memory of this process in GB: of its GPU if it has one, else of the host."""
+    """Returns the peak memory of this process in GB: of its GPU if it has one, else of the host.
+
+    0 on a host that does not count it (Windows).
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GB
+    if resource is None:
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, Linux KiB
     return peak * (1 if sys.platform == "darwin" else 1024) / GB

@@ -27,6 +27,7 @@ Recipe = Mapping[str, Any]      # flag -> value, or a function of the flags so f
 # flag of the reference implementation -> its successor
 RETIRED = {
     "--local_rank": "torchrun, which tells each process its rank",
+    "--local-rank": "torchrun, which tells each process its rank",
     "--start_epoch": "--resume logs/NAME",
     "--trunk": "--arch",
     "--tb_tag": "--exp",
@@ -107,10 +108,11 @@ def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,
             origins[name] = f"recipe {args.recipe}"
     values |= given
     values["exp"] = values["exp"] or default_name(values)
-    folder = args.resume or _run_of_this_torchrun(Path(values["ckpt"]) / values["exp"])
+    folder = _run_to_resume(args.resume, Path(values["ckpt"]) / values["exp"])
+    values["resume"] = None
     if folder:
         recipe = RECIPES[args.recipe] if args.recipe else {}
-        values |= _resumed_flags(Path(folder), given, recipe)
+        values |= _resumed_flags(folder, given, recipe)
         values["resume"] = str(folder)
         origins = dict.fromkeys(values, "run")
     return Namespace(**values), origins | dict.fromkeys(given, "command line")
@@ -140,6 +142,18 @@ def check_same_run(flags: Flags, step: int) -> None:
     distributed.check_same({**shared, "resume": f"{flags['resume']} (step {step})"})
 
 
+def _run_to_resume(resume: str | None, folder: Path) -> Path | None:
+    """Returns the folder of the run to go on with, or None to begin a run.
+
+    Args:
+        resume: the flag: a folder, a checkpoint in it, "auto", or None.
+        folder: of the run by `--ckpt` and `--exp`.
+    """
+    if resume == "auto":
+        return folder if run_folder.holds_run(folder) else None
+    return run_folder.folder_of(Path(resume)) if resume else _run_of_this_torchrun(folder)
+
+
 def _resumed_flags(run: Path, given: Flags, recipe: Recipe) -> Flags:
     """Returns the flags of a run, with those of the command line that may change."""
     # JSON has no tuples
@@ -152,8 +166,17 @@ def _resumed_flags(run: Path, given: Flags, recipe: Recipe) -> Flags:
             continue
         raise ValueError(f"--{name} {value} would change the run {run}, which has "
                          f"{stored.get(name)}: leave it out, or start a new run under another "
-                         "--exp")
+                         f"--exp{_way_on(name, run)}")
     return stored | {name: value for name, value in given.items() if name in RESUMABLE_FLAGS}
+
+
+def _way_on(flag: str, run: Path) -> str:
+    """Returns how to train for longer: the schedule of a run depends on its length."""
+    if flag not in ("max_iters", "max_epoch"):
+        return ""
+    return (". The learning rate of a run falls over its whole length, so a longer one is a new "
+            f"run: --snapshot {run / 'last.pth'} --restore_optimizer --exp NAME --{flag} N starts "
+            "it from the last weights")
 
 
 def _has_values_of(stored: Flags, recipe: Recipe, given: Flags) -> bool:

@@ -1,6 +1,7 @@
 """How far a run has come, as its checkpoints hold it."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ class Progress:
     Args:
         step: steps done.
         validated: the step of the last validation.
-        mean_iu: mIoU of the last validation, in [0, 1].
+        mean_iu: mIoU of the last validation, in [0, 1]; None if no pixel of it had a label.
         best: the best mIoU so far.
         skipped_steps: steps left out after a rewind, counted from 1.
     """
@@ -32,7 +33,8 @@ class Progress:
     skipped_steps: list[int] = field(default_factory=list)
 
     def record_validation(self, mean_iu: float) -> None:
-        self.mean_iu, self.validated = mean_iu, self.step
+        """Records the score of this step; NaN, which is better than no other score, as None."""
+        self.mean_iu, self.validated = finite(mean_iu), self.step
 
     def update_best(self) -> bool:
         """Returns whether this step was validated with the best mIoU so far, and remembers it."""
@@ -50,5 +52,11 @@ class Progress:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Progress:
         """Reads the progress from a checkpoint."""
-        return cls(step=state["step"], validated=state["validated"], mean_iu=state["mean_iu"],
-                   best=state["best"], skipped_steps=state["left_out"])
+        return cls(step=state["step"], validated=state["validated"],
+                   mean_iu=finite(state["mean_iu"]), best=finite(state["best"]),
+                   skipped_steps=state["left_out"])
+
+
+def finite(score: float | None) -> float | None:
+    """Returns the score, or None if it is NaN: earlier versions stored an undefined mIoU so."""
+    return None if score is None or math.isnan(score) else score

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import shlex
+import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from utils import distributed
 from utils.cli import add_switch
 from utils.files import commit, git_output, write_text
 from utils.logs import start_logging
+from utils.training import checkpoint, run_log
 from utils.training.progress import Progress
 
 log = logging.getLogger("train")
@@ -34,8 +36,10 @@ def add_flags(parser: ArgumentParser, recipes: Iterable[str]) -> None:
     group.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
     group.add_argument("--tb_path", help="folder of the TensorBoard files "
                                          "(default: tb/ in the run's folder)")
-    group.add_argument("--resume", help="folder of a run: go on exactly where it stopped, with "
-                                        "its own flags")
+    group.add_argument("--resume", metavar="FOLDER",
+                       help="folder of a run: go on exactly where it stopped, with its own flags; "
+                            "auto: go on if the folder of --ckpt and --exp holds a run, and begin "
+                            "it otherwise")
     group.add_argument("--seed", type=int, default=0,
                        help="of the initial weights, the order of the images and the augmentation")
     add_switch(group, "--test_mode", default=False,
@@ -76,9 +80,45 @@ def open_folder(options: FolderOptions, flags: dict[str, Any], device: torch.dev
         OSError: as `create`.
     """
     if distributed.is_main() and not options.resume:
+        if (options.folder / "args.json").exists() and not holds_run(options.folder):
+            clear(options.folder)
         create(options.folder, flags, environment(device, precision, data_files))
     distributed.barrier()
     start_logging(options.folder)
+
+
+def holds_run(folder: Path) -> bool:
+    """Returns whether a folder holds a run that has a checkpoint or has logged a step."""
+    if not (folder / "args.json").is_file():
+        return False
+    links = (folder / "last.pth", folder / "best.pth")
+    has_checkpoint = any(checkpoint.saved(folder)) or any(link.exists() for link in links)
+    return has_checkpoint or run_log.last_step(folder / "metrics.jsonl") > 0
+
+
+def clear(folder: Path) -> None:
+    """Removes what a run that ended before its first step has left; `train.log` stays."""
+    log.info("%s held a run that ended before its first step: it is begun anew", folder)
+    for name in ("args.json", "env.json", "metrics.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "tb", ignore_errors=True)
+
+
+def folder_of(path: Path) -> Path:
+    """Returns the folder of a run, given the folder, or a file in it that is its newest checkpoint.
+
+    Raises:
+        ValueError: the file is another one, from which no run goes on.
+    """
+    if not path.is_file():
+        return path
+    folder = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    newest = next(iter(checkpoint.saved(folder)), None)
+    if path.name == "last.pth" or path.name == "args.json" or newest in (None, path):
+        return folder
+    raise ValueError(f"--resume {path}: a run goes on from its newest checkpoint, {newest}: give "
+                     f"--resume {folder}. To start a new run from the weights of {path.name}, give "
+                     f"--snapshot {path} and another --exp")
 
 
 def create(folder: Path, args: dict[str, Any], environment: dict[str, Any]) -> None:
@@ -109,7 +149,8 @@ def read_args(folder: Path) -> dict[str, Any]:
     path = folder / "args.json"
     if not path.is_file():
         raise FileNotFoundError(f"--resume {folder}: no run is there (it has no args.json). Give "
-                                "the folder of a run, for example logs/NAME.")
+                                "the folder of a run, for example logs/NAME, or --resume auto "
+                                "with --exp NAME, which begins the run if there is none.")
     return json.loads(path.read_text())
 
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -57,9 +58,11 @@ class RunLog:
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Appends one object {"kind", "step", **values}; numbers also become scalars of
-        TensorBoard.
+        TensorBoard. A number that is not finite becomes null, because JSON has no NaN.
         """
-        self.file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        values = json_values(values)
+        line = json.dumps({"kind": kind, "step": step, **values}, allow_nan=False)
+        self.file.write(line + "\n")
         self.file.flush()
         for name, value in values.items():
             if isinstance(value, int | float):
@@ -149,17 +152,40 @@ class RunLog:
         return (Path(os.devnull) if self.quiet else self.path).open("a")
 
     def _remove_after(self, step: int) -> None:
-        """Removes the objects after a step, and a last line that a crash cut short."""
+        """Removes the objects after a step, and a last line that a crash cut short.
+
+        Of a run that begins again at step 0 nothing stays: it describes itself anew.
+        """
         if not self.path.exists():
             return
         lines = []
-        for line in self.path.read_text().splitlines():
+        for line in self.path.read_text().splitlines() if step else ():
             try:
                 if json.loads(line)["step"] <= step:
                     lines.append(line)
             except json.JSONDecodeError:
                 continue
         write_text(self.path, "".join(f"{line}\n" for line in lines))
+
+
+def last_step(path: Path) -> int:
+    """Returns the last step that a `metrics.jsonl` holds; 0 without any."""
+    steps = [0]
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        # a crash may have cut the last line short
+        with suppress(json.JSONDecodeError):
+            steps.append(json.loads(line)["step"])
+    return max(steps)
+
+
+def json_values(value: Any) -> Any:
+    """Returns the value with None for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: json_values(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_values(entry) for entry in value]
+    is_finite = not isinstance(value, float) or math.isfinite(value)
+    return value if is_finite else None
 
 
 class Window:

@@ -13,14 +13,21 @@ from torch import Tensor
 from utils import distributed
 
 T = TypeVar("T")
-WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def _available(*names: str) -> tuple[signal.Signals, ...]:
+    """Returns the signals that this operating system has; Windows lacks SIGHUP and SIGUSR1."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+WATCHED = _available("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 # a terminal and a scheduler send these to every process of a job, also to the loader's workers
-SENT_TO_ALL = (signal.SIGINT, signal.SIGUSR1)
+SENT_TO_ALL = _available("SIGINT", "SIGHUP", "SIGUSR1")
 
 
 @contextmanager
 def block_signals() -> Iterator[None]:
-    """Delays SIGINT and SIGUSR1 while worker processes start.
+    """Delays the signals of `SENT_TO_ALL` while worker processes start.
 
     The workers inherit the block, so that they are not killed before they call `ignore_in_worker`.
     SIGTERM is not delayed: Python ends worker processes with it.
@@ -36,7 +43,7 @@ def block_signals() -> Iterator[None]:
 
 
 def ignore_in_worker() -> None:
-    """Makes a worker process ignore SIGINT and SIGUSR1: the process that started it ends it."""
+    """Makes a worker process ignore `SENT_TO_ALL`: the process that started it ends it."""
     for number in SENT_TO_ALL:
         signal.signal(number, signal.SIG_IGN)
 
@@ -52,6 +59,8 @@ class Interrupted(Exception):
 class Interrupts:
     """While entered, remembers the first signal for `check`; a second SIGINT stops at once.
 
+    A closed terminal sends SIGHUP, which `nohup` makes a process ignore: it stays ignored.
+
     Args:
         agreed: all processes stop at the same check. Each posts its own signal and reads what all
             posted at the check before, so that no process waits for another in between. Every
@@ -65,8 +74,10 @@ class Interrupts:
         self.posted: Callable[[], Tensor] | None = None
 
     def __enter__(self) -> Interrupts:
-        self.handlers_before = {number: signal.signal(number, self._remember)
-                                for number in WATCHED}
+        for number in WATCHED:
+            is_nohup = signal.Signals(number).name == "SIGHUP"
+            if not (is_nohup and signal.getsignal(number) == signal.SIG_IGN):
+                self.handlers_before[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

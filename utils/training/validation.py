@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -168,8 +169,16 @@ class Validator:
 
     def log_results(self, run_log: RunLog, results: list[ValidationResult], *, step: int,
                     epoch: float) -> float:
-        """Logs the results of a step; returns the best mIoU among the weights."""
-        best = max(results, key=lambda result: result.matrix.mean_iou())
+        """Logs the results of a step; returns the best mIoU among the weights.
+
+        NaN if the images have no labeled pixel, with a warning.
+        """
+        # NaN, which has no order, comes last
+        best = max(results, key=lambda result: np.nan_to_num(result.matrix.mean_iou(), nan=-1.0))
+        if best.matrix.pixels == 0:
+            log.warning("validation after step %d: none of %d images of %s has a labeled pixel, so "
+                        "there is no mIoU, and no best.pth of this step: check the labels with "
+                        "python -m tools.check_dataset", step, len(self.indices), self.data.split)
         scores = best.matrix.summary(self.spec.names)
         mean_ious = {result.weights: result.matrix.mean_iou() for result in results}
         boundary_f = best.mean_boundary_f(self.options.thresholds, self.spec.names)
@@ -180,7 +189,8 @@ class Validator:
         run_log.add_images({f"validation/{name}": picture
                             for name, picture in best.pictures.items()}, step)
         listed = ", ".join(f"{100 * mean_iou:.2f} % ({weights} weights)"
-                           for weights, mean_iou in mean_ious.items())
+                           for weights, mean_iou in mean_ious.items()
+                           if not math.isnan(mean_iou)) or "undefined"
         log.info("validation after step %d: mIoU %s on %d of %d images of %s", step, listed,
                  len(self.indices), len(self.data), self.data.split)
         return mean_ious[best.weights]

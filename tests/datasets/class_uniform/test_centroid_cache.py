@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,3 +113,12 @@ def test_no_centroid_is_kept_as_no_row(tmp_path: Path) -> None:
     rows = cache.read()
     assert rows is not None
     assert rows.shape == (0, 4)
+
+
+def test_a_user_without_a_home_folder_gets_a_temporary_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert default_folder() == Path(tempfile.gettempdir()) / "sfsegnets"

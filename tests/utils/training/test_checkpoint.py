@@ -104,3 +104,61 @@ def test_a_crash_while_a_step_is_saved_again_leaves_the_file_of_before(
     assert newest is not None and len(newest["weights"]) == 5
     save(tmp_path, 2, keep=1)
     assert not list(tmp_path.rglob("*.tmp"))  # what the crash left is gone
+
+
+def save_scored(folder: Path, step: int, score: float | None, best: float | None) -> Path:
+    state = {"step": step, "validated": step if score is not None else 0, "mean_iu": score,
+             "best": best}
+    return checkpoint.save(folder, state, step, keep=9)
+
+
+def test_a_kill_before_the_links_are_renewed_is_mended_when_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    older, newer = save_scored(tmp_path, 6, 0.2, 0.2), save_scored(tmp_path, 8, 0.3, 0.3)
+    for link in ("last.pth", "best.pth"):
+        files.link_or_copy(tmp_path / link, older)
+    state = checkpoint.newest(tmp_path, read)
+    checkpoint.restore_links(tmp_path, state, read)
+    assert (tmp_path / "last.pth").read_bytes() == newer.read_bytes()
+    assert read(tmp_path / "best.pth")["step"] == 8
+
+
+def test_of_equal_scores_the_earliest_stays_the_best(tmp_path: Path) -> None:
+    best = save_scored(tmp_path, 6, 0.3, 0.3)
+    save_scored(tmp_path, 8, 0.3, 0.3)
+    for remove in (False, True):
+        files.link_or_copy(tmp_path / "best.pth", best)
+        if remove:
+            (tmp_path / "best.pth").unlink()
+        checkpoint.restore_links(tmp_path, checkpoint.newest(tmp_path, read), read)
+        assert read(tmp_path / "best.pth")["step"] == 6
+
+
+def test_a_best_file_with_an_undefined_score_gives_way_to_a_finite_one(tmp_path: Path) -> None:
+    undefined = save_scored(tmp_path, 2, float("nan"), float("nan"))
+    files.link_or_copy(tmp_path / "best.pth", undefined)
+    save_scored(tmp_path, 4, 0.1, float("nan"))
+    save_scored(tmp_path, 6, None, float("nan"))
+    state = checkpoint.newest(tmp_path, read)
+    checkpoint.restore_links(tmp_path, state, read)
+    assert state is not None and state["best"] == 0.1
+    assert read(tmp_path / "best.pth")["step"] == 4
+
+
+def test_a_best_checkpoint_that_is_lost_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_scored(tmp_path, 8, None, 0.5)
+    (tmp_path / "best.pth").write_bytes(b"torn")
+    state = checkpoint.newest(tmp_path, read)
+    checkpoint.restore_links(tmp_path, state, read_or_refuse)
+    assert state is not None and state["best"] is None
+    assert "the best mIoU, 50.00 %, is lost" in caplog.text
+
+
+def read_or_refuse(path: Path) -> dict[str, Any]:
+    try:
+        return read(path)
+    except Exception as error:
+        raise ValueError(f"{path} is damaged") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from utils.training.progress import Progress
 
 
@@ -23,3 +25,19 @@ def test_a_checkpoint_holds_the_progress_under_its_own_keys() -> None:
     state = progress.state_dict()
     assert state == {"step": 3, "validated": 2, "mean_iu": 0.25, "best": 0.5, "left_out": [1]}
     assert Progress.from_state(state) == progress
+
+
+def test_a_score_that_is_undefined_is_never_the_best() -> None:
+    progress = Progress(step=1)
+    progress.record_validation(math.nan)
+    assert progress.mean_iu is None and not progress.update_best()
+    progress.step = 2
+    progress.record_validation(0.1)
+    assert progress.update_best() and progress.best == 0.1
+
+
+def test_an_undefined_best_score_of_an_old_checkpoint_counts_as_none() -> None:
+    state = {"step": 2, "validated": 2, "mean_iu": math.nan, "best": math.nan, "left_out": []}
+    progress = Progress.from_state(state)
+    progress.record_validation(0.1)
+    assert progress.update_best() and progress.best == 0.1

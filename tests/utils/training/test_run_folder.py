@@ -38,3 +38,41 @@ def test_the_environment_tells_code_machine_and_data(tmp_path: Path) -> None:
     )
     (tmp_path / "a.png").write_bytes(b"1234")
     assert run_folder.environment(CPU, "fp32", [tmp_path / "a.png"])["data"] != found["data"]
+
+
+def begin(folder: Path) -> None:
+    run_folder.create(folder, {"lr": 0.1}, {"commit": "abc"})
+
+
+def test_a_folder_holds_a_run_once_a_step_is_logged_or_saved(tmp_path: Path) -> None:
+    assert not run_folder.holds_run(tmp_path)
+    begin(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "sampling", "step": 0}\n')
+    assert not run_folder.holds_run(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1}\n')
+    assert run_folder.holds_run(tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    (tmp_path / "best.pth").touch()
+    assert run_folder.holds_run(tmp_path)
+
+
+def test_what_a_failed_start_left_is_removed_but_its_log(tmp_path: Path) -> None:
+    begin(tmp_path)
+    for name in ("metrics.jsonl", "train.log"):
+        (tmp_path / name).touch()
+    run_folder.clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.log"]
+    begin(tmp_path)
+
+
+def test_a_run_is_named_by_its_folder_or_its_newest_checkpoint(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    for path in (checkpoints / "step_2.pth", checkpoints / "step_4.pth", tmp_path / "last.pth",
+                 tmp_path / "best.pth"):
+        path.touch()
+    for path in (tmp_path, tmp_path / "last.pth", checkpoints / "step_4.pth"):
+        assert run_folder.folder_of(path) == tmp_path
+    for path in (tmp_path / "best.pth", checkpoints / "step_2.pth"):
+        with pytest.raises(ValueError, match="goes on from its newest checkpoint.*--snapshot"):
+            run_folder.folder_of(path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 
 import torch
 
-from utils.training.run_log import RunLog, Window
+from utils.training.run_log import RunLog, Window, last_step
 
 CPU = torch.device("cpu")
 
@@ -57,3 +58,31 @@ def test_a_pause_is_not_counted() -> None:
     with window.paused():
         time.sleep(0.2)
     assert window.seconds() < 0.1
+
+
+def test_a_number_that_is_not_finite_is_null_because_json_has_no_nan(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, tmp_path / "tb", step=0, total_steps=10, steps_per_epoch=5, device=CPU)
+    log.write("validation", 1, mIoU=math.nan, mIoU_of={"raw": math.inf}, norms=[1.0, -math.inf])
+    log.close()
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    line = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
+    assert (line["mIoU"], line["mIoU_of"], line["norms"]) == (None, {"raw": None}, [1.0, None])
+
+
+def test_a_run_that_begins_again_at_step_0_keeps_no_line(tmp_path: Path) -> None:
+    for _ in range(2):
+        log = RunLog(tmp_path, tmp_path / "tb", step=0, total_steps=4, steps_per_epoch=2,
+                     device=CPU)
+        log.write_sampling({0: 3}, ["road"])
+        log.close()
+    assert [line["kind"] for line in lines(tmp_path)] == ["sampling"]
+
+
+def test_the_last_step_of_a_log_with_a_torn_line_is_the_last_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert last_step(path) == 0
+    path.write_text('{"step": 3}\n{"step": 5}\n{"st')
+    assert last_step(path) == 5

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +30,30 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_closed_terminal_stops_a_run_as_sigterm_does_but_not_under_nohup() -> None:
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGHUP)
+        with pytest.raises(Interrupted) as stopped:
+            interrupts.check()
+    assert stopped.value.exit_code == 129
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            interrupts.check()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_operating_system_without_some_signals_watches_the_others() -> None:
+    program = (
+        "import signal, sys; del signal.SIGUSR1, signal.SIGHUP; sys.modules['resource'] = None\n"
+        "import train; from utils.training import signals\n"
+        "print(*(number.name for number in signals.WATCHED))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          cwd=Path(__file__).parents[3], check=True)
+    assert done.stdout.split() == ["SIGINT", "SIGTERM"]
