@@ -1,4 +1,4 @@
-"""Fixtures for data that a checkout does not carry: they skip, with a reason, where it is absent."""
+"""Fixtures for data that a checkout does not carry; they skip where it is absent."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ def _shared(*parts: str) -> Path:
     base = Path(os.environ.get("SFSEG_SHARED", ROOT.parent / "shared"))
     path = base.joinpath(*parts)
     if not path.is_dir():
-        pytest.skip(f"{path} is absent: set SFSEG_SHARED to the folder that holds {'/'.join(parts)}")
+        pytest.skip(f"{path} is absent: set SFSEG_SHARED to the folder that holds "
+                    f"{'/'.join(parts)}")
     return path
 
 
@@ -38,5 +39,6 @@ def chromium() -> Iterator[Any]:
     from tools.maintainer import screenshots
     if screenshots.find_browser() is None:
         pytest.skip(f"no Chromium ({', '.join(screenshots.BROWSERS)}) is installed")
-    with screenshots.browser("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as opened:
+    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with screenshots.browser(*flags) as opened:
         yield opened

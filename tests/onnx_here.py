@@ -7,7 +7,7 @@ from tools.export.formats import FORMATS
 
 
 def need_onnx() -> None:
-    """Skips the test, or the module that calls it, with the export's own reason where it would refuse."""
+    """Skips the test, or the module that calls it, where the export would be refused."""
     try:
         FORMATS["onnx"].require()
     except ValueError as error:

@@ -700,6 +700,6 @@ def test_a_predictor_takes_the_name_or_the_spec_of_another_dataset_of_as_many_cl
     for dataset in ("camvid", spec):
         assert program.load_predictor(snapshot, dataset=dataset, precision="fp32").spec is spec
     with pytest.raises(
-        ValueError, match="trained on the 11 classes of camvid .* but cityscapes has 19"
+        ValueError, match=r"trained on the 11 classes of camvid .* but cityscapes has 19"
     ):
         program.load_predictor(snapshot, dataset="cityscapes")

@@ -1,4 +1,4 @@
-"""The layout of the code: which package may import which, no circles, and a test for each module."""
+"""The layout: which package may import which, no circles, and a test for each module."""
 from __future__ import annotations
 
 import ast

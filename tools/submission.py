@@ -56,6 +56,7 @@ class SubmissionOptions:
 
 def run(options: SubmissionOptions) -> None:
     """Writes the file and checks it. Raises ValueError or OSError if a server would reject it."""
+    assert options.data.dataset is not None                 # the flag is required
     data = datasets.build(options.data.dataset, options.data.data_root, options.data.split)
     write_submission(data, options.label_ids, options.out, options.data.max_images)
 

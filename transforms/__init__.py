@@ -21,4 +21,5 @@ def build(options: TransformOptions) -> tuple[Compose, GpuColorAugmentation | No
     geometry, jitter, blur = options.geometry(), options.jitter(), options.blur()
     if options.augment_on == "device":
         return Compose(geometry), GpuColorAugmentation(jitter, blur)
-    return Compose([*geometry, *filter(None, (jitter, blur))]), None
+    colors = [transform for transform in (jitter, blur) if transform is not None]
+    return Compose([*geometry, *colors]), None

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -79,7 +80,8 @@ def _concatenated(batches: list[Batch]) -> Batch:
     joined: Batch = {}
     for key, value in batches[0].items():
         values = [batch[key] for batch in batches]
-        joined[key] = torch.cat(values) if isinstance(value, Tensor) else sum(values, [])
+        is_tensor = isinstance(value, Tensor)
+        joined[key] = torch.cat(values) if is_tensor else list(chain.from_iterable(values))
     return joined
 
 

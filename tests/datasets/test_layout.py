@@ -117,6 +117,6 @@ def test_a_line_must_name_exactly_one_image(tmp_path: Path, lines: str, message:
 
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        FileNotFoundError, match="a.txt or .*b.txt should name its images, one per line"
+        FileNotFoundError, match=r"a.txt or .*b.txt should name its images, one per line"
     ):
         Listed(("a.txt", "b.txt"))(tmp_path, [])

@@ -96,6 +96,6 @@ def test_ignored_labels_give_no_loss_and_no_gradient() -> None:
 def test_a_network_without_body_and_edge_is_refused() -> None:
     criterion = loss.JointBodyEdgeLoss(loss.CrossEntropy())
     with pytest.raises(
-        ValueError, match="needs a network with body and edge outputs .* not only main"
+        ValueError, match=r"needs a network with body and edge outputs .* not only main"
     ):
         criterion({"main": outputs()["main"]}, labels_of_two_halves())

@@ -141,7 +141,7 @@ def test_options_out_of_range_are_refused(changes: dict[str, Any], message: str)
 
 
 def test_an_unknown_schedule_is_refused() -> None:
-    with pytest.raises(ValueError, match="--lr_schedule step .* choose one of poly, scl-poly"):
+    with pytest.raises(ValueError, match=r"--lr_schedule step .* choose one of poly, scl-poly"):
         ScheduleOptions(lr_schedule="step")
 
 

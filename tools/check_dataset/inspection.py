@@ -172,13 +172,12 @@ class Summary:
 
 def pairing_problems(listing: Listing) -> list[Problem]:
     """Returns the images without label and the labels without image."""
-    problems = []
-    for sample in listing.missing_labels:
-        problems.append(Problem("image without label", str(sample.image),
-                                f"{sample.image} has no label {sample.label}."))
-    for path in listing.labels_without_image:
-        problems.append(Problem("label without image", str(path), f"{path} belongs to no image."))
-    return problems
+    unlabeled = [Problem("image without label", str(sample.image),
+                         f"{sample.image} has no label {sample.label}.")
+                 for sample in listing.missing_labels]
+    without_image = [Problem("label without image", str(path), f"{path} belongs to no image.")
+                     for path in listing.labels_without_image]
+    return unlabeled + without_image
 
 
 def repeated_names(samples: Iterable[Sample]) -> list[Problem]:

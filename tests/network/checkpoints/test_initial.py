@@ -48,5 +48,5 @@ def test_random_weights_stay() -> None:
 
 def test_a_missing_file_is_named() -> None:
     options = network.NetworkOptions(arch="sfnet_dfnetv1", pretrained="absent.pth")
-    with pytest.raises(FileNotFoundError, match="absent.pth"):
+    with pytest.raises(FileNotFoundError, match=r"absent.pth"):
         network.load_initial_weights(build(), options)

@@ -20,7 +20,7 @@ from tools.maintainer import screenshots
 
 pytest.importorskip("gradio", reason="the extra `app` brings it")
 
-from tools.app import page  # noqa: E402
+from tools.app import page
 
 
 def point(tab: Any, stage: Any, x: float, y: float) -> None:

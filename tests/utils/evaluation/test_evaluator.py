@@ -52,7 +52,7 @@ def test_images_of_one_size_are_predicted_in_one_batch_and_stay_in_order() -> No
 
 
 def test_an_image_counts_its_own_pixels() -> None:
-    predictor, (prediction,) = predictions_of([batch("a", 2, label=1)], 1)
+    _, (prediction,) = predictions_of([batch("a", 2, label=1)], 1)
     assert prediction.counts(3).tolist() == [[0, 0, 0], [0, 0, 4], [0, 0, 0]]
 
 

@@ -71,5 +71,5 @@ def test_the_mean_iou_is_as_expected_within_the_tolerance(
 
 
 def test_a_percentage_in_place_of_a_fraction_is_refused() -> None:
-    with pytest.raises(ValueError, match="--expect 78.5 is not a fraction"):
+    with pytest.raises(ValueError, match=r"--expect 78.5 is not a fraction"):
         ScoreOptions(expect=78.5)

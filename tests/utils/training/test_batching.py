@@ -54,8 +54,8 @@ def test_other_processes_go_on_with_the_same_global_batch() -> None:
 def test_what_cannot_be_shared_evenly_is_refused(
     how: tuple[int, int | None, int | None, int], message: str
 ) -> None:
+    processes, bs_mult, accumulate, global_batch = how
     with pytest.raises(ValueError, match=message):
-        processes, bs_mult, accumulate, global_batch = how
         batching.batch_sizes(
             processes, bs_mult=bs_mult, accumulate=accumulate, global_batch=global_batch
         )

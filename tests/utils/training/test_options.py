@@ -58,7 +58,7 @@ def test_a_resumed_run_keeps_its_flags_but_for_those_that_may_change(
     assert (origins["seed"], origins["log_every"]) == ("run", "command line")
     # JSON has no tuples
     assert args.eval_thresholds == (0.1,)
-    with pytest.raises(ValueError, match="--seed 6 would change the run .*, which has 5"):
+    with pytest.raises(ValueError, match=r"--seed 6 would change the run .*, which has 5"):
         resolve(parser, "--resume", str(tmp_path / "run"), "--seed", "6")
 
 
