@@ -33,7 +33,6 @@ from utils.evaluation.options import EvalOptions
 from utils.evaluation.predictor import Predictor
 from utils.evaluation.records import Record, Records
 from utils.evaluation.scores import ScoreOptions, report_scores
-from utils.logs import start_logging
 from utils.precision import PrecisionOptions, default_device, resolve_precision
 from utils.report import page, results
 from utils.report.gallery import ReportModel
@@ -338,9 +337,9 @@ def run(args: Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
-    return run_program("eval.py", lambda: run(args), resume="the results so far are saved; go on "
-                       "with the same command and --resume")
+    return run_program("eval.py", lambda: run(args), less_memory=inference_flags.LESS_MEMORY,
+                       resume="the results so far are saved; go on with the same command and "
+                              "--resume")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ from utils.training.validation import Validator
 log = logging.getLogger("train")
 
 RESUME_HINT = "a run that has begun goes on from its last checkpoint with --resume"
+LESS_MEMORY = ("--bs_mult 1 --accumulate N (N forward passes a step keep the global batch), "
+               "a smaller --crop_size, --precision bf16, or --recompute")
 
 
 @dataclass(frozen=True)
@@ -338,7 +340,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if options.run.print_config:
         return 0
-    return cli.run_program("train.py", partial(run, options), resume=RESUME_HINT)
+    return cli.run_program("train.py", partial(run, options), resume=RESUME_HINT,
+                           less_memory=LESS_MEMORY)
 
 
 if __name__ == "__main__":

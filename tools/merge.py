@@ -10,7 +10,6 @@ from utils.cli import FlagParser, run_program
 from utils.evaluation import scores
 from utils.evaluation.records import Record, Records, differences
 from utils.evaluation.scores import ScoreOptions
-from utils.logs import start_logging
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +65,6 @@ def run(folders: Sequence[Path], options: ScoreOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     return run_program("tools.merge", lambda: run(args.folders, ScoreOptions.from_args(args)))
 
 

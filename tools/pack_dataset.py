@@ -40,7 +40,7 @@ from datasets.packed import (
 )
 from utils.cli import FlagParser, run_program
 from utils.files import replacing, write_text
-from utils.logs import start_logging, track
+from utils.logs import track
 
 NUM_PROBES = 8              # pairs that are read to estimate size and gain
 
@@ -308,7 +308,6 @@ def existing_parent(path: Path) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     return run_program("tools.pack_dataset", partial(run, args),
                        resume="run the same command again, which continues where it stopped")
 

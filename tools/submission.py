@@ -14,7 +14,6 @@ import datasets
 from datasets import EvalDataOptions
 from eval import write_submission
 from utils.cli import FlagParser, run_program
-from utils.logs import start_logging
 
 
 def build_parser() -> FlagParser:
@@ -63,7 +62,6 @@ def run(options: SubmissionOptions) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     return run_program("tools.submission", lambda: run(SubmissionOptions.from_args(args)))
 
 

@@ -24,7 +24,6 @@ from network.checkpoints.weights import (
 from network.registry import timm_names
 from utils.cli import Command, FlagParser, add_switch, run_program
 from utils.files import sha256, write_text
-from utils.logs import start_logging
 
 # as sha256sum writes it and reads it
 MANIFEST = "SHA256SUMS"
@@ -231,7 +230,6 @@ def build_parser() -> FlagParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     return run_program("tools.weights", lambda: 0 if COMMANDS[args.command].run(args) else 1)
 
 

@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 
 # exit codes
 FAILED, REFUSED, LOST_PEER, STOPPED = 1, 2, 3, 130
-LESS_MEMORY = ("Give a GPU less at once: --bs_mult 1 --accumulate N (N forward passes a step keep "
-               "the global batch), a smaller --crop_size, --precision bf16, or --recompute")
 
 
 def suggest(name: str, valid: Collection[str]) -> str:
@@ -202,8 +200,10 @@ def _float_or_nan(text: str) -> float:
 
 
 def run_program(program: str, work: Callable[[], int | None], *, resume: str = "",
-                extra: str = "") -> int:
+                extra: str = "", less_memory: str = "") -> int:
     """Runs a program and returns its exit code; an expected error becomes one line.
+
+    The log goes to the terminal, in place of handlers that were there before.
 
     Unexpected errors of a single process keep their traceback. With several processes, the one
     that fails exits at once without waiting for the others, which notice it: so the first message
@@ -214,12 +214,12 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
         work: returns the exit code; None means 0.
         resume: how to go on after a signal.
         extra: the extra of setup.cfg that installs the packages that `work` imports.
+        less_memory: which flags make a network need less memory.
 
     Returns:
         2 if the input is invalid, 3 if another process is lost, 128 + the number of a signal.
     """
-    if not logging.getLogger().handlers:
-        start_logging()
+    start_logging()
     try:
         code = work() or 0
     except Interrupted as error:
@@ -232,8 +232,9 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
     except (ValueError, OSError) as error:
         code = _report(REFUSED, f"{program}: error: {error}", traced=True)
     except torch.OutOfMemoryError as error:
-        code = _report(FAILED, f"{program}: error: {str(error).split('. ')[0]}. {LESS_MEMORY}",
-                       traced=True)
+        reason = str(error).split(". ")[0]
+        hint = f". Give a GPU less at once: {less_memory}" if less_memory else ""
+        code = _report(FAILED, f"{program}: error: {reason}{hint}", traced=True)
     except Exception as error:
         if distributed.is_lost_peer(error):
             reason = str(error).splitlines()[0][-120:]

@@ -159,8 +159,3 @@ def _cpu_features() -> set[str]:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return {word for line in lines if line.startswith("flags") for word in line.split()}
-
-
-def start(args: Namespace, device: torch.device) -> str:
-    """Configures this process for a program that predicts; returns its precision."""
-    return PrecisionOptions.from_args(args).apply(device, one_size=False)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 
 import pytest
 import torch
@@ -109,19 +110,26 @@ def exit_code_of(error: BaseException) -> int:
     def work() -> int:
         raise error
 
-    return run_program("train.py", work)
+    return run_program("train.py", work, less_memory="--bs_mult 1")
 
 
-def test_a_full_gpu_is_told_what_to_change(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_gpu_is_told_what_to_change(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")) == 1
-    assert "CUDA out of memory. Give a GPU less at once: --bs_mult 1 --accumulate N" in caplog.text
+    assert capsys.readouterr().err == (
+        "train.py: error: CUDA out of memory. Give a GPU less at once: --bs_mult 1\n")
 
 
-def test_a_lost_process_is_told_from_a_mistake(caplog: pytest.LogCaptureFixture) -> None:
-    assert (
-        exit_code_of(RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection reset by peer")) == 3
-    )
-    assert "another process ended or is silent" in caplog.text
+def test_a_program_logs_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    # neither handlers of other libraries nor an earlier run's file take the log
+    logging.basicConfig(handlers=[logging.NullHandler()], level=logging.ERROR, force=True)
+    assert run_program("eval.py", lambda: logging.getLogger("eval").info("3 images")) == 0
+    assert capsys.readouterr().out == "3 images\n"
+
+
+def test_a_lost_process_is_told_from_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection reset by peer")
+    assert exit_code_of(lost) == 3
+    assert "another process ended or is silent" in capsys.readouterr().err
     # unexpected errors keep their traceback
     with pytest.raises(ZeroDivisionError):
         exit_code_of(ZeroDivisionError())

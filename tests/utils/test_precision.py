@@ -26,26 +26,24 @@ def test_bf16_is_the_default_only_where_it_is_fast(
     assert precision.resolve_precision("fp32", CPU) == "fp32"
 
 
-def start(*flags: str) -> str:
+def apply(*flags: str) -> str:
     parser = FlagParser()
     precision.add_flags(parser, training=False)
-    return precision.start(parser.parse_args(flags), CPU)
+    options = precision.PrecisionOptions.from_args(parser.parse_args(flags))
+    return options.apply(CPU, one_size=False)
 
 
 def test_exact_is_float32_where_bf16_would_be_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_cpu_features", lambda: {"amx_bf16"})
-    assert (start(), start("--exact"), start("--exact", "--precision", "fp32")) == (
-        "bf16",
-        "fp32",
-        "fp32",
-    )
+    assert apply() == "bf16"
+    assert apply("--exact") == apply("--exact", "--precision", "fp32") == "fp32"
 
 
 def test_exact_leaves_no_tf32_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
     monkeypatch.setattr(precision, "configure", lambda tf32, *rest, **more: asked.append(tf32))
     for flags in ([], ["--no_tf32"], ["--exact"]):
-        start(*flags)
+        apply(*flags)
     assert asked == [True, False, False]
 
 
@@ -53,7 +51,7 @@ def test_exact_clashes_with_another_precision() -> None:
     with pytest.raises(
         ValueError, match="--exact is float32, and clashes with --precision bf16: give one of them"
     ):
-        start("--exact", "--precision", "bf16")
+        apply("--exact", "--precision", "bf16")
 
 
 def test_autocast_changes_the_convolutions_type() -> None:

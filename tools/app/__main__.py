@@ -1,6 +1,4 @@
-"""Serves a page to try a network on, to this machine only: `python -m tools.app --snapshot
-FILE`.
-"""
+"""Serves a page to try a network on this machine only: `python -m tools.app --snapshot FILE`."""
 from __future__ import annotations
 
 import logging
@@ -12,15 +10,18 @@ import threading
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eval import LoadedModel, load_predictor
-from network.checkpoints import snapshot
-from utils import precision
+from network.checkpoints import snapshot as snapshot_flags
+from network.checkpoints.snapshot import SnapshotOptions
+from utils import precision as precision_flags
 from utils.cli import FlagParser, positive_int, positive_number, run_program
-from utils.evaluation import inference
-from utils.logs import start_logging
+from utils.evaluation import inference as inference_flags
+from utils.evaluation.inference import InferenceOptions
+from utils.precision import PrecisionOptions, default_device
 
 log = logging.getLogger("app")
 
@@ -38,27 +39,58 @@ def build_parser() -> FlagParser:
                        help="larger pictures are refused")
     group.add_argument("--max_mb", type=positive_number, default=20,
                        help="larger files are refused, in 10^6 bytes")
-    snapshot.add_flags(parser)
-    inference.add_flags(parser)
-    precision.add_flags(parser, training=False)
+    snapshot_flags.add_flags(parser)
+    inference_flags.add_flags(parser)
+    precision_flags.add_flags(parser, training=False)
     return parser
 
 
-def load(args: Namespace) -> list[LoadedModel]:
+@dataclass(frozen=True)
+class Options:
+    """What the page shows; the fields are the flags of the same name.
+
+    Args:
+        compare: second snapshot, None for one network.
+        dataset: of the classes and colors; None for the snapshot's.
+        max_pixels: of a picture.
+        max_mb: of a picture's file, in 10^6 bytes.
+    """
+
+    compare: Path | None
+    dataset: str | None
+    port: int
+    max_pixels: int
+    max_mb: float
+    snapshot: SnapshotOptions
+    inference: InferenceOptions
+    precision: PrecisionOptions
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        return cls(compare=args.compare, dataset=args.dataset, port=args.port,
+                   max_pixels=args.max_pixels, max_mb=args.max_mb,
+                   snapshot=SnapshotOptions.from_args(args),
+                   inference=InferenceOptions.from_args(args),
+                   precision=PrecisionOptions.from_args(args))
+
+
+def load(options: Options) -> list[LoadedModel]:
     """Returns the network to show, and the one to compare it with.
 
     Raises:
         ValueError, OSError: a snapshot or a flag is invalid, or the two have different classes.
     """
-    device = precision.default_device()
-    options: dict[str, Any] = {
-        "weights": args.weights, "device": device, "precision": precision.start(args, device),
-        "channels_last": args.channels_last,
-        "inference": inference.InferenceOptions.from_args(args), "compile": args.compile,
-    }
-    models = [load_predictor(args.snapshot, arch=args.arch, dataset=args.dataset, **options)]
-    if args.compare:
-        models.append(load_predictor(args.compare, dataset=models[0].spec, **options))
+    device = default_device()
+    snapshot, precision = options.snapshot, options.precision
+    settings: dict[str, Any] = {
+        "weights": snapshot.weights, "device": device,
+        "precision": precision.apply(device, one_size=False),
+        "channels_last": precision.channels_last, "inference": options.inference,
+        "compile": precision.compile}
+    models = [load_predictor(snapshot.path, arch=snapshot.arch, dataset=options.dataset,
+                             **settings)]
+    if options.compare:
+        models.append(load_predictor(options.compare, dataset=models[0].spec, **settings))
     return models
 
 
@@ -113,18 +145,19 @@ def run(args: Namespace) -> None:
         ImportError: gradio is not installed.
         ValueError, OSError: a snapshot or a flag is invalid, or the port is taken.
     """
-    max_bytes = int(args.max_mb * 1e6)
-    with served(load(args), args.max_pixels, max_bytes, args.port) as address:
+    options = Options.from_args(args)
+    max_bytes = int(options.max_mb * 1e6)
+    with served(load(options), options.max_pixels, max_bytes, options.port) as address:
         log.info("open %s in a browser; Ctrl-C ends it", address)
         wait()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     # gradio asks itself over HTTP whether it is there
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    return run_program("tools.app", lambda: run(args), extra="app")
+    return run_program("tools.app", lambda: run(args), extra="app",
+                       less_memory=inference_flags.LESS_MEMORY)
 
 
 if __name__ == "__main__":

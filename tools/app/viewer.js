@@ -4,12 +4,21 @@ const make = (tag, settings, ...children) => {
   node.append(...children.filter((child) => child !== null));
   return node;
 };
-const percent = (share) => share === 0 ? "–" : share < 0.001 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
+const span = (className, textContent) => make("span", {className, textContent});
+const bold = (textContent) => make("b", {textContent});
+// a fraction as text
+function percent(fraction) {
+  if (fraction === 0) return "0 %";
+  return fraction < 0.001 ? "< 0.1 %" : `${(100 * fraction).toFixed(1)} %`;
+}
 const swatch = (rgb) => {
   const node = make("i", {className: "swatch"});
   node.style.background = `rgb(${rgb})`;
   return node;
 };
+
+// what pixels show that belong to no class
+const IGNORED = {name: "ignored", rgb: [0, 0, 0]}, TRANSPARENT = [0, 0, 0, 0];
 
 // class ids of a gray PNG
 async function readIds(uri) {
@@ -54,11 +63,13 @@ function stage(image, ids, alt, color, describe, over) {
   return node;
 }
 
-// images per second, over the last ten that were drawn
+// images per second of the last ten drawings, as text
 function rate(root) {
   const now = performance.now();
   root.drawn = [...(root.drawn || []), now].filter((time) => now - time < 5000).slice(-10);
-  return root.drawn.length < 2 ? "" : `, ${(1000 * (root.drawn.length - 1) / (now - root.drawn[0])).toFixed(1)} images/s shown`;
+  if (root.drawn.length < 2) return "";
+  const perSecond = 1000 * (root.drawn.length - 1) / (now - root.drawn[0]);
+  return `, ${perSecond.toFixed(1)} images/s shown`;
 }
 
 function opacity(root, value) {
@@ -73,15 +84,30 @@ function opacity(root, value) {
   return make("label", {className: "opacity"}, "Opacity of the classes", slider, shown);
 }
 
+// a class of the legend; `length` is that of its bar, from 0 to 1
+function legendRow(entry, length, choose) {
+  const bar = make("span", {className: "bar"});
+  bar.style.setProperty("--length", length);
+  bar.style.setProperty("--rgb", `rgb(${entry.rgb})`);
+  const row = make("li", {id_: entry.id, tabIndex: 0}, swatch(entry.rgb), span("name", entry.name),
+                   span("n", percent(entry.share)), bar);
+  for (const event of ["pointerenter", "focus"]) {
+    row.addEventListener(event, () => choose(entry.id));
+  }
+  for (const event of ["pointerleave", "blur"]) row.addEventListener(event, () => choose(null));
+  return row;
+}
+
 async function showClasses(root, data) {
   const ids = await readIds(data.labels);
   // the next frame of the camera: updates only the parts that change
   if (data.live && root.renew?.(ids, data)) return;
   let chosen = null, pointed = null, rows = [];
-  const named = (id) => id < data.classes.length ? data.classes[id] : {name: "ignored", rgb: [0, 0, 0], share: 0};
+  const entryOf = (id) => data.classes[id] || IGNORED;
   const color = (i) => {
     const id = ids.at[i];
-    return id >= data.classes.length ? [0, 0, 0, 0] : [...data.classes[id].rgb, chosen === null || chosen === id ? 255 : 30];
+    if (id >= data.classes.length) return TRANSPARENT;
+    return [...data.classes[id].rgb, chosen === null || chosen === id ? 255 : 30];
   };
   const choose = (id) => {
     if (id === chosen) return;
@@ -90,8 +116,9 @@ async function showClasses(root, data) {
     for (const row of rows) row.classList.toggle("chosen", row.id_ === id);
   };
   const describe = (i) => {
-    const entry = named(ids.at[i]);
-    return [swatch(entry.rgb), make("b", {textContent: entry.name}), ` ${percent(entry.share)}`];
+    const entry = entryOf(ids.at[i]);
+    const fraction = "share" in entry ? ` ${percent(entry.share)}` : "";
+    return [swatch(entry.rgb), bold(entry.name), fraction];
   };
   const point = (i) => {
     pointed = i;
@@ -101,27 +128,22 @@ async function showClasses(root, data) {
   const picture = stage(data.image, ids, "The picture under its classes", color, describe, point);
   const side = make("div", {className: "side"});
   const fill = () => {
-    const there = data.classes.map((entry, id) => ({...entry, id})).filter((entry) => entry.share > 0);
-    there.sort((a, b) => b.share - a.share);
-    rows = there.map((entry) => {
-      const bar = make("span", {className: "bar"});
-      bar.style.setProperty("--share", entry.share / there[0].share);
-      bar.style.setProperty("--rgb", `rgb(${entry.rgb})`);
-      const row = make("li", {id_: entry.id, tabIndex: 0}, swatch(entry.rgb), make("span", {className: "name", textContent: entry.name}),
-                       make("span", {className: "n", textContent: percent(entry.share)}), bar);
-      row.classList.toggle("chosen", entry.id === chosen);
-      for (const [event, id] of [["pointerenter", entry.id], ["focus", entry.id], ["pointerleave", null], ["blur", null]]) {
-        row.addEventListener(event, () => choose(id));
-      }
-      return row;
-    });
-    side.replaceChildren(make("h3", {textContent: `${there.length} of ${data.classes.length} classes`}),
-      make("ul", {className: "legend"}, ...rows), make("p", {className: "faint", textContent: data.note + (data.live ? rate(root) : "")}));
+    const present = data.classes.map((entry, id) => ({...entry, id}));
+    const shown = present.filter((entry) => entry.share > 0).sort((a, b) => b.share - a.share);
+    rows = shown.map((entry) => legendRow(entry, entry.share / shown[0].share, choose));
+    for (const row of rows) row.classList.toggle("chosen", row.id_ === chosen);
+    const title = `${shown.length} of ${data.classes.length} classes`;
+    const note = data.note + (data.live ? rate(root) : "");
+    side.replaceChildren(make("h3", {textContent: title}),
+                         make("ul", {className: "legend"}, ...rows),
+                         make("p", {className: "faint", textContent: note}));
   };
   fill();
-  root.replaceChildren(make("div", {className: "classes"}, make("div", {}, picture, opacity(root, 60)), side));
+  const main = make("div", {}, picture, opacity(root, 60));
+  root.replaceChildren(make("div", {className: "classes"}, main, side));
   root.renew = (nextIds, next) => {
-    if (!root.contains(picture) || nextIds.width !== ids.width || nextIds.height !== ids.height) return false;
+    const sameSize = nextIds.width === ids.width && nextIds.height === ids.height;
+    if (!root.contains(picture) || !sameSize) return false;
     Object.assign(ids, nextIds);
     data = next;
     picture.querySelector("img").src = data.image;
@@ -133,38 +155,59 @@ async function showClasses(root, data) {
 }
 
 async function showFlows(root, data) {
-  const wheel = () => make("img", {className: "wheel", src: data.wheel, alt: "Color wheel: each direction's color"});
-  const figures = data.fields.map((field) => make("figure", {},
-    make("div", {className: "field"}, make("img", {src: field.picture, alt: field.title}), wheel()),
-    make("figcaption", {}, make("b", {textContent: field.title}), ` ${field.note}`)));
-  figures.unshift(make("figure", {}, make("div", {className: "field"}, make("img", {src: data.image, alt: "The picture"})),
-                       make("figcaption", {textContent: data.note})));
+  const wheel = () => make("img", {className: "wheel", src: data.wheel,
+                                   alt: "Color wheel: each direction's color"});
+  const input = make("div", {className: "field"},
+                     make("img", {src: data.image, alt: "The picture"}));
+  const figures = [make("figure", {}, input, make("figcaption", {textContent: data.note}))];
+  for (const field of data.fields) {
+    const picture = make("img", {src: field.picture, alt: field.title});
+    figures.push(make("figure", {}, make("div", {className: "field"}, picture, wheel()),
+                      make("figcaption", {}, bold(field.title), ` ${field.note}`)));
+  }
   root.replaceChildren(make("div", {className: "flows"}, ...figures));
 }
 
 async function showComparison(root, data) {
   const [a, b] = await Promise.all(data.labels.map(readIds));
-  const named = (id) => data.classes[id] || {name: "ignored", rgb: [0, 0, 0]};
-  const painted = (ids) => (i) => [...named(ids.at[i]).rgb, ids.at[i] < data.classes.length ? 255 : 0];
-  const apart = (i) => a.at[i] === b.at[i] ? [...data.same, 255] : [...data.different, 255];
-  const name = (letter, ids, i) => make("span", {}, `${letter} `, swatch(named(ids.at[i]).rgb), make("b", {textContent: named(ids.at[i]).name}));
-  const both = (i) => a.at[i] === b.at[i] ? [name("A and B", a, i)] : [name("A", a, i), name("B", b, i)];
+  const entryOf = (id) => data.classes[id] || IGNORED;
+  const painted = (ids) => (i) => {
+    const entry = data.classes[ids.at[i]];
+    return entry ? [...entry.rgb, 255] : TRANSPARENT;
+  };
+  const difference = (i) => [...(a.at[i] === b.at[i] ? data.same : data.different), 255];
+  const name = (letter, ids, i) => {
+    const entry = entryOf(ids.at[i]);
+    return make("span", {}, `${letter} `, swatch(entry.rgb), bold(entry.name));
+  };
+  const both = (i) => {
+    if (a.at[i] === b.at[i]) return [name("A and B", a, i)];
+    return [name("A", a, i), name("B", b, i)];
+  };
   const over = (i) => stages.forEach((view) => view.point(i));
   const stages = [
     stage(data.image, a, "The classes of A", painted(a), (i) => [name("A", a, i)], over),
     stage(data.image, b, "The classes of B", painted(b), (i) => [name("B", b, i)], over),
-    stage(data.image, a, "Where A and B differ", apart, both, over)];
-  const titles = [["A", data.titles[0]], ["B", data.titles[1]], ["A ≠ B", `${percent(data.share)} of the pixels differ`]];
-  const figures = stages.map((view, i) => make("figure", {},
-    make("figcaption", {}, make("b", {textContent: titles[i][0]}), ` ${titles[i][1]}`), view));
-  const rows = data.pairs.map((pair) => make("tr", {},
-    make("td", {}, swatch(named(pair.a).rgb), named(pair.a).name), make("td", {}, swatch(named(pair.b).rgb), named(pair.b).name),
-    make("td", {className: "n", textContent: percent(pair.share)})));
-  const table = make("table", {}, make("thead", {}, make("tr", {}, ...["A sees", "where B sees", "share of the picture"].map(
-    (title) => make("th", {textContent: title})))), make("tbody", {}, ...rows));
-  figures.push(make("figure", {}, make("figcaption", {}, make("b", {textContent: "Where they differ most"})),
-                    rows.length ? table : make("p", {textContent: "Nowhere: the two agree on each pixel."})));
+    stage(data.image, a, "Where A and B differ", difference, both, over)];
+  const titles = [["A", data.titles[0]], ["B", data.titles[1]],
+                  ["A ≠ B", `${percent(data.share)} of the pixels differ`]];
+  const figures = stages.map((view, i) => make(
+    "figure", {}, make("figcaption", {}, bold(titles[i][0]), ` ${titles[i][1]}`), view));
+  figures.push(make("figure", {}, make("figcaption", {}, bold("Where they differ most")),
+                    differences(data.pairs, entryOf)));
   root.replaceChildren(make("div", {className: "comparison"}, ...figures), opacity(root, 65));
+}
+
+// the table of the pairs of classes in which A and B differ
+function differences(pairs, entryOf) {
+  if (!pairs.length) return make("p", {textContent: "Nowhere: A and B agree on every pixel."});
+  const cell = (id) => make("td", {}, swatch(entryOf(id).rgb), entryOf(id).name);
+  const rows = pairs.map((pair) => make(
+    "tr", {}, cell(pair.a), cell(pair.b),
+    make("td", {className: "n", textContent: percent(pair.share)})));
+  const titles = ["A predicts", "B predicts", "of all pixels"];
+  const head = make("tr", {}, ...titles.map((title) => make("th", {textContent: title})));
+  return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
 }
 
 const draw = {classes: showClasses, flows: showFlows, comparison: showComparison};

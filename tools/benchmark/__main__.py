@@ -1,4 +1,4 @@
-"""Measures what can be measured of this code: `python -m tools.benchmark NAME [flags]`."""
+"""Measures networks and programs: `python -m tools.benchmark NAME [flags]`."""
 from __future__ import annotations
 
 import sys
@@ -6,34 +6,24 @@ from collections.abc import Sequence
 
 from tools.benchmark import evaluation, infer, loader, losses, models, sampling, train
 from utils.cli import Command, FlagParser, run_program
-from utils.logs import start_logging
 
 BENCHMARKS = {
-    "eval": Command(
-        "where the seconds of scoring an image go", evaluation.add_flags, evaluation.run
-    ),
-    "models": Command(
-        "parameters, multiply-accumulates and activations of networks", models.add_flags, models.run
-    ),
-    "infer": Command(
-        "latency and memory of predictions, against the plain network", infer.add_flags, infer.run
-    ),
-    "losses": Command(
-        "time and memory of the criteria, beside torch's cross entropy", losses.add_flags,
-        losses.run,
-    ),
-    "loader": Command(
-        "what a training sample costs, stage by stage, and whether loading keeps up with the steps",
-        loader.add_flags, loader.run,
-    ),
-    "sampling": Command(
-        "finding the points of class-uniform sampling, and what its crops show", sampling.add_flags,
-        sampling.run,
-    ),
-    "train": Command(
-        "images a second of training, against a plain loop", train.add_flags, train.run
-    ),
+    "eval": Command("seconds of each part of an evaluation",
+                    evaluation.add_flags, evaluation.run),
+    "models": Command("parameters, multiply-accumulates and activations of networks",
+                      models.add_flags, models.run),
+    "infer": Command("latency and memory of predictions, against the plain network",
+                     infer.add_flags, infer.run),
+    "losses": Command("time and memory of the criteria, beside torch's cross entropy",
+                      losses.add_flags, losses.run),
+    "loader": Command("time of each stage of a training sample, and speed of the loader",
+                      loader.add_flags, loader.run),
+    "sampling": Command("time of class-uniform sampling, and the classes in its crops",
+                        sampling.add_flags, sampling.run),
+    "train": Command("images per second of training, against a plain loop",
+                     train.add_flags, train.run),
 }
+LESS_MEMORY = "smaller or fewer images (--size, --batch, --crop_size, --bs_mult)"
 
 
 def build_parser() -> FlagParser:
@@ -45,8 +35,8 @@ def build_parser() -> FlagParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
-    return run_program("tools.benchmark", lambda: BENCHMARKS[args.command].run(args))
+    return run_program("tools.benchmark", lambda: BENCHMARKS[args.command].run(args),
+                       less_memory=LESS_MEMORY)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""Where the time of scoring goes: seconds an image in the network, resizing, accumulation, the
-metric and reading.
-"""
+"""Seconds of each part of an evaluation: reading, network, resizing, accumulation and metric."""
 from __future__ import annotations
 
 import json
@@ -12,7 +10,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +19,76 @@ import torch
 import datasets
 import network
 from tools.make_streets.writing import make_streets
-from utils import precision
+from utils import precision as precision_flags
 from utils.cli import FlagParser, add_switch, positive_int, size
-from utils.evaluation import boundary, inference
+from utils.evaluation import boundary
+from utils.evaluation import inference as inference_flags
+from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.predictor import Predictor
 from utils.files import write_text
+from utils.precision import PrecisionOptions, default_device
 
 PARTS = ("reading", "network", "resizing", "accumulation", "metric", "other")
 
 
+def add_flags(parser: FlagParser) -> None:
+    parser.add_argument("--arch", default="sfnet_dfnetv1", help="network, with random weights")
+    parser.add_argument("--size", type=size, default=(1024, 2048),
+                        help="HEIGHTxWIDTH of the scenes that are drawn, in pixels")
+    parser.add_argument("--images", type=positive_int, default=3,
+                        help="timed images, after one that is not timed")
+    parser.add_argument("--dataset", default="streets",
+                        help="with --data_root: dataset to read instead of drawn scenes")
+    parser.add_argument("--data_root", type=Path, metavar="FOLDER", help="folder of the dataset")
+    parser.add_argument("--split", default="val", help="split of the dataset")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the seconds to this file")
+    add_switch(parser, "--evaluateF", default=False,
+               help="compute boundary F scores at four thresholds as well")
+    inference_flags.add_flags(parser)
+    precision_flags.add_flags(parser, training=False)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is evaluated, and how; the fields are the flags of the same name.
+
+    Args:
+        size: (height, width) of drawn scenes.
+        data_root: folder of the dataset; None draws scenes.
+        boundary_f: whether boundary F scores are computed (`--evaluateF`).
+        json: file for the result, or None.
+    """
+
+    arch: str
+    size: tuple[int, int]
+    images: int
+    dataset: str
+    data_root: Path | None
+    split: str
+    boundary_f: bool
+    json: Path | None
+    inference: InferenceOptions
+    precision: PrecisionOptions
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        return cls(arch=args.arch, size=args.size, images=args.images, dataset=args.dataset,
+                   data_root=args.data_root, split=args.split, boundary_f=args.evaluateF,
+                   json=args.json, inference=InferenceOptions.from_args(args),
+                   precision=PrecisionOptions.from_args(args))
+
+
 class Stopwatch:
-    """Adds up the seconds spent in each part; waits for the device at both ends of a part."""
+    """Adds up the seconds of each part; waits for the device at both ends of a part."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.restart()
+
+    def restart(self) -> None:
         self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.started = self.now()
 
     @contextmanager
     def __call__(self, part: str) -> Iterator[None]:
@@ -44,89 +96,102 @@ class Stopwatch:
         yield
         self.seconds[part] += self.now() - start
 
+    def stop(self) -> None:
+        """Sets "other" to the time since the start that belongs to no part."""
+        self.seconds["other"] = self.now() - self.started - sum(self.seconds.values())
+
     def now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
 
-def add_flags(parser: FlagParser) -> None:
-    parser.add_argument("--arch", default="sfnet_dfnetv1", help="network, with random weights")
-    parser.add_argument("--size", type=size, default=(1024, 2048),
-                        help="HEIGHTxWIDTH of the scenes that are drawn")
-    parser.add_argument("--images", type=positive_int, default=3,
-                        help="images that are timed, after one that is not")
-    parser.add_argument("--dataset", default="streets",
-                        help="with --data_root: images of this instead of drawn ones")
-    parser.add_argument("--data_root", type=Path, metavar="FOLDER")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the seconds to this file")
-    add_switch(parser, "--evaluateF", default=False,
-               help="score outlines at four thresholds as well")
-    inference.add_flags(parser)
-    precision.add_flags(parser, training=False)
-
-
 def run(args: Namespace) -> None:
-    """Scores some images, and prints a table. Raises ValueError or OSError as eval.py does."""
+    """Evaluates some images, and prints a table. Raises ValueError or OSError as eval.py does."""
+    options = Options.from_args(args)
     with tempfile.TemporaryDirectory() as scratch:
-        root = args.data_root
+        root = options.data_root
         if root is None:
             root = Path(scratch)
-            counts = {"train": 1, "val": args.images + 1}
-            make_streets(root, counts, args.size, seed=0, workers=os.cpu_count() or 1)
-        result = measure(args, datasets.build(args.dataset, root, args.split))
-    whole = sum(result["seconds"].values())
-    for part, seconds in result["seconds"].items():
-        print(f"{part:14} {seconds:8.3f} s/image  {100 * seconds / whole:5.1f} %")
-    print(f"{'together':14} {whole:8.3f} s/image; {100 * result['overhead']:.0f} % outside the "
-          f"network; peak memory of this process {result['peak_host_bytes'] / 2**30:.2f} GiB")
-    if args.json:
-        write_text(args.json, json.dumps(result, indent=2) + "\n")
+            # one more than are timed; the train split must not be empty
+            counts = {"train": 1, "val": options.images + 1}
+            make_streets(root, counts, options.size, seed=0, workers=os.cpu_count() or 1)
+        result = measure(options, datasets.build(options.dataset, root, options.split))
+    report(result)
+    if options.json:
+        write_text(options.json, json.dumps(result, indent=2) + "\n")
 
 
-def measure(args: Namespace, data: datasets.SegmentationDataset) -> dict[str, Any]:
-    """Returns the mean seconds an image in each part, the share outside the network without
-    reading, and the peak of this process's memory.
+def measure(options: Options, data: datasets.SegmentationDataset) -> dict[str, Any]:
+    """Returns the mean seconds of each part for an image, and the peak memory of this process.
+
+    Its "overhead" is the fraction of the time outside the network, reading not counted.
+
+    Raises:
+        ValueError: the split has fewer than two images.
     """
-    device = precision.default_device()
-    chosen = precision.start(args, device)
-    watch, spec = Stopwatch(device), data.spec
-    net = network.build(args.arch, spec.num_classes)
-    options = replace(inference.InferenceOptions.from_args(args), watch=watch)
-    predictor = Predictor(net, device, chosen, spec.mean, spec.std, args.channels_last, options,
-                          compiled=args.compile)
-    matrix = ConfusionMatrix(spec.num_classes, device=device)
-    count = min(args.images, len(data) - 1)
+    count = min(options.images, len(data) - 1)
     if count < 1:
-        raise ValueError(
-            f"{spec.title} {data.split} has {len(data)} image(s): one for warming up and one more "
-            "are needed."
-        )
+        raise ValueError(f"{data.spec.title} {data.split} has {len(data)} image(s), but two are "
+                         "needed: the first one warms up, the others are timed.")
+    device = default_device()
+    precision = options.precision.apply(device, one_size=False)
+    watch = Stopwatch(device)
+    predictor = build_predictor(options, data.spec, device, precision, watch)
+    matrix = ConfusionMatrix(data.spec.num_classes, device=device)
     for index in range(count + 1):
-        # the first image chose kernels and filled caches
+        # during the first image, kernels are chosen and caches filled
         if index == 1:
-            watch.seconds = dict.fromkeys(PARTS, 0.0)
-            began = watch.now()
-        with watch("reading"):
-            sample = data[index]
-        labels = predictor.labels(sample["image"][None])[0]
-        with watch("metric"):
-            matrix.update(labels, sample["label"])
-            if args.evaluateF:
-                boundary.boundary_f(labels.cpu().numpy(), sample["label"].numpy(), spec.num_classes)
-    watch.seconds["other"] = watch.now() - began - sum(watch.seconds.values())
+            watch.restart()
+        height, width = evaluate(data, index, predictor, matrix, watch, options.boundary_f)
+    watch.stop()
     seconds = {part: value / count for part, value in watch.seconds.items()}
-    return {"seconds": seconds, "images": count, "peak_host_bytes": peak_memory(),
-            "overhead": 1 - seconds["network"] / (sum(seconds.values()) - seconds["reading"]),
-            "settings": {"arch": args.arch, "size": list(sample["label"].shape),
-                         **options.settings(), "precision": chosen, "batch_size": args.batch_size,
-                         "device": str(device), "threads": torch.get_num_threads(),
-                         "torch": torch.__version__}}
+    without_reading = sum(seconds.values()) - seconds["reading"]
+    return {
+        "seconds": seconds, "images": count, "peak_host_bytes": peak_memory(),
+        "overhead": 1 - seconds["network"] / without_reading,
+        "settings": {
+            "arch": options.arch, "size": [height, width], **options.inference.settings(),
+            "precision": precision, "batch_size": options.inference.windows_per_batch,
+            "device": str(device), "threads": torch.get_num_threads(),
+            "torch": torch.__version__},
+    }
+
+
+def build_predictor(options: Options, spec: datasets.DatasetSpec, device: torch.device,
+                    precision: str, watch: Stopwatch) -> Predictor:
+    """Returns the predictor of a random network; it reports its parts to the watch."""
+    net = network.build(options.arch, spec.num_classes)
+    inference = replace(options.inference, watch=watch)
+    return Predictor(net, device, precision, spec.mean, spec.std, options.precision.channels_last,
+                     inference, compiled=options.precision.compile)
+
+
+def evaluate(data: datasets.SegmentationDataset, index: int, predictor: Predictor,
+             matrix: ConfusionMatrix, watch: Stopwatch, boundary_f: bool) -> tuple[int, int]:
+    """Evaluates an image as eval.py does; returns its height and width."""
+    with watch("reading"):
+        sample = data[index]
+    image, labels = sample["image"], sample["label"]
+    predictions = predictor.labels(image[None])[0]
+    with watch("metric"):
+        matrix.update(predictions, labels)
+        if boundary_f:
+            boundary.boundary_f(predictions.cpu().numpy(), labels.numpy(), data.spec.num_classes)
+    height, width = labels.shape
+    return height, width
+
+
+def report(result: dict[str, Any]) -> None:
+    total = sum(result["seconds"].values())
+    for part, seconds in result["seconds"].items():
+        print(f"{part:14} {seconds:8.3f} s/image  {100 * seconds / total:5.1f} %")
+    print(f"{'together':14} {total:8.3f} s/image; {100 * result['overhead']:.0f} % outside the "
+          f"network; peak memory of this process {result['peak_host_bytes'] / 2**30:.2f} GiB")
 
 
 def peak_memory() -> int:
-    """Returns the most bytes of memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    """Returns the peak resident memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # bytes on macOS, KiB elsewhere
+    return peak if sys.platform == "darwin" else 1024 * peak

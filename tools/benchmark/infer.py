@@ -8,7 +8,7 @@ import multiprocessing
 import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +73,14 @@ class Setting:
         return word in self.name.split("+")[1:]
 
     def facts(self) -> dict[str, Any]:
-        """Returns what it does, by the names of a row's columns."""
+        """Returns the columns of a row that depend on the setting alone."""
         optimized, in_torch = self.name != PLAIN, not self.name.startswith(EXPORTED)
         return {"precision": self.arithmetic if in_torch else "the file's",
                 "normalization_folded": optimized, "channels_last": optimized and in_torch,
                 "compiled": self.has("compile"), "cuda_graphs": self.has("graphs")}
 
     def configure(self) -> None:
-        """Sets what holds for the whole process, and so must be set before each of its
-        predictions.
-        """
+        """Sets the options of the whole process; called before each prediction of the setting."""
         precision.configure(tf32=self.arithmetic == "tf32", deterministic=False)
 
     def build(self, subject: Subject, device: torch.device, host_copies: bool) -> Labels:
@@ -130,7 +128,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to measure, with what normalizes its images."""
+    """A network to measure, with the mean and standard deviation of its images."""
 
     name: str
     net: nn.Module
@@ -144,7 +142,7 @@ class Row:
 
     Attributes:
         largest_gap: largest difference between the plain network's largest logit and its logit of
-            the setting's label, as a share of the largest logit. It tells ties from errors.
+            the setting's label, as a fraction of the largest logit. It tells ties from errors.
         memory: bytes that a prediction adds at its peak.
         process: bytes of the process at that peak.
     """
@@ -183,7 +181,7 @@ class Timing:
         return self.labels(self.batches[turn % len(self.batches)])
 
     def take(self, turn: int, device: torch.device) -> None:
-        """Predicts once more, and notes the time."""
+        """Predicts once, and notes the time."""
         self.setting.configure()
         synchronize(device)
         start = time.perf_counter()
@@ -192,25 +190,25 @@ class Timing:
         self.seconds.append(time.perf_counter() - start)
 
     def row(self, batch: int, plain: float, memory: int | None, process: int | None) -> Row:
-        """Sums up; `plain` is the median time of the plain network, in seconds."""
-        p50, p90, p99 = (1000 * float(np.percentile(self.seconds, share)) for share in (50, 90, 99))
+        """Returns the measurements; `plain` is the median time of the plain network in seconds."""
+        p50, p90, p99 = (1000 * float(np.percentile(self.seconds, q)) for q in (50, 90, 99))
+        equal_labels = float(np.mean([difference.equal for difference in self.differences]))
+        largest_gap = max(difference.largest for difference in self.differences)
         return Row(self.subject.name, self.setting.name, p50, p90, p99,
                    images_per_second=1000 * batch / p50, times_plain=1000 * plain / p50,
-                   equal_labels=float(np.mean([difference.equal
-                                               for difference in self.differences])),
-                   largest_gap=max(difference.largest for difference in self.differences),
-                   memory=memory, process=process, **self.setting.facts())
+                   equal_labels=equal_labels, largest_gap=largest_gap, memory=memory,
+                   process=process, **self.setting.facts())
 
 
 def parse_setting(text: str) -> Setting:
+    """Reads `--settings`. Raises ArgumentTypeError if the setting is unknown."""
     if text.startswith(EXPORTED):
         return Setting(text)
     first, *words = text.split("+")
     if text != PLAIN and (first not in PRECISIONS or any(word not in WORDS for word in words)):
-        raise ArgumentTypeError(
-            f"{text!r} is no setting: give {PLAIN}, or {', '.join(PRECISIONS)} with or "
-            f"without +{' +'.join(WORDS)}, such as bf16+compile"
-        )
+        raise ArgumentTypeError(f"{text!r} is not a setting: give {PLAIN}, or "
+                                f"{', '.join(PRECISIONS)} with or without +{' +'.join(WORDS)}, "
+                                "such as bf16+compile")
     return Setting(text)
 
 
@@ -219,171 +217,221 @@ def add_flags(parser: FlagParser) -> None:
                         metavar="NAME", help="networks with random weights")
     parser.add_argument("--snapshot", nargs="+", type=Path, default=[], metavar="FILE",
                         help="trained networks, in place of --arch")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--settings", nargs="+", type=parse_setting, metavar="SETTING",
-        help=f"{PLAIN} (the unit, always measured) and {'|'.join(PRECISIONS)}[+compile][+graphs], "
-        f"and {EXPORTED}FILE, exported and run by onnxruntime on the CPU; without, those that "
-        "suit the device",
-    )
-    which.add_argument(
-        "--exact", action="store_true",
-        help=f"only what keeps the network's own arithmetic: --settings {' '.join(EXACT)}",
-    )
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--settings", nargs="+", type=parse_setting, metavar="SETTING",
+                        help=f"{PLAIN} (the unit, always measured), {'|'.join(PRECISIONS)}"
+                             f"[+compile][+graphs], and {EXPORTED}FILE, an exported file that "
+                             "onnxruntime runs on the CPU; by default those that suit the device")
+    choice.add_argument("--exact", action="store_true",
+                        help="only settings that keep the network's arithmetic: --settings "
+                             f"{' '.join(EXACT)}")
     parser.add_argument("--size", type=size, default=(1024, 2048),
-                        help="HEIGHTxWIDTH of the images")
-    parser.add_argument("--batch", type=positive_int, default=1, help="images at once")
+                        help="HEIGHTxWIDTH of the images in pixels")
+    parser.add_argument("--batch", type=positive_int, default=1, help="images in a batch")
     parser.add_argument("--rounds", type=positive_int, default=10,
                         help="timed predictions of each setting")
     parser.add_argument("--warm_up", type=positive_int, default=2,
-                        help="predictions of each setting before them")
-    parser.add_argument(
-        "--pictures", nargs="+", type=Path, default=[], metavar="FILE",
-        help="real pictures, resized to --size, on which labels are compared; without, smooth "
-        "colors",
-    )
+                        help="predictions of each setting before the timed ones")
+    parser.add_argument("--pictures", nargs="+", type=Path, default=[], metavar="FILE",
+                        help="images, resized to --size, on which labels are compared; by default "
+                             "smooth random colors")
     add_switch(parser, "--host_copies", default=False,
                help="time from bytes in the host's memory to labels there")
     add_switch(parser, "--memory", default=True,
-               help="measure memory as well, each setting in a process of its own")
-    add_switch(
-        parser, "--interleave_networks", default=True,
-        help="take the networks in turn too, which holds all of them in memory; without, one "
-        "after another",
-    )
+               help="measure memory as well, each setting in a new process")
+    add_switch(parser, "--interleave_networks", default=True,
+               help="interleave the networks too, which holds all of them in memory; otherwise "
+                    "they are measured one after another")
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="write protocol and rows to this file")
 
 
+@dataclass(frozen=True)
+class Options:
+    """What is measured; the fields are the flags of the same name.
+
+    Args:
+        snapshot: trained networks, measured in place of `arch`.
+        settings: None for those that suit the device.
+        exact: whether only the settings `EXACT` are measured.
+        size: (height, width) of the images.
+        pictures: images on which labels are compared; random colors if there are none.
+    """
+
+    arch: Sequence[str]
+    snapshot: Sequence[Path]
+    settings: Sequence[Setting] | None
+    exact: bool
+    size: tuple[int, int]
+    batch: int
+    rounds: int
+    warm_up: int
+    pictures: Sequence[Path]
+    host_copies: bool
+    memory: bool
+    interleave_networks: bool
+    json: Path | None
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+    @property
+    def networks(self) -> range:
+        """The positions of the networks in `snapshot` or else `arch`."""
+        return range(len(self.snapshot or self.arch))
+
+    def all_settings(self, device: torch.device) -> list[Setting]:
+        """Returns the settings to measure, without duplicates, `PLAIN` first."""
+        names = EXACT if self.exact else DEFAULT_SETTINGS.get(device.type, EXACT)
+        chosen = self.settings or [Setting(name) for name in names]
+        return list(dict.fromkeys([Setting(PLAIN), *chosen]))
+
+
 def run(args: Namespace) -> None:
-    """Measures and prints. Raises ValueError or OSError for what cannot be built, run or read."""
-    device = precision.default_device()
-    usual = [Setting(name)
-             for name in (EXACT if args.exact else DEFAULT_SETTINGS.get(device.type, EXACT))]
-    settings = [Setting(PLAIN),
-                *(setting
-                  for setting in dict.fromkeys(args.settings or usual) if setting.name != PLAIN)]
-    protocol = describe(args, device)
+    """Measures, and prints a table.
+
+    Raises:
+        ValueError, OSError: a network or a setting cannot be built, or a file cannot be read.
+    """
+    options, device = Options.from_args(args), precision.default_device()
+    settings = options.all_settings(device)
+    protocol = describe(options, device)
     print("\n".join(f"{name:16} {value}" for name, value in protocol.items()), flush=True)
-    positions = range(len(args.snapshot or args.arch))
-    memory = iter([peak_in_fresh_process(args, position, setting) if args.memory else (None, None)
-                   # before this process holds any network
-                   for position in positions for setting in settings])
-    rows: list[Row] = []
-    for group in (
-        [positions] if args.interleave_networks else [[position] for position in positions]
-    ):
-        for timings in measure(args, [load(args, position) for position in group], settings,
-                               device):
-            plain = float(np.median(timings[0].seconds))
-            rows += [timing.row(args.batch, plain, *next(memory)) for timing in timings]
+    rows = measure_rows(options, settings, device)
     print(table(rows))
-    if args.json:
+    if options.json:
         result = {"protocol": protocol, "rows": [asdict(row) for row in rows]}
-        write_text(args.json, json.dumps(result, indent=2) + "\n")
+        write_text(options.json, json.dumps(result, indent=2) + "\n")
 
 
-def describe(args: Namespace, device: torch.device) -> dict[str, Any]:
-    """Returns the protocol: what a figure of this run depends on."""
+def measure_rows(options: Options, settings: Sequence[Setting],
+                 device: torch.device) -> list[Row]:
+    """Measures memory, then time; returns a row for each network and setting."""
+    # memory comes first: this process holds no network yet
+    memory = iter([measure_memory(options, position, setting)
+                   for position in options.networks for setting in settings])
+    groups = [[position] for position in options.networks]
+    if options.interleave_networks:
+        groups = [list(options.networks)]
+    rows: list[Row] = []
+    for group in groups:
+        subjects = [load(options, position) for position in group]
+        for timings in measure(options, subjects, settings, device):
+            plain = float(np.median(timings[0].seconds))
+            rows += [timing.row(options.batch, plain, *next(memory)) for timing in timings]
+    return rows
+
+
+def describe(options: Options, device: torch.device) -> dict[str, Any]:
+    """Returns the protocol: the facts that the measurements depend on."""
     facts = run_folder.environment(device, "", [])
-    turns = "networks and settings" if args.interleave_networks else "settings"
-    copies = ("inside: bytes from the host, labels to it"
-              if args.host_copies
-              else "outside: float images on the device")
-    return {"device": facts["device"], "clock": f"{clock(device)} MHz at the start",
-            "threads": facts["threads"], "torch": facts["torch"], "commit": facts["commit"],
-            "size": f"{args.size[0]}x{args.size[1]}", "batch": args.batch, "warm-up": args.warm_up,
-            "rounds": f"{args.rounds}, {turns} interleaved",
-            "synchronized": "before and after each prediction"
-            if device.type == "cuda"
-            else "a CPU needs none",
-            "inside": INSIDE, "host copies": copies,
-            "normalization": f"folded into convolutions, but for {PLAIN}",
-            "float32": f"not rounded to TF32, but for tf32; {PLAIN} is float32"}
+    interleaved = "networks and settings" if options.interleave_networks else "settings"
+    host_copies = "outside: float images on the device"
+    if options.host_copies:
+        host_copies = "inside: bytes from the host, labels to it"
+    height, width = options.size
+    is_cuda = device.type == "cuda"
+    return {
+        "device": facts["device"], "clock": f"{clock(device)} MHz at the start",
+        "threads": facts["threads"], "torch": facts["torch"], "commit": facts["commit"],
+        "size": f"{height}x{width}", "batch": options.batch, "warm-up": options.warm_up,
+        "rounds": f"{options.rounds}, {interleaved} interleaved",
+        "synchronized": "before and after each prediction" if is_cuda else "a CPU needs none",
+        "inside": INSIDE, "host copies": host_copies,
+        "normalization": f"folded into convolutions, but for {PLAIN}",
+        "float32": f"not rounded to TF32, but for tf32; {PLAIN} is float32"}
 
 
 def clock(device: torch.device) -> float | None:
-    """Returns the clock in MHz; None where the machine does not tell."""
+    """Returns the clock of the device in MHz; None where it cannot be read."""
     if device.type == "cuda":
         try:
             return torch.cuda.clock_rate(device)
         except (ImportError, RuntimeError):
-            # the driver's library is not there
+            # the library of the driver is missing
             return None
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.is_file() else []
     return next((float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")), None)
 
 
-def load(args: Namespace, position: int) -> Subject:
+def load(options: Options, position: int) -> Subject:
     """Returns the network at a position of `--snapshot` or else `--arch`."""
-    if args.snapshot:
-        model = load_predictor(args.snapshot[position], device="cpu", precision="fp32",
+    if options.snapshot:
+        model = load_predictor(options.snapshot[position], device="cpu", precision="fp32",
                                channels_last=False, fuse=False)
         return Subject(model.trained.arch, model.net, model.spec.mean, model.spec.std)
     torch.manual_seed(0)
-    spec, name = datasets.spec(RANDOM_SPEC), args.arch[position]
-    return Subject(name, network.build(name, spec.num_classes).eval(), spec.mean, spec.std)
+    spec, arch = datasets.spec(RANDOM_SPEC), options.arch[position]
+    return Subject(arch, network.build(arch, spec.num_classes).eval(), spec.mean, spec.std)
 
 
-def images_to_predict(args: Namespace) -> list[Tensor]:
-    """Returns batches (N, 3, H, W) uint8 to parse; one of smooth colors where no picture is
-    named.
-    """
-    if not args.pictures:
-        colors = torch.rand(args.batch, 3, 5, 9, generator=torch.Generator().manual_seed(0))
-        return [(F.interpolate(colors, size=args.size,
-                               mode="bicubic").clamp(0, 1) * 255).to(torch.uint8)]
-    read = [cv2.resize(datasets.read_image(path), args.size[::-1], interpolation=cv2.INTER_LINEAR)
-            for path in args.pictures]
-    return [torch.from_numpy(image).permute(2, 0, 1)[None].repeat(args.batch, 1, 1, 1)
-            for image in read]
+def load_batches(options: Options) -> list[Tensor]:
+    """Returns batches (N, 3, H, W) uint8, one for each picture or else one of smooth colors."""
+    if not options.pictures:
+        colors = torch.rand(options.batch, 3, 5, 9, generator=torch.Generator().manual_seed(0))
+        colors = F.interpolate(colors, size=options.size, mode="bicubic").clamp(0, 1)
+        return [(colors * 255).to(torch.uint8)]
+    height, width = options.size
+    batches = []
+    for path in options.pictures:
+        image = cv2.resize(datasets.read_image(path), (width, height),
+                           interpolation=cv2.INTER_LINEAR)
+        pixels = torch.from_numpy(image).permute(2, 0, 1)
+        batches.append(pixels[None].repeat(options.batch, 1, 1, 1))
+    return batches
 
 
-def timed_input(batch: Tensor, args: Namespace, subject: Subject, device: torch.device) -> Tensor:
-    """Returns what a network is timed on: bytes on the host, or what it sees of them on the
-    device.
-    """
-    return batch if args.host_copies else normalize(batch.to(device), subject.mean, subject.std)
+def timed_input(batch: Tensor, options: Options, subject: Subject, device: torch.device) -> Tensor:
+    """Returns the bytes on the host, or normalized images on the device."""
+    if options.host_copies:
+        return batch
+    return normalize(batch.to(device), subject.mean, subject.std)
 
 
-def measure(args: Namespace, subjects: Sequence[Subject], settings: Sequence[Setting],
+def measure(options: Options, subjects: Sequence[Subject], settings: Sequence[Setting],
             device: torch.device) -> list[list[Timing]]:
-    """Times every setting of every network, one prediction of each in turn, and compares labels
-    with the plain's.
+    """Times every setting of every network in interleaved rounds, and compares the labels.
 
     Returns:
         The settings of each network, the plain one first.
     """
-    # networks compiled before must not count as recompilings
+    # torch.compile must not count the networks of an earlier call as recompilations
     torch.compiler.reset()
-    all_timings, batches = [], images_to_predict(args)
+    batches = load_batches(options)
+    by_network = []
     for subject in subjects:
-        inputs = [timed_input(batch, args, subject, device) for batch in batches]
-        all_timings.append([Timing(subject, setting,
-                                   setting.build(subject, device, args.host_copies), inputs)
-                            for setting in settings])
-    timings = [timing for network_timings in all_timings for timing in network_timings]
-    # all compile the same lines
+        inputs = [timed_input(batch, options, subject, device) for batch in batches]
+        by_network.append([
+            Timing(subject, setting, setting.build(subject, device, options.host_copies), inputs)
+            for setting in settings])
+    timings = [timing for of_network in by_network for timing in of_network]
+    # every network compiles the same lines
     with torch._dynamo.config.patch(cache_size_limit=2 * len(timings)):
         for timing in timings:
-            for _ in range(args.warm_up):
+            for _ in range(options.warm_up):
                 timing.predict(0)
-        for turn in range(args.rounds):
+        for turn in range(options.rounds):
             for timing in timings:
                 timing.take(turn, device)
-        for network_timings in all_timings:
-            plain = network_timings[0]
-            module_input = "rgb" if args.host_copies else "normalized"
-            reference = ExportModule(plain.subject.net, plain.subject.mean, plain.subject.std,
-                                     module_input, "logits").to(device)
-            for turn, batch in enumerate(plain.batches):
-                plain.setting.configure()
-                with torch.inference_mode():
-                    expected = reference(batch.to(device))
-                for timing in network_timings:
-                    timing.differences.append(compare(expected, timing.predict(turn)))
-    return all_timings
+        for of_network in by_network:
+            compare_labels(of_network, options.host_copies, device)
+    return by_network
+
+
+def compare_labels(timings: Sequence[Timing], host_copies: bool, device: torch.device) -> None:
+    """Notes how the labels of each setting of a network differ from the plain network's."""
+    plain = timings[0]
+    module_input = "rgb" if host_copies else "normalized"
+    reference = ExportModule(plain.subject.net, plain.subject.mean, plain.subject.std,
+                             module_input, "logits").to(device)
+    for turn, batch in enumerate(plain.batches):
+        plain.setting.configure()
+        with torch.inference_mode():
+            expected = reference(batch.to(device))
+        for timing in timings:
+            timing.differences.append(compare(expected, timing.predict(turn)))
 
 
 def synchronize(device: torch.device) -> None:
@@ -391,51 +439,54 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def peak_in_fresh_process(args: Namespace, position: int,
-                          chosen: Setting) -> tuple[int | None, int | None]:
-    """Returns the bytes that a prediction takes, and those of its process at the peak, measured in
-    a new process.
-    """
+def measure_memory(options: Options, position: int,
+                   setting: Setting) -> tuple[int | None, int | None]:
+    """Returns the result of `peak` in a new process; (None, None) with `--no_memory`."""
+    if not options.memory:
+        return None, None
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(peak, (args, position, chosen, torch.get_num_threads()))
+        return pool.apply(peak, (options, position, setting, torch.get_num_threads()))
 
 
-def peak(args: Namespace, position: int, chosen: Setting,
+def peak(options: Options, position: int, setting: Setting,
          threads: int) -> tuple[int | None, int | None]:
-    """Measures this process: the peak during a prediction, above what lay there before it, and in
-    all.
+    """Measures a prediction in this process.
+
+    Returns:
+        Bytes that the prediction adds at its peak, and bytes of the process at that peak; None
+        where the system cannot measure them.
     """
     torch.set_num_threads(threads)
-    device, subject = precision.default_device(), load(args, position)
-    batch = timed_input(images_to_predict(args)[0], args, subject, device)
-    contender = chosen.build(subject, device, args.host_copies)
-    chosen.configure()
-    for _ in range(args.warm_up):
-        contender(batch)
+    device, subject = precision.default_device(), load(options, position)
+    batch = timed_input(load_batches(options)[0], options, subject, device)
+    labels = setting.build(subject, device, options.host_copies)
+    setting.configure()
+    for _ in range(options.warm_up):
+        labels(batch)
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        contender(batch)
+        labels(batch)
         most = torch.cuda.max_memory_allocated(device)
         return most - before, most
     try:
-        # gives what is free back, so that it is not hidden below
+        # returns free memory to the system, which would hide a part of the peak
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        # the peak starts anew
+        # resets the peak
         Path("/proc/self/clear_refs").write_text("5")
         before = resident("VmRSS")
     except (OSError, AttributeError):
         # not Linux with glibc
         return None, None
-    contender(batch)
+    labels(batch)
     most = resident("VmHWM")
     return most - before, most
 
 
 def resident(field: str) -> int:
-    """Returns a memory field of this process, in bytes, as Linux tells it."""
+    """Returns a memory field of /proc/self/status in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
@@ -453,8 +504,9 @@ def table(rows: Sequence[Row]) -> str:
     ]
     return "\n".join([
         *lines,
-        "gap: by how much of its largest logit the plain network prefers its labels, at worst",
-        "memory in MiB: what a prediction adds at its peak, and the process at that peak",
+        "gap: largest difference of the plain network's logits for its label and the setting's, "
+        "as a fraction of its largest logit",
+        "memory in MiB: added by a prediction at its peak, and of the process at that peak",
     ])
 
 

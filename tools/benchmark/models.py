@@ -1,4 +1,4 @@
-"""What each network costs, counted without computing anything: on torch's meta device."""
+"""Parameters, multiply-accumulates and activations of each network, counted on the meta device."""
 from __future__ import annotations
 
 import json
@@ -17,8 +17,9 @@ from network.context import AdaptiveAveragePooling
 from utils.cli import FlagParser, size
 from utils.files import replace_between, write_text
 
-BEGIN, END = ("<!-- models: python -m tools.benchmark models --doc docs/reference.md -->",
-              "<!-- end of models -->")
+# marks around the table in a document
+BEGIN = "<!-- models: python -m tools.benchmark models --doc docs/reference.md -->"
+END = "<!-- end of models -->"
 
 # Cityscapes val mIoU in %, at one scale, as the papers' authors reported it with their own code
 PUBLISHED = {
@@ -27,16 +28,47 @@ PUBLISHED = {
 }
 
 
+def add_flags(parser: FlagParser) -> None:
+    parser.add_argument("--arch", nargs="+", default=network.names(), metavar="NAME",
+                        help="networks to count")
+    parser.add_argument("--size", type=size, default=(1024, 2048),
+                        help="HEIGHTxWIDTH of the image in pixels")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to this file")
+    parser.add_argument("--doc", type=Path, metavar="FILE",
+                        help="rewrite the table of networks in this document")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is counted; the fields are the flags of the same name.
+
+    Args:
+        arch: names of architectures.
+        size: (height, width) of the image.
+        json: file for the counts, or None.
+        doc: document whose table is rewritten, or None.
+    """
+
+    arch: Sequence[str]
+    size: tuple[int, int]
+    json: Path | None
+    doc: Path | None
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        return cls(arch=args.arch, size=args.size, json=args.json, doc=args.doc)
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Counts of one network with 19 classes and without auxiliary heads, for one image.
+    """Counts of a network with 19 classes and without auxiliary heads, for one image.
 
     Attributes:
         parameters: of the network here.
-        published_parameters: in a published file, which may hold parts that nothing computes with.
-        macs: multiply-accumulates of its convolutions and matrix products; resizing, pooling and
-            sampling not counted.
-        activations: elements that its convolutions and linear layers give.
+        published_parameters: of a published checkpoint, which may hold unused tensors too.
+        macs: multiply-accumulates of convolutions and matrix products; resizing, pooling and
+            sampling are not counted.
+        activations: output elements of convolutions and linear layers.
     """
 
     arch: str
@@ -46,34 +78,29 @@ class Cost:
     activations: int
 
 
-def add_flags(parser: FlagParser) -> None:
-    parser.add_argument("--arch", nargs="+", default=network.names(), metavar="NAME",
-                        help="networks to count")
-    parser.add_argument("--size", type=size, default=(1024, 2048), help="HEIGHTxWIDTH of the image")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to this file")
-    parser.add_argument("--doc", type=Path, metavar="FILE",
-                        help="rewrite the table of networks in this document")
-
-
 def run(args: Namespace) -> None:
-    """Counts, and prints a table. Raises ValueError for an unknown network, or a document without
-    the table's place.
+    """Counts, and prints a table.
+
+    Raises:
+        ValueError: a network is unknown, or the document has no marks for the table.
+        OSError: a file cannot be read or written.
     """
-    costs = [cost(name, args.size) for name in args.arch]
+    options = Options.from_args(args)
+    height, width = options.size
+    costs = [cost(arch, options.size) for arch in options.arch]
     print(table(costs))
-    print(f"at {args.size[0]}x{args.size[1]}; the file's parameters where a published file holds "
-          "unused ones besides")
-    if args.json:
-        result = {"size": list(args.size), "models": [asdict(cost) for cost in costs]}
-        write_text(args.json, json.dumps(result, indent=2) + "\n")
-    if args.doc:
-        write_text(args.doc, with_table(args.doc.read_text(encoding="utf-8"), costs))
+    print(f"at {height}x{width}; a published file may hold unused parameters too")
+    if options.json:
+        result = {"size": [height, width], "models": [asdict(cost) for cost in costs]}
+        write_text(options.json, json.dumps(result, indent=2) + "\n")
+    if options.doc:
+        write_text(options.doc, with_table(options.doc.read_text(encoding="utf-8"), costs))
 
 
-def cost(name: str, image_size: Sequence[int]) -> Cost:
-    """Counts one network for an image of (height, width)."""
+def cost(arch: str, image_size: Sequence[int]) -> Cost:
+    """Counts a network for an image of (height, width)."""
     with torch.device("meta"):
-        net = network.build(name, num_classes=19).eval()
+        net = network.build(arch, num_classes=19).eval()
         image = torch.empty(1, 3, *image_size)
     activations = 0
 
@@ -87,35 +114,38 @@ def cost(name: str, image_size: Sequence[int]) -> Cost:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         net(image, upsample=False)
-    counts = counter.get_flop_counts()
-    pooling = [f"{type(net).__name__}.{path}" for path, module in net.named_modules()
-               if isinstance(module, AdaptiveAveragePooling)]
-    flops = sum(counts["Global"].values()) - sum(sum(counts[path].values())
-                                                 for path in pooling if path in counts)
-    return Cost(name, sum(parameter.numel() for parameter in net.parameters()),
-                published_parameters(net), flops // 2, activations)
+    return Cost(arch, sum(parameter.numel() for parameter in net.parameters()),
+                published_parameters(net), count_macs(net, counter), activations)
+
+
+def count_macs(net: nn.Module, counter: FlopCounterMode) -> int:
+    """Returns multiply-accumulates from a counter, those of pooling not counted.
+
+    `AdaptiveAveragePooling` is written as matrix products, so the counter counts it.
+    """
+    flops = counter.get_flop_counts()
+    total = sum(flops["Global"].values())
+    for path, module in net.named_modules():
+        if isinstance(module, AdaptiveAveragePooling):
+            total -= sum(flops.get(f"{type(net).__name__}.{path}", {}).values())
+    # a multiply-accumulate is two operations
+    return total // 2
 
 
 def table(costs: Iterable[Cost]) -> str:
-    """Returns a line a network: millions of parameters, of those in the file, billions of MACs,
-    millions activated.
-    """
-    lines = [
-        f"{'network':28} {'parameters':>12} {'in the file':>12} {'MACs':>18} {'activations':>14}"
-    ]
-    lines += [
-        f"{cost.arch:28} {cost.parameters:12,} {cost.published_parameters:12,} {cost.macs:18,} "
-        f"{cost.activations:14,}"
-        for cost in costs
-    ]
+    """Returns a line for each network."""
+    lines = [f"{'network':28} {'parameters':>12} {'in the file':>12} {'MACs':>18} "
+             f"{'activations':>14}"]
+    lines += [f"{cost.arch:28} {cost.parameters:12,} {cost.published_parameters:12,} "
+              f"{cost.macs:18,} {cost.activations:14,}" for cost in costs]
     return "\n".join(lines)
 
 
 def with_table(document: str, costs: Iterable[Cost]) -> str:
-    """Returns the document with the Markdown table of networks between its two marks renewed.
+    """Returns the document with a new Markdown table of networks between `BEGIN` and `END`.
 
     Raises:
-        ValueError: the marks are not there.
+        ValueError: the document lacks the marks.
     """
     rows = ["| `--arch` | parameters | multiply-accumulates at 1024x2048 | Cityscapes val mIoU, "
             "**published** |",
@@ -126,5 +156,9 @@ def with_table(document: str, costs: Iterable[Cost]) -> str:
 
 
 def _millions(cost: Cost) -> str:
-    here, file = (f"{count / 1e6:.2f} M" for count in (cost.parameters, cost.published_parameters))
-    return here if here == file else f"{here} ({file} in a published file)"
+    """Returns the parameters in millions, and those of a published file if they differ."""
+    parameters = f"{cost.parameters / 1e6:.2f} M"
+    published = f"{cost.published_parameters / 1e6:.2f} M"
+    if parameters == published:
+        return parameters
+    return f"{parameters} ({published} in a published file)"

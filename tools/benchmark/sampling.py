@@ -1,6 +1,4 @@
-"""Class-uniform sampling: what finding the points of the classes costs, and what the crops around
-them show.
-"""
+"""Class-uniform sampling: time to find the centroids, and the classes in the crops around them."""
 from __future__ import annotations
 
 import copy
@@ -10,7 +8,7 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,166 +22,235 @@ from datasets.class_uniform.centroid_cache import CentroidCache
 from datasets.class_uniform.centroids import class_centroids, find_centroids
 from datasets.reader import Files
 from tools.make_streets.writing import make_streets
+from utils import IGNORE_LABEL
 from utils.cli import FlagParser, fraction, positive_int, size
 from utils.files import write_text
 
 
+def add_flags(parser: FlagParser) -> None:
+    parser.add_argument("--dataset", default="streets",
+                        help=f"one of: {', '.join(datasets.names())}")
+    parser.add_argument("--data_root",
+                        help="folder of the dataset; by default, street scenes are drawn in a "
+                             "temporary folder")
+    parser.add_argument("--split", default="train", help="split to read")
+    parser.add_argument("--size", type=size, default=(1024, 2048),
+                        help="HEIGHTxWIDTH of the scenes that are drawn, in pixels")
+    parser.add_argument("--maps", type=positive_int, default=16,
+                        help="timed labels, and scenes that are drawn")
+    parser.add_argument("--crop_size", type=size,
+                        help="HEIGHTxWIDTH of the crops in pixels; by default that of the dataset")
+    parser.add_argument("--class_uniform_pct", type=fraction, default=0.5,
+                        help="fraction of the crops that are around centroids")
+    parser.add_argument("--class_uniform_tile", type=positive_int, default=1024,
+                        help="side of a tile in pixels")
+    parser.add_argument("--draws", type=positive_int, default=400,
+                        help="crops whose classes are counted, rounded up to whole epochs")
+    parser.add_argument("--entries", type=positive_int, default=3000,
+                        help="labels in the cache that the second start reads")
+    parser.add_argument("--passes", type=positive_int, default=200,
+                        help="labels that the first start reads, some of them repeatedly")
+    parser.add_argument("--num_workers", type=int, nargs="+", default=[datasets.default_workers()],
+                        help="numbers of reading processes, one first start for each; 0 reads in "
+                             "the main process")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="write the measurements to this file")
+
+
 @dataclass(frozen=True)
-class Shares:
-    """What the crops of some epochs show, by class.
+class Options:
+    """What is sampled and measured; the fields are the flags of the same name.
+
+    Args:
+        data_root: folder of the dataset; None draws `maps` scenes of `size`, (height, width).
+        crop_size: (height, width) of the crops.
+        tile: side of a tile in pixels (`--class_uniform_tile`).
+        fraction: of the crops that are around centroids (`--class_uniform_pct`).
+    """
+
+    dataset: str
+    data_root: str | None
+    split: str
+    size: tuple[int, int]
+    maps: int
+    crop_size: tuple[int, int]
+    fraction: float
+    tile: int
+    draws: int
+    entries: int
+    passes: int
+    num_workers: Sequence[int]
+    json: Path | None
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        """Reads the flags. Raises ValueError if the dataset is unknown."""
+        crop_size = args.crop_size or datasets.spec(args.dataset).crop_size
+        return cls(dataset=args.dataset, data_root=args.data_root, split=args.split,
+                   size=args.size, maps=args.maps, crop_size=crop_size,
+                   fraction=args.class_uniform_pct, tile=args.class_uniform_tile,
+                   draws=args.draws, entries=args.entries, passes=args.passes,
+                   num_workers=args.num_workers, json=args.json)
+
+
+@dataclass(frozen=True)
+class ClassFractions:
+    """What the crops of some epochs contain, by class.
 
     Attributes:
-        pixels: share of the labeled pixels.
-        crops: share of the crops that show the class.
+        pixels: fraction of the labeled pixels that are of the class.
+        crops: fraction of the crops that contain the class.
     """
 
     pixels: list[float]
     crops: list[float]
 
 
-def add_flags(parser: FlagParser) -> None:
-    parser.add_argument("--dataset", default="streets",
-                        help=f"one of: {', '.join(datasets.names())}")
-    parser.add_argument(
-        "--data_root", help="folder of the dataset; when not given, street scenes are drawn for now"
-    )
-    parser.add_argument("--split", default="train", help="images that are drawn from")
-    parser.add_argument("--size", type=size, default=(1024, 2048),
-                        help="HEIGHTxWIDTH of scenes that are drawn")
-    parser.add_argument("--maps", type=positive_int, default=16,
-                        help="label maps timed, and scenes that are drawn")
-    parser.add_argument("--crop_size", type=size,
-                        help="HEIGHTxWIDTH of the crops; when not given, the dataset's own")
-    parser.add_argument("--class_uniform_pct", type=fraction, default=0.5,
-                        help="share of the crops around points")
-    parser.add_argument("--class_uniform_tile", type=positive_int, default=1024,
-                        help="side of a tile in pixels")
-    parser.add_argument("--draws", type=positive_int, default=400,
-                        help="crops looked at, rounded up to whole epochs")
-    parser.add_argument("--entries", type=positive_int, default=3000,
-                        help="labels whose points a second start reads")
-    parser.add_argument("--passes", type=positive_int, default=200,
-                        help="labels of a first start, repeated if need be")
-    parser.add_argument(
-        "--num_workers", type=int, nargs="+", default=[datasets.default_workers()],
-        help="processes that read, one first start for each number; 0 reads in this one",
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE",
-                        help="write what was found to this file")
-
-
 def run(args: Namespace) -> None:
     """Measures, and prints two tables. Raises ValueError or OSError as the datasets do."""
+    options = Options.from_args(args)
     cv2.setNumThreads(1)
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        root = args.data_root or draw_scenes(scratch / "scenes", args.maps, args.size)
-        crop = args.crop_size or datasets.spec(args.dataset).crop_size
-        transform, _ = transforms.build(transforms.TransformOptions(crop, color_aug=0, gblur=False))
-        data = datasets.build(args.dataset, root, args.split, transform)
-        result = {"times": times(data, args, scratch / "cache"),
-                  **shares(data, args, scratch / "cache")}
-    result["settings"] = {"dataset": args.dataset, "split": args.split, "images": len(data),
-                          "crop_size": list(crop), "class_uniform_pct": args.class_uniform_pct,
-                          "class_uniform_tile": args.class_uniform_tile}
-    report(result, data.spec.names)
-    if args.json:
-        write_text(args.json, json.dumps(result, indent=2) + "\n")
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        root = options.data_root or draw_scenes(scratch / "scenes", options.maps, options.size)
+        crop_options = transforms.TransformOptions(options.crop_size, color_aug=0, gblur=False)
+        transform, _ = transforms.build(crop_options)
+        data = datasets.build(options.dataset, root, options.split, transform)
+        cache = scratch / "cache"
+        result = {"times": measure_times(data, options, cache),
+                  **measure_fractions(data, options, cache)}
+    result["settings"] = {
+        "dataset": options.dataset, "split": options.split, "images": len(data),
+        "crop_size": list(options.crop_size), "class_uniform_pct": options.fraction,
+        "class_uniform_tile": options.tile}
+    report_times(result["times"], options.tile)
+    report_fractions(result, data.spec.names)
+    if options.json:
+        write_text(options.json, json.dumps(result, indent=2) + "\n")
 
 
 def draw_scenes(folder: Path, count: int, image_size: tuple[int, int]) -> Path:
-    print(f"drawing {count} street scenes of {image_size[0]}x{image_size[1]} ...", file=sys.stderr)
+    """Writes street scenes of (height, width); returns the folder."""
+    height, width = image_size
+    print(f"drawing {count} street scenes of {height}x{width} ...", file=sys.stderr)
     make_streets(folder, {"train": count, "val": 1}, image_size, seed=0,
                  workers=datasets.default_workers())
     return folder
 
 
-def times(data: datasets.SegmentationDataset, args: Namespace, cache: Path) -> dict[str, Any]:
-    """Times the finding of points on one core, with all workers, and from a file of so many labels'
-    points.
+def measure_times(data: datasets.SegmentationDataset, options: Options,
+                  cache: Path) -> dict[str, Any]:
+    """Times the search on one core and in processes, and a start that reads the cache.
+
+    Args:
+        cache: folder for the caches; it may be missing.
     """
     decoding, finding = [], []
-    for index in range(min(args.maps, len(data))):
+    for index in range(min(options.maps, len(data))):
         start = time.perf_counter()
         label = data.label(index)
         decoded = time.perf_counter()
-        class_centroids(label, args.class_uniform_tile, data.spec.num_classes)
+        class_centroids(label, options.tile, data.spec.num_classes)
         decoding.append(decoded - start)
         finding.append(time.perf_counter() - decoded)
     labels_per_second = {}
-    several = repeated(data, args.passes)
-    for workers in args.num_workers:
+    repeated = repeat(data, options.passes)
+    for workers in options.num_workers:
         start = time.perf_counter()
-        find_centroids(several, args.class_uniform_tile, workers, cache / f"{workers}")
-        labels_per_second[str(workers)] = args.passes / (time.perf_counter() - start)
+        find_centroids(repeated, options.tile, workers, cache / f"{workers}")
+        labels_per_second[str(workers)] = options.passes / (time.perf_counter() - start)
+    points, second_start = time_second_start(data, options, cache)
+    return {
+        "label_height": label.shape[0], "label_width": label.shape[1],
+        "decoding_ms": 1e3 * statistics.median(decoding),
+        "points_ms": 1e3 * statistics.median(finding), "points_ms_slowest": 1e3 * max(finding),
+        "labels_per_second": labels_per_second, "entries": options.entries, "points": points,
+        "second_start_s": second_start}
 
-    rows = find_centroids(data, args.class_uniform_tile, args.num_workers[-1], cache)
-    many = repeated(data, args.entries)
-    of_image = np.split(rows[:, 1:], np.searchsorted(rows[:, 0], range(1, len(data))))
-    kept = np.concatenate([np.insert(of_image[i % len(data)], 0, i, axis=1)
-                           for i in range(args.entries)])
-    CentroidCache.of(many, args.class_uniform_tile, cache).write(kept)
+
+def time_second_start(data: datasets.SegmentationDataset, options: Options,
+                      cache: Path) -> tuple[int, float]:
+    """Writes a cache of `--entries` labels, the centroids of the same labels again and again.
+
+    Returns:
+        The number of centroids, and the seconds of a start that reads them.
+    """
+    rows = find_centroids(data, options.tile, options.num_workers[-1], cache)
+    # rows (image, class, x, y) are sorted by image
+    of_label = np.split(rows[:, 1:], np.searchsorted(rows[:, 0], range(1, len(data))))
+    all_rows = np.concatenate([np.insert(of_label[i % len(data)], 0, i, axis=1)
+                               for i in range(options.entries)])
+    repeated = repeat(data, options.entries)
+    CentroidCache.of(repeated, options.tile, cache).write(all_rows)
     start = time.perf_counter()
-    find_centroids(many, args.class_uniform_tile, 0, cache)
-    return {"label_height": label.shape[0], "label_width": label.shape[1],
-            "decoding_ms": 1e3 * statistics.median(decoding),
-            "points_ms": 1e3 * statistics.median(finding), "points_ms_slowest": 1e3 * max(finding),
-            "labels_per_second": labels_per_second, "entries": args.entries, "points": len(kept),
-            "second_start_s": time.perf_counter() - start}
+    find_centroids(repeated, options.tile, 0, cache)
+    return len(all_rows), time.perf_counter() - start
 
 
-def repeated(data: datasets.SegmentationDataset, count: int) -> datasets.SegmentationDataset:
-    """Returns the dataset as if it had so many labels, the same files again and again."""
-    several = copy.copy(data)
-    several.samples = tuple(data.samples[i % len(data)] for i in range(count))
-    several.source = Files(several.samples)
-    return several
+def repeat(data: datasets.SegmentationDataset, count: int) -> datasets.SegmentationDataset:
+    """Returns a dataset of `count` samples, those of `data` again and again."""
+    repeated = copy.copy(data)
+    repeated.samples = tuple(data.samples[i % len(data)] for i in range(count))
+    repeated.source = Files(repeated.samples)
+    return repeated
 
 
-def shares(data: datasets.SegmentationDataset, args: Namespace, cache: Path) -> dict[str, Any]:
-    """Looks at the crops that training would get, without and with class-uniform draws."""
+def measure_fractions(data: datasets.SegmentationDataset, options: Options,
+                      cache: Path) -> dict[str, Any]:
+    """Counts the classes in training crops, "without" and "with" class-uniform sampling.
+
+    Returns:
+        `ClassFractions` of both as dictionaries, and "draws", the crops of an epoch that are around
+        centroids, by class.
+    """
     result: dict[str, Any] = {}
-    for name, share in (("without", 0.0), ("with", args.class_uniform_pct)):
-        _, plan = datasets.plan_training(data, 0, class_uniform_pct=share, cache_dir=cache,
-                                         class_uniform_tile=args.class_uniform_tile)
-        result[name] = asdict(count_crops(data, plan, -(-args.draws // len(plan)),
-                                          args.num_workers[-1]))
+    for name, uniform in (("without", 0.0), ("with", options.fraction)):
+        _, plan = datasets.plan_training(data, 0, class_uniform_pct=uniform, cache_dir=cache,
+                                         class_uniform_tile=options.tile)
+        epochs = -(-options.draws // len(plan))
+        result[name] = asdict(count_crops(data, plan, epochs, options.num_workers[-1]))
         result["draws"] = {data.spec.names[train_id]: count
                            for train_id, count in plan.class_draws(0).items()}
     return result
 
 
 def count_crops(data: datasets.SegmentationDataset, plan: datasets.EpochPlan, epochs: int,
-                num_workers: int) -> Shares:
-    """Counts, in every crop of some epochs, the pixels of each class."""
+                num_workers: int) -> ClassFractions:
+    """Counts the classes in every crop of some epochs."""
+    num_classes = data.spec.num_classes
     sampler = datasets.EpochSampler(plan, 1)
     loader = datasets.train_loader(data, sampler, num_workers)
-    pixels, crops = (np.zeros(data.spec.num_classes, np.int64),
-                     np.zeros(data.spec.num_classes, np.int64))
+    pixels = np.zeros(num_classes, np.int64)
+    crops = np.zeros(num_classes, np.int64)
     for epoch in range(epochs):
         sampler.set_position(epoch)
         for batch in loader:
-            counts = np.bincount(batch["label"].numpy().ravel(),
-                                 minlength=256)[: data.spec.num_classes]
+            labels = batch["label"].numpy().ravel()
+            counts = np.bincount(labels, minlength=IGNORE_LABEL + 1)[:num_classes]
             pixels += counts
             crops += counts > 0
-    return Shares((pixels / pixels.sum()).tolist(), (crops / (epochs * len(plan))).tolist())
+    return ClassFractions(pixels=(pixels / pixels.sum()).tolist(),
+                          crops=(crops / (epochs * len(plan))).tolist())
 
 
-def report(result: dict[str, Any], names: tuple[str, ...]) -> None:
-    cost = result["times"]
-    print(f"labels of {cost['label_height']}x{cost['label_width']}, tiles of "
-          f"{result['settings']['class_uniform_tile']}\ndecoding a label            "
-          f"{cost['decoding_ms']:8.1f} ms\npoints of a label, one core {cost['points_ms']:8.1f} ms "
-          f"(slowest {cost['points_ms_slowest']:.1f})\nsecond start                "
-          f"{cost['second_start_s']:8.3f} s with {cost['entries']} labels, {cost['points']} points")
-    for workers, speed in cost["labels_per_second"].items():
+def report_times(times: dict[str, Any], tile: int) -> None:
+    print(f"labels of {times['label_height']}x{times['label_width']}, tiles of {tile}")
+    print(f"decoding a label            {times['decoding_ms']:8.1f} ms")
+    print(f"points of a label, one core {times['points_ms']:8.1f} ms "
+          f"(slowest {times['points_ms_slowest']:.1f})")
+    print(f"second start                {times['second_start_s']:8.3f} s "
+          f"with {times['entries']} labels, {times['points']} points")
+    for workers, speed in times["labels_per_second"].items():
         print(f"first start                 {speed:8.1f} labels/s with {workers} worker(s)")
-    print(f"\n{'':20} {'pixels of the crops':>22} {'crops that show it':>22} "
-          f"{'crops for its sake':>20}\n{'class':20} {'without':>11}{'with':>11} "
-          f"{'without':>11}{'with':>11} {'in an epoch':>20}")
+
+
+def report_fractions(result: dict[str, Any], names: Sequence[str]) -> None:
+    print(f"\n{'':20} {'pixels of the crops':>22} {'crops with the class':>22} "
+          f"{'crops around it':>20}")
+    print(f"{'class':20} {'without':>11}{'with':>11} {'without':>11}{'with':>11} "
+          f"{'in an epoch':>20}")
+    without, uniform = (ClassFractions(**result[name]) for name in ("without", "with"))
     for i, name in enumerate(names):
-        cells = [result[kind][figure][i] for figure in ("pixels", "crops")
-                 for kind in ("without", "with")]
-        print(f"{name:20} {cells[0]:11.2%}{cells[1]:11.2%} {cells[2]:11.1%}{cells[3]:11.1%} "
+        print(f"{name:20} {without.pixels[i]:11.2%}{uniform.pixels[i]:11.2%} "
+              f"{without.crops[i]:11.1%}{uniform.crops[i]:11.1%} "
               f"{result['draws'].get(name, 0):20}")

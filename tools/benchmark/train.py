@@ -1,6 +1,4 @@
-"""Images a second of training against a plain loop or another setting, interleaved, and where a
-step's time goes.
-"""
+"""Images per second of training, against a plain loop or other flags, in interleaved rounds."""
 from __future__ import annotations
 
 import argparse
@@ -10,10 +8,11 @@ import statistics
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -25,104 +24,135 @@ from torch.utils.data import DataLoader, Dataset
 import datasets
 import network
 import train
+from utils import IGNORE_LABEL
 from utils.cli import FlagParser, positive_int
 from utils.files import write_text
 from utils.precision import autocast
 from utils.training.memory import peak_memory
 
-# steps: workers, caches, kernels chosen by size
+# steps before the timed ones: workers start, and kernels are chosen
 WARM_UP = 3
-FOREVER = (
-    "--val_split", "none", "--max_iters", "1000000", "--log_every", "1000000", "--checkpoint_every",
-    "1000000",
-)
+FOREVER = ("--val_split", "none", "--max_iters", "1000000", "--log_every", "1000000",
+           "--checkpoint_every", "1000000")
 
 
 def add_flags(parser: FlagParser) -> None:
     parser.add_argument("--rounds", type=positive_int, default=7,
-                        help="alternations of the two loops")
+                        help="number of interleaved rounds")
     parser.add_argument("--steps", type=positive_int, default=10,
                         help="steps of each loop in a round")
-    parser.add_argument(
-        "--against", metavar="FLAGS",
-        help="compare with train.py under these flags too, not with the "
-        "plain loop; one word, as in --against='--precision fp32 --no_channels_last'",
-    )
+    parser.add_argument("--against", metavar="FLAGS",
+                        help="compare with train.py under these flags too, not with the plain "
+                             "loop; one word, as in --against='--precision fp32 --no_flip'")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rounds to this file")
     parser.add_argument("train_flags", nargs=argparse.REMAINDER, metavar="-- FLAGS",
-                        help="the run, as train.py's flags")
+                        help="the run, as flags of train.py")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is timed; the fields are the flags of the same name.
+
+    Args:
+        train_flags: the run, as flags of train.py.
+        against: further flags of the second run; None for the plain loop.
+    """
+
+    train_flags: Sequence[str]
+    rounds: int = 7
+    steps: int = 10
+    against: str | None = None
+    json: Path | None = None
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        train_flags = [word for word in args.train_flags if word != "--"]
+        return cls(train_flags, args.rounds, args.steps, args.against, args.json)
+
+    def parse(self, scratch: str, name: str) -> train.Options:
+        """Returns the options of a run of train.py that does not end.
+
+        Args:
+            scratch: folder for the run's folder `name`.
+        """
+        more = shlex.split(self.against or "") if name == "against" else []
+        return train.parse([*self.train_flags, *more, "--ckpt", scratch, "--exp", name, *FOREVER])
 
 
 def run(args: Namespace) -> None:
-    """Times both loops, and prints what they took. Raises ValueError or OSError as train.py
-    does.
-    """
-    flags = [word for word in args.train_flags if word != "--"]
-    result = compare(flags, args.rounds, args.steps, args.against)
+    """Times both loops, and prints a table. Raises ValueError or OSError as train.py does."""
+    options = Options.from_args(args)
+    result = compare(options)
     for name, speed in result["images_per_second"].items():
         print(f"{name:12} {speed:6.2f} images/s")
-    print(f"{'ratio':12} {result['ratio']:6.2f} (medians of {args.rounds} interleaved rounds of "
-          f"{args.steps} steps)")
+    print(f"{'ratio':12} {result['ratio']:6.2f} (medians of {options.rounds} interleaved rounds of "
+          f"{options.steps} steps)")
     for name, parts in result["step"].items():
-        whole = sum(parts.values())
-        print(f"{name:12} step of {1000 * whole:.0f} ms: "
-              + ", ".join(f"{part} {1000 * seconds:.0f} ms ({seconds / whole:.1%})"
-                          for part, seconds in parts.items()))
+        total = sum(parts.values())
+        listed = ", ".join(f"{part} {1000 * seconds:.0f} ms ({seconds / total:.1%})"
+                           for part, seconds in parts.items())
+        print(f"{name:12} step of {1000 * total:.0f} ms: {listed}")
     print(f"{'memory':12} {result['peak_memory_gb']:.2f} GB at most")
-    if args.json:
-        write_text(args.json, json.dumps(result, indent=2) + "\n")
+    if options.json:
+        write_text(options.json, json.dumps(result, indent=2) + "\n")
 
 
-def compare(train_flags: list[str], rounds: int, steps: int,
-            against: str | None = None) -> dict[str, Any]:
-    """Returns the median images a second of two loops, the median of the rounds' ratios, the
-    rounds, and where the seconds of a step go.
+def compare(options: Options) -> dict[str, Any]:
+    """Times the run and its rival.
 
-    Args:
-        against: flags that the second loop, train.py again, has in addition; the second is the
-            plain loop when None.
+    Returns:
+        "images_per_second" (medians), "ratio" (median of the rounds' ratios), "rounds" (all
+        images per second), "step" (seconds of each part of a step), "peak_memory_gb" and
+        "settings".
     """
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as opened:
-        options = train.parse([*train_flags, "--ckpt", scratch, "--exp", "benchmark", *FOREVER])
-        first = opened.enter_context(closing(train.Training(options)))
-        timed = {"train.py": Steps(first)}
-        loops: dict[str, Callable[[int], None]] = {"train.py": timed["train.py"].run}
-        if against is None:
-            loops["plain loop"] = PlainLoop(options, first.device, first.precision).run
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        train_options = options.parse(scratch, "benchmark")
+        training = stack.enter_context(closing(train.Training(train_options)))
+        loops: dict[str, Loop] = {"train.py": Steps(training)}
+        if options.against is None:
+            loops["plain loop"] = PlainLoop(train_options, training.device, training.precision)
         else:
-            words = [*train_flags, *shlex.split(against), "--ckpt", scratch, "--exp", "against",
-                     *FOREVER]
-            timed["against"] = Steps(
-                opened.enter_context(closing(train.Training(train.parse(words))))
-            )
-            loops["against"] = timed["against"].run
-        batches = {
-            name: timed[name].images if name in timed else options.batching.sizes.global_batch
-            for name in loops
-        }
-        speeds: dict[str, list[float]] = {name: [] for name in loops}
-        for loop in loops.values():
-            loop(WARM_UP)
-        for _ in range(rounds):
-            for name, loop in loops.items():
-                start = time.perf_counter()
-                loop(steps)
-                speeds[name].append(steps * batches[name] / (time.perf_counter() - start))
-        parts = {name: speeds_of_loop.parts(steps) for name, speeds_of_loop in timed.items()}
-    ratios = [speed / other for speed, other in zip(*speeds.values(), strict=True)]
-    return {"images_per_second": {name: statistics.median(speeds_of_loop)
-                                  for name, speeds_of_loop in speeds.items()},
-            "ratio": statistics.median(ratios),
-            "rounds": speeds,
-            "step": parts,
-            "peak_memory_gb": peak_memory(first.device),
-            "settings": {"flags": train_flags, "against": against, "precision": first.precision,
-                         "device": str(first.device), "threads": torch.get_num_threads(),
-                         "torch": torch.__version__, "steps": steps}}
+            rival = train.Training(options.parse(scratch, "against"))
+            loops["against"] = Steps(stack.enter_context(closing(rival)))
+        speeds = time_rounds(loops, options.rounds, options.steps)
+        parts = {name: loop.parts(options.steps) for name, loop in loops.items()
+                 if isinstance(loop, Steps)}
+    ratios = [speed / rival for speed, rival in zip(*speeds.values(), strict=True)]
+    medians = {name: statistics.median(of_loop) for name, of_loop in speeds.items()}
+    return {
+        "images_per_second": medians, "ratio": statistics.median(ratios), "rounds": speeds,
+        "step": parts, "peak_memory_gb": peak_memory(training.device),
+        "settings": {
+            "flags": list(options.train_flags), "against": options.against,
+            "precision": training.precision, "device": str(training.device),
+            "threads": torch.get_num_threads(), "torch": torch.__version__,
+            "steps": options.steps}}
+
+
+def time_rounds(loops: Mapping[str, Loop], rounds: int, steps: int) -> dict[str, list[float]]:
+    """Returns the images per second of each loop in each round."""
+    for loop in loops.values():
+        loop.run(WARM_UP)
+    speeds: dict[str, list[float]] = {name: [] for name in loops}
+    for _ in range(rounds):
+        for name, loop in loops.items():
+            start = time.perf_counter()
+            loop.run(steps)
+            speeds[name].append(steps * loop.images / (time.perf_counter() - start))
+    return speeds
+
+
+class Loop(Protocol):
+    """A training loop; a step has `images` images."""
+
+    images: int
+
+    def run(self, steps: int) -> None:
+        """Takes steps, and waits for the device."""
 
 
 class Steps:
-    """Takes steps of a run, with loading, averaging and schedule; a step has `images` images."""
+    """Steps of a run, with loading, averaging of weights and schedule."""
 
     def __init__(self, training: train.Training) -> None:
         self.training = training
@@ -137,13 +167,13 @@ class Steps:
             timer.start("prepare")
             terms = training.train_step(batch)
             assert terms is not None
-            # wait for a GPU
+            # waits for a GPU
             terms["main"].item()
             training.progress.step += 1
         timer.stop()
 
     def parts(self, steps: int) -> dict[str, float]:
-        """Returns the mean seconds of each part of a step: a GPU finishes each before the next."""
+        """Returns the mean seconds of each part of a step; a GPU ends each before the next."""
         training, timer = self.training, PartTimer(self.training.device)
         model, criterion = training.model, training.criterion
         training.model = TimedCall(model, timer, "forward", "loss")  # type: ignore[assignment]
@@ -180,7 +210,7 @@ class PartTimer:
 
 
 class TimedCall:
-    """A module whose calls are a part of the step, with the part that follows them."""
+    """A module whose calls are a part of the step, followed by another part."""
 
     def __init__(self, module: torch.nn.Module, timer: PartTimer, part: str,
                  following: str) -> None:
@@ -200,25 +230,26 @@ class TimedCall:
 
 
 class PlainLoop:
-    """What one writes in an afternoon: whole images resized, full-size logits, OHEM by a sort,
-    autocast, one loader.
-    """
+    """The loop that is written first: whole images resized, full-size logits, OHEM by a sort."""
 
     def __init__(self, options: train.Options, device: torch.device, precision: str) -> None:
         data_options, transform = options.data, options.transforms
         data = datasets.build(data_options.spec, data_options.data_root, data_options.train_split)
-        self.device, self.precision, self.loss = device, precision, options.loss
+        self.device = device
+        self.precision = precision
+        self.loss = options.loss
+        self.images = options.batching.sizes.global_batch
         net = network.build(options.network.arch, data.spec.num_classes,
                             options.network.deep_supervision)
         self.net = net.to(device).train()
         self.optimizer = torch.optim.SGD(
             self.net.parameters(), options.optimizer.lr, options.optimizer.momentum,
             weight_decay=options.optimizer.weight_decay)
-        crops = PlainCrops(data, transform.crop_size, transform.scale_min, transform.scale_max)
+        crops = PlainCrops(data, transform.crop_size, scale_min=transform.scale_min,
+                           scale_max=transform.scale_max)
         workers = data_options.num_workers
-        self.loader = DataLoader(crops, options.batching.sizes.global_batch, shuffle=True,
-                                 drop_last=True, num_workers=workers,
-                                 persistent_workers=workers > 0)
+        self.loader = DataLoader(crops, self.images, shuffle=True, drop_last=True,
+                                 num_workers=workers, persistent_workers=workers > 0)
         self.batches = self.endless()
 
     def endless(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -230,28 +261,37 @@ class PlainLoop:
             images, labels = (part.to(self.device) for part in next(self.batches))
             with autocast(self.device, self.precision):
                 outputs = self.net(images)
-            loss = torch.stack([self.ohem(logits.float(), labels)
-                                for logits in outputs.values()]).sum()
+            terms = [self.ohem(logits.float(), labels) for logits in outputs.values()]
+            loss = torch.stack(terms).sum()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             loss.item()
 
     def ohem(self, logits: Tensor, labels: Tensor) -> Tensor:
-        valid = labels != 255
-        scores = logits.softmax(1).gather(1, labels.masked_fill(~valid, 0)[:, None])[:, 0]
+        valid = labels != IGNORE_LABEL
+        classes = labels.masked_fill(~valid, 0)[:, None]
+        scores = logits.softmax(1).gather(1, classes)[:, 0]
         ranked = scores[valid].sort().values
-        least = min(int(self.loss.ohem_min_kept), len(ranked) - 1)
-        hard = valid & (scores <= ranked[least].clamp(min=self.loss.ohem_thresh))
-        return F.cross_entropy(logits, labels.masked_fill(~hard, 255), ignore_index=255)
+        min_kept = min(int(self.loss.ohem_min_kept), len(ranked) - 1)
+        hard = valid & (scores <= ranked[min_kept].clamp(min=self.loss.ohem_thresh))
+        hard_labels = labels.masked_fill(~hard, IGNORE_LABEL)
+        return F.cross_entropy(logits, hard_labels, ignore_index=IGNORE_LABEL)
 
 
 class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
-    """Random scale, crop and flip of whole images; normalized in the worker."""
+    """Random scale, crop and flip of whole images; normalized in the worker.
 
-    def __init__(self, data: datasets.SegmentationDataset, crop: tuple[int, int], low: float,
-                 high: float) -> None:
-        self.data, self.crop, self.low, self.high = data, crop, low, high
+    Args:
+        crop: (height, width) in pixels.
+        scale_min, scale_max: range of the random scale.
+    """
+
+    def __init__(self, data: datasets.SegmentationDataset, crop: tuple[int, int], *,
+                 scale_min: float, scale_max: float) -> None:
+        self.data = data
+        self.crop = crop
+        self.scale_range = (scale_min, scale_max)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -259,25 +299,32 @@ class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         sample = self.data[index]
         image, label = sample["image"].permute(1, 2, 0).numpy(), sample["label"].numpy()
-        scale = np.random.uniform(self.low, self.high)
+        scale = np.random.uniform(*self.scale_range)
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
         label = cv2.resize(label, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
-        missing = [max(0, side - length)
-                   for side, length in zip(self.crop, label.shape, strict=True)]
-        if any(missing):
-            image = cv2.copyMakeBorder(image, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT,
-                                       value=(0, 0, 0))
-            label = cv2.copyMakeBorder(label, 0, missing[0], 0, missing[1], cv2.BORDER_CONSTANT,
-                                       value=255)
-        top, left = (np.random.randint(length - side + 1)
-                     for side, length in zip(self.crop, label.shape, strict=True))
-        window = slice(top, top + self.crop[0]), slice(left, left + self.crop[1])
-        image, label = image[window], label[window]
+        image, label = self.random_crop(*self.pad(image, label))
         if np.random.rand() < 0.5:
             image, label = image[:, ::-1], label[:, ::-1]
-        mean, std = (np.array(values, np.float32)
-                     for values in (self.data.spec.mean, self.data.spec.std))
+        mean = np.array(self.data.spec.mean, np.float32)
+        std = np.array(self.data.spec.std, np.float32)
         pixels = (image.astype(np.float32) / 255 - mean) / std
-        return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), torch.from_numpy(
-            label.astype(np.int64)
-        )
+        return (torch.from_numpy(pixels.transpose(2, 0, 1).copy()),
+                torch.from_numpy(label.astype(np.int64)))
+
+    def pad(self, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pads a pair at the bottom and on the right to at least the size of a crop."""
+        bottom, right = (max(0, side - length)
+                         for side, length in zip(self.crop, label.shape, strict=True))
+        if bottom == right == 0:
+            return image, label
+        return (cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT,
+                                   value=(0, 0, 0)),
+                cv2.copyMakeBorder(label, 0, bottom, 0, right, cv2.BORDER_CONSTANT,
+                                   value=IGNORE_LABEL))
+
+    def random_crop(self, image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        top, left = (np.random.randint(length - side + 1)
+                     for side, length in zip(self.crop, label.shape, strict=True))
+        height, width = self.crop
+        window = slice(top, top + height), slice(left, left + width)
+        return image[window], label[window]

@@ -26,7 +26,7 @@ from tools.check_dataset.report import as_json, class_weights, describe
 from tools.check_dataset.sheet import draw_sheet
 from utils.cli import FlagParser, positive_int, run_program
 from utils.files import write_text
-from utils.logs import start_logging, track
+from utils.logs import track
 from utils.visualization import label_maps
 
 log = logging.getLogger("check_dataset")
@@ -194,7 +194,6 @@ def save(path: Path, text: str, description: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     # the worker processes are the parallelism
     cv2.setNumThreads(0)
     return run_program("tools.check_dataset", partial(run, args))

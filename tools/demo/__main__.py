@@ -19,15 +19,18 @@ import datasets
 from datasets.listing import IMAGE_SUFFIXES
 from eval import LoadedModel, load_predictor
 from network.alignment import FlowAlignment, recorded_flows
-from network.checkpoints import snapshot
+from network.checkpoints import snapshot as snapshot_flags
+from network.checkpoints.snapshot import SnapshotOptions
 from tools.demo import frames
 from tools.demo.frames import DEFAULT_FPS, VIDEO_SUFFIXES, Clip, DamagedVideo, VideoFile
 from tools.demo.inputs import PIPE, Input, find_inputs, is_clip
-from utils import precision
+from utils import precision as precision_flags
 from utils.cli import FlagParser, add_switch, positive_number, run_program, size
-from utils.evaluation import inference
+from utils.evaluation import inference as inference_flags
+from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
-from utils.logs import start_logging, track
+from utils.logs import track
+from utils.precision import PrecisionOptions, default_device
 from utils.training.signals import Interrupts
 from utils.visualization import flow, label_maps
 from utils.visualization.rendering import Rendering
@@ -70,10 +73,40 @@ def build_parser() -> FlagParser:
     group.add_argument("--dataset",
                        help="classes and colors; default: the snapshot's; one of: "
                             f"{', '.join(datasets.names())}")
-    snapshot.add_flags(parser)
-    inference.add_flags(parser)
-    precision.add_flags(parser, training=False)
+    snapshot_flags.add_flags(parser)
+    inference_flags.add_flags(parser)
+    precision_flags.add_flags(parser, training=False)
     return parser
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is predicted and written; the fields are the flags of the same name.
+
+    Args:
+        stdin_size: (height, width) of raw frames from the pipe; None for PNG or JPEG files.
+        stdin_fps: frames per second of the pipe.
+        dataset: of the classes and colors; None for the snapshot's.
+    """
+
+    input: Sequence[str]
+    out: Path
+    write: Sequence[str]
+    dump_flow: bool
+    stdin_size: tuple[int, int] | None
+    stdin_fps: float
+    dataset: str | None
+    snapshot: SnapshotOptions
+    inference: InferenceOptions
+    precision: PrecisionOptions
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        return cls(input=args.input, out=args.out, write=args.write, dump_flow=args.dump_flow,
+                   stdin_size=args.stdin_size, stdin_fps=args.stdin_fps, dataset=args.dataset,
+                   snapshot=SnapshotOptions.from_args(args),
+                   inference=InferenceOptions.from_args(args),
+                   precision=PrecisionOptions.from_args(args))
 
 
 @dataclass
@@ -206,16 +239,16 @@ def predict_clip(demo: Demo, clip: Clip, out: Path, interrupts: Interrupts) -> T
     return tally
 
 
-def open_clip(source: Input, name: str, args: Namespace) -> Clip:
+def open_clip(source: Input, name: str, options: Options) -> Clip:
     """Raises DamagedVideo for a file that is no video, OSError for a camera that is missing."""
     if isinstance(source, Path):
         return frames.video(source, name)
     if source == PIPE:
-        return frames.pipe(sys.stdin.buffer, name, args.stdin_fps, args.stdin_size)
+        return frames.pipe(sys.stdin.buffer, name, options.stdin_fps, options.stdin_size)
     return frames.camera(int(source.partition(":")[2]), name)
 
 
-def predict_all(demo: Demo, inputs: dict[str, Input], args: Namespace,
+def predict_all(demo: Demo, inputs: dict[str, Input], options: Options,
                 interrupts: Interrupts) -> list[Tally]:
     """Predicts the images, then each video."""
     images: dict[str, Path] = {}
@@ -225,26 +258,27 @@ def predict_all(demo: Demo, inputs: dict[str, Input], args: Namespace,
             images[name] = source
         else:
             clips[name] = source
-    tallies = [predict_images(demo, images, args.out, interrupts)] if images else []
+    tallies = [predict_images(demo, images, options.out, interrupts)] if images else []
     for name, source in clips.items():
         try:
-            clip = open_clip(source, name, args)
+            clip = open_clip(source, name, options)
         except DamagedVideo as error:
             tallies.append(Tally(name))
             tallies[-1].skip(error)
             continue
-        tallies.append(predict_clip(demo, clip, args.out, interrupts))
+        tallies.append(predict_clip(demo, clip, options.out, interrupts))
     return tallies
 
 
-def load(args: Namespace) -> LoadedModel:
+def load(options: Options) -> LoadedModel:
     """Returns the network that the flags name. Raises ValueError or OSError if it is invalid."""
-    device = precision.default_device()
+    device = default_device()
+    snapshot, precision = options.snapshot, options.precision
     return load_predictor(
-        args.snapshot, arch=args.arch, weights=args.weights, dataset=args.dataset, device=device,
-        precision=precision.start(args, device), channels_last=args.channels_last,
-        inference=inference.InferenceOptions.from_args(args), compile=args.compile,
-    )
+        snapshot.path, arch=snapshot.arch, weights=snapshot.weights, dataset=options.dataset,
+        device=device, precision=precision.apply(device, one_size=False),
+        channels_last=precision.channels_last, inference=options.inference,
+        compile=precision.compile)
 
 
 def run(args: Namespace) -> int:
@@ -254,33 +288,33 @@ def run(args: Namespace) -> int:
         ValueError, OSError: the snapshot, an input or a flag is invalid.
         Interrupted: a signal came; the files written so far are complete.
     """
-    inputs = find_inputs(args.input)
-    model = load(args)
+    options = Options.from_args(args)
+    inputs = find_inputs(options.input)
+    model = load(options)
     predictor, spec = model.predictor, model.spec
-    demo = Demo(model.net, predictor, spec, kinds=args.write, dump_flow=args.dump_flow)
+    demo = Demo(model.net, predictor, spec, kinds=options.write, dump_flow=options.dump_flow)
     try:
-        args.out.mkdir(parents=True, exist_ok=True)
+        options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(
-            f"--out {args.out} cannot be made ({error.strerror}): name another folder"
-        ) from error
-    log.info("%s: %s, %s weights, classes of %s", args.snapshot, model.trained.arch,
+        raise OSError(f"--out {options.out} cannot be made ({error.strerror}): name another "
+                      "folder") from error
+    log.info("%s: %s, %s weights, classes of %s", options.snapshot.path, model.trained.arch,
              model.trained.weights, spec.title)
     log.info("%d inputs, %s, in %s on %s", len(inputs), predictor.inference, predictor.precision,
              predictor.device)
     with Interrupts() as interrupts:
-        tallies = predict_all(demo, inputs, args, interrupts)
+        tallies = predict_all(demo, inputs, options, interrupts)
     skipped = sum(tally.skipped for tally in tallies)
     done = sum(len(tally.seconds) for tally in tallies)
     if done:
-        log.info("look at %s", args.out / args.write[0])
+        log.info("look at %s", options.out / options.write[0])
     return 1 if skipped or not done else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
-    return run_program("tools.demo", lambda: run(args), resume=f"finished files are in {args.out}")
+    return run_program("tools.demo", lambda: run(args), less_memory=inference_flags.LESS_MEMORY,
+                       resume=f"finished files are in {args.out}")
 
 
 if __name__ == "__main__":

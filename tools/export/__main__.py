@@ -31,7 +31,6 @@ from tools.export.verification import (
 )
 from utils import files
 from utils.cli import FlagParser, add_switch, positive_int, run_program, size
-from utils.logs import start_logging
 
 log = logging.getLogger("export")
 
@@ -219,7 +218,6 @@ def run(args: Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     # both log a line for each node that they rewrite
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.cli import FlagParser, positive_int, run_program, size
-from utils.logs import start_logging
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -141,7 +140,6 @@ def run(args: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     return run_program("tools.maintainer.screenshots", lambda: run(args), extra="test")
 
 

@@ -15,7 +15,6 @@ import cv2
 from tools.make_streets.scene import SMALLEST
 from tools.make_streets.writing import SPLITS, make_streets
 from utils.cli import FlagParser, int_from_0, positive_int, run_program, size
-from utils.logs import start_logging
 
 
 def build_parser() -> FlagParser:
@@ -60,7 +59,6 @@ def run(args: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     # before any fork; each process draws on one core
     cv2.setNumThreads(0)
     return run_program("tools.make_streets", partial(run, args),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tools.report import comparison, curves, evaluation
 from utils.cli import FlagParser, run_program
-from utils.logs import start_logging
 
 # flag that asks for a report -> its module: `add_flags(kinds)`, and `run(args)`, which returns a
 # message
@@ -33,7 +32,6 @@ def run(args: Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     return run_program("tools.report", lambda: run(args), extra="report")
 
 

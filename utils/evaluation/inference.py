@@ -29,6 +29,8 @@ MODES = ("sliding", "whole", "pooling")
 AVERAGES = ("probabilities", "logits")
 # values in one chunk for each thread, in float32 512 KB: about a core's second-level cache
 CHUNK_VALUES = 1 << 17
+# flags of `add_flags` and of the precision that make predictions need less memory
+LESS_MEMORY = "a smaller --crop_size, smaller --scales, --batch_size 1 or --precision bf16"
 
 
 class View(NamedTuple):

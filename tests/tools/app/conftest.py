@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def models(two_snapshots: tuple[Path, Path]) -> list[LoadedModel]:
-    return app.load(flags(two_snapshots))
+    return app.load(app.Options.from_args(flags(two_snapshots)))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,11 @@ from tools.benchmark import infer
 SMALL = ["infer", "--size", "64x96", "--rounds", "2", "--warm_up", "1"]
 
 
+def options_of(*flags: str) -> infer.Options:
+    args = benchmark.build_parser().parse_args([*SMALL, "--arch", "sfnet_dfnetv1", *flags])
+    return infer.Options.from_args(args)
+
+
 def test_settings_are_timed_against_the_plain_network(tmp_path: Path,
                                                       capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "a.json"
@@ -70,9 +75,8 @@ def test_trained_networks_are_compared_on_real_pictures_from_bytes_to_labels(
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(),
                     reason="only Linux tells a process's peak")
 def test_a_predictions_memory_is_its_own() -> None:
-    args = benchmark.build_parser().parse_args([*SMALL, "--arch", "sfnet_dfnetv1", "--size",
-                                                "512x1024"])
-    used, process = infer.peak(args, 0, infer.Setting("plain"), torch.get_num_threads())
+    options = options_of("--size", "512x1024")
+    used, process = infer.peak(options, 0, infer.Setting("plain"), torch.get_num_threads())
     assert used is not None and process is not None
     # the full-size float32 logits are among it
     assert 4 * 19 * 512 * 1024 < used < process
@@ -92,10 +96,8 @@ def test_memory_is_measured_in_processes_of_their_own(capsys: pytest.CaptureFixt
 def test_an_unknown_setting_is_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         benchmark.main(["infer", "--settings", wrong])
-    assert (
-        f"{wrong!r} is no setting: give plain, or fp32, bf16, fp16, tf32 with or without +compile"
-        in capsys.readouterr().err
-    )
+    message = f"{wrong!r} is not a setting: give plain, or fp32, bf16, fp16, tf32 with or without +"
+    assert message + "compile" in capsys.readouterr().err
 
 
 def test_exact_settings_alone_can_be_asked_for(monkeypatch: pytest.MonkeyPatch,
@@ -114,7 +116,7 @@ def test_float32_is_rounded_to_tf32_only_where_a_row_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[tuple[str, bool]] = []
-    args = benchmark.build_parser().parse_args([*SMALL, "--arch", "sfnet_dfnetv1"])
+    options = options_of()
     settings = [infer.Setting(name) for name in ("plain", "fp32", "tf32", "bf16")]
     now: list[bool] = []
     monkeypatch.setattr(infer.precision, "configure", lambda tf32, deterministic: now.append(tf32))
@@ -124,7 +126,7 @@ def test_float32_is_rounded_to_tf32_only_where_a_row_says_so(
             lambda images: (seen.append((self.name, now[-1])), torch.zeros(1, 64, 96))[1]
         ),
     )
-    infer.measure(args, [infer.load(args, 0)], settings, torch.device("cpu"))
+    infer.measure(options, [infer.load(options, 0)], settings, torch.device("cpu"))
     assert set(seen) == {("plain", False), ("fp32", False), ("tf32", True), ("bf16", False)}
     # warm-up, rounds, comparison
     assert len(seen) == 4 * (1 + 2 + 1)

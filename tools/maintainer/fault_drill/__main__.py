@@ -20,7 +20,6 @@ from tools.maintainer.fault_drill import hosts, kills, processes, storage
 from tools.maintainer.fault_drill.site import BrokenPromise, DrillSite, SkippedDrill
 from utils.cli import FAILED, FlagParser, positive_int, run_program
 from utils.files import replace_between, write_text
-from utils.logs import start_logging
 from utils.training import run_folder
 
 BEGIN = "<!-- drills: python -m tools.maintainer.fault_drill --doc docs/reference.md -->"
@@ -124,7 +123,6 @@ def run(args: Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     return run_program("tools.maintainer.fault_drill", lambda: run(args))
 
 

@@ -17,7 +17,6 @@ from tools.maintainer.figures import class_uniform, flow, schedules, sfnet_res, 
 from tools.maintainer.figures.style import Theme
 from utils.cli import REFUSED, FlagParser, run_program, suggest
 from utils.files import ROOT
-from utils.logs import start_logging
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +93,6 @@ def run(args: Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    start_logging()
     return run_program("tools.maintainer.figures", lambda: run(args), extra="report")
 
 

@@ -14,7 +14,6 @@ from tools.maintainer.results import results_page, studies
 from tools.maintainer.results.keep import keep
 from utils.cli import FlagParser, add_switch, run_program
 from utils.files import write_text
-from utils.logs import start_logging
 
 
 def build_parser() -> FlagParser:
@@ -71,7 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--add RUN and --study NAME go together")
     if args.evaluation and len(args.add or ()) != 1:
         parser.error("--evaluation belongs to one run: give one with --add")
-    start_logging()
     return run_program("tools.maintainer.results", lambda: run(args))
 
 

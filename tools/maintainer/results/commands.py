@@ -7,19 +7,18 @@ import shlex
 
 import eval as evaluation
 from tools.maintainer.results.studies import SCORING_SETTINGS, Run
+from tools.maintainer.results.text import WIDTH
 
-# of a command's lines
-WIDTH = 120
-# what else decides what stands on the page
+# settings of an evaluation, other than `SCORING_SETTINGS`, that decide the scores on the page
 MORE_SETTINGS = ("mode", "cv_split", "evaluateF", "eval_thresholds")
 
 
 def wrap(command: str) -> str:
-    """Returns a command over as many lines as it takes, each of which starts with a flag."""
+    """Returns a command in lines of at most `WIDTH`, each of which starts with a flag."""
     first, *flags = re.split(" (?=--)", command)
     lines = [first]
     for flag in flags:
-        # a space, and the mark of a line that goes on
+        # 3: a space before the flag, and a space and a backslash at the end
         if len(lines[-1]) + len(flag) + 3 <= WIDTH:
             lines[-1] += f" {flag}"
         else:

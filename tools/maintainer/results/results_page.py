@@ -1,6 +1,4 @@
-"""The page of all results, results/README.md: everything on it is computed from what results/runs/
-holds.
-"""
+"""The page of all results, results/README.md, computed from the files of results/runs/."""
 from __future__ import annotations
 
 import re
@@ -11,7 +9,7 @@ import numpy as np
 
 from tools.maintainer.results import commands, pairs
 from tools.maintainer.results.studies import Measured, Run, Study
-from tools.maintainer.results.text import percent, points, spread, table
+from tools.maintainer.results.text import percent, points, spread, table, wrap_prose
 from utils.evaluation.statistics import bootstrap
 from utils.report import results
 
@@ -49,14 +47,11 @@ SHOWN = 8
 
 
 def write(studies: Iterable[Study]) -> str:
-    """Returns the page; studies without runs of their own and without measured tables are left
-    out.
-    """
+    """Returns the page, without studies that have neither runs nor measured tables."""
     shown = [(study, pairs.outcomes(study))
              for study in studies if study.own_runs or study.measured]
-    return "\n\n".join(filter(None,
-                              [HEAD, in_short(shown),
-                               *(section(*entry) for entry in shown)])) + "\n"
+    sections = [section(study, outcomes) for study, outcomes in shown]
+    return wrap_prose("\n\n".join(filter(None, [HEAD, in_short(shown), *sections]))) + "\n"
 
 
 def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
@@ -94,8 +89,7 @@ def _scored(study: Study) -> str:
     snapshots = dict.fromkeys(
         f"`{run.scores['settings']['snapshot'].rsplit('/', 1)[-1]}` "
         f"({'averaged' if run.scores['settings']['weights'] == 'ema' else 'raw'} weights)"
-        for run in study.runs
-    )
+        for run in study.runs)
     settings = study.runs[0].scores["settings"]
     return (f"Scored: {' or '.join(snapshots)} on the {len(study.runs[0].images)} images of "
             f"{settings['dataset']} `{settings['split']}`, {len(study.runs[0].classes)} classes.")
@@ -193,15 +187,12 @@ def software(runs: Sequence[Run]) -> str:
                            run.env["data"]["sha256_of_names_and_sizes"][:12]) for run in runs)
     trained_on = "; ".join(
         f"`{split}`, {count} files (SHA-256 of their names and sizes: `{digest}`)"
-        for split, count, digest in files
-    )
+        for split, count, digest in files)
     return f"{with_what}. Trained on {trained_on}."
 
 
 def _commands(study: Study) -> str:
-    """The commands that train and score each row, to be pasted; of the further seeds only what is
-    another.
-    """
+    """Returns the commands that train and score each row; of further seeds, the changed flags."""
     lines = []
     for label, runs in study.labels.items():
         if label in study.borrow:
@@ -210,14 +201,12 @@ def _commands(study: Study) -> str:
         lines += [commands.wrap(commands.training(first)), commands.wrap(commands.scoring(first))]
         for run in more:
             same = commands.is_same_but_seed(run, first)
-            lines += (
-                [f"# seed {run.seed}: the same with --seed {run.seed} --exp {run.args['exp']}"]
-                if same
-                else [
-                    commands.wrap(commands.training(run)),
-                    commands.wrap(commands.scoring(run)),
-                ]
-            )
+            if same:
+                lines.append(f"# seed {run.seed}: the same with --seed {run.seed} "
+                             f"--exp {run.args['exp']}")
+            else:
+                lines += [commands.wrap(commands.training(run)),
+                          commands.wrap(commands.scoring(run))]
     # one run may be scored in several ways
     return "\n".join(["```bash", *dict.fromkeys(lines), "```"])
 
@@ -225,7 +214,9 @@ def _commands(study: Study) -> str:
 def _measured(measured: Measured) -> str:
     cells: list[Sequence[Any]] = [["-" if value is None else value for value in row]
                                   for row in measured.rows]
-    shown = "\n".join(["```bash", *measured.commands, "```"])
+    # continued lines are joined, and the commands are wrapped anew
+    lines = re.sub(r" \\\n *", " ", "\n".join(measured.commands)).split("\n")
+    shown = "\n".join(["```bash", *map(commands.wrap, lines), "```"])
     origin = f"{measured.hardware}; commit `{measured.commit}`, {measured.date}."
     return "\n\n".join(filter(None,
                               [f"### {measured.title}" if measured.title else "", shown,

@@ -1,11 +1,16 @@
 """Numbers and tables as the page of results writes them."""
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+# of a line of prose or of a command, in columns
+WIDTH = 100
+# first characters of a paragraph that keeps its lines: a table, a heading, a list, a command
+KEPT = ("|", "#", "- ", "* ", "```", "<")
 
 def percent(fraction: float | None) -> str:
     """Returns a fraction in %, with two digits; "-" where it is undefined."""
@@ -33,3 +38,16 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
                      for line in lines)
+
+
+def wrap_prose(page: str) -> str:
+    """Returns a Markdown page with its prose in lines of at most `WIDTH`."""
+    paragraphs = page.split("\n\n")
+    in_code = False
+    for i, paragraph in enumerate(paragraphs):
+        if not in_code and not paragraph.startswith(KEPT):
+            paragraphs[i] = textwrap.fill(paragraph.strip("\n"), WIDTH, break_long_words=False,
+                                          break_on_hyphens=False)
+        # an odd number of fences opens or closes a block of code
+        in_code ^= paragraph.count("```") % 2 == 1
+    return "\n\n".join(paragraphs)
