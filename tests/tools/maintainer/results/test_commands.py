@@ -32,7 +32,7 @@ def test_the_scoring_command_names_what_departs_from_the_defaults(study: Path) -
         )
     assert (
         "python eval.py --snapshot logs/a_s0/last.pth --dataset camvid_2 --data_root data/camvid "
-        "--split test --weights raw \\\n    --crop_size 240x320 --scales 0.75,1.0 --flip --exact "
+        "\\\n    --split test --weights raw --crop_size 240x320 --scales 0.75,1.0 --flip --exact "
         "--deployed\n"
     ) in written(study)
 
