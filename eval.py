@@ -274,8 +274,7 @@ def check_options(options: Options, data: SegmentationDataset) -> None:
 
 def open_records(options: Options, model: LoadedModel, data: SegmentationDataset) -> Records:
     """Returns the records of the output folder; logs what is evaluated."""
-    name = f"eval_{data.spec.name}_{data.split}"
-    folder = options.evaluation.folder or options.snapshot.path.parent / name
+    folder = options.evaluation.folder or default_folder(options, data)
     identity = run_identity(options, model, data)
     settings = run_settings(options, identity, model, data)
     if distributed.is_main():
@@ -285,6 +284,20 @@ def open_records(options: Options, model: LoadedModel, data: SegmentationDataset
                  identity["images"], options.inference, identity["precision"],
                  model.predictor.device)
     return Records(folder, identity, options.evaluation.shard, settings)
+
+
+def default_folder(options: Options, data: SegmentationDataset) -> Path:
+    """Returns the output folder beside the snapshot: a look at a few images has one of its own."""
+    name = f"eval_{data.spec.name}_{data.split}"
+    if (count := partial_count(options, data)) is not None:
+        name += f"_first{count}"
+    return options.snapshot.path.parent / name
+
+
+def partial_count(options: Options, data: SegmentationDataset) -> int | None:
+    """Returns how many images `--max_images` leaves of a split; None if it leaves all."""
+    count = options.data.max_images
+    return None if count is None or count >= len(data.samples) else count
 
 
 def run_identity(options: Options, model: LoadedModel, data: SegmentationDataset) -> dict[str, Any]:
@@ -323,8 +336,8 @@ def run_settings(options: Options, identity: Mapping[str, Any], model: LoadedMod
     effective = {name: identity[name] for name in ("dataset", "split", "precision", "arch",
                                                    "weights")}
     return {**flags, "snapshot": str(options.snapshot.path), "description": data.spec.description,
-            "data_root": str(data.root), "device": str(model.predictor.device),
-            "torch": torch.__version__, **effective}
+            "max_images": partial_count(options, data), "data_root": str(data.root),
+            "device": str(model.predictor.device), "torch": torch.__version__, **effective}
 
 
 def run(args: Namespace) -> int:

@@ -23,6 +23,7 @@ from tools import merge
 from tools.make_streets import __main__ as make_streets
 from utils.evaluation.statistics import bootstrap
 from utils.files import sha256
+from utils.report import results
 from utils.training.signals import Interrupts
 
 ROOT = Path(program.__file__).parent
@@ -172,7 +173,48 @@ def test_pictures_are_written_for_each_image(snapshot: Path, root: Path, tmp_pat
 
 def test_pictures_are_written_beside_the_snapshot_by_default(root: Path, tmp_path: Path) -> None:
     assert run(save(tmp_path / "last.pth"), root, "--dump_images", "--max_images", 1) == 0
-    assert (tmp_path / "eval_camvid_val" / "overlays" / "frame0.png").is_file()
+    assert (tmp_path / "eval_camvid_val_first1" / "overlays" / "frame0.png").is_file()
+
+
+def test_a_look_at_a_few_images_leaves_the_full_evaluation_alone(
+    root: Path, tmp_path: Path
+) -> None:
+    snapshot = save(tmp_path / "last.pth")
+    assert run(snapshot, root) == 0
+    full, few = tmp_path / "eval_camvid_val", tmp_path / "eval_camvid_val_first2"
+    kept = {path.name: path.read_bytes() for path in full.iterdir() if path.is_file()}
+    assert run(snapshot, root, "--max_images", 2) == 0
+    assert {path.name: path.read_bytes() for path in full.iterdir() if path.is_file()} == kept
+    assert json.loads((few / "scores.json").read_text())["images"] == 2
+    # the newest evaluation of all images is the one that a report of the run is about
+    assert results.find(tmp_path) == full
+    # so many images are all of them
+    assert run(snapshot, root, "--max_images", 5) == 0
+    assert json.loads((full / "scores.json").read_text())["settings"]["max_images"] is None
+    assert sorted(path.name for path in tmp_path.glob("eval_*")) == [full.name, few.name]
+
+
+def test_the_folder_of_a_run_stands_for_its_best_checkpoint_or_else_the_last(
+    root: Path, tmp_path: Path
+) -> None:
+    for name, std in (("last.pth", 1.0), ("best.pth", 2.0)):
+        path = save(tmp_path / name)
+        payload = torch.load(path, weights_only=True)
+        payload["state_dict"]["head.conv_last.1.bias"] += std
+        torch.save(payload, path)
+        assert run(tmp_path, root) == 0
+        scores = json.loads((tmp_path / "eval_camvid_val" / "scores.json").read_text())
+        assert scores["snapshot_sha256"] == sha256(path)
+        assert scores["settings"]["snapshot"] == str(path)
+
+
+def test_a_folder_without_a_checkpoint_is_refused(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, root) == 2
+    assert_matches(
+        capsys.readouterr().err, r"holds no checkpoint \(best\.pth, last\.pth\): give the folder"
+    )
 
 
 def test_a_split_without_labels_is_predicted_and_not_scored(

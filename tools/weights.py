@@ -16,6 +16,7 @@ from network.checkpoints.snapshot import WEIGHTS, Snapshot
 from network.checkpoints.sources import EXTRA, PACKAGES, PRETRAINED, Source, backbone_of, sources
 from network.checkpoints.weights import (
     WeightsError,
+    checkpoint_path,
     published_state_dict,
     read,
     state_dict,
@@ -143,8 +144,8 @@ def inspect(args: Namespace) -> bool:
 
 
 def add_convert_flags(parser: FlagParser) -> None:
-    parser.add_argument("--snapshot", type=Path, required=True, metavar="FILE",
-                        help="checkpoint to strip")
+    parser.add_argument("--snapshot", type=checkpoint_path, required=True, metavar="FILE",
+                        help="checkpoint to strip, or the folder of a run")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE",
                         help="new file: .pth or .safetensors")
     parser.add_argument("--arch", help="needed where neither the file says it nor its keys show it")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from network.checkpoints.keys import class_count, guess_architecture
-from network.checkpoints.weights import WeightsError, load, read, state_dict
+from network.checkpoints.weights import WeightsError, checkpoint_path, load, read, state_dict
 from network.model import SceneParser
 from network.options import build_options
 from network.registry import build, names, resolve_name, timm_names
@@ -19,8 +19,9 @@ WEIGHTS = ("auto", "raw", "ema")
 def add_flags(parser: ArgumentParser) -> None:
     """Declares the flags of group "Model" of the programs that use a trained network."""
     group = parser.add_argument_group("Model")
-    group.add_argument("--snapshot", required=True, type=Path,
-                       help="checkpoint of a run, or a published one (.pth)")
+    group.add_argument("--snapshot", required=True, type=checkpoint_path,
+                       help="checkpoint of a run, or a published one (.pth); or the folder of a "
+                            "run, whose best checkpoint is taken, or else the last")
     group.add_argument(
         "--arch", help="needed if neither the file nor its keys tell it; "
                        f"one of: {', '.join(names())}, {', '.join(timm_names())}")
@@ -53,7 +54,8 @@ class Snapshot:
     """A checkpoint file and what it says about its network.
 
     Args:
-        path: a checkpoint of a run, or a published one, which holds a state dict alone.
+        path: a checkpoint of a run, or a published one, which holds a state dict alone; or the
+            folder of a run (see `weights.checkpoint_path`).
         arch: the architecture; needed if neither the file nor its keys tell it.
         weights: one of `WEIGHTS`: which of the file's weights to take.
 
@@ -69,7 +71,7 @@ class Snapshot:
 
     def __init__(self, path: str | Path, arch: str | None = None,
                  weights: str = "auto") -> None:
-        self.path = Path(path)
+        self.path = path = checkpoint_path(path)
         self.payload = read(path)
         stored = self.payload.get("arch")
         if arch and stored and resolve_name(arch) != resolve_name(stored):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from network.alignment import recorded_flows
 from utils.cli import positive_int
 from utils.evaluation.inference import InferenceOptions
 from utils.files import sha256
+from utils.precision import default_device, resolve_precision
 from utils.report import page, results
 from utils.report.gallery import ReportModel
 from utils.report.results import Results
+
+log = logging.getLogger("report")
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,28 @@ def load(evaluated: Results, data: datasets.SegmentationDataset) -> ReportModel:
                                  overlap=settings.get("sliding_overlap", defaults.overlap),
                                  scales=tuple(settings["scales"]), flip=settings["flip"],
                                  average=settings.get("average", defaults.average))
-    model = load_predictor(
-        find_snapshot(evaluated), arch=evaluated.scores["arch"],
-        weights=settings.get("weights", "auto"), dataset=data.spec,
-        precision=settings.get("precision"), channels_last=bool(settings.get("channels_last")),
-        inference=inference, fuse=False)
+    try:
+        model = load_predictor(
+            find_snapshot(evaluated), arch=evaluated.scores["arch"],
+            weights=settings.get("weights", "auto"), dataset=data.spec,
+            precision=usable_precision(settings.get("precision")),
+            channels_last=bool(settings.get("channels_last")), inference=inference, fuse=False)
+    except ValueError as error:
+        raise ValueError(f"{evaluated.folder} cannot be predicted again here, and flags in this "
+                         f"message are those of eval.py, which can score it again: {error}"
+                         ) from error
     return ReportModel(evaluated, model.predictor, recorded_flows)
+
+
+def usable_precision(precision: str | None) -> str | None:
+    """Returns the precision of an evaluation, or fp32 where this device does not have it."""
+    try:
+        return resolve_precision(precision, default_device())
+    except ValueError:
+        log.warning("the images were scored in %s, which %s does not have: the page shows "
+                    "predictions in fp32, where a few pixels may differ", precision,
+                    default_device().type)
+        return "fp32"
 
 
 def find_snapshot(evaluated: Results) -> Path:

@@ -74,4 +74,5 @@ def add_flags(parser: ArgumentParser) -> None:
                help="write a page with scores and images, report/index.html in the run's folder "
                     "(needs: pip install '.[report]')")
     output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
-                        help="output folder (default: eval_DATASET_SPLIT beside the snapshot)")
+                        help="output folder (default: eval_DATASET_SPLIT beside the snapshot, and "
+                             "eval_DATASET_SPLIT_firstN with --max_images N)")

@@ -62,6 +62,8 @@ class Results:
 def find(folder: Path) -> Path:
     """Returns the folder of an evaluation: `folder` itself, or the newest one in that of a run.
 
+    Evaluations of all images of a split come before those of the first few (`--max_images`).
+
     Raises:
         FileNotFoundError: there is none.
     """
@@ -71,10 +73,20 @@ def find(folder: Path) -> Path:
                                 "or of an evaluation, such as logs/NAME/eval_camvid_test")
     if (folder / SCORES).is_file():
         return folder
-    paths = sorted(folder.glob(f"*/{SCORES}"), key=lambda path: path.stat().st_mtime)
+    paths = sorted(folder.glob(f"*/{SCORES}"),
+                   key=lambda path: (not _is_partial(path), path.stat().st_mtime))
     if not paths:
         raise FileNotFoundError(f"{folder} holds no {SCORES}, nor does a folder in it: {REMEDY}")
     return paths[-1].parent
+
+
+def _is_partial(path: Path) -> bool:
+    """Returns whether scores are of the first few images of a split; damaged ones count as full."""
+    try:
+        return json.loads(path.read_text())["settings"].get("max_images") is not None
+    # `read` says what is wrong with them
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def read(folder: Path) -> Results:

@@ -46,6 +46,18 @@ def test_averaged_weights_are_taken_if_there_are_any(tmp_path: Path, state: dict
     assert torch.equal(loaded, {"ema": average, "raw": state}[used][BIAS])
 
 
+def test_a_folder_stands_for_its_best_last_or_newest_checkpoint(
+        tmp_path: Path, state: dict[str, Any]) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    names = ["checkpoints/step_9.pth", "checkpoints/step_10.pth", "last.pth", "best.pth"]
+    for name in names:
+        path = saved(tmp_path / name, state)
+        assert Snapshot(tmp_path).path == path
+    assert Snapshot(tmp_path / "checkpoints").path == tmp_path / names[1]
+    net = network.build("sfnet_dfnetv1", 3)
+    assert network.weights.load(net, tmp_path, init_aux=True).loaded
+
+
 def test_a_bare_state_dict_shows_its_architecture_but_not_its_dataset(
         tmp_path: Path, state: dict[str, Any]) -> None:
     torch.save(dict(state), tmp_path / "published.pth")

@@ -58,6 +58,35 @@ def test_a_moved_run_and_moved_data_are_found(
     assert "score the snapshot again" in capsys.readouterr().err
 
 
+def test_a_precision_that_this_device_lacks_becomes_fp32(
+        scored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr("tools.report.evaluation.default_device", lambda: cpu)
+    monkeypatch.setattr("eval.default_device", lambda: cpu)
+    runs = []
+    for run in (scored.a, scored.b):
+        runs.append(shutil.copytree(run, tmp_path / run.name))
+        path = runs[-1] / "eval_camvid_val/scores.json"
+        scores = json.loads(path.read_text())
+        scores["settings"] |= {"precision": "fp16"}
+        path.write_text(json.dumps(scores))
+    flags = ["--images", "1", "--data_root", str(scored.root)]
+    assert report.main(["--compare", *map(str, runs), *flags]) == 0
+    assert "scored in fp16, which cpu does not have" in capsys.readouterr().err
+
+
+def test_an_error_that_speaks_of_flags_says_whose_they_are(
+        scored: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = shutil.copytree(scored.a, tmp_path / "run")
+    path = run / "eval_camvid_val/scores.json"
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps(scores | {"arch": "sfnet_resnet18"}))
+    assert report.main(["--compare", str(run), str(scored.b)]) == 2
+    message = r"flags in this message are those of eval\.py.*leave out --arch sfnet_resnet18"
+    assert re.search(message, capsys.readouterr().err)
+
+
 def test_merged_shards_are_reported(scored: Any, tmp_path: Path,
                                     capsys: pytest.CaptureFixture[str]) -> None:
     shards = [tmp_path / name for name in "xy"]
