@@ -80,7 +80,7 @@ def inverse_frequency(labels: Tensor, num_classes: int, ignore_label: int, *, bo
                       per_batch: bool) -> Tensor:
     """Returns the weight of each class in each image, (N, K), 1 for an absent class.
 
-    It is w = 1 + bound (1 - h), where h is the frequency of the class among the labelled pixels of
+    It is w = 1 + bound (1 - h), where h is the frequency of the class among the labeled pixels of
     the image or, with `per_batch`, of the whole batch. These are the weights of the code published
     with Zhu et al. (CVPR 2019, arXiv 1812.01593).
     """

@@ -1,4 +1,4 @@
-"""Cross entropy over the labelled pixels."""
+"""Cross entropy over the labeled pixels."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from utils import IGNORE_LABEL
 
 
 class PixelLoss(Criterion):
-    """Base class of criteria that average over the labelled pixels, weighted by their class.
+    """Base class of criteria that average over the labeled pixels, weighted by their class.
 
     Args:
         class_weights: (K,), one weight per class; None weights all classes alike.
@@ -50,7 +50,7 @@ class PixelLoss(Criterion):
 
 
 class CrossEntropy(PixelLoss):
-    """Mean cross entropy of `outputs["main"]` over the labelled pixels.
+    """Mean cross entropy of `outputs["main"]` over the labeled pixels.
 
     With l the loss of a pixel and w the weight of its class, the term is sum(w l) / sum(w).
 

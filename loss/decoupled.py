@@ -18,7 +18,7 @@ class JointBodyEdgeLoss(Criterion):
     - `main`: the criterion for the final map.
     - `body`: cross entropy of the body's map, with the labels relaxed at boundaries.
     - `edge`: binary cross entropy of the edge logits against the edges of the labels, averaged over
-      the labelled pixels.
+      the labeled pixels.
     - `edge_main`: cross entropy of the final map, summed over the hard pixels at edges and divided
       by the number of hard pixels. A pixel is hard if its loss is among the largest `hard_share` of
       the batch, and at an edge if the sigmoid of its edge logit is above `edge_thresh`.
@@ -89,7 +89,7 @@ class JointBodyEdgeLoss(Criterion):
 
 
 def edges(labels: Tensor, radius: int, ignore_label: int) -> Tensor:
-    """Returns where classes meet, (N, H, W) bool: labelled pixels near a pixel of another class.
+    """Returns where classes meet, (N, H, W) bool: labeled pixels near a pixel of another class.
 
     The neighborhood is a square of 2 * radius + 1 pixels; the border of an ignored region is no
     edge. A window has more than one class if its largest label differs from its smallest.

@@ -11,7 +11,7 @@ from utils.resizing import map_row_chunks
 class DiceLoss(RegionLoss):
     """The mean over the classes present in the labels of 1 - 2 sum(p y) / (sum(p) + sum(y)).
 
-    The sums are over the labelled pixels of the batch, with p the softmax probability of the class
+    The sums are over the labeled pixels of the batch, with p the softmax probability of the class
     and y in {0, 1} whether it is the pixel's label. The paper squares p and y in the denominator;
     without squares this is 1 minus a soft F1 score.
     """
@@ -31,8 +31,8 @@ class DiceLoss(RegionLoss):
             return torch.stack([values.sum((0, 2, 3))
                                 for values in (scores * one_hot, scores, one_hot)])
 
-        intersection, predicted, labelled = map_row_chunks(
+        intersection, predicted, labeled = map_row_chunks(
             logits, labels.shape[-2:], sums, summed=True)
-        is_present = labelled > 0
-        losses = 1 - 2 * intersection / (predicted + labelled).clamp(min=1e-12)
+        is_present = labeled > 0
+        losses = 1 - 2 * intersection / (predicted + labeled).clamp(min=1e-12)
         return (losses * is_present).sum() / is_present.sum().clamp(min=1)

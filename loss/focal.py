@@ -12,7 +12,7 @@ from utils import IGNORE_LABEL
 
 
 class FocalLoss(PixelLoss):
-    """Mean over the labelled pixels of -(1 - p)^gamma log p.
+    """Mean over the labeled pixels of -(1 - p)^gamma log p.
 
     p is the softmax probability of the pixel's true class: the factor reduces the loss of easy
     pixels. Called as `CrossEntropy`.

@@ -12,7 +12,7 @@ from utils import IGNORE_LABEL
 class ImageWeightedCrossEntropy(Criterion):
     """Cross entropy weighted by w = 1 + bound (1 - h).
 
-    h is the frequency of the pixel's class among the labelled pixels of its image. The loss of an
+    h is the frequency of the pixel's class among the labeled pixels of its image. The loss of an
     image is sum(w l) / sum(w) over its pixels, 0 if it has no labels, and the term is the mean over
     the batch's images. With `per_batch`, h and the mean are over the whole batch.
 

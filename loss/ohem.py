@@ -17,7 +17,7 @@ class OhemCrossEntropy(PixelLoss):
 
     With p the softmax probability of a pixel's true class and l = -log p its loss, the pixel is
     hard if p <= thresh. At least the `min_kept` pixels with the largest loss are kept, or all
-    labelled pixels where there are fewer:
+    labeled pixels where there are fewer:
 
         kept = {l >= min(-log(thresh), the min_kept-th largest l)}
 

@@ -53,11 +53,11 @@ def test_pixels_have_the_weight_of_their_class_and_ignored_ones_0() -> None:
 
 
 def test_rare_classes_have_a_larger_weight_and_absent_ones_1() -> None:
-    # image 1: three of four pixels are of class 0; image 2: its one labelled pixel is of class 1
+    # image 1: three of four pixels are of class 0; image 2: its one labeled pixel is of class 1
     labels = torch.tensor([[[0, 0, 0, 1]], [[1, 255, 255, 255]]])
     weights = inverse_frequency(labels, 3, 255, bound=1.0, per_batch=False)
     assert weights.tolist() == [[1.25, 1.75, 1], [1, 1, 1]]
-    # of the five labelled pixels of the batch, three are of class 0 and two of class 1
+    # of the five labeled pixels of the batch, three are of class 0 and two of class 1
     weights = inverse_frequency(labels, 3, 255, bound=0.5, per_batch=True)
     expected = torch.tensor([1 + 0.5 * 2 / 5, 1 + 0.5 * 3 / 5, 1]).expand(2, 3)
     torch.testing.assert_close(weights, expected)

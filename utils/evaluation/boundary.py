@@ -1,4 +1,4 @@
-"""Boundary F-score: how well the predicted boundaries of the classes match the labelled ones.
+"""Boundary F-score: how well the predicted boundaries of the classes match the labeled ones.
 
 Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
 Segmentation", CVPR 2016, section 4, "Contour Accuracy F".
@@ -26,11 +26,14 @@ NEIGHBORS = ((0, 1), (1, 0), (1, 1))
 
 @dataclass(frozen=True)
 class BoundaryOptions:
-    """What the flags of group "Boundaries" ask for.
+    """Whether boundaries are scored, and at which distances.
 
     Args:
         enabled: whether boundaries are scored.
         thresholds: tolerated distances, as fractions of the image's diagonal, in (0, 1).
+
+    Raises:
+        ValueError: a threshold is out of range, or there is none.
     """
 
     enabled: bool = False
@@ -54,7 +57,7 @@ def add_flags(parser: ArgumentParser) -> None:
                help="also score the boundaries of the classes (boundary F)")
     group.add_argument("--eval_thresholds", type=_thresholds,
                        default=",".join(f"{threshold:g}" for threshold in THRESHOLDS),
-                       help="tolerated distances between predicted and labelled boundaries, as "
+                       help="tolerated distances between predicted and labeled boundaries, as "
                             "fractions of the image's diagonal")
 
 
@@ -105,12 +108,13 @@ def boundary_f(predictions: np.ndarray, labels: np.ndarray, num_classes: int,
     boundaries = zip(_boundary_pixels(predictions, num_classes),
                      _boundary_pixels(labels, num_classes), strict=True)
     scores = np.full((len(squared_radii), num_classes), np.nan)
-    for class_id, (predicted, labelled) in enumerate(boundaries):
-        if len(predicted) == 0 and len(labelled) == 0:
+    for class_id, (predicted, labeled) in enumerate(boundaries):
+        if len(predicted) == 0 and len(labeled) == 0:
             continue
-        precision = _fraction_within(predicted, labelled, labels.shape, squared_radii)
-        recall = _fraction_within(labelled, predicted, labels.shape, squared_radii)
+        precision = _fraction_within(predicted, labeled, labels.shape, squared_radii)
+        recall = _fraction_within(labeled, predicted, labels.shape, squared_radii)
         total = precision + recall
+        # F is 0 where both are 0
         scores[:, class_id] = np.divide(2 * precision * recall, total, out=np.zeros_like(total),
                                         where=total > 0)
     return scores
@@ -126,9 +130,9 @@ def mean_scores(scores: np.ndarray, thresholds: Sequence[float],
         names: the K class names.
 
     Returns:
-        threshold -> scores in JSON types. `mean` and `per_class` count a class without a boundary
-        in either map of an image as 1 there, as is usual; `mean_present` and `per_class_present`
-        leave it out.
+        threshold -> scores in JSON types. A class without a boundary in either map of an image
+        scores 1 there in `mean` and `per_class`, as is usual; `mean_present` and
+        `per_class_present` leave it out.
     """
     filled = np.where(np.isnan(scores), 1.0, scores).mean(0)
     counts = (~np.isnan(scores)).sum(0)
@@ -148,6 +152,7 @@ def _boundary_pixels(ids: np.ndarray, num_classes: int) -> list[np.ndarray]:
     pixels, classes = [], []
     for down, right in NEIGHBORS:
         here, neighbor = ids[:height - down, :width - right], ids[down:, right:]
+        # OpenCV compares no empty arrays, which an image of one row or column gives
         differs = cv2.compare(here, neighbor, cv2.CMP_NE) if here.size else here
         rows, columns = np.nonzero(differs)
         pixels += [rows * width + columns] * 2
@@ -176,7 +181,11 @@ def _fraction_within(pixels: np.ndarray, targets: np.ndarray, shape: tuple[int, 
 
     Args:
         pixels, targets: flat indices into `shape`.
-        squared_radii: (T,) int.
+        shape: (H, W) of the image.
+        squared_radii: (T,) int, in pixels.
+
+    Returns:
+        (T,) float64 in [0, 1].
     """
     pixels = np.unique(pixels)
     if len(pixels) == 0 or len(targets) == 0:

@@ -19,7 +19,7 @@ Batch = dict[str, Any]
 
 
 class Prediction(NamedTuple):
-    """An image with its predicted and its labelled classes.
+    """An image with its predictions and, if it has any, its labels.
 
     Attributes:
         name: of the image.
@@ -81,6 +81,7 @@ def load_batches(loader: Iterable[Batch], *, total: int, description: str,
         loader: batches of one image.
         total: number of batches of the loader.
         description: shown beside the progress bar.
+        images_per_batch: largest number of images in a batch.
     """
     quiet = not distributed.is_main()
     return grouped(track(loader, total, description, quiet=quiet), images_per_batch)
@@ -88,7 +89,10 @@ def load_batches(loader: Iterable[Batch], *, total: int, description: str,
 
 def predict(predictor: Predictor, loader: Iterable[Batch], *, total: int, description: str,
             images_per_batch: int = 1) -> Iterator[Prediction]:
-    """Yields this process's images one by one with their predictions. Args: see `load_batches`."""
+    """Yields the images of a loader one by one with their predictions.
+
+    The arguments are those of `load_batches`.
+    """
     batches = load_batches(loader, total=total, description=description,
                            images_per_batch=images_per_batch)
     for batch in batches:

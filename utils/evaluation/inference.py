@@ -253,13 +253,15 @@ class InferenceOptions:
         chosen = [view for view in views if view.mirrored == mirrored]
         rows = _coverage(full_size[0], height, {view.top for view in chosen})
         columns = _coverage(full_size[1], width, {view.left for view in chosen})
-        return 1 / (rows[:, None] * columns * len(self.scales) * (2 if self.flip else 1))
+        num_mirrorings = 2 if self.flip else 1
+        return 1 / (rows[:, None] * columns * len(self.scales) * num_mirrorings)
 
 
 def window_starts(length: int, crop: int, overlap: float) -> list[int]:
     """Returns where windows start along a side: the fewest that cover it, spaced evenly.
 
-    The first window starts at 0 and the last one ends at the border.
+    With n gaps between the windows, window i starts at floor(i (length - crop) / n): the first
+    window starts at 0 and the last one ends at the border.
 
     Args:
         length: of the side, in pixels.
@@ -268,13 +270,18 @@ def window_starts(length: int, crop: int, overlap: float) -> list[int]:
     """
     stride = max(1, int(crop * (1 - overlap)))
     gaps = math.ceil(max(0, length - crop) / stride)
-    return [i * (length - crop) // gaps for i in range(gaps + 1)] if gaps else [0]
+    if gaps == 0:
+        return [0]
+    return [i * (length - crop) // gaps for i in range(gaps + 1)]
 
 
 def resized_chunks(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """Yields maps (N, K, h, w) resized to (H, W) a chunk at a time: its rows, and (N, K, rows, W).
+    """Resizes maps (N, K, h, w) to (H, W), a chunk of rows at a time.
 
-    The chunks of a CPU fit its caches; other devices get a single one.
+    On a CPU a chunk fits the caches; on other devices all rows are one chunk.
+
+    Yields:
+        The rows of a chunk, and their values (N, K, rows, W).
     """
     chunk_values = None
     if maps.device.type == "cpu":

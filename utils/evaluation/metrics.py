@@ -245,6 +245,12 @@ def _count_id_pairs(labels: Tensor, predictions: Tensor) -> Tensor:
 
 
 def _to_bytes(ids: Tensor, name: str) -> Tensor:
+    """Returns the ids as uint8; `name` names them in messages.
+
+    Raises:
+        TypeError: the ids are not integers.
+        ValueError: an id does not fit in a byte.
+    """
     if ids.dtype == torch.uint8 or ids.numel() == 0:
         return ids
     if ids.is_floating_point():

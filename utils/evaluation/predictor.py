@@ -14,9 +14,9 @@ from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.label_map import label_map
 from utils.precision import autocast
 
-# sides below the coarsest stride are padded to it
+# the coarsest stride of the networks, in pixels: shorter sides are padded to it
 MIN_SIDE = 32
-# sizes that get a compiled program of their own, worth a minute of compiling each
+# image sizes that have a compiled program each, which takes a minute to compile
 MAX_STATIC_SIZES = 2
 
 
@@ -71,6 +71,9 @@ class Predictor:
 
         Returns:
             (N, H, W) uint8 train ids on the predictor's device.
+
+        Raises:
+            ValueError: the images have another shape or type.
         """
         with torch.inference_mode():
             height, width = images.shape[-2:]
@@ -113,7 +116,13 @@ class Predictor:
             return self._predict_whole(images)
 
     def _prepare(self, images: Tensor) -> Tensor:
-        """Moves, normalizes, and pads up to `MIN_SIDE` by repeating the last row and column."""
+        """Moves images to the device, normalizes them and pads their sides to `MIN_SIDE`.
+
+        The padding repeats the last row and column.
+
+        Raises:
+            ValueError: the images have another shape or type.
+        """
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
             raise ValueError("images must be (N, 3, height, width) uint8 RGB, "
                              f"not {tuple(images.shape)} {images.dtype}.")
@@ -176,9 +185,12 @@ class _CudaGraph:
 class _FrozenProgram:
     """A function of one tensor, compiled for a CPU with the weights as constants.
 
-    A program for a single size has its weights laid out in advance; a program for any size lays
-    them out for each image. The first `MAX_STATIC_SIZES` sizes get a program each, all others share
-    one.
+    A program that is compiled for a single size arranges the weights in memory once; a program for
+    any size arranges them again for each image. The first `MAX_STATIC_SIZES` sizes have a program
+    each, and all other sizes share a dynamic one.
+
+    Raises:
+        ValueError: there is no C++ compiler.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -198,7 +210,7 @@ class _FrozenProgram:
 
 
 def require_compiler(needed_by: str) -> None:
-    """Raises ValueError, naming what needs it, if torch.compile finds no C++ compiler."""
+    """Raises ValueError if torch.compile finds no C++ compiler; `needed_by` names the feature."""
     candidates = [environ["CXX"]] if environ.get("CXX") else ["g++", "clang++"]
     if not any(shutil.which(candidate) for candidate in candidates):
         raise ValueError(f"{needed_by} needs a C++ compiler, and {' or '.join(candidates)} was not "

@@ -24,9 +24,9 @@ from utils.visualization.rendering import SUBFOLDERS
 log = logging.getLogger(__name__)
 
 RUN, RESULT, PARTS = "run.json", "per_image.npz", "parts"
-# written from the result, and removed with it
+# files that are computed from the result, and removed with it
 DERIVED = ("scores.json", "submission.zip")
-# seconds between two saves: at most so much work is lost in a crash
+# seconds between two saves: the most work that a crash loses
 SAVE_INTERVAL = 20.0
 
 
@@ -35,7 +35,8 @@ class Record:
     """The result of one image.
 
     Attributes:
-        index: of the image in the split.
+        index: index of the image in the split.
+        name: name of the image.
         matrix: (K, K) confusion counts, rows are labels; zeros without labels.
         boundary: (T, K) boundary F at each threshold, NaN for a class without boundaries; None if
             boundaries are not scored.
@@ -60,16 +61,16 @@ class Records:
     Args:
         run: everything that the scores depend on, in JSON types; among it `images`, the number of
             images, and `classes`, their names.
-        shard: (index, count): this is shard number index of count, from 0.
-        settings: for information; may differ between the shards of one evaluation, as the folder of
-            the data does.
+        shard: (index, count), counted from 0.
+        settings: for information. They may differ between the shards of one evaluation, as the
+            folder of the data does.
     """
 
     def __init__(self, folder: Path, run: Mapping[str, Any], shard: tuple[int, int] = (0, 1),
                  settings: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
         self.settings = dict(settings or {})
-        # as it will be read back: tuples become lists
+        # JSON turns tuples into lists: `run` must equal what is read back
         self.run: dict[str, Any] = json.loads(json.dumps(dict(run)))
         self.shard = shard
         self.pending: list[Record] = []
@@ -124,7 +125,8 @@ class Records:
     def start(self, resume: bool, replace: bool) -> list[int]:
         """Prepares the folder, and returns the indices of this shard's images without a result.
 
-        All processes call it, and get the same indices. Args and Raises: see `prepare_folder`.
+        All processes must call it; they get the same indices. For `resume`, `replace` and the
+        errors see `prepare_folder`.
         """
         if distributed.is_main():
             self.prepare_folder(resume, replace)
@@ -188,7 +190,7 @@ class Records:
 
 
 def differences(run: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Returns "name: its value, not the other's" for each entry in which two evaluations differ."""
+    """Returns "NAME: VALUE, not OTHER VALUE" for each entry in which two evaluations differ."""
     return [f"{name}: {_shorten(run.get(name))}, not {_shorten(other.get(name))}"
             for name in sorted({*run, *other}) if run.get(name) != other.get(name)]
 
@@ -198,7 +200,7 @@ def read_arrays(path: Path, needed: Sequence[str] = ("names", "matrices"),
     """Reads a part, `per_image.npz` or another file of arrays.
 
     Args:
-        needed: names of arrays that the file must hold.
+        needed: names of the arrays that the file must hold.
         remedy: ends the error message about a damaged file.
 
     Raises:
@@ -223,8 +225,8 @@ def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         run = dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): remove its folder and score again."
-                         ) from error
+        raise ValueError(
+            f"{path} is damaged ({error}): remove its folder and evaluate again.") from error
     return run, run.pop("settings", {})
 
 
@@ -234,6 +236,7 @@ def _shorten(value: Any, limit: int = 60) -> str:
 
 
 def _write(path: Path, records: list[Record], **arrays: Any) -> None:
+    """Writes records and further arrays as a compressed .npz file."""
     if records and all(record.boundary is not None for record in records):
         arrays["boundary_f"] = np.stack([np.asarray(record.boundary) for record in records])
     names = np.array([record.name for record in records], dtype=np.str_)
@@ -248,5 +251,6 @@ def _read(path: Path) -> list[Record]:
     names, matrices = arrays["names"], arrays["matrices"]
     indices = arrays.get("index", np.arange(len(names)))
     boundaries = arrays.get("boundary_f", [None] * len(names))
-    return [Record(int(index), str(name), matrix, boundary) for index, name, matrix, boundary
-            in zip(indices, names, matrices, boundaries, strict=True)]
+    rows = zip(indices, names, matrices, boundaries, strict=True)
+    return [Record(int(index), str(name), matrix, boundary)
+            for index, name, matrix, boundary in rows]

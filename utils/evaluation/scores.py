@@ -22,23 +22,26 @@ log = logging.getLogger(__name__)
 
 # in the output folder
 SCORES = "scores.json"
-# key of the scores, title
+# (key in scores.json, title)
 HEADLINES = (("mIoU", "mIoU"), ("mean_category_IoU", "mean category IoU"),
              ("pixel_accuracy", "pixel accuracy"), ("mean_accuracy", "mean accuracy"),
              ("fwIoU", "frequency-weighted IoU"))
-# title, key of the scores
+# (title, key in scores.json)
 COLUMNS = (("IoU", "per_class_IoU"), ("precision", "per_class_precision"),
            ("recall", "per_class_recall"), ("F1", "per_class_F1"))
 
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """Where scores are written, and what they should be.
+    """Where scores are written, and which mean IoU is expected.
 
     Args:
-        json_file: further file for the scores.
+        json_file: file for the scores, besides that in the output folder.
         expect: expected mean IoU, in [0, 1].
         tolerance: largest accepted difference to it, in [0, 1].
+
+    Raises:
+        ValueError: a value is out of range.
     """
 
     json_file: Path | None = None
@@ -58,7 +61,7 @@ class ScoreOptions:
 
 
 def add_flags(group: argparse._ActionsContainer) -> None:
-    """Declares where scores are written and what they should be; see `ScoreOptions`."""
+    """Declares the flags of `ScoreOptions`."""
     group.add_argument("--json", type=Path, metavar="FILE",
                        help="also write the scores to this file")
     group.add_argument("--expect", type=_fraction, metavar="MIOU",
@@ -72,7 +75,7 @@ def summarize(records: Sequence[Record], run: Mapping[str, Any]) -> dict[str, An
     """Returns every score in JSON types, None where a score is undefined.
 
     Args:
-        records: of all images of a split with labels.
+        records: results of all images of a split with labels.
         run: as given to `Records`; `classes`, `categories` and `thresholds` are read.
     """
     matrices = np.stack([record.matrix for record in records])
@@ -90,7 +93,7 @@ def report_scores(records: Records, results: Sequence[Record], options: ScoreOpt
     """Prints the scores of a finished evaluation, and writes them to its folder.
 
     Args:
-        results: of all images.
+        results: results of all images.
 
     Returns:
         Whether the mean IoU is as expected, see `is_as_expected`.
@@ -108,7 +111,7 @@ def report_scores(records: Records, results: Sequence[Record], options: ScoreOpt
 def format_table(scores: Mapping[str, Any]) -> str:
     """Formats the scores of the classes and categories, in %.
 
-    A class has a line with IoU, precision, recall, F1 and its fraction of the labelled pixels.
+    A class has a line with IoU, precision, recall, F1 and its fraction of the labeled pixels.
     """
     names = list(scores["per_class_IoU"])
     categories = scores.get("per_category_IoU", {})
@@ -151,15 +154,22 @@ def write_scores(scores: Mapping[str, Any], path: Path) -> None:
 
 
 def is_as_expected(mean_iou: float | None, options: ScoreOptions) -> bool:
-    """Whether the mean IoU is within the tolerance of the expected one, if any; logs the answer."""
+    """Returns whether the mean IoU is within the tolerance of the expected one; logs the answer.
+
+    Without an expected mean IoU the answer is True.
+    """
     if options.expect is None:
         return True
-    # the margin is for rounding in decimal fractions
-    met = mean_iou is not None and abs(mean_iou - options.expect) <= options.tolerance + 1e-9
-    log.log(logging.INFO if met else logging.ERROR,
-            "mIoU %s %% %s the expected %.2f %% (tolerance %.2f)", _percent(mean_iou),
-            "is" if met else "is NOT", 100 * options.expect, 100 * options.tolerance)
-    return met
+    # the margin is for the rounding of decimal fractions
+    tolerance = options.tolerance + 1e-9
+    as_expected = mean_iou is not None and abs(mean_iou - options.expect) <= tolerance
+    message = (f"the expected {100 * options.expect:.2f} % "
+               f"(tolerance {100 * options.tolerance:.2f})")
+    if as_expected:
+        log.info("mIoU %s %% is %s", _percent(mean_iou), message)
+    else:
+        log.error("mIoU %s %% is NOT %s", _percent(mean_iou), message)
+    return as_expected
 
 
 def _percent(value: float | None) -> str:

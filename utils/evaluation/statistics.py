@@ -74,13 +74,16 @@ def paired_test(a: np.ndarray, b: np.ndarray, repeats: int = 2000, level: float 
                          "the same labels: score both on the same images, and give them in the "
                          "same order.")
     rng, images = np.random.default_rng(seed), counts_a.shape[1]
+    # each image once: the observed scores
     once = np.ones((1, images))
     difference = float(_mean_iou((once, counts_a))[0] - _mean_iou((once, counts_b))[0])
     drawn = draws(images, repeats, seed)
     low, high = _interval(_mean_iou((drawn, counts_a)) - _mean_iou((drawn, counts_b)), level)
+    # 1 where an image's counts are exchanged between the models
     swapped = rng.integers(0, 2, (repeats, images))
     permuted = (_mean_iou((1 - swapped, counts_a), (swapped, counts_b))
                 - _mean_iou((swapped, counts_a), (1 - swapped, counts_b)))
+    # the margin is for rounding: a permutation that exchanges nothing counts
     extreme = int((np.abs(permuted) >= abs(difference) - 1e-12).sum())
     return Comparison(difference, low, high, (extreme + 1) / (repeats + 1))
 
@@ -97,7 +100,8 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     if len(values) < 2:
         raise ValueError(f"{len(values)} value(s) do not show how much values vary: give at least "
                          "two.")
-    quantile = stdtrit(len(values) - 1, (1 + _check_level(level)) / 2)
+    _check_level(level)
+    quantile = stdtrit(len(values) - 1, (1 + level) / 2)
     half = float(quantile * np.std(values, ddof=1) / np.sqrt(len(values)))
     mean = float(np.mean(values))
     return mean - half, mean + half
@@ -120,13 +124,13 @@ def _intersection_and_union(matrices: np.ndarray) -> np.ndarray:
     if counts.ndim != 4 or 0 in counts.shape[:2] or counts.shape[2] != counts.shape[3]:
         raise ValueError(f"matrices {np.shape(matrices)}: give (images, classes, classes) counts "
                          "of at least one image, or (models, images, classes, classes).")
-    labelled = counts.sum(3, dtype=np.int64)
+    labeled = counts.sum(3, dtype=np.int64)
     predicted = counts.sum(2, dtype=np.int64)
-    if (labelled != labelled[0]).any():
+    if (labeled != labeled[0]).any():
         raise ValueError("the models do not count the same labels: score all on the same images, "
                          "and give them in the same order.")
     intersection = np.diagonal(counts, axis1=2, axis2=3)
-    union = predicted + labelled - intersection
+    union = predicted + labeled - intersection
     return np.stack([intersection, union], axis=2).astype(np.float64)
 
 
@@ -149,12 +153,12 @@ def _mean_iou(*weighted_counts: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    """Returns the quantiles (1 - level) / 2 and (1 + level) / 2; NaN values are left out."""
     _check_level(level)
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _check_level(level: float) -> float:
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise ValueError(f"level {level} must lie between 0 and 1, such as 0.95.")
-    return level

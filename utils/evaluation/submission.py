@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-# at most so many files are listed for each kind of problem
+# files that are listed for each kind of problem
 MAX_LISTED = 5
 
 
@@ -67,7 +67,9 @@ def write_zip(images: Mapping[str, Path], label_ids: Path, out: Path, ids: np.nd
 
 
 def check(archive: Path, sizes: Mapping[str, tuple[int, ...]], ids: np.ndarray) -> list[str]:
-    """Returns why a server would reject a zip file: number, names, sizes, formats, ids.
+    """Returns the reasons for which a server would reject a zip file; empty if it is valid.
+
+    Number, names, sizes, formats and ids of the files are checked.
 
     Args:
         sizes: file name -> (height, width).
@@ -93,29 +95,39 @@ def check(archive: Path, sizes: Mapping[str, tuple[int, ...]], ids: np.ndarray) 
 
 
 def _problem(data: bytes, size: tuple[int, ...], ids: np.ndarray) -> tuple[str, str] | None:
-    """Returns a kind of problem and its detail, None for a valid PNG file."""
-    labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if labels is None or labels.dtype != ids.dtype or labels.ndim != ids.ndim + 1:
+    """Returns a kind of problem and its detail, None for a valid PNG file.
+
+    Args:
+        data: content of the PNG file.
+        size: (height, width) of the image.
+        ids: see `write_zip`.
+    """
+    predictions = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    # ids (K,) need maps (H, W), and colors (K, 3) need maps (H, W, 3)
+    if (predictions is None or predictions.dtype != ids.dtype
+            or predictions.ndim != ids.ndim + 1):
         return "files are not maps of label ids", ""
-    if labels.shape[:2] != size:
+    if predictions.shape[:2] != size:
         return "files have another size than their image", ""
-    unknown = _unknown_ids(labels, ids)
+    unknown = _unknown_ids(predictions, ids)
     if unknown:
         return "files contain ids of no class", f": {unknown[:MAX_LISTED]}"
     return None
 
 
-def _unknown_ids(labels: np.ndarray, ids: np.ndarray) -> list[int]:
+def _unknown_ids(predictions: np.ndarray, ids: np.ndarray) -> list[int]:
     """Returns the values that are not in `ids`; colors as 0xRRGGBB."""
     if ids.ndim == 2:
         weights = np.array([1 << 16, 1 << 8, 1])
         # OpenCV decodes to BGR
-        labels, ids = labels[..., ::-1] @ weights, ids @ weights
-    unknown: list[int] = np.unique(labels[~np.isin(labels, ids)]).tolist()
+        predictions, ids = predictions[..., ::-1] @ weights, ids @ weights
+    unknown: list[int] = np.unique(predictions[~np.isin(predictions, ids)]).tolist()
     return unknown
 
 
 def _listing(names: Sequence[str]) -> str:
+    """Returns " (A, B, ...)", or "" without names."""
     if not names:
         return ""
-    return f" ({', '.join(names[:MAX_LISTED])}{', ...' if len(names) > MAX_LISTED else ''})"
+    more = ", ..." if len(names) > MAX_LISTED else ""
+    return f" ({', '.join(names[:MAX_LISTED])}{more})"

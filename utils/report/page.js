@@ -31,7 +31,7 @@ if (matrix) {
     const counts = (cell.dataset.n || "").split(" ");
     return page.models.map((_, model) => Number(counts[model] || 0));
   };
-  // labelled pixels of each class, which are the same for two models
+  // labeled pixels of each class, which are the same for two models
   const totals = rows.map((row) => row.reduce((sum, cell) => sum + countsOf(cell)[0], 0));
   const position = (cell) => [cell.parentNode.rowIndex - 1, cell.cellIndex - 1];
   const show = (cell) => {

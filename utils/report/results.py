@@ -176,15 +176,15 @@ def resampled(matrices: np.ndarray, repeats: int = 2000, seed: int = 0) -> dict[
     weights = draws(len(matrices), repeats, seed)
     # each (B, K)
     correct = weights @ np.diagonal(matrices, axis1=1, axis2=2).astype(float)
-    labelled = weights @ matrices.sum(2).astype(float)
+    labeled = weights @ matrices.sum(2).astype(float)
     predicted = weights @ matrices.sum(1).astype(float)
-    per_class = _ratio(correct, labelled + predicted - correct)
-    pixels = labelled.sum(1)
+    per_class = _ratio(correct, labeled + predicted - correct)
+    pixels = labeled.sum(1)
     return {
         "mIoU": mean(per_class),
         "pixel_accuracy": _ratio(correct.sum(1), pixels),
-        "mean_accuracy": mean(_ratio(correct, labelled)),
-        "fwIoU": _ratio((np.nan_to_num(per_class) * labelled).sum(1), pixels),
+        "mean_accuracy": mean(_ratio(correct, labeled)),
+        "fwIoU": _ratio((np.nan_to_num(per_class) * labeled).sum(1), pixels),
         "per_class_IoU": per_class,
     }
 

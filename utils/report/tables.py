@@ -113,7 +113,7 @@ def class_rows(total: np.ndarray, draws: np.ndarray, classes: Sequence[str],
         draws: (B, K) IoU of each class on bootstrap draws.
     """
     ious, correct = results.iou(total), total.diagonal()
-    labelled, predicted = total.sum(1), total.sum(0)
+    labeled, predicted = total.sum(1), total.sum(0)
     rows = []
     # NaN sorts last
     for index in np.argsort(-ious, kind="stable"):
@@ -124,9 +124,9 @@ def class_rows(total: np.ndarray, draws: np.ndarray, classes: Sequence[str],
                 "iou": percent(ious[index], 1),
                 "low": percent(bounds[0], 1),
                 "high": percent(bounds[1], 1),
-                "recall": _ratio(correct[index], labelled[index]),
+                "recall": _ratio(correct[index], labeled[index]),
                 "precision": _ratio(correct[index], predicted[index]),
-                "share": _ratio(labelled[index], total.sum()),
+                "share": _ratio(labeled[index], total.sum()),
                 **_positions(ious[index], *bounds),
             }
         rows.append(row)

@@ -15,7 +15,7 @@ from utils.visualization import label_maps
 
 # narrower flow fields are enlarged before they are colored, which keeps them smooth
 MIN_FLOW_WIDTH = 256
-# flow units per cell of the grid, see `network.alignment.warp`
+# flow units per cell of the grid: the grid spans -1 to 1, see `network.alignment.warp`
 UNITS_PER_CELL = 2
 
 # net -> context in which each forward pass fills a dict: name -> flow (N, 2 or 4, H, W)
@@ -27,6 +27,7 @@ class ColoredFlow:
     """The picture of a flow field.
 
     Attributes:
+        title: names the field and its stride.
         colors: (h, w, 3) uint8 RGB.
         pixels: length of full saturation, the rim of the color wheel, in pixels of the image.
         note: one sentence that explains the picture.
@@ -40,7 +41,14 @@ class ColoredFlow:
 
 def predict_flows(predictor: Predictor, record_flows: RecordFlows,
                   image: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns by name the semantic flows (2 or 4, h, w) in predicting the whole (H, W, 3) image."""
+    """Predicts a whole image; returns name -> semantic flow of that forward pass.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        Flows (2, h, w), or (4, h, w) for the flows of a coarse and of a fine map.
+    """
     with record_flows(predictor.net) as flows:
         predictor.logits(torch.from_numpy(image).permute(2, 0, 1)[None])
     return {name: flow[0].cpu().numpy() for name, flow in flows.items()}
@@ -48,19 +56,23 @@ def predict_flows(predictor: Predictor, record_flows: RecordFlows,
 
 def color_flows(flows: Mapping[str, np.ndarray], width: int,
                 max_lengths: list[float] | None = None) -> list[ColoredFlow]:
-    """Colors the flow fields of a network; full saturation is the 99th percentile of the lengths.
+    """Colors the flow fields of a network.
+
+    The length of full saturation is the 99th percentile of the lengths of a field.
 
     Args:
         flows: name -> (2, h, w), or (4, h, w) for the flows of a coarse and of a fine map.
         width: of the image in pixels.
-        max_lengths: for the frames of a video: empty at first, keeps the length of full saturation
-            of each field, which only grows from frame to frame, so that the colors do not flicker.
+        max_lengths: for the frames of a video: a list, empty at first, in which the length of full
+            saturation of each field is kept. It only grows from frame to frame, so that the colors
+            do not flicker.
     """
     pictures: list[ColoredFlow] = []
     for flow in flows.values():
         warped = [""] if len(flow) == 2 else [" of the coarse map", " of the fine map"]
         for field, of_map in zip(np.split(flow, len(warped)), warped, strict=True):
             height, stride = field.shape[1], width / field.shape[2]
+            # not 0, by which the colors could not be computed
             max_length = max(1e-6, float(np.quantile(np.hypot(*field), 0.99)))
             if max_lengths is not None:
                 max_length = _grow(max_lengths, len(pictures), max_length)

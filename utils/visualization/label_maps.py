@@ -4,6 +4,7 @@ Pictures are (H, W, 3) uint8 RGB arrays, label maps (H, W) uint8 ids, palettes (
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,8 +17,9 @@ BACKGROUND, INK, FAINT = (24, 26, 30), (236, 238, 242), (150, 154, 162)
 RIGHT, WRONG = (46, 160, 84), (230, 46, 60)
 # width in pixels of a picture with text at scale 1
 REFERENCE_WIDTH = 640
-# at most so many classes in the legend of a video
+# largest number of classes in the legend of a video
 MAX_STEADY_CLASSES = 32
+# the longest note of a class in a legend
 WIDEST_NOTE = "100.0%"
 
 
@@ -98,6 +100,7 @@ def color_wheel(side: int) -> np.ndarray:
 
 def with_wheel(picture: np.ndarray) -> np.ndarray:
     """Returns the picture of a flow field with the color wheel in its lower right corner."""
+    # an odd side, so that one pixel is the center
     side = max(9, round(0.3 * min(picture.shape[:2])) | 1)
     margin = side // 8
     ys, xs = np.mgrid[-1:1:side * 1j, -1:1:side * 1j]
@@ -121,7 +124,7 @@ def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None)
     height, width = titled[0][1].shape[:2]
     scale = _text_scale(width)
     gap, bar = round(8 * scale), round(28 * scale)
-    rows = -(-len(titled) // columns)
+    rows = math.ceil(len(titled) / columns)
     canvas = _blank(rows * (bar + height) + (rows + 1) * gap, columns * width + (columns + 1) * gap)
     for i, (title, picture) in enumerate(titled):
         row, column = divmod(i, columns)
@@ -152,7 +155,7 @@ def sheet(images: Iterable[np.ndarray], labels: Iterable[np.ndarray], names: Seq
 
 def legend(entries: Sequence[tuple[str, Sequence[int]]], width: int,
            notes: Sequence[str] | None = None) -> np.ndarray:
-    """Returns a strip with a color swatch and the name of each class, in as many rows as needed.
+    """Returns a strip with the color and the name of each class, in as many rows as needed.
 
     Args:
         entries: (name, RGB) pairs, row by row.
@@ -165,7 +168,8 @@ def legend(entries: Sequence[tuple[str, Sequence[int]]], width: int,
     cell = swatch + 4 * pad + _entry_width([name for name, _ in entries], notes, scale)
     columns = max(1, (width - pad) // (cell if entries else width))
     cell = (width - pad) // columns
-    strip = _blank(-(-len(entries) // columns) * line + 2 * pad, width)
+    rows = math.ceil(len(entries) / columns)
+    strip = _blank(rows * line + 2 * pad, width)
     for i, ((name, rgb), note) in enumerate(zip(entries, notes, strict=True)):
         row, column = divmod(i, columns)
         left, top = pad + column * cell, pad + row * line

@@ -1,6 +1,7 @@
 """Pictures of predictions to look at: overlays with legends, and comparisons with the labels."""
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from utils.visualization.label_maps import (
     write,
 )
 
-# that `dump_images` makes
+# subfolders that `dump_images` writes
 SUBFOLDERS = ("colour_masks", "overlays", "label_ids", "panels")
-# smaller images are enlarged
+# narrower images are enlarged; in pixels
 MIN_WIDTH = 384
 
 
@@ -90,19 +91,21 @@ def dump_images(folder: Path, prediction: Prediction, spec: Any) -> None:
                 spec.to_raw_ids[predictions]]
     if prediction.labels is not None:
         pictures.append(rendering.compare(prediction.labels.numpy()))
+    # without labels there are no panels, the last subfolder
     for subfolder, picture in zip(SUBFOLDERS, pictures, strict=False):
         write(folder / subfolder / f"{prediction.name}.png", picture)
 
 
 def _enlarge(picture: np.ndarray, interpolation: int) -> np.ndarray:
     """Enlarges by the smallest whole factor that makes a picture `MIN_WIDTH` wide."""
-    factor = -(-MIN_WIDTH // picture.shape[1])
+    factor = math.ceil(MIN_WIDTH / picture.shape[1])
     if factor <= 1:
         return picture
     return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation)
 
 
 def _shrink(picture: np.ndarray) -> np.ndarray:
+    """Shrinks a picture to a width of at most `REFERENCE_WIDTH`."""
     if picture.shape[1] <= REFERENCE_WIDTH:
         return picture
     height = max(1, round(picture.shape[0] * REFERENCE_WIDTH / picture.shape[1]))

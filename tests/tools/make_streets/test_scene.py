@@ -31,7 +31,7 @@ LABEL_HASHES = {  # (seed, index, (height, width)): SHA-256 of the label ids
     (7, 500, (360, 480)): "359b14b7f5a5705a4e1d7de264966e04321939acc2a65834785a8534081fc115",
     (123, 4567, (64, 128)): "35c4f8ae1559513f26bdb156dff7b77ac8aacb4d502f0960cc1fff75025314e0",
 }
-SHARES = {  # of all labelled pixels, at least
+SHARES = {  # of all labeled pixels, at least
     "road": 0.15,
     "sidewalk": 0.03,
     "building": 0.12,

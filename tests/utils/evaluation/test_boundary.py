@@ -43,10 +43,10 @@ def slow_boundary_f(
         return float((((pixels[:, None] - targets) ** 2).sum(2).min(1) <= radius**2).mean())
 
     predicted = outline((predictions == class_id) & (labels != 255))
-    labelled = outline(labels == class_id)
-    if not len(predicted) and not len(labelled):
+    labeled = outline(labels == class_id)
+    if not len(predicted) and not len(labeled):
         return math.nan
-    precision, recall = fraction_within(predicted, labelled), fraction_within(labelled, predicted)
+    precision, recall = fraction_within(predicted, labeled), fraction_within(labeled, predicted)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 

@@ -76,7 +76,7 @@ def test_settings_are_written_and_do_not_identify_an_evaluation(tmp_path: Path) 
     )
     (tmp_path / records.RUN).write_text('{"images":')
     with pytest.raises(
-        ValueError, match=r"run\.json is damaged .*: remove its folder and score again"
+        ValueError, match=r"run\.json is damaged .*: remove its folder and evaluate again"
     ):
         Records.open(tmp_path)
 

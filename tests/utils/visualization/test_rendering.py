@@ -35,12 +35,12 @@ def test_small_images_are_enlarged_by_a_whole_factor_and_large_ones_are_not() ->
     assert Rendering(large, large[..., 0], PALETTE, SPEC.names).image is large
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_a_picture_of_each_kind_is_written(labelled: bool, tmp_path: Path) -> None:
-    labels = torch.from_numpy(PREDICTIONS) if labelled else None
+@pytest.mark.parametrize("labeled", [True, False])
+def test_a_picture_of_each_kind_is_written(labeled: bool, tmp_path: Path) -> None:
+    labels = torch.from_numpy(PREDICTIONS) if labeled else None
     dump_images(tmp_path, prediction(labels), SPEC)
     written = {path.parent.name for path in tmp_path.glob("*/frame.png")}
-    assert written == {*SUBFOLDERS} - (set() if labelled else {"panels"})
+    assert written == {*SUBFOLDERS} - (set() if labeled else {"panels"})
     ids = cv2.imread(str(tmp_path / "label_ids/frame.png"), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(ids, RAW_IDS[PREDICTIONS])
     mask = cv2.imread(str(tmp_path / "colour_masks/frame.png"))[..., ::-1]

@@ -126,7 +126,7 @@ def plain_ticks(axis: Axes, positions: Sequence[float]) -> None:
 
 
 def legend_below(axis: Axes, entries: Sequence[tuple[Any, str]] | None = None) -> None:
-    """A legend in one row under a panel: of (handle, words), or of what is labelled in it."""
+    """A legend in one row under a panel: of (handle, words), or of what is labeled in it."""
     handles, words = zip(*entries, strict=True) if entries else axis.get_legend_handles_labels()
     inches = axis.get_window_extent().height / axis.figure.dpi
     axis.legend(handles, words, loc="upper center", bbox_to_anchor=(0.5, -0.43 / inches),
