@@ -194,8 +194,9 @@ def add_stand_in_flags(parser: FlagParser) -> None:
 
 
 def stand_ins(args: Namespace) -> bool:
-    """Writes files in the form of published ones, with random weights, and loads each: keys as
-    `module.layer...`, parts that nothing uses, a numpy score, the legacy format.
+    """Writes files with random weights in the form of published ones, and loads each.
+
+    Their keys start with `module.`; unused tensors, a numpy score and the legacy format are there.
     """
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.arch:

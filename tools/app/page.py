@@ -1,5 +1,6 @@
-"""The page of the app, made of gradio's parts and the viewer beside this file; none of it comes
-from elsewhere.
+"""The page of the app, built from gradio components and the viewer in this folder.
+
+It loads nothing from other machines.
 """
 from __future__ import annotations
 

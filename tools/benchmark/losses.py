@@ -9,6 +9,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,30 +91,54 @@ def add_flags(parser: FlagParser) -> None:
                         help="write the measurements to this file")
 
 
+@dataclass(frozen=True)
+class Options:
+    """What is measured; the fields are the flags of the same name.
+
+    Args:
+        size: (height, width) of the labels.
+        stride: of the logits.
+        criteria: keys of `FUNCTIONS`.
+    """
+
+    size: tuple[int, int]
+    batch: int
+    classes: int
+    stride: int
+    criteria: Sequence[str]
+    rounds: int
+    json: Path | None
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+
+
 def run(args: Namespace) -> None:
     """Measures, and prints a table."""
-    measurements = measure(args)
+    options = Options.from_args(args)
+    measurements = measure(options)
     print(table(measurements))
-    if args.json:
-        write_text(args.json, json.dumps(measurements, indent=2) + "\n")
+    if options.json:
+        write_text(options.json, json.dumps(measurements, indent=2) + "\n")
 
 
-def measure(args: Namespace) -> dict[str, Any]:
+def measure(options: Options) -> dict[str, Any]:
     """Returns seconds of each round and peak bytes, by kind of logits and criterion."""
-    names = list(dict.fromkeys([BASELINE, *args.criteria]))
-    shape = (args.batch, args.classes, *args.size)
+    names = list(dict.fromkeys([BASELINE, *options.criteria]))
+    shape = (options.batch, options.classes, *options.size)
     device = default_device()
     results: dict[str, dict[str, Any]] = {}
     for kind in BONUS:
-        seconds = _rounds(names, case(kind, shape, args.stride, device), args.rounds)
+        seconds = _rounds(names, case(kind, shape, options.stride, device), options.rounds)
         results[kind] = {}
         for name in names:
-            peak_bytes = peak_memory(name, kind, shape, args.stride)
+            peak_bytes = peak_memory(name, kind, shape, options.stride)
             results[kind][name] = {"seconds": seconds[name], "peak_bytes": peak_bytes}
     settings = {
-        "shape": list(shape), "stride": args.stride, "kept": KEPT, "void_share": IGNORED_FRACTION,
-        "rounds": args.rounds, "threads": torch.get_num_threads(), "device": str(device),
-        "torch": torch.__version__}
+        "shape": list(shape), "stride": options.stride, "kept": KEPT,
+        "void_share": IGNORED_FRACTION, "rounds": options.rounds,
+        "threads": torch.get_num_threads(), "device": str(device), "torch": torch.__version__}
     return {"results": results, "settings": settings}
 
 

@@ -196,8 +196,9 @@ class _Buffer:
         return position
 
     def _jpeg_end(self) -> int:
-        """Returns where the JPEG ends: segments have a marker and a length, and coded data follows
-        that of a scan.
+        """Returns the end of the JPEG in a stream of bytes.
+
+        A segment has a marker and a length; coded data follows the segment of a scan.
 
         Source: ITU-T T.81, B.1 "General aspects".
         """

@@ -15,8 +15,9 @@ def without_grid_sample(program: ExportedProgram) -> ExportedProgram:
 
 def sample(features: Tensor, grid: Tensor, interpolation: int = 0, padding: int = 0,
            align_corners: bool = False) -> Tensor:
-    """`grid_sampler_2d`, bilinear and with zeros outside: (N, C, h, w), (N, H, W, 2) -> (N, C, H,
-    W).
+    """Samples as `grid_sampler_2d`, bilinear with zeros outside.
+
+    (N, C, h, w) and (N, H, W, 2) give (N, C, H, W).
 
     Whole pixels are gathered, one index for all C channels: gathers along one dimension exist
     everywhere.

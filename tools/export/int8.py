@@ -1,6 +1,4 @@
-"""Convolutions in 8 bits: static quantization of an ONNX file after training, calibrated on
-training images.
-"""
+"""Static quantization of an ONNX file: convolutions in 8 bits, calibrated on training images."""
 from __future__ import annotations
 
 import logging

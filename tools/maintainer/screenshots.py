@@ -52,11 +52,14 @@ def find_browser() -> str | None:
 
 @contextmanager
 def browser(*flags: str) -> Iterator[Browser]:
-    """Gives a headless Chromium. Raises FileNotFoundError where none is installed, ImportError
-    without playwright.
+    """Opens a headless Chromium in a `with` block.
 
     Args:
-        flags: of Chromium's own.
+        flags: command line flags of Chromium.
+
+    Raises:
+        FileNotFoundError: no Chromium is installed.
+        ImportError: playwright is not installed.
     """
     from playwright.sync_api import sync_playwright
     path = find_browser()
@@ -76,9 +79,7 @@ def browser(*flags: str) -> Iterator[Browser]:
 
 def take(opened: Browser, page: Path, out: Path, window: tuple[int, int], image: int,
          view: int) -> None:
-    """Takes the pictures: the first screen in light and dark, the confusion matrix, and an image
-    opened.
-    """
+    """Takes screenshots of a report: the first screen, the confusion matrix and an open image."""
     out.mkdir(parents=True, exist_ok=True)
     for scheme in ("light", "dark"):
         tab = opened.new_page(viewport={"width": window[1], "height": window[0]},
@@ -95,8 +96,9 @@ def take(opened: Browser, page: Path, out: Path, window: tuple[int, int], image:
 
 def take_app(opened: Browser, address: str, out: Path, window: tuple[int, int],
              picture: Path) -> None:
-    """Takes a picture of each tab of the app but the camera's, with the pointer on the road of what
-    is compared.
+    """Takes a screenshot of each tab of the app but the camera.
+
+    On the comparison, the pointer stands on the road.
     """
     out.mkdir(parents=True, exist_ok=True)
     tab = opened.new_page(viewport={"width": window[1], "height": window[0]}, color_scheme="light")

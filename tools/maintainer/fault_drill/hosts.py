@@ -82,8 +82,7 @@ def _wait_for_reports(logs: Sequence[Path]) -> float:
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[list[Host], Callable[[str], None]]]:
-    """Yields two network namespaces with a cable between them, and a function that sets the cable
-    "up" or "down".
+    """Yields two connected network namespaces, and a function that sets the cable "up" or "down".
 
     Raises:
         SkippedDrill: this user may not make namespaces, or there is no `ip`.

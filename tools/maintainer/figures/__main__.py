@@ -1,5 +1,4 @@
-"""Draws the figures of the documents from what is committed: `python -m tools.maintainer.figures
-[NAME ...]`.
+"""Draws figures of the documents: `python -m tools.maintainer.figures [NAME ...]`.
 
 Each is drawn for light and for dark pages, `figs/NAME.png` and `figs/NAME_dark.png`, out of
 `results/figures/` and `results/runs/`; no dataset and no weights are needed.
@@ -51,8 +50,11 @@ def build_parser() -> FlagParser:
 
 
 def draw(names: Sequence[str], sources: Path, out: Path) -> list[str]:
-    """Draws figures; returns what could not be drawn and why. Raises ImportError or OSError where
-    nothing can be.
+    """Draws figures; returns an error message for each that could not be drawn.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        OSError: a file cannot be written.
     """
     import matplotlib
 

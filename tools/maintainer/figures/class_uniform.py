@@ -1,5 +1,6 @@
-"""What class-uniform sampling changes: the classes' shares in the crops, as `tools.benchmark
-sampling` counts them.
+"""Fractions of the classes in the crops, without and with class-uniform sampling.
+
+`python -m tools.benchmark sampling` counts them.
 """
 from __future__ import annotations
 

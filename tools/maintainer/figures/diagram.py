@@ -1,5 +1,6 @@
-"""Boxes, maps and arrows of a drawing of a network, in hundredths of an inch from the upper left
-corner.
+"""Boxes, feature maps and arrows of a drawing of a network.
+
+Lengths are in hundredths of an inch, from the upper left corner.
 """
 from __future__ import annotations
 
@@ -57,8 +58,11 @@ class Diagram:
         self.text(at, sign, fontsize=style.TEXT)
 
     def features(self, at: Point, width: float, height: float, depth: float, color: str) -> None:
-        """A feature map as a slab: `at` is the center of its front, depth stands for its
-        channels.
+        """Draws a feature map as a slab.
+
+        Args:
+            at: center of its front.
+            depth: stands for the number of channels.
         """
         from matplotlib.patches import Polygon
 
@@ -90,8 +94,10 @@ class Diagram:
         self.axis.set(xlim=self.axis.get_xlim(), ylim=self.axis.get_ylim())
 
     def arrow(self, points: Sequence[Point], bridge: bool = False) -> None:
-        """A line through points with round corners, and an arrow's head at its end; a bridge leads
-        over other lines.
+        """Draws an arrow through points, with round corners.
+
+        Args:
+            bridge: whether it leads over other lines.
         """
         from matplotlib.patches import FancyArrowPatch
         from matplotlib.path import Path

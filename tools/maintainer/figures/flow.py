@@ -42,8 +42,13 @@ LEGEND = 0.62
 
 @dataclass(frozen=True)
 class FlowRecord:
-    """An image (H, W, 3) and the outputs of a network for it: train ids (H, W), and by name the
-    flows (2 or 4, h, w), coarse first.
+    """An image and the outputs of a network for it.
+
+    Attributes:
+        about: facts, and the classes with their names and colors.
+        image: (H, W, 3) uint8 RGB.
+        labels: predicted train ids, (H, W).
+        flows: name -> (2 or 4, h, w), coarse first.
     """
 
     about: dict[str, Any]
@@ -130,8 +135,9 @@ def draw(sources: Path, theme: Theme) -> Figure:
 
 
 def new_panels(count: int, ratio: float) -> tuple[Figure, list[Axes], Bbox]:
-    """Returns a figure with `count` panels in two columns, the panels, and the box of the legend:
-    the cell that an odd number of panels leaves free, or else a row below.
+    """Returns a figure with `count` panels in two columns, the panels, and the box of the legend.
+
+    The legend takes the cell that an odd number of panels leaves free, or else a row below.
 
     Args:
         ratio: height over width of a panel.
@@ -166,8 +172,7 @@ def show(axis: Axes, picture: np.ndarray, record: FlowRecord,
 
 
 def show_arrows(axis: Axes, record: FlowRecord, theme: Theme) -> float:
-    """Shows the last flow as arrows over the faint prediction; returns how many times as long as
-    the flow they are.
+    """Shows the last flow as arrows over the prediction; returns the scale of the arrows.
 
     An arrow leads from a place of the fine grid to where its value is fetched from the coarse map.
     """

@@ -1,6 +1,4 @@
-"""Accuracy over speed and cost: what was measured here on CamVid, and what others published on
-Cityscapes.
-"""
+"""Accuracy over speed on CamVid, measured here, and over cost on Cityscapes, as published."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -83,8 +81,10 @@ def read_published(path: Path) -> dict[str, Any]:
 
 
 def read_speeds(sources: Path, networks: list[str]) -> dict[str, float]:
-    """Returns network -> images a second. Raises ValueError naming the networks that were not
-    measured.
+    """Returns the images per second of each network.
+
+    Raises:
+        ValueError: a network was not measured.
     """
     rows = [row for path in sorted(sources.glob(SPEEDS))
             for row in read_json(path, remedy="restore it from git")["rows"]]
@@ -124,9 +124,7 @@ def draw_measured(axis: Axes, runs: Sequence[Run], speeds: dict[str, float], the
 
 
 def draw_costs(axis: Axes, rows: list[dict[str, Any]], theme: Theme) -> None:
-    """A full point for what began with ImageNet weights, a hollow one for what did not, and a line
-    between the two.
-    """
+    """Draws a full point for ImageNet weights, a hollow one for none, and a line between them."""
     from matplotlib.lines import Line2D
 
     networks: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

@@ -1,6 +1,4 @@
-"""The architectures as `network/` has them: SFNet and its flow alignment, SFNet-Lite and its gated
-dual one.
-"""
+"""Drawings of SFNet with its flow alignment, and SFNet-Lite with its gated dual alignment."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -72,9 +70,7 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
 
 
 def flow_tile(towards: Point, turn: float) -> np.ndarray:
-    """Returns a made-up field in the colors of flow: vectors that flee a curve and turn along
-    it.
-    """
+    """Returns an invented flow field in colors: vectors that point away from a curve."""
     ys, xs = np.mgrid[-1:1:150j, -2:2:300j]
     bend = ys - 0.55 * np.sin(1.3 * xs + towards[0]) - towards[1]
     strength = np.exp(-(1.7 * bend) ** 2)
@@ -84,8 +80,10 @@ def flow_tile(towards: Point, turn: float) -> np.ndarray:
 
 def draw_backbone(drawing: Diagram, image: np.ndarray, x: float, rows: tuple[float, ...],
                   picture: float, unused: tuple[int, ...] = ()) -> None:
-    """The maps of a backbone from the image upwards, with their strides; `rows` are fine to
-    coarse.
+    """Draws the feature maps of a backbone from the image upwards, with their strides.
+
+    Args:
+        rows: vertical positions of the maps, from fine to coarse.
     """
     theme = drawing.theme
     drawing.picture((x, picture), 80, 40, image)
@@ -187,9 +185,7 @@ def draw_alignment(drawing: Diagram) -> None:
 
 def draw_projections(drawing: Diagram, coarse: float, middle: float, fine: float,
                      rows: tuple[float, float, float]) -> None:
-    """What both alignments begin with: both maps projected, brought to one size and
-    concatenated.
-    """
+    """Draws the start of both alignments: two maps, projected, resized and concatenated."""
     theme = drawing.theme
     maps, conv, joined = rows
     drawing.features((coarse, maps), 40, 20, 14, theme.blue)

@@ -1,6 +1,4 @@
-"""How every figure looks: one size of page and text, one palette, on a light page and on a dark
-one.
-"""
+"""The style of all figures: a size of page and text, and colors for light and dark pages."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -22,8 +20,9 @@ SMALL, TEXT, TITLE = 8.0, 9.0, 10.0
 
 @dataclass(frozen=True)
 class Theme:
-    """A page and its colors; those of the data are Okabe and Ito's, which color-blind readers tell
-    apart.
+    """The colors of a page.
+
+    Those of the data are the palette of Okabe and Ito, which color-blind readers tell apart.
 
     Attributes:
         suffix: of the file's name.

@@ -1,5 +1,6 @@
-"""Writes results/README.md from the runs that results/runs/ keeps; `--add logs/NAME --study STUDY`
-keeps one more.
+"""Writes results/README.md from the runs in results/runs/.
+
+`--add logs/NAME --study STUDY` adds a run.
 """
 from __future__ import annotations
 

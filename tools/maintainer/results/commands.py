@@ -40,9 +40,7 @@ def scoring(run: Run) -> str:
 
 
 def _flags(run: Run) -> list[str]:
-    """Returns the words of eval.py's command line that decide the scores, those of the snapshot
-    excepted.
-    """
+    """Returns the flags of eval.py that decide the scores, other than the snapshot."""
     settings = run.scores["settings"]
     defaults = vars(evaluation.build_parser().parse_args(["--snapshot", settings["snapshot"]]))
     other = settings["dataset"] != run.args["dataset"] and not run.args["dataset"].endswith(".yaml")

@@ -1,6 +1,4 @@
-"""Keeps the small files of a finished run under results/runs/, if its score is what it seems to
-be.
-"""
+"""Copies the small files of a finished run to results/runs/, after checking its scores."""
 from __future__ import annotations
 
 import json
@@ -42,8 +40,9 @@ PORTABLE_FOLDERS = {
 
 def keep(run: Path, study: Path, label: str | None = None, evaluation: Path | None = None,
          started: str | None = None, replace: bool = False) -> Path:
-    """Copies args.json, env.json, metrics.jsonl, scores.json and per_image.npz; returns the folder
-    they are in now.
+    """Copies the files of a run to a study; returns the new folder.
+
+    The files are args.json, env.json, metrics.jsonl, scores.json and per_image.npz.
 
     Args:
         run: the run's folder.
@@ -217,9 +216,7 @@ def _portable_command(words: Sequence[str]) -> list[str]:
 
 
 def _portable(flag: str, value: Any) -> Any:
-    """Returns a flag's value; of a path that leads out of the checkout, where it would lie in
-    it.
-    """
+    """Returns a flag's value, with a path outside the checkout replaced by one inside."""
     if isinstance(value, dict):
         return {name: _portable(name, part) for name, part in value.items()}
     if not isinstance(value, str) or not (value.startswith(("/", "~"))

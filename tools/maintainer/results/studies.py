@@ -1,5 +1,4 @@
-"""The studies that are kept under results/runs/: what was question, and the small files of the runs
-that answer it.
+"""The studies in results/runs/: a question, and the small files of the runs that answer it.
 
 `results/runs/<study>/study.yaml` asks; `results/runs/<study>/<label>_s<seed>/` holds a finished
 run: `args.json`, `env.json` and `metrics.jsonl` as train.py wrote them, `scores.json` and
@@ -245,9 +244,7 @@ def read(folder: Path) -> Study:
 
 
 def read_question(folder: Path) -> Study:
-    """Reads what a study asks, and none of its runs. Raises FileNotFoundError or ValueError as
-    `read` does.
-    """
+    """Reads study.yaml, without the runs. Raises FileNotFoundError or ValueError as `read` does."""
     path = folder / STUDY
     if not path.is_file():
         raise FileNotFoundError(
@@ -294,8 +291,10 @@ def _check_labels(path: Path, rows: Mapping[str, str], compare: Sequence[Sequenc
 
 
 def read_run(folder: Path, rows: Mapping[str, str]) -> Run:
-    """Reads a kept run of a study with these rows. Raises FileNotFoundError or ValueError as `read`
-    does.
+    """Reads a run of a study with these rows.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read` does.
     """
     named = NAME.fullmatch(folder.name)
     if named is None or named["label"] not in rows:
@@ -318,8 +317,9 @@ def read_run(folder: Path, rows: Mapping[str, str]) -> Run:
 
 
 def check_comparable(run: Run, others: Sequence[Run]) -> None:
-    """Raises ValueError where a run was scored on other images or classes than the others, or than
-    its row's others in another way.
+    """Raises ValueError if a run cannot be compared with others.
+
+    All runs need the same images and classes, and those of a row the same settings.
     """
     for other in others:
         if run.label == other.label and (differing := sorted(run.differing_settings(other))):
