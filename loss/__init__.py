@@ -1,4 +1,7 @@
-"""Losses: a criterion maps (outputs, labels) to a dict of weighted terms, which the loop adds."""
+"""Losses: a criterion maps (outputs, labels) to a dict of weighted terms.
+
+The training loop adds the terms.
+"""
 from __future__ import annotations
 
 import warnings
@@ -43,10 +46,14 @@ RENAMED = {"Combination": "SumOfLosses"}
 
 def build(options: LossOptions, *, class_names: Sequence[str],
           ignore_label: int = IGNORE_LABEL) -> Criterion:
-    """Returns the criterion: one for `main`, applied to auxiliaries, body and edge, plus others.
+    """Returns the criterion that the options describe.
+
+    The chosen criterion of `main` is also applied to the auxiliary outputs, and joined by the
+    losses of body and edge, the Lovász-softmax loss and the Dice loss where these are switched on.
 
     Args:
         class_names: in the order of the train ids.
+        ignore_label: the label of pixels that have no loss.
 
     Raises:
         FileNotFoundError: the file of class weights does not exist.
@@ -64,14 +71,17 @@ def build(options: LossOptions, *, class_names: Sequence[str],
         criterion = DeepSupervision(criterion, options.auxiliary_weight)
     if options.joint_edgeseg_loss:
         criterion = JointBodyEdgeLoss(criterion, ignore_label)
-    weights = {flag: getattr(options, flag) for flag in ADDED_LOSSES}
-    added = [ADDED_LOSSES[flag](weight, ignore_label) for flag, weight in weights.items() if weight]
+    added: list[Criterion] = []
+    for flag, added_loss in ADDED_LOSSES.items():
+        weight = getattr(options, flag)
+        if weight:
+            added.append(added_loss(weight, ignore_label))
     return SumOfLosses([criterion, *added]) if added else criterion
 
 
 def __getattr__(name: str) -> Any:
     if name not in RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(f"loss.{name} is now loss.{RENAMED[name]}; the next release drops the old name",
-                  DeprecationWarning, stacklevel=2)
+    warnings.warn(f"loss.{name} is deprecated: use loss.{RENAMED[name]}", DeprecationWarning,
+                  stacklevel=2)
     return globals()[RENAMED[name]]

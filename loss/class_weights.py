@@ -31,15 +31,15 @@ def read_class_weights(path: str | Path, names: Sequence[str]) -> list[float]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f'{path} is no JSON ({error}): class weights are written '
+        raise ValueError(f'{path} is not JSON ({error}): write class weights as '
                          '{"class name": weight}') from error
     weights = _in_order(path, content, names) if isinstance(content, dict) else content
     if not isinstance(weights, list) or len(weights) != len(names):
-        what = f"a {type(weights).__name__}"
+        content = f"a {type(weights).__name__}"
         if isinstance(weights, list):
-            what = f"{len(weights)} weights"
-        raise ValueError(f"{path} holds {what}, but the dataset has {len(names)} classes: give one "
-                         "weight for each class, in the order of the train ids")
+            content = f"{len(weights)} weights"
+        raise ValueError(f"{path} holds {content}, but the dataset has {len(names)} classes: give "
+                         "one weight for each class, in the order of the train ids")
     for name, weight in zip(names, weights, strict=True):
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not is_number or not 0 < weight < math.inf:
@@ -51,8 +51,9 @@ def _in_order(path: Path, by_name: dict[str, Any], names: Sequence[str]) -> list
     """Returns the weights in the order of the names; checks that the names are the same."""
     for name in by_name:
         if name not in names:
-            raise ValueError(f"{path} has a weight for {name!r}, which is no class of the dataset"
-                             f"{suggest(name, names) or '.'} The classes are: {', '.join(names)}.")
+            suggestion = suggest(name, names) or "."
+            raise ValueError(f"{path} has a weight for {name!r}, which is not a class of the "
+                             f"dataset{suggestion} The classes are: {', '.join(names)}.")
     missing = [name for name in names if name not in by_name]
     if missing:
         raise ValueError(f"{path} has no weight for {', '.join(missing)}: every class of the "
@@ -66,6 +67,7 @@ def pixel_weights(labels: Tensor, class_weights: Tensor, ignore_label: int) -> T
     Args:
         labels: (N, H, W) int64.
         class_weights: one weight per class, (K,), or per image and class, (N, K).
+        ignore_label: the label of ignored pixels.
     """
     valid = labels != ignore_label
     classes = torch.where(valid, labels, 0)
@@ -80,9 +82,13 @@ def inverse_frequency(labels: Tensor, num_classes: int, ignore_label: int, *, bo
                       per_batch: bool) -> Tensor:
     """Returns the weight of each class in each image, (N, K), 1 for an absent class.
 
-    It is w = 1 + bound (1 - h), where h is the frequency of the class among the labeled pixels of
-    the image or, with `per_batch`, of the whole batch. These are the weights of the code published
-    with Zhu et al. (CVPR 2019, arXiv 1812.01593).
+    The weight is w = 1 + bound (1 - h), where h is the frequency of the class among the labeled
+    pixels of the image or, with `per_batch`, of the whole batch. These are the weights of the code
+    published with Zhu et al. (CVPR 2019, arXiv 1812.01593).
+
+    Args:
+        labels: (N, H, W) int64 in [0, num_classes) or `ignore_label`.
+        bound: largest addition to the weight of 1, at least 0.
     """
     # a histogram for each image; ignored pixels count as class K, which is cut off
     classes = torch.where(labels == ignore_label, num_classes, labels).flatten(1)

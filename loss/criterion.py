@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Criterion(nn.Module, ABC):
-    """Maps (outputs, labels) to a dict of weighted scalar terms, which the loop adds and logs.
+    """Maps (outputs, labels) to a dict of weighted scalar terms, which train.py adds and logs.
 
     Called with outputs, a dict of logits (N, K, h, w) that always has `main`, and labels (N, H, W)
     int64 of train ids or the ignored label.
@@ -21,12 +21,12 @@ class Criterion(nn.Module, ABC):
         """Returns the divisor of each term's mean: the number, or total weight, of what is summed.
 
         A term is a mean s / n. Over micro-batches and processes i, the mean of one large batch is
-        sum(s_i) / sum(n_i) = sum(n_i / sum(n) * term_i), so the loop weights each term by its n_i.
+        sum(s_i) / sum(n_i) = sum(n_i / sum(n) * term_i), so train.py weights each term by its n_i.
 
-        Each n is a float32 scalar on the labels' device. It depends on the labels alone, and is
-        computed without waiting for that device. It is None for a term that is not such a mean, for
-        example if pixels are selected by the logits of the process's batch. A term without an
-        entry, such as that of an auxiliary, has the divisor of `main`.
+        Each n is a float32 scalar on the labels' device. It depends on the labels alone, and
+        computing it does not synchronize with that device. It is None for a term that is not such a
+        mean, for example if pixels are selected by the logits of the process's batch. A term
+        without an entry, such as that of an auxiliary output, has the divisor of `main`.
         """
         return {"main": None}
 

@@ -13,13 +13,14 @@ from utils import IGNORE_LABEL
 
 
 class PixelLoss(Criterion):
-    """Base class of criteria that average over the labeled pixels, weighted by their class.
+    """Base class of criteria that average over the labeled pixels, weighted by class.
 
     Args:
         class_weights: (K,), one weight per class; None weights all classes alike.
+        ignore_label: the label of pixels that have no loss.
 
     Raises:
-        ValueError: when called with logits of another number of classes.
+        ValueError: when called with logits whose number of classes is not K.
     """
 
     class_weights: Tensor | None
@@ -33,10 +34,13 @@ class PixelLoss(Criterion):
         self.register_buffer("class_weights", weights)
 
     def weights(self, labels: Tensor, num_classes: int | None = None) -> Tensor:
-        """Returns the weight of each pixel, (N, H, W) float32, or a mask without class weights.
+        """Returns the weight of each pixel, (N, H, W) float32; a bool mask without class weights.
 
         Args:
-            num_classes: of the logits, for a check.
+            num_classes: number of classes of the logits, which is checked; None skips the check.
+
+        Raises:
+            ValueError: there is not one class weight for each of the `num_classes` classes.
         """
         if self.class_weights is None:
             return labels != self.ignore_label
@@ -61,6 +65,9 @@ class CrossEntropy(PixelLoss):
         class_weights: (K,), one weight per class.
         label_smoothing: fraction of the label that is spread evenly over all classes (Szegedy et
             al., CVPR 2016, arXiv 1512.00567, section 7), in [0, 1).
+
+    Raises:
+        ValueError: `label_smoothing` is out of range.
     """
 
     def __init__(self, ignore_label: int = IGNORE_LABEL,
@@ -68,7 +75,7 @@ class CrossEntropy(PixelLoss):
                  label_smoothing: float = 0.0) -> None:
         super().__init__(class_weights, ignore_label)
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"--label_smoothing is a share in [0, 1), not {label_smoothing}")
+            raise ValueError(f"--label_smoothing is a fraction in [0, 1), not {label_smoothing}")
         self.label_smoothing = label_smoothing
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from utils.resizing import upsampled
 
 
 class JointBodyEdgeLoss(Criterion):
-    """The weighted sum of four terms (see the factors below).
+    """Four weighted terms for a network with body and edge outputs.
 
     - `main`: the criterion for the final map.
     - `body`: cross entropy of the body's map, with the labels relaxed at boundaries.
@@ -32,10 +32,10 @@ class JointBodyEdgeLoss(Criterion):
             PaddleSeg's port of the network, whose edge term balances edge and other pixels.
         edge_thresh: probability in (0, 1).
         hard_share: fraction of the batch's pixels, in (0, 1].
-        radius: an edge covers 2 * radius + 1 pixels across.
+        radius: in pixels; a pixel is at an edge if another class is at most this far away.
 
     Raises:
-        ValueError: when called with outputs without body or edge.
+        ValueError: when called with outputs without `body` or `edge`.
     """
 
     def __init__(self, final: Criterion, ignore_label: int = IGNORE_LABEL, *,
@@ -68,7 +68,13 @@ class JointBodyEdgeLoss(Criterion):
         }
 
     def _edge_main(self, logits: Tensor, edge: Tensor, labels: Tensor) -> Tensor:
-        """Returns the term of the hard pixels at edges; `edge` are logits (N, H, W)."""
+        """Returns the loss of the hard pixels at edges, divided by the number of hard pixels.
+
+        Args:
+            logits: (N, K, h, w) of the final map.
+            edge: (N, H, W) logits.
+            labels: (N, H, W).
+        """
         losses = pixel_cross_entropy(logits, labels, self.ignore_label)
         valid = labels != self.ignore_label
         count = max(1, int(self.hard_share * losses.numel()))
@@ -78,7 +84,7 @@ class JointBodyEdgeLoss(Criterion):
         return (losses * is_hard).sum() / count
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """None for `edge_main`, whose pixels depend on the logits of the process's batch."""
+        """As `Criterion`; None for `edge_main`, whose pixels are selected by the logits."""
         return {**self.final.normalizers(labels),
                 "body": self.body.normalizers(labels)["main"],
                 "edge": (labels != self.ignore_label).sum().float(),
@@ -91,14 +97,15 @@ class JointBodyEdgeLoss(Criterion):
 def edges(labels: Tensor, radius: int, ignore_label: int) -> Tensor:
     """Returns where classes meet, (N, H, W) bool: labeled pixels near a pixel of another class.
 
-    The neighborhood is a square of 2 * radius + 1 pixels; the border of an ignored region is no
-    edge. A window has more than one class if its largest label differs from its smallest.
+    The neighborhood is a square of side 2 * radius + 1 pixels. It holds more than one class if its
+    largest label differs from its smallest. The border of an ignored region is not an edge.
     """
     ignored = labels == ignore_label
     values = labels.float()
 
-    def window_max(of: Tensor) -> Tensor:
-        of = of.masked_fill(ignored, -torch.inf)[:, None]
-        return F.max_pool2d(of, 2 * radius + 1, 1, radius)[:, 0]
+    def window_max(maps: Tensor) -> Tensor:
+        maps = maps.masked_fill(ignored, -torch.inf)[:, None]
+        return F.max_pool2d(maps, 2 * radius + 1, stride=1, padding=radius)[:, 0]
 
+    # min(v) = -max(-v)
     return (window_max(values) > -window_max(-values)) & ~ignored

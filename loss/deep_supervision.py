@@ -11,13 +11,13 @@ class DeepSupervision(Criterion):
 
         loss = criterion(main) + aux_weight * sum_i criterion(aux_i)
 
-    Called with outputs and labels as the criterion. Returns its terms for `main`, and one weighted
-    term for each auxiliary under the auxiliary's name.
+    Called with outputs, which may hold `aux0`, `aux1`, ... (N, K, h, w) besides `main`, and labels
+    (N, H, W). Returns the criterion's terms for `main`, and one weighted term for each auxiliary
+    output under its name.
 
     Args:
         criterion: a criterion that reads `main` alone.
-        aux_weight: factor of each auxiliary loss: 1 in SFNet, 0.4 in PSPNet
-            (arXiv 1612.01105).
+        aux_weight: factor of each auxiliary loss: 1 in SFNet, 0.4 in PSPNet (arXiv 1612.01105).
     """
 
     def __init__(self, criterion: Criterion, aux_weight: float = 1.0) -> None:

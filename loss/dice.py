@@ -11,9 +11,9 @@ from utils.resizing import map_row_chunks
 class DiceLoss(RegionLoss):
     """The mean over the classes present in the labels of 1 - 2 sum(p y) / (sum(p) + sum(y)).
 
-    The sums are over the labeled pixels of the batch, with p the softmax probability of the class
-    and y in {0, 1} whether it is the pixel's label. The paper squares p and y in the denominator;
-    without squares this is 1 minus a soft F1 score.
+    The sums are over the labeled pixels of the batch. p is the softmax probability of the class,
+    and y is 1 where the class is the pixel's label and 0 elsewhere. The paper squares p and y in
+    the denominator; without squares this is 1 minus a soft F1 score.
     """
 
     term = "dice"
@@ -23,13 +23,12 @@ class DiceLoss(RegionLoss):
         classes = torch.where(valid, labels, 0)
 
         def sums(chunk: Tensor, rows: slice) -> Tensor:
-            """Returns the sums of p y, of p and of y, (3, K)."""
+            """Returns the sums of p y, of p and of y for each class, (3, K)."""
             mask = valid[:, None, rows]
-            scores = chunk.softmax(1) * mask
-            one_hot = torch.zeros_like(scores)
-            one_hot.scatter_(1, classes[:, None, rows], mask.to(scores.dtype))
-            return torch.stack([values.sum((0, 2, 3))
-                                for values in (scores * one_hot, scores, one_hot)])
+            p = chunk.softmax(1) * mask
+            y = torch.zeros_like(p)
+            y.scatter_(1, classes[:, None, rows], mask.to(p.dtype))
+            return torch.stack([values.sum((0, 2, 3)) for values in (p * y, p, y)])
 
         intersection, predicted, labeled = map_row_chunks(
             logits, labels.shape[-2:], sums, summed=True)

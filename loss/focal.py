@@ -14,12 +14,15 @@ from utils import IGNORE_LABEL
 class FocalLoss(PixelLoss):
     """Mean over the labeled pixels of -(1 - p)^gamma log p.
 
-    p is the softmax probability of the pixel's true class: the factor reduces the loss of easy
-    pixels. Called as `CrossEntropy`.
+    p is the softmax probability of the pixel's true class. The factor (1 - p)^gamma reduces the
+    loss of easy pixels. Called as `CrossEntropy`.
 
     Args:
         gamma: at least 0; with 0 this is the cross entropy.
-        class_weights: (K,), the paper's alpha, weights of the mean.
+        class_weights: (K,), the paper's alpha: weights of the mean.
+
+    Raises:
+        ValueError: `gamma` is negative.
     """
 
     def __init__(self, gamma: float = 2.0, ignore_label: int = IGNORE_LABEL,

@@ -12,16 +12,20 @@ from utils import IGNORE_LABEL
 class ImageWeightedCrossEntropy(Criterion):
     """Cross entropy weighted by w = 1 + bound (1 - h).
 
-    h is the frequency of the pixel's class among the labeled pixels of its image. The loss of an
-    image is sum(w l) / sum(w) over its pixels, 0 if it has no labels, and the term is the mean over
-    the batch's images. With `per_batch`, h and the mean are over the whole batch.
+    h is the frequency of the pixel's class among the labeled pixels of its image. With l the loss
+    of a pixel, the loss of an image is sum(w l) / sum(w) over its pixels, 0 if it has no labels,
+    and the term is the mean over the batch's images. With `per_batch`, h and the mean are over the
+    whole batch.
 
     The weights are those of the code published with Zhu et al. (CVPR 2019, arXiv 1812.01593), which
     sums over the images instead. Called as `CrossEntropy`.
 
     Args:
         bound: largest addition to a class's weight of 1, at least 0.
-        per_batch: use the histogram of the process's batch.
+        per_batch: whether h is the frequency in the process's batch instead of the image.
+
+    Raises:
+        ValueError: `bound` is negative.
     """
 
     def __init__(self, bound: float = 1.0, per_batch: bool = False,
@@ -35,9 +39,9 @@ class ImageWeightedCrossEntropy(Criterion):
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         logits = outputs["main"]
         losses = self.losses(logits, labels)
-        table = inverse_frequency(labels, logits.shape[1], self.ignore_label, bound=self.bound,
-                                  per_batch=self.per_batch)
-        weights = pixel_weights(labels, table, self.ignore_label)
+        class_weights = inverse_frequency(labels, logits.shape[1], self.ignore_label,
+                                          bound=self.bound, per_batch=self.per_batch)
+        weights = pixel_weights(labels, class_weights, self.ignore_label)
         if self.per_batch:
             return {"main": mean_over(losses, weights)}
         return {"main": mean_over(losses, weights, dim=(1, 2)).mean()}
@@ -47,7 +51,7 @@ class ImageWeightedCrossEntropy(Criterion):
         return pixel_cross_entropy(logits, labels, self.ignore_label)
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """The number of images; None with `per_batch`, where the weights differ between batches."""
+        """Returns the number of images; None with `per_batch`: weights differ between batches."""
         if self.per_batch:
             return {"main": None}
         return {"main": labels.new_full((), len(labels)).float()}

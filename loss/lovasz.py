@@ -15,8 +15,8 @@ class LovaszSoftmax(RegionLoss):
     the batch's pixels sorted in decreasing order, the loss is sum_i m_i g_i, where g is
     `jaccard_gradient` (equations 8 and 9).
 
-    It sorts all pixels once per class, and holds the probabilities at the size of the labels:
-    several times the time and memory of a cross entropy.
+    The loss sorts all pixels once per class, and holds the probabilities at the size of the labels:
+    it needs several times the time and memory of a cross entropy.
     """
 
     term = "lovasz"
@@ -34,7 +34,7 @@ class LovaszSoftmax(RegionLoss):
             errors = (is_class.to(score.dtype) - score).abs() * valid
             errors, order = errors.sort(descending=True)
             gradient = jaccard_gradient(is_class[order].to(score.dtype))
-            # a product instead of a branch, for which a GPU would wait
+            # a product, because a branch would wait for the GPU
             total = total + is_present * (errors * gradient).sum()
             num_present = num_present + is_present
         return total / num_present.clamp(min=1)
@@ -49,6 +49,9 @@ def jaccard_gradient(is_class: Tensor) -> Tensor:
 
     Args:
         is_class: (P,) float, 1 where a pixel belongs to the class, sorted by decreasing error.
+
+    Returns:
+        (P,), the factor g_i of each sorted error.
     """
     missed = is_class.cumsum(0)
     intersection = is_class.sum() - missed

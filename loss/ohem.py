@@ -17,11 +17,11 @@ class OhemCrossEntropy(PixelLoss):
 
     With p the softmax probability of a pixel's true class and l = -log p its loss, the pixel is
     hard if p <= thresh. At least the `min_kept` pixels with the largest loss are kept, or all
-    labeled pixels where there are fewer:
+    labeled pixels if there are fewer:
 
         kept = {l >= min(-log(thresh), the min_kept-th largest l)}
 
-    The batch is that of the process, as in the published code.
+    Each process selects the hard pixels of its own batch, as in the published code.
 
     Called with outputs (dict with `main` (N, K, h, w) logits) and labels (N, H, W) int64; returns
     {"main": scalar}, exactly 0 with zero gradient where every pixel is ignored.
@@ -31,6 +31,9 @@ class OhemCrossEntropy(PixelLoss):
         min_kept: number of pixels of a batch; below 1, a fraction of the batch's pixels.
         class_weights: (K,), weights of the mean over the kept pixels; they do not affect which
             pixels are kept.
+
+    Raises:
+        ValueError: `thresh` or `min_kept` is out of range.
     """
 
     def __init__(self, thresh: float = 0.7, min_kept: float = 100_000,
@@ -56,16 +59,24 @@ class OhemCrossEntropy(PixelLoss):
         return {"main": mean_over(losses, kept * self.weights(labels, logits.shape[1]))}
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """None: the kept pixels depend on the logits of the process's batch."""
+        """Returns None: the kept pixels depend on the logits of the process's batch."""
         return {"main": None}
 
     def _smallest_kept_loss(self, losses: Tensor, valid: Tensor) -> Tensor:
+        """Returns the scalar min(-log(thresh), the min_kept-th largest loss).
+
+        Args:
+            losses: (N, H, W).
+            valid: (N, H, W) bool, the labeled pixels.
+        """
         # new_full runs on the device; a tensor made from a number would wait for a GPU
         threshold = losses.new_full((), -math.log(self.thresh))
-        count = self.min_kept * losses.numel() if self.min_kept < 1 else self.min_kept
+        count = self.min_kept
+        if count < 1:
+            count = count * losses.numel()
         count = max(1, int(count))
-        # If enough pixels are above the threshold, the selection is not needed. On a CPU checking
-        # that is cheap, but a GPU would wait for the answer.
+        # If enough pixels are above the threshold, the selection is not needed. The check is cheap
+        # on a CPU; on a GPU it would force a synchronization.
         may_check = losses.device.type == "cpu" and not torch.compiler.is_compiling()
         if may_check and int((valid & (losses >= threshold)).sum()) >= count:
             return threshold

@@ -18,8 +18,8 @@ from utils import IGNORE_LABEL
 from utils.cli import add_switch, number_from_0, positive_int, whole_numbers
 
 
-class Row(NamedTuple):
-    """A criterion for one map of logits.
+class CriterionRow(NamedTuple):
+    """A row of `CRITERIA`: a criterion for `main`.
 
     Args:
         build: called with `ignore_label` and the keywords below.
@@ -33,15 +33,15 @@ class Row(NamedTuple):
 
 
 CRITERIA = (
-    Row(CrossEntropy, None, {
+    CriterionRow(CrossEntropy, None, {
         "class_weights": "class_weights", "label_smoothing": "label_smoothing"}),
-    Row(OhemCrossEntropy, "ohem", {
+    CriterionRow(OhemCrossEntropy, "ohem", {
         "ohem_thresh": "thresh", "ohem_min_kept": "min_kept", "class_weights": "class_weights"}),
-    Row(FocalLoss, "focal", {
+    CriterionRow(FocalLoss, "focal", {
         "focal": "gamma", "class_weights": "class_weights"}),
-    Row(ImageWeightedCrossEntropy, "img_wt_loss", {
+    CriterionRow(ImageWeightedCrossEntropy, "img_wt_loss", {
         "wt_bound": "bound", "batch_weighting": "per_batch"}),
-    Row(RelaxedCrossEntropy, "jointwtborder", {
+    CriterionRow(RelaxedCrossEntropy, "jointwtborder", {
         "wt_bound": "bound", "batch_weighting": "per_batch", "strict_bdr_cls": "strict_classes",
         "rlx_off_epoch": "off_epoch"}),
 )
@@ -55,7 +55,7 @@ ADDED_LOSSES: dict[str, Callable[..., Criterion]] = {
 # flag of deep supervision -> weight of each auxiliary loss, as in SFNet and PSPNet
 AUX_WEIGHTS = {"fpn_dsn_loss": 1.0, "aux": 0.4}
 
-# flags that are an error where the chosen criterion does not read them
+# flags that are refused if the chosen criterion does not read them
 REFUSED_IF_UNUSED = ("class_weights", "label_smoothing", "batch_weighting", "strict_bdr_cls")
 
 
@@ -65,7 +65,7 @@ class LossOptions:
 
     Args:
         ohem, focal, img_wt_loss, jointwtborder: choose the criterion, see `CRITERIA`; cross entropy
-            where none of them is set.
+            if none of them is set.
         class_weights: path of a JSON file, see `read_class_weights`.
         aux_weight: None for the weight of `fpn_dsn_loss` or `aux`, see `AUX_WEIGHTS`.
         rlx_off_epoch: number of epochs that relax labels; None for all.
@@ -97,7 +97,10 @@ class LossOptions:
 
     @classmethod
     def from_args(cls, args: Namespace) -> LossOptions:
-        """Reads the flags. `--joint_edgeseg_loss` counts as off where it is not resolved yet."""
+        """Reads the flags. `args.joint_edgeseg_loss` counts as off while it is None.
+
+        train.py replaces None by what the architecture needs.
+        """
         values = {field.name: getattr(args, field.name) for field in fields(cls)}
         # a JSON file of flags has lists for tuples
         values["strict_bdr_cls"] = tuple(args.strict_bdr_cls)
@@ -123,9 +126,12 @@ class LossOptions:
         self.build_criterion(class_weights=None)
 
     @property
-    def row(self) -> Row:
-        """The chosen row of `CRITERIA`."""
-        return next((row for row in CRITERIA if row.flag and getattr(self, row.flag)), CRITERIA[0])
+    def row(self) -> CriterionRow:
+        """The chosen row of `CRITERIA`, whose first row is the default."""
+        for row in CRITERIA:
+            if row.flag and getattr(self, row.flag):
+                return row
+        return CRITERIA[0]
 
     @property
     def auxiliary_weight(self) -> float | None:
@@ -141,7 +147,7 @@ class LossOptions:
             return
         readers = [f"--{row.flag}" if row.flag else "the plain cross entropy"
                    for row in CRITERIA if flag in row.keywords]
-        raise ValueError(f"--{flag} has no meaning with the chosen {self.row.build.__name__}: "
+        raise ValueError(f"--{flag} has no effect with the chosen {self.row.build.__name__}: "
                          f"it is for {' or '.join(readers)}")
 
     def build_criterion(self, class_weights: list[float] | None,
@@ -149,7 +155,7 @@ class LossOptions:
         """Returns the criterion of `CRITERIA` alone.
 
         Args:
-            class_weights: the content of the file of that name.
+            class_weights: (K,), the content of the file `class_weights`.
         """
         keywords: dict[str, Any] = {
             keyword: getattr(self, flag) for flag, keyword in self.row.keywords.items()}

@@ -1,4 +1,4 @@
-"""Building blocks of the criteria: per-pixel losses, weighted means, selection of the hardest."""
+"""Building blocks of the criteria: per-pixel losses, weighted means, the k-th largest value."""
 from __future__ import annotations
 
 import numpy as np
@@ -23,9 +23,9 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int,
         label_smoothing: in [0, 1).
 
     Raises:
-        ValueError: as `check`.
+        ValueError: the logits and labels do not match, see `check_match`.
     """
-    check(logits, labels, ignore_label)
+    check_match(logits, labels, ignore_label)
 
     def cross_entropy(chunk: Tensor, rows: slice) -> Tensor:
         return F.cross_entropy(chunk, labels[:, rows], ignore_index=ignore_label, reduction="none",
@@ -35,19 +35,22 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int,
 
 
 def mean_over(values: Tensor, weights: Tensor, dim: tuple[int, ...] | None = None) -> Tensor:
-    """Returns sum(w v) / sum(w) over `dim`; exactly 0, with zero gradient, where sum(w) is 0.
+    """Returns the weighted mean sum(w v) / sum(w); exactly 0, with zero gradient, if sum(w) is 0.
 
     Args:
-        weights: of the shape of `values`, at least 0; a mask counts as 0 and 1.
+        values: any shape.
+        weights: of the shape of `values`, at least 0; a bool mask counts as 0 and 1.
+        dim: the dimensions to reduce; all when None.
     """
     total = weights.sum(dim)
     return (values * weights).sum(dim) / torch.where(total > 0, total, 1)
 
 
 def kth_largest(values: Tensor, k: int) -> Tensor:
-    """Returns the k-th largest value, k from 1, as a scalar without gradient; nothing is sorted.
+    """Returns the k-th largest value as a scalar without gradient; does not sort.
 
-    With fewer than k values it returns the smallest one.
+    Args:
+        k: at least 1. With fewer than k values, the smallest value is returned.
     """
     flat = values.detach().flatten()
     # the k-th largest of n values has n - k values below it
@@ -61,14 +64,18 @@ def kth_largest(values: Tensor, k: int) -> Tensor:
 def _value_of_rank(flat: Tensor, index: int) -> Tensor:
     """Returns the value at an index of the sorted values.
 
-    numpy's selection is linear in the worst case; that of torch on a CPU is quadratic for values
-    that decrease steadily.
+    numpy's selection takes linear time in the worst case. That of torch on a CPU takes quadratic
+    time for values that decrease steadily.
     """
     return flat.new_tensor(np.partition(flat.numpy(), index)[index])
 
 
-def check(logits: Tensor, labels: Tensor, ignore_label: int) -> None:
-    """Checks that logits and labels match; the values of the labels on a CPU only.
+def check_match(logits: Tensor, labels: Tensor, ignore_label: int) -> None:
+    """Checks the shapes of logits and labels, and on a CPU also the values of the labels.
+
+    Args:
+        logits: (N, K, h, w).
+        labels: (N, H, W).
 
     Raises:
         ValueError: the batch sizes differ, the logits are larger than the labels, or a label is

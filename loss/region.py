@@ -1,4 +1,4 @@
-"""The base class of losses of overlapping regions."""
+"""The base class of losses that compare regions, such as Dice and Lovász-softmax."""
 from __future__ import annotations
 
 from abc import abstractmethod
@@ -6,18 +6,21 @@ from abc import abstractmethod
 from torch import Tensor
 
 from loss.criterion import Criterion
-from loss.pixel import check
+from loss.pixel import check_match
 from utils import IGNORE_LABEL
 
 
 class RegionLoss(Criterion):
-    """A loss of how the regions of `outputs["main"]` overlap those of the labels.
+    """Base class of losses that measure how well predicted and labeled regions overlap.
 
-    Its single term is a ratio of sums over the batch, not a mean of pixels. Called as
+    The single term is a ratio of sums over the batch, not a mean over pixels. Called as
     `CrossEntropy`; returns {`term`: scalar}, 0 with zero gradient where every pixel is ignored.
 
     Args:
         weight: factor of the term.
+
+    Attributes:
+        term: the name of the term.
     """
 
     term: str
@@ -27,7 +30,7 @@ class RegionLoss(Criterion):
         self.weight, self.ignore_label = weight, ignore_label
 
     def forward(self, outputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        check(outputs["main"], labels, self.ignore_label)
+        check_match(outputs["main"], labels, self.ignore_label)
         return {self.term: self.weight * self.loss(outputs["main"], labels)}
 
     @abstractmethod
@@ -35,5 +38,5 @@ class RegionLoss(Criterion):
         """Returns the scalar for logits (N, K, h, w) and labels (N, H, W)."""
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """None: the term is no mean."""
+        """Returns None: the term is not a mean."""
         return {self.term: None}

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loss.image_weighted import ImageWeightedCrossEntropy
-from loss.pixel import check
+from loss.pixel import check_match
 from utils import IGNORE_LABEL
 from utils.resizing import map_row_chunks
 
 
 class RelaxedCrossEntropy(ImageWeightedCrossEntropy):
-    """-log sum_{c in C} p_c, where C holds all classes in the 3x3 window around the pixel.
+    """The loss -log sum_{c in C} p_c, with C the classes in the 3x3 window around the pixel.
 
     Inside a region C has one class and this is the cross entropy; at a boundary any of the classes
     that meet is accepted. Ignored pixels have no loss and add no class to C. The mean is that of
@@ -44,7 +44,7 @@ class RelaxedCrossEntropy(ImageWeightedCrossEntropy):
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         if not self.relaxes:
             return super().losses(logits, labels)
-        check(logits, labels, self.ignore_label)
+        check_match(logits, labels, self.ignore_label)
         num_classes = logits.shape[1]
         ignored = labels == self.ignore_label
         # ignored pixels and the border have the class K, which is dropped from C

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from optimizer.groups import parameter_groups
 from optimizer.options import LR_BATCH, OptimizerOptions, ScheduleOptions, add_flags
-from optimizer.schedules import Shape, rate_factor
+from optimizer.schedules import ScheduleSettings, rate_factor
 
 __all__ = ["OptimizerOptions", "ScheduleOptions", "add_flags", "build", "build_schedule",
            "parameter_groups"]
@@ -22,7 +22,7 @@ def build(net: nn.Module, options: OptimizerOptions, *,
           global_batch: int = LR_BATCH) -> torch.optim.Optimizer:
     """Returns the optimizer over the network's trainable parameters.
 
-    With `scale_lr` the rate is lr * global_batch / 16 (linear scaling, Goyal et al.,
+    With `scale_lr` the learning rate is lr * global_batch / LR_BATCH (linear scaling, Goyal et al.,
     arXiv 1706.02677).
 
     Args:
@@ -39,11 +39,12 @@ def build(net: nn.Module, options: OptimizerOptions, *,
         raise ValueError("every parameter is frozen: there is nothing to train")
     lr = options.lr * global_batch / LR_BATCH if options.scale_lr else options.lr
     for group in groups:
-        group["lr"] = lr * group.pop("factor")              # type: ignore[operator]
-    if options.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=options.momentum, nesterov=options.nesterov)
-    classes = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return classes[options.optimizer](groups, lr=lr)
+        group["lr"] = lr * group.pop("factor")
+    if options.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=lr)
+    if options.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=lr)
+    return torch.optim.SGD(groups, lr=lr, momentum=options.momentum, nesterov=options.nesterov)
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, options: ScheduleOptions, *, total_steps: int,
@@ -51,8 +52,11 @@ def build_schedule(optimizer: torch.optim.Optimizer, options: ScheduleOptions, *
     """Returns the schedule; call its `step` after every optimizer step, whatever `lr_step` is.
 
     Args:
-        restart_epoch: the epoch, counted from 0, in which scaled poly restarts; other schedules
-            ignore it. A run that ends before decreases as plain poly, with a warning.
+        total_steps: optimizer steps of the whole run.
+        steps_per_epoch: optimizer steps of an epoch.
+        restart_epoch: the epoch, counted from 0, in which scl-poly restarts; other schedules
+            ignore it. If the run ends before this epoch, scl-poly decreases as plain poly, with a
+            warning.
     """
     restart = 1.0
     if options.restarts and restart_epoch is not None:
@@ -60,8 +64,8 @@ def build_schedule(optimizer: torch.optim.Optimizer, options: ScheduleOptions, *
         if restart >= 1:
             log.warning("the learning rate does not restart: the run ends before epoch %d "
                         "(--rlx_off_epoch)", restart_epoch)
-    shape = Shape(options.poly_exp, restart, options.repoly, options.rescale)
+    settings = ScheduleSettings(options.poly_exp, restart, options.repoly, options.rescale)
     factor = partial(rate_factor, total_steps=total_steps, schedule=options.lr_schedule,
-                     shape=shape, warmup_steps=options.warmup_steps,
+                     settings=settings, warmup_steps=options.warmup_steps,
                      held_for=steps_per_epoch if options.lr_step == "epoch" else 1)
     return LambdaLR(optimizer, factor)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 
@@ -14,24 +15,25 @@ NUMBERED = re.compile(r"(?:(?:layers?|stages?|blocks?)_?)?\d+")
 
 def parameter_groups(net: nn.Module, *, weight_decay: float, decay_norms: bool,
                      backbone_factor: float = 1.0, head_factor: float = 1.0,
-                     layer_decay: float = 1.0) -> list[dict[str, object]]:
-    """Returns groups of the trainable parameters, each with its `weight_decay` and `factor`.
+                     layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Returns the trainable parameters in groups, as dicts of `params`, `weight_decay`, `factor`.
 
     `factor` multiplies the learning rate; groups with the largest factor come first. It is
-    `head_factor` outside the backbone. The backbone's layer at depth d of D has
+    `head_factor` outside the backbone. For the backbone's layer at depth d of D it is
 
         backbone_factor * layer_decay^(D + 1 - d),
 
-    as BEiT (arXiv 2106.08254) is fine-tuned.
+    the layer-wise decay with which BEiT (arXiv 2106.08254) is fine-tuned.
 
     Args:
-        decay_norms: apply weight decay to vectors (biases, norm layers), too.
-        layer_decay: ratio of the rates of two successive layers, in (0, 1].
+        net: a network whose backbone's parameters are named `backbone.*`.
+        decay_norms: whether weight decay also applies to vectors (biases, norm layers).
+        layer_decay: ratio of a layer's learning rate to that of the next layer, in (0, 1].
     """
     names = [name for name, _ in net.named_parameters()]
     depths = layer_depths(name for name in names if name.startswith(BACKBONE))
     deepest = max(depths.values(), default=0)
-    groups: dict[tuple[float, bool], dict[str, object]] = {}
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
             continue
@@ -42,17 +44,16 @@ def parameter_groups(net: nn.Module, *, weight_decay: float, decay_norms: bool,
         decay = weight_decay if is_matrix or decay_norms else 0.0
         group = groups.setdefault((factor, is_matrix), {
             "params": [], "weight_decay": decay, "factor": factor})
-        parameters = group["params"]
-        assert isinstance(parameters, list)
-        parameters.append(parameter)
+        group["params"].append(parameter)
     return [groups[key] for key in sorted(groups, reverse=True)]
 
 
 def layer_depths(names: Iterable[str]) -> dict[str, int]:
     """Returns parameter name -> depth of its layer, counted in the order of declaration.
 
-    A layer is a block of a stage (`layer2.0`, `stages_1.blocks.3`, `blocks.7`). Parameters before
-    the first layer have depth 0; other parameters belong to the layer before them.
+    A layer is a block of a stage (`layer2.0`, `stages_1.blocks.3`, `blocks.7`) and has a depth from
+    1. Parameters before the first layer have depth 0; other parameters outside of the blocks
+    belong to the layer before them.
     """
     depths: dict[str, int] = {}
     layers: dict[str, int] = {}

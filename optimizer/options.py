@@ -21,13 +21,17 @@ LR_STEPS = ("iteration", "epoch")
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """The flags of group "Optimizer" that concern one update of the weights, under their own names.
+    """The flags of group "Optimizer" that concern one update of the weights, under the same names.
 
     Args:
         optimizer: a key of `OPTIMIZERS`.
-        scale_lr: multiply `lr` by global batch / `LR_BATCH`.
-        decay_norms: apply weight decay to biases and norm layers, too.
-        layer_decay: ratio of the rates of two successive backbone layers, in (0, 1].
+        lr: base learning rate.
+        scale_lr: whether `lr` is multiplied by global batch / `LR_BATCH`.
+        momentum, nesterov: of SGD.
+        weight_decay: factor of the L2 penalty.
+        decay_norms: whether weight decay also applies to biases and norm layers.
+        backbone_lr_factor, head_lr_factor: factors of `lr`.
+        layer_decay: ratio of a backbone layer's rate to that of the next layer, in (0, 1].
         clip_grad: largest norm of the gradient; 0 does not clip.
         ema_decay: decay of the exponential moving average of the weights; 0 keeps none.
 
@@ -58,12 +62,12 @@ class OptimizerOptions:
                              f"{', '.join(OPTIMIZERS)}")
         if not 0 < self.layer_decay <= 1:
             raise ValueError(f"--layer_decay is {self.layer_decay}, the ratio of a layer's rate to "
-                             "that of the next one: give a number in (0, 1]")
+                             "that of the next layer: give a number in (0, 1]")
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
-            raise ValueError("--nesterov is a form of SGD's momentum: leave it out, or use --sgd "
-                             "and a --momentum above 0")
+            raise ValueError("--nesterov is a form of SGD's momentum: leave out --nesterov, or use "
+                             "--sgd and a --momentum above 0")
         if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"--ema_decay is a share in (0, 1), not {self.ema_decay}")
+            raise ValueError(f"--ema_decay is a fraction in [0, 1), not {self.ema_decay}")
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,9 @@ class ScheduleOptions:
 
     Args:
         lr_schedule: a key of `SCHEDULES`.
-        lr_step: one of `LR_STEPS`, when the schedule advances.
+        lr_step: one of `LR_STEPS`: the schedule advances at each iteration or at each epoch.
         poly_exp: exponent of the poly schedule.
-        repoly, rescale: exponent and height of scl-poly after its restart.
+        repoly, rescale: exponent and factor of scl-poly after its restart.
         warmup_steps: iterations over which the rate rises linearly.
 
     Raises:
@@ -99,11 +103,14 @@ class ScheduleOptions:
                              f"{' or '.join(LR_STEPS)}")
 
     def check_restart(self, epoch: int | None, last_epoch: int | None) -> None:
-        """Raises ValueError if a schedule that restarts has no epoch for it within the run.
+        """Checks that a schedule with a restart has an epoch for it within the run.
 
         Args:
-            epoch: of the restart.
-            last_epoch: of the run; None if the run's length is given in steps.
+            epoch: of the restart, counted from 0.
+            last_epoch: number of epochs of the run; None if its length is given in steps.
+
+        Raises:
+            ValueError: the epoch is missing, or the run ends before it.
         """
         if not self.restarts:
             return
@@ -117,12 +124,12 @@ class ScheduleOptions:
 
     @property
     def restarts(self) -> bool:
-        """Whether the schedule restarts within the run, which needs an epoch for it."""
+        """Whether the schedule restarts during the run, in an epoch that has to be given."""
         return self.lr_schedule == "scl-poly"
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    """Declares the flags of group "Optimizer", which both classes of options read."""
+    """Declares the flags of group "Optimizer", for `OptimizerOptions` and `ScheduleOptions`."""
     default, schedule = OptimizerOptions(), ScheduleOptions()
     group = parser.add_argument_group("Optimizer")
     for name, help in OPTIMIZERS.items():
@@ -147,7 +154,7 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="factor on the head's learning rate")
     group.add_argument("--layer_decay", type=positive_number, default=default.layer_decay,
                        help="ratio of the learning rate of a backbone layer to that of the next "
-                            "one, in (0, 1] (transformers: about 0.8)")
+                            "layer, in (0, 1] (transformers: about 0.8)")
     group.add_argument("--lr_schedule", choices=SCHEDULES, default=schedule.lr_schedule,
                        help="how the rate decreases; scl-poly restarts at --rlx_off_epoch")
     group.add_argument("--lr_step", choices=LR_STEPS, default=schedule.lr_step,

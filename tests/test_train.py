@@ -330,7 +330,7 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             ["--class_uniform_pct", "0.5", "--coarse_boost_classes", "18,19"],
             "--coarse_boost_classes 19: ",
         ),
-        (["--ema_decay", "2"], "--ema_decay is a share in (0, 1), not 2.0"),
+        (["--ema_decay", "2"], "--ema_decay is a fraction in [0, 1), not 2.0"),
         (["--resume", "absent"], "no run is there"),
     ],
 )

@@ -25,13 +25,13 @@ def test_weights_are_read_by_name_or_in_the_order_of_train_ids(
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ('{"road": 1, "car": 1, "sly": 1}', "'sly', which is no class .* did you mean 'sky'"),
+    ('{"road": 1, "car": 1, "sly": 1}', "'sly', which is not a class .* did you mean 'sky'"),
     ('{"road": 1, "car": 1}', "no weight for sky"),
     ("[1, 2]", "holds 2 weights, but the dataset has 3 classes"),
     ("[1, 2, 0]", "weight of sky is 0"),
     ('[1, 2, "3"]', "not a number above 0"),
     ("[1, 2, true]", "weight of sky is True"),
-    ("{", "is no JSON"),
+    ("{", "is not JSON"),
     ("3", "holds a int"),
     ("[1, 2, NaN]", "not a number above 0"),
 ])

@@ -109,15 +109,15 @@ def test_flags_reach_the_criterion() -> None:
         ("--img_wt_loss --jointwtborder", "--img_wt_loss and --jointwtborder choose two"),
         (
             "--batch_weighting",
-            "--batch_weighting has no meaning .* --img_wt_loss or --jointwtborder",
+            "--batch_weighting has no effect .* --img_wt_loss or --jointwtborder",
         ),
         (
             "--ohem --label_smoothing 0.1",
-            "--label_smoothing has no meaning .* the plain cross entropy",
+            "--label_smoothing has no effect .* the plain cross entropy",
         ),
-        ("--strict_bdr_cls 0,1", "--strict_bdr_cls has no meaning .* --jointwtborder"),
-        ("--jointwtborder --class_weights w.json", "--class_weights has no meaning"),
-        ("--rlx_off_epoch 4", "--rlx_off_epoch has no meaning"),
+        ("--strict_bdr_cls 0,1", "--strict_bdr_cls has no effect .* --jointwtborder"),
+        ("--jointwtborder --class_weights w.json", "--class_weights has no effect"),
+        ("--rlx_off_epoch 4", "--rlx_off_epoch has no effect"),
         ("--aux --fpn_dsn_loss", "add the same auxiliary classifiers"),
         (
             "--aux --arch decouple_resnet50",
@@ -149,7 +149,7 @@ def test_flags_that_exclude_each_other_are_refused_at_once(
 
 
 @pytest.mark.parametrize(("flags", "message"), [
-    ("--label_smoothing 1", "a share in"), ("--ohem --ohem_thresh 1.5", "a probability in"),
+    ("--label_smoothing 1", "a fraction in"), ("--ohem --ohem_thresh 1.5", "a probability in"),
     ("--jointwtborder --strict_bdr_cls 3", "names 3, but the train ids are 0 to 2"),
 ])
 def test_settings_out_of_range_are_refused(flags: str, message: str) -> None:

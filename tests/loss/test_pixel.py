@@ -49,4 +49,4 @@ def test_ignored_pixels_have_no_loss() -> None:
 def test_logits_without_a_batch_are_refused() -> None:
     logits, labels = case()
     with pytest.raises(ValueError, match="do not match: expected"):
-        pixel.check(logits[0], labels, 255)
+        pixel.check_match(logits[0], labels, 255)

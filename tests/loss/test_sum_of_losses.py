@@ -57,7 +57,8 @@ def test_terms_with_normalizers_add_up_over_micro_batches() -> None:
 
 
 def test_the_old_name_warns_and_works() -> None:
-    with pytest.warns(DeprecationWarning, match=r"loss\.Combination is now loss\.SumOfLosses"):
+    message = r"loss\.Combination is deprecated: use loss\.SumOfLosses"
+    with pytest.warns(DeprecationWarning, match=message):
         assert loss.Combination is loss.SumOfLosses
     with warnings.catch_warnings():
         warnings.simplefilter("error")

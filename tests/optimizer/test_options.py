@@ -133,7 +133,7 @@ def test_the_schedule_follows_the_optimizer_step_by_step() -> None:
 @pytest.mark.parametrize(("changes", "message"), [
     ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of sgd, adam, adamw"),
     ({"layer_decay": 0.0}, "--layer_decay is 0.0"),
-    ({"ema_decay": 1.0}, r"--ema_decay is a share in \(0, 1\), not 1.0"),
+    ({"ema_decay": 1.0}, r"--ema_decay is a fraction in \[0, 1\), not 1.0"),
 ])
 def test_options_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import optimizer
-from optimizer.schedules import SCHEDULES, Shape, rate_factor
+from optimizer.schedules import SCHEDULES, ScheduleSettings, rate_factor
 
 POLY = {"total_steps": 100, "schedule": "poly"}
 
@@ -33,19 +33,19 @@ def test_cosine_is_half_way_down_in_the_middle() -> None:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("held_for", [1, 10, 30])
 def test_no_step_has_a_rate_of_zero(schedule: str, held_for: int) -> None:
-    shape = Shape(restart=0.4)
+    settings = ScheduleSettings(restart=0.4)
     factors = [
-        rate_factor(
-            step, total_steps=100, schedule=schedule, shape=shape, warmup_steps=5, held_for=held_for
-        )
+        rate_factor(step, total_steps=100, schedule=schedule, settings=settings, warmup_steps=5,
+                    held_for=held_for)
         for step in range(100)
     ]
     assert min(factors) > 0
 
 
 def test_stepped_once_an_epoch_the_first_has_the_full_rate_and_the_last_its_fraction() -> None:
+    settings = ScheduleSettings(poly_exp=1.0)
     factors = [
-        rate_factor(step, total_steps=40, schedule="poly", shape=Shape(poly_exp=1.0), held_for=10)
+        rate_factor(step, total_steps=40, schedule="poly", settings=settings, held_for=10)
         for step in range(40)
     ]
     assert factors == pytest.approx([factor for factor in (1, 0.75, 0.5, 0.25) for _ in range(10)])
@@ -55,7 +55,7 @@ def test_scaled_poly_restarts() -> None:
     flags = {
         "total_steps": 100,
         "schedule": "scl-poly",
-        "shape": Shape(0.9, restart=0.6, repoly=2.0, rescale=0.5),
+        "settings": ScheduleSettings(0.9, restart=0.6, repoly=2.0, rescale=0.5),
     }
     assert rate_factor(59, **flags) == pytest.approx(0.41 ** 0.9)
     assert rate_factor(60, **flags) == 0.5
