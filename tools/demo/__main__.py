@@ -16,14 +16,13 @@ import torch
 from torch import nn
 
 import datasets
-from datasets.listing import IMAGE_SUFFIXES
 from eval import LoadedModel, load_predictor
 from network.alignment import FlowAlignment, recorded_flows
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import SnapshotOptions
 from tools.demo import frames
 from tools.demo.frames import DEFAULT_FPS, VIDEO_SUFFIXES, Clip, DamagedVideo, VideoFile
-from tools.demo.inputs import PIPE, Input, find_inputs, is_clip
+from tools.demo.inputs import PICTURE_SUFFIXES, PIPE, Input, find_inputs, is_clip
 from utils import precision as precision_flags
 from utils.cli import FlagParser, add_switch, positive_number, run_program, size
 from utils.evaluation import inference as inference_flags
@@ -52,7 +51,7 @@ def build_parser() -> FlagParser:
     group = parser.add_argument_group("Images")
     group.add_argument(
         "--input", nargs="+", required=True, metavar="INPUT",
-        help=f"images ({' '.join(IMAGE_SUFFIXES)}), videos ({' '.join(VIDEO_SUFFIXES)}), folders "
+        help=f"images ({' '.join(PICTURE_SUFFIXES)}), videos ({' '.join(VIDEO_SUFFIXES)}), folders "
         "of both (without their subfolders), camera:0, or - for PNG or JPEG files from a pipe",
     )
     group.add_argument(
@@ -250,7 +249,11 @@ def open_clip(source: Input, name: str, options: Options) -> Clip:
 
 def predict_all(demo: Demo, inputs: dict[str, Input], options: Options,
                 interrupts: Interrupts) -> list[Tally]:
-    """Predicts the images, then each video."""
+    """Predicts the images, then each video.
+
+    Raises:
+        OSError: a camera is missing, or a video cannot be written; the other inputs are predicted.
+    """
     images: dict[str, Path] = {}
     clips: dict[str, Input] = {}
     for name, source in inputs.items():
@@ -259,14 +262,20 @@ def predict_all(demo: Demo, inputs: dict[str, Input], options: Options,
         else:
             clips[name] = source
     tallies = [predict_images(demo, images, options.out, interrupts)] if images else []
+    failures: list[OSError] = []
     for name, source in clips.items():
         try:
             clip = open_clip(source, name, options)
+            tallies.append(predict_clip(demo, clip, options.out, interrupts))
         except DamagedVideo as error:
             tallies.append(Tally(name))
             tallies[-1].skip(error)
-            continue
-        tallies.append(predict_clip(demo, clip, options.out, interrupts))
+        except OSError as error:
+            if len(clips) > 1:
+                log.error("%s", error)
+            failures.append(error)
+    if failures:
+        raise failures[0]
     return tallies
 
 

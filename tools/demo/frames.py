@@ -4,6 +4,7 @@ A frame is an (H, W, 3) uint8 RGB array.
 """
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -14,11 +15,15 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from tools.demo.containers import announcement
+
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 # frames per second of a source that does not tell it
 DEFAULT_FPS = 25.0
-# A video counts as complete with this share of the frames that its container announces, which
-# may be an estimate.
+# Frames per second that OpenCV can write: it makes them a fraction of integers of 16 bits, with a
+# power of ten up to 1000 below the line.
+SLOWEST, FASTEST = 0.002, 65535.0
+# A video counts as complete with this share of the frames that its container counts.
 LEAST_SHARE = 0.95
 # of one image in a pipe
 MAX_BYTES = 1 << 28
@@ -52,12 +57,50 @@ class Clip:
 
 def video(path: Path, name: str) -> Clip:
     """Opens a video file. Raises DamagedVideo if it cannot be read."""
-    capture = cv2.VideoCapture(str(path))
+    try:
+        announced = announcement(path)
+    except OSError as error:
+        raise DamagedVideo(f"{path} cannot be read ({error.strerror})") from error
+    capture = cv2.VideoCapture(_local(path))
     if not capture.isOpened():
         raise DamagedVideo(f"{path} is damaged, cut off, or no video that OpenCV can read")
     count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))) or None
-    fps = capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
-    return Clip(name, _read_all(capture, str(path), count), fps, count)
+    expected = None
+    if count and announced.shown is not None:
+        # where an edit list cuts, a frame more or less is a matter of rounding
+        expected = count if announced.shown == 1 else max(1, int(count * announced.shown) - 1)
+    frames = _read_all(capture, str(path), expected, announced.is_cut)
+    return Clip(name, frames, _rate(capture), expected or count)
+
+
+def _local(path: Path) -> str:
+    """Returns a path for OpenCV, which takes `12:30.mp4` for the address of a server.
+
+    Raises:
+        DamagedVideo: the name is not UTF-8, which OpenCV cannot open.
+    """
+    text = str(path.absolute())
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DamagedVideo(f"{text!a}: the name is not UTF-8, and OpenCV cannot open it; rename "
+                           "the file") from error
+    return text
+
+
+def _rate(capture: cv2.VideoCapture) -> float:
+    """Returns the frames per second of a source, the default if it does not tell them."""
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if math.isfinite(fps) and fps > 0 else DEFAULT_FPS
+
+
+def _writable_rate(fps: float) -> float:
+    """Returns the nearest frames per second that OpenCV can write."""
+    fps = min(max(fps, SLOWEST), FASTEST)
+    for base in (1000, 100, 10):
+        if round(fps * base) <= FASTEST:
+            return round(fps * base) / base
+    return float(round(fps))
 
 
 def camera(number: int, name: str) -> Clip:
@@ -67,13 +110,13 @@ def camera(number: int, name: str) -> Clip:
         devices = sorted(path.name for path in Path("/dev").glob("video*"))
         raise OSError(f"camera {number} is missing, or another program uses it (in /dev: "
                       f"{', '.join(devices) or 'none'}).")
-    frames = _read_all(capture, f"camera {number}", None)
-    return Clip(name, frames, capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS, live=True)
+    frames = _read_all(capture, f"camera {number}", expected=None, is_cut=False)
+    return Clip(name, frames, _rate(capture), live=True)
 
 
-def _read_all(capture: cv2.VideoCapture, source: str,
-              count: int | None) -> Iterator[np.ndarray | DamagedVideo]:
-    """Yields all frames, then a `DamagedVideo` if some of the expected ones are missing."""
+def _read_all(capture: cv2.VideoCapture, source: str, expected: int | None,
+              is_cut: bool) -> Iterator[np.ndarray | DamagedVideo]:
+    """Yields all frames, then a `DamagedVideo` if the file is cut or lacks expected frames."""
     done = 0
     try:
         while (frame := capture.read()[1]) is not None:
@@ -81,9 +124,9 @@ def _read_all(capture: cv2.VideoCapture, source: str,
             done += 1
     finally:
         capture.release()
-    if done == 0 or (count and done < LEAST_SHARE * count):
+    if done == 0 or is_cut or (expected and done < LEAST_SHARE * expected):
         yield DamagedVideo(
-            f"{source} ends after {done} of {count or 'its'} frames: it is damaged or cut off"
+            f"{source} ends after {done} of {expected or 'its'} frames: it is damaged or cut off"
         )
 
 
@@ -229,11 +272,13 @@ class VideoFile:
     """An MP4 file (MPEG-4 part 2) that is written frame by frame.
 
     As a context manager it is closed whatever happens, so that the file can be played. MP4 needs
-    even sides: an odd last row or column is repeated.
+    even sides: an odd last row or column is repeated. It has one size, to which pictures of another
+    are resized, as where a stream changes its resolution.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        self.path, self.fps = path, fps
+        self.path, self.fps = path, _writable_rate(fps)
+        self._size: tuple[int, ...] | None = None
         self.written = 0
         self._writer: cv2.VideoWriter | None = None
 
@@ -245,18 +290,24 @@ class VideoFile:
 
     def write(self, picture: np.ndarray, times: int = 1) -> None:
         """Appends a picture `times` times. Raises OSError if the file cannot be written."""
-        height, width = picture.shape[:2]
+        self._size = self._size or picture.shape[:2]
+        height, width = self._size
+        if picture.shape[:2] != self._size:
+            picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
         bgr = cv2.copyMakeBorder(bgr, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # fails with the reason, which OpenCV does not give
             self.path.write_bytes(b"")
-            self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"),
+            self._writer = cv2.VideoWriter(_local(self.path), cv2.VideoWriter.fourcc(*"mp4v"),
                                            self.fps, bgr.shape[1::-1])
             if not self._writer.isOpened():
+                self._writer = None
+                self.path.unlink()
                 raise OSError(
-                    f"{self.path}: this OpenCV cannot write MP4 at {self.fps:g} frames per second."
+                    f"{self.path}: this OpenCV cannot write MP4 of {bgr.shape[0]}x{bgr.shape[1]} "
+                    f"(height x width) at {self.fps:g} frames per second."
                 )
         for _ in range(times):
             self._writer.write(bgr)
@@ -268,7 +319,7 @@ class VideoFile:
             return
         self._writer.release()
         self._writer = None
-        capture = cv2.VideoCapture(str(self.path))
+        capture = cv2.VideoCapture(_local(self.path))
         frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
         capture.release()
         if frames < self.written:

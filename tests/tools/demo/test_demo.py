@@ -151,6 +151,40 @@ def test_what_comes_live_plays_at_the_speed_of_its_clock(snapshot: Path, tmp_pat
     assert frames_in(tmp_path / "out/overlays/camera0.mp4")[0] >= 0.6 * 20 - 1
 
 
+def test_an_input_that_fails_does_not_stop_the_others(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, original = tmp_path / "out", VideoFile.write
+
+    def write(self: VideoFile, picture: np.ndarray, times: int = 1) -> None:
+        if self.path.stem == "b":
+            raise OSError(f"{self.path}: this OpenCV cannot write it")
+        original(self, picture, times)
+
+    inputs = [film(tmp_path / f"{name}.mp4") for name in "abc"]
+    monkeypatch.setattr(VideoFile, "write", write)
+    assert run(snapshot, out, "camera:77", *inputs) == 2
+    for name in "ac":
+        assert frames_in(out / f"overlays/{name}.mp4")[0] == 5
+    output = capsys.readouterr().err
+    assert "camera 77 is missing" in output and "b.mp4: this OpenCV cannot write it" in output
+
+
+def test_a_dangling_link_in_a_folder_is_named_and_skipped(
+    snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    picture(folder / "a.bmp")
+    for name in ("b.jpg", "c.mp4"):
+        (folder / name).symlink_to(tmp_path / "nowhere")
+    assert run(snapshot, tmp_path / "out", folder) == 1
+    assert (tmp_path / "out/overlays/a.png").is_file()
+    output = capsys.readouterr().err
+    assert "b.jpg cannot be read" in output and "c.mp4 cannot be read" in output
+
+
 def test_a_camera_that_is_not_there_is_an_error(snapshot: Path, tmp_path: Path,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     assert run(snapshot, tmp_path / "out", "camera:77") == 2

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.tools.demo.test_containers import film, shorten
 from tools.demo import frames
 from tools.demo.frames import DamagedVideo, VideoFile
 
@@ -111,3 +113,68 @@ def test_a_file_that_lost_frames_is_an_error(tmp_path: Path) -> None:
     file.written = 9
     with pytest.raises(OSError, match=r"holds 1 of 9 frames: is the disk full"):
         file.close()
+
+
+@pytest.mark.parametrize("fps", [239.766, 66.667, 96.263, 120.001, 23.976, 29.97, 14.9253, 7.1234,
+                                 1000, 65535, 0.5])
+def test_every_frame_rate_is_written(tmp_path: Path, fps: float) -> None:
+    with VideoFile(tmp_path / "a.mp4", fps) as file:
+        file.write(PICTURE, times=3)
+    clip = frames.video(tmp_path / "a.mp4", "a")
+    assert len(list(clip.frames)) == 3
+    assert math.isclose(clip.fps, fps, rel_tol=1e-4)
+
+
+@pytest.mark.parametrize("fps", [1e-9, 90000, 1e6])
+def test_a_frame_rate_out_of_range_becomes_the_nearest(tmp_path: Path, fps: float) -> None:
+    with VideoFile(tmp_path / "a.mp4", fps) as file:
+        file.write(PICTURE, times=3)
+    assert file.fps == min(max(fps, frames.SLOWEST), frames.FASTEST)
+
+
+def test_an_edit_list_leaves_no_frame_missing(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", count=60)
+    shorten(path, 0.5)
+    seen = list(frames.video(path, "a").frames)
+    assert len(seen) == 30
+    assert all(isinstance(frame, np.ndarray) for frame in seen)
+
+
+def test_a_cut_matroska_file_is_told(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv", count=60)
+    path.write_bytes(path.read_bytes()[:-2000])
+    *_, last = frames.video(path, "a").frames
+    assert isinstance(last, DamagedVideo)
+
+
+@pytest.mark.parametrize("name", ["12:30:45.mp4", "http:a.mp4", "a%03d.mp4", "file:b.mp4"])
+def test_a_relative_name_is_a_file_and_no_address(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with VideoFile(Path(name), 10) as file:
+        file.write(PICTURE, times=3)
+    assert len(list(frames.video(Path(name), "a").frames)) == 3
+
+
+def test_a_name_that_is_not_utf8_is_refused_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "caf\udce9.mp4"
+    path.write_bytes(b"")
+    with pytest.raises(DamagedVideo, match="the name is not UTF-8"):
+        frames.video(path, "a")
+
+
+def test_a_missing_file_and_a_picture_too_large_for_a_video_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DamagedVideo, match=r"cannot be read .No such file"):
+        frames.video(tmp_path / "a.mp4", "a")
+    with pytest.raises(OSError, match="cannot write MP4 of 10x70000 "), \
+            VideoFile(tmp_path / "b.mp4", 10) as file:
+        file.write(np.zeros((10, 70000, 3), np.uint8))
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_a_stream_that_changes_its_size_keeps_the_first_one(tmp_path: Path) -> None:
+    with VideoFile(tmp_path / "a.mp4", 10) as file:
+        file.write(PICTURE)
+        file.write(PICTURE.repeat(2, 0).repeat(2, 1))
+    assert [frame.shape for frame in frames.video(tmp_path / "a.mp4", "a").frames] == \
+        2 * [(24, 32, 3)]
