@@ -141,9 +141,10 @@ def load_predictor(
     with flags_in_errors():
         trained = Snapshot(snapshot, arch, weights)
         spec = datasets.spec(dataset or trained.dataset)
-        net = trained.network(spec.name, spec.names)
-    predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, spec.mean,
-                          spec.std, channels_last, inference, compiled=compile)
+        net = trained.network(spec.name, spec.names, mean=spec.mean, std=spec.std)
+    mean, std = net.normalization
+    predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, mean, std,
+                          channels_last, inference, compiled=compile)
     return LoadedModel(trained, spec, net, predictor)
 
 

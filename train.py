@@ -134,6 +134,8 @@ class Training:
         self.net = network.build(options.arch, self.spec.num_classes, options.deep_supervision,
                                  **options.build_options)
         network.initialize(self.net, options.init)
+        network.set_normalization(self.net, options, resumed=state, mean=self.spec.mean,
+                                  std=self.spec.std)
         start = (f"going on from step {state['step']}" if state
                  else network.load_initial_weights(self.net, options))
         has_body_edge = network.has_body_edge_outputs(options.arch)
@@ -149,8 +151,9 @@ class Training:
             transform, gpu_color.draw if gpu_color else None, seed=options.run.seed,
             batch_size=sizes.bs_mult * sizes.accumulate, rank=distributed.rank(),
             world_size=distributed.world_size())
-        prepare = partial(batches.prepare, device=self.device, mean=self.spec.mean,
-                          std=self.spec.std, channels_last=options.precision.channels_last,
+        mean, std = self.net.normalization
+        prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
+                          channels_last=options.precision.channels_last,
                           color=gpu_color.apply if gpu_color else None)
         self.micro_batches = MicroBatches(
             self.criterion, prepare, accumulate=sizes.accumulate, loss_norm=options.step.loss_norm)
@@ -177,16 +180,17 @@ class Training:
         self.skip_bad_steps = recovery.SkipBadSteps(self.net, self.optimizer, self.scaler,
                                                     options.step.on_nan)
         nets = {"raw": self.net, **({"ema": self.ema.net} if self.ema else {})}
+        mean, std = self.net.normalization
         self.checkpoints = checkpoint.Checkpoints(
             self.folder, nets,
             {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler},
             arch=options.network.arch, spec=self.spec, flags=options.flags, device=self.device,
-            weights=network.weights, steps_per_epoch=len(self.data.sampler))
+            mean=mean, std=std, weights=network.weights, steps_per_epoch=len(self.data.sampler))
         self.validator = Validator(
-            self.data.val_set, nets, options.validation,
-            load=self.data.load_validation,
-            device=self.device, precision=self.precision, record_flows=recorded_flows,
-            channels_last=options.precision.channels_last, syncbn=options.batching.syncbn)
+            self.data.val_set, nets, options.validation, load=self.data.load_validation,
+            device=self.device, precision=self.precision, mean=mean, std=std,
+            channels_last=options.precision.channels_last, record_flows=recorded_flows,
+            syncbn=options.batching.syncbn)
 
     def fit(self, interrupts: Interrupts) -> None:
         """Trains to the last step; raises Interrupted between two steps, after a signal."""

@@ -16,8 +16,6 @@ from utils.cli import suggest
 
 # train id of pixels whose raw id the spec does not name; the reader refuses them
 UNKNOWN = 254
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 RGB = tuple[int, int, int]
 
@@ -62,7 +60,8 @@ class DatasetSpec:
             ignored pixels in label files.
         crop_size: (height, width) of training crops without `--crop_size`.
         coarse_split: split with coarse labels, used by `--coarse_boost_classes`; "" for none.
-        mean, std: of RGB in [0, 1], for normalization.
+        mean, std: of RGB in [0, 1], for a normalization that is the dataset's own and not that of
+            the network's weights.
         colors: label files hold colors; raw ids are colors, encoded by `rgb_to_int`.
         parts: for a merged dataset, pairs of (folder below the root, spec) with the same classes.
         root: folder of the data without `--data_root`.
@@ -84,8 +83,8 @@ class DatasetSpec:
     ignored_raw_ids: tuple[int, ...] = (IGNORE_LABEL,)
     crop_size: tuple[int, int] = (1024, 1024)
     coarse_split: str = ""
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     colors: bool = False
     parts: tuple[tuple[str, DatasetSpec], ...] = ()
     root: str | None = None

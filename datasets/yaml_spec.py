@@ -11,8 +11,6 @@ import yaml
 from datasets.layout import Choose, Layout, Listed, Matching, Subset
 from datasets.listing import IMAGE_SUFFIXES
 from datasets.spec import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     RGB,
     ClassInfo,
     DatasetError,
@@ -142,8 +140,8 @@ class _Parser:
                 unlabeled=self.unlabeled(content, splits),
                 ignored_raw_ids=self.ignored(content, classes, colors),
                 crop_size=self.crop_size(content.get("crop_size", DEFAULT_CROP_SIZE)),
-                mean=self.channels(content, "mean", IMAGENET_MEAN),
-                std=self.channels(content, "std", IMAGENET_STD),
+                mean=self.channels(content, "mean"),
+                std=self.channels(content, "std"),
                 colors=colors,
                 root=self.text(content, "root") if "root" in content else None,
                 source=self.source,
@@ -330,10 +328,11 @@ class _Parser:
 
     # mean, std and crop_size
 
-    def channels(self, content: Mapping[str, Any], key: str,
-                 default: tuple[float, float, float]) -> tuple[float, float, float]:
-        value = self.numbers(content.get(key, list(default)), key, "three numbers in [0, 1]",
-                             _is_fraction)
+    def channels(self, content: Mapping[str, Any],
+                 key: str) -> tuple[float, float, float] | None:
+        if key not in content:
+            return None
+        value = self.numbers(content[key], key, "three numbers in [0, 1]", _is_fraction)
         if len(value) != 3:
             self.refuse(key, "must be three numbers in [0, 1], for red, green and blue; not "
                              f"{value!r}")

@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 from network.checkpoints import weights
-from network.checkpoints.initial import load_initial_weights
+from network.checkpoints.initial import load_initial_weights, set_normalization
 from network.fuse import fuse_for_inference
 from network.initialization import INITIALIZATIONS, initialize
 from network.options import NetworkOptions, add_flags, build_options, flags_in_errors
@@ -28,6 +28,7 @@ __all__ = [
     "load_initial_weights",
     "names",
     "resolve_name",
+    "set_normalization",
     "weights",
 ]
 

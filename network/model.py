@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from network.layers import resize
+from network.normalization import IMAGENET, Normalization
 
 
 class Backbone(nn.Module):
@@ -17,7 +18,10 @@ class Backbone(nn.Module):
     Attributes:
         out_channels: C_i of each map.
         strides: H / H_i of each map.
+        normalization: of the images that its ImageNet weights expect; None if it is unknown.
     """
+
+    normalization: Normalization | None = IMAGENET
 
     out_channels: tuple[int, ...]
     strides: tuple[int, ...]
@@ -67,7 +71,11 @@ class SceneParser(nn.Module):
     Attributes:
         backbone: its parameters are named `backbone.*`.
         head: its parameters are named `head.*`.
+        normalization: of its input. Programs read it here alone: `train.py` sets it for a training,
+            and `network.checkpoints.snapshot` for a trained network.
     """
+
+    normalization: Normalization = IMAGENET
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ def test_scores_equal_a_plain_loop_over_the_split(
     net, data = network.build("sfnet_dfnetv1", 11).eval(), datasets.build("camvid", root, "val")
     network.checkpoints.weights.load(net, snapshot)
     matrix = np.zeros((11, 11), int)
-    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (data.spec.mean, data.spec.std))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in net.normalization)
     for sample in (data[i] for i in range(len(data))):
         with torch.no_grad():
             predicted = net(((sample["image"] / 255 - mean) / std)[None])["main"][0].argmax(0)
@@ -723,7 +723,7 @@ def assert_matches(text: str, pattern: str) -> None:
 def test_a_loaded_predictor_gives_the_labels_of_the_network(fuse: bool, snapshot: Path) -> None:
     model = program.load_predictor(snapshot, device="cpu", precision="fp32", fuse=fuse)
     images = torch.randint(0, 256, (2, 3, 32, 40), dtype=torch.uint8)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.spec.mean, model.spec.std))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in model.net.normalization)
     with torch.no_grad():
         expected = model.net((images / 255 - mean) / std)["main"].argmax(1)
     assert (model.predictor.labels(images) == expected).float().mean() > 0.999

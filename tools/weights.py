@@ -30,7 +30,7 @@ from utils.files import sha256, write_text
 MANIFEST = "SHA256SUMS"
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 # what a converted file still says about itself
-KEPT = ("num_classes", "dataset", "classes", "mean_iu")
+KEPT = ("num_classes", "dataset", "classes", "mean", "std", "mean_iu")
 
 
 def add_list_flags(parser: FlagParser) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from network import normalization
 from network.checkpoints.keys import class_count, guess_architecture
 from network.checkpoints.weights import WeightsError, checkpoint_path, load, read, state_dict
 from network.model import SceneParser
@@ -108,12 +109,15 @@ class Snapshot:
                                "pass dataset=NAME.")
         return str(self.payload["dataset"])
 
-    def network(self, dataset: str, classes: Sequence[str]) -> SceneParser:
+    def network(self, dataset: str, classes: Sequence[str], *,
+                mean: Sequence[float] | None = None,
+                std: Sequence[float] | None = None) -> SceneParser:
         """Returns the trained network, in evaluation mode and without auxiliary heads.
 
         Args:
             dataset: the name of a dataset, for the error.
             classes: the names of its classes, which must be those of the training.
+            mean, std: as in `filled`.
 
         Raises:
             WeightsError: the classes are others, or the weights do not fit the architecture.
@@ -125,13 +129,15 @@ class Snapshot:
                 f"{self.payload.get('dataset')} ({_first(trained)}), but {dataset} has "
                 f"{len(classes)} classes ({_first(classes)}): choose a dataset with the classes "
                 "of the snapshot, or another snapshot.")
-        return self.filled(len(classes))
+        return self.filled(len(classes), mean=mean, std=std)
 
-    def filled(self, num_classes: int | None = None) -> SceneParser:
+    def filled(self, num_classes: int | None = None, *, mean: Sequence[float] | None = None,
+               std: Sequence[float] | None = None) -> SceneParser:
         """Returns the trained network, whatever the names of its classes.
 
         Args:
             num_classes: K; that of the file when None.
+            mean, std: of the dataset, if it has its own, for a file that holds none.
 
         Raises:
             WeightsError: the weights do not fit the architecture or the class count.
@@ -144,6 +150,7 @@ class Snapshot:
                                "backbone alone are loaded for training, by pretrained=PATH.")
         net = build(self.arch, num_classes, **self.options)
         load(net, self.payload, ema=ema)
+        net.normalization = normalization.of_checkpoint(self.payload, mean, std)
         return net.eval()
 
     @property

@@ -163,8 +163,9 @@ def build_predictor(options: Options, spec: datasets.DatasetSpec, device: torch.
     """Returns the predictor of a random network; it reports its parts to the watch."""
     net = network.build(options.arch, spec.num_classes)
     inference = replace(options.inference, watch=watch)
-    return Predictor(net, device, precision, spec.mean, spec.std, options.precision.channels_last,
-                     inference, compiled=options.precision.compile)
+    mean, std = net.normalization
+    return Predictor(net, device, precision, mean, std, options.precision.channels_last, inference,
+                     compiled=options.precision.compile)
 
 
 def evaluate(data: datasets.SegmentationDataset, index: int, predictor: Predictor,

@@ -361,10 +361,12 @@ def load(options: Options, position: int) -> Subject:
     if options.snapshot:
         model = load_predictor(options.snapshot[position], device="cpu", precision="fp32",
                                channels_last=False, fuse=False)
-        return Subject(model.trained.arch, model.net, model.spec.mean, model.spec.std)
+        predictor = model.predictor
+        return Subject(model.trained.arch, model.net, predictor.mean, predictor.std)
     torch.manual_seed(0)
     spec, arch = datasets.spec(RANDOM_SPEC), options.arch[position]
-    return Subject(arch, network.build(arch, spec.num_classes).eval(), spec.mean, spec.std)
+    net = network.build(arch, spec.num_classes).eval()
+    return Subject(arch, net, *net.normalization)
 
 
 def load_batches(options: Options) -> list[Tensor]:

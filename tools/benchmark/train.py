@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 import datasets
 import network
 import train
+from network.normalization import IMAGENET
 from utils import IGNORE_LABEL
 from utils.cli import FlagParser, positive_int
 from utils.files import write_text
@@ -305,8 +306,7 @@ class PlainCrops(Dataset[tuple[Tensor, Tensor]]):
         image, label = self.random_crop(*self.pad(image, label))
         if np.random.rand() < 0.5:
             image, label = image[:, ::-1], label[:, ::-1]
-        mean = np.array(self.data.spec.mean, np.float32)
-        std = np.array(self.data.spec.std, np.float32)
+        mean, std = (np.array(values, np.float32) for values in IMAGENET)
         pixels = (image.astype(np.float32) / 255 - mean) / std
         return (torch.from_numpy(pixels.transpose(2, 0, 1).copy()),
                 torch.from_numpy(label.astype(np.int64)))

@@ -79,7 +79,8 @@ def metadata(args: Namespace, model: LoadedModel) -> dict[str, str]:
     """Returns the metadata of the file, each value as JSON."""
     spec = model.spec
     facts = {"arch": model.trained.arch, "dataset": spec.name, "classes": list(spec.names),
-             "palette": spec.palette.tolist(), "mean": list(spec.mean), "std": list(spec.std),
+             "palette": spec.palette.tolist(),
+             "mean": list(model.predictor.mean), "std": list(model.predictor.std),
              "input": args.input, "output": args.output, "size": list(args.size),
              "dynamic": args.dynamic, "precision": "int8" if args.int8 else "float32",
              "commit": files.commit(), "torch": torch.__version__}
@@ -171,7 +172,8 @@ def export(args: Namespace) -> None:
                                channels_last=False)
         trained, spec = model.trained, model.spec
         splits = open_splits(args, spec)
-        module = ExportModule(model.predictor.net, spec.mean, spec.std, args.input, args.output)
+        predictor = model.predictor
+        module = ExportModule(predictor.net, predictor.mean, predictor.std, args.input, args.output)
         log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights,
                  spec.title)
         facts = metadata(args, model)

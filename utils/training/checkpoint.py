@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,12 +213,14 @@ class Checkpoints:
         arch: name of the architecture.
         spec: the dataset's `names`, `num_classes` and `description`.
         flags: the effective flags.
+        mean, std: of RGB in [0, 1], of the network's input.
         weights: reads and loads networks (`network.weights`).
         steps_per_epoch: of this run.
     """
 
     def __init__(self, folder: Path, nets: dict[str, nn.Module], parts: dict[str, Any], *,
-                 arch: str, spec: Any, flags: dict[str, Any], weights: Any, device: torch.device,
+                 arch: str, spec: Any, flags: dict[str, Any], mean: Sequence[float],
+                 std: Sequence[float], weights: Any, device: torch.device,
                  steps_per_epoch: int) -> None:
         self.folder = folder
         self.net = nets["raw"]
@@ -226,7 +228,8 @@ class Checkpoints:
         self.parts = parts
         self.header = {"format": FORMAT, "arch": arch, "num_classes": spec.num_classes,
                        "dataset": flags["dataset"], "description": spec.description,
-                       "classes": list(spec.names), "args": flags}
+                       "classes": list(spec.names), "args": flags,
+                       "mean": tuple(mean), "std": tuple(std)}
         self.keep = flags["keep"]
         self.weights = weights
         self.device = device

@@ -37,7 +37,9 @@ def log_start(training: Any, start: str) -> None:
              len(training.data.train_set), training.intervals.total_steps,
              options.batching.describe(), training.folder)
     notes, plan = options.batching.notes(), training.data.plan
-    for line in (*notes, *plan.describe(training.spec.names), start):
+    mean, std = training.net.normalization
+    inputs = f"images are normalized with mean {mean} and standard deviation {std}"
+    for line in (*notes, *plan.describe(training.spec.names), start, inputs):
         log.info(line)
 
 
@@ -117,7 +119,8 @@ class AugmentedImages:
         self.steps_left -= 1
         spec = self.training.spec
         prepared = self.training.micro_batches.prepare(batch)
-        images = denormalize(prepared["image"], spec.mean, spec.std).permute(0, 2, 3, 1)
+        images = denormalize(prepared["image"], *self.training.net.normalization)
+        images = images.permute(0, 2, 3, 1)
         labels = prepared["label"].to(torch.uint8).cpu().numpy()
         sheet = label_maps.sheet(list(images.cpu().numpy()), labels, batch["name"], spec.palette)
         path = self.training.folder / "augmented" / f"step_{step}.png"

@@ -99,20 +99,22 @@ class Validator:
         data: the validation split, None if nothing is validated.
         nets: "raw" -> the network, and "ema" -> its average if there is one.
         load: indices -> batches of one image.
-        precision, channels_last: of the predictor.
+        precision, mean, std, channels_last: of the predictor.
         record_flows: context that records the flow fields of a network.
         syncbn: without it each rank has its own batch statistics, and rank 0's are copied first.
     """
 
     def __init__(self, data: Any, nets: dict[str, nn.Module], options: ValidationOptions, *,
-                 load: Loader, device: torch.device, precision: str, channels_last: bool,
-                 record_flows: RecordFlows, syncbn: bool) -> None:
+                 load: Loader, device: torch.device, precision: str, mean: Sequence[float],
+                 std: Sequence[float], channels_last: bool, record_flows: RecordFlows,
+                 syncbn: bool) -> None:
         self.data = data
         self.nets = select_weights(options.eval_weights, nets)
         self.options = options
         self.load = load
         self.device = device
         self.precision = precision
+        self.mean, self.std = mean, std
         self.channels_last = channels_last
         self.record_flows = record_flows
         self.syncbn = syncbn
@@ -127,7 +129,7 @@ class Validator:
         for weights, net in self.nets.items():
             if not self.syncbn:
                 distributed.copy_buffers_from_main(net)
-            predictor = Predictor(net, self.device, self.precision, self.spec.mean, self.spec.std,
+            predictor = Predictor(net, self.device, self.precision, self.mean, self.std,
                                   self.channels_last)
             results.append(self._evaluate(weights, predictor, interrupts))
         return results

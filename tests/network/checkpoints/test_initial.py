@@ -8,6 +8,12 @@ import torch
 
 import network
 from network.checkpoints.weights import published_state_dict
+from network.model import Backbone
+from network.normalization import IMAGENET, Normalization
+from network.options import NetworkOptions
+
+NAME = "sfnet_dfnetv1"
+OWN = Normalization((0.1, 0.2, 0.3), (0.7, 0.8, 0.9))
 
 
 def build() -> network.registry.SceneParser:
@@ -50,3 +56,36 @@ def test_a_missing_file_is_named() -> None:
     options = network.NetworkOptions(arch="sfnet_dfnetv1", pretrained="absent.pth")
     with pytest.raises(FileNotFoundError, match=r"absent.pth"):
         network.load_initial_weights(build(), options)
+
+
+def test_the_sentence_names_the_imagenet_file_and_its_checksum(tmp_path: Path) -> None:
+    net = network.build(NAME, 3)
+    path = tmp_path / "dfnetv1.pth"
+    torch.save(net.backbone.state_dict(), path)
+    options = NetworkOptions(arch=NAME, pretrained=str(path))
+    sentence = network.load_initial_weights(network.build(NAME, 3), options)
+    assert f"a backbone from ImageNet: {len(net.backbone.state_dict())} tensors" in sentence
+    assert f"from {path} (SHA-256 " in sentence
+
+
+def test_a_snapshot_brings_its_weights_and_its_normalization(tmp_path: Path) -> None:
+    source, path = network.build(NAME, 3), tmp_path / "last.pth"
+    torch.save({"state_dict": published_state_dict(source), **OWN._asdict()}, path)
+    net = network.build(NAME, 3)
+    options = NetworkOptions(arch=NAME, snapshot=str(path))
+    network.set_normalization(net, options)
+    assert str(path) in network.load_initial_weights(net, options)
+    assert net.normalization == OWN
+    assert torch.equal(net.head.conv_last[1].weight, source.head.conv_last[1].weight)
+    network.set_normalization(net, options, resumed={})
+    assert net.normalization == IMAGENET
+
+
+def test_the_backbones_normalization_belongs_to_its_weights(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backbone, "normalization", OWN)
+    net = network.build(NAME, 3)
+    network.set_normalization(net, NetworkOptions(arch=NAME))
+    assert net.normalization == OWN
+    network.set_normalization(net, NetworkOptions(arch=NAME, pretrained="none"))
+    assert net.normalization == IMAGENET

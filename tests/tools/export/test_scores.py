@@ -30,7 +30,7 @@ def test_a_later_image_of_another_size_is_named(camvid_root: Path, tmp_path: Pat
         shutil.copy(camvid_root / folder.replace("val", "train") / "0.png",
                     tmp_path / folder / "late.png")
     spec = datasets.spec("camvid")
-    module = ExportModule(network.build("sfnet_dfnetv1", spec.num_classes), spec.mean, spec.std,
-                          "normalized", "labels")
+    net = network.build("sfnet_dfnetv1", spec.num_classes)
+    module = ExportModule(net, *net.normalization, "normalized", "labels")
     with pytest.raises(ValueError, match="late is 90x120, but the file takes 64x96 only"):
         score(module, module, datasets.build(spec, tmp_path, "val"), SIZE)

@@ -51,12 +51,12 @@ def test_an_estimate_of_memory_changes_nothing_and_is_made_once(
 
 def test_the_images_of_the_first_steps_are_written_as_the_network_sees_them(
         tmp_path: Path) -> None:
-    spec = SimpleNamespace(mean=(0.5,) * 3, std=(0.25,) * 3,
-                           palette=np.zeros((256, 3), np.uint8))
+    spec = SimpleNamespace(palette=np.zeros((256, 3), np.uint8))
+    net = SimpleNamespace(normalization=((0.5,) * 3, (0.25,) * 3))
     # (0.2 * 255 / 255 - 0.5) / 0.25 = -1.2 is the gray level 51
     prepared = {"image": torch.full((1, 3, 40, 60), -1.2), "label": torch.zeros(1, 40, 60).long(),
                 "name": ["a"]}
-    training = SimpleNamespace(spec=spec, folder=tmp_path,
+    training = SimpleNamespace(spec=spec, net=net, folder=tmp_path,
                                micro_batches=SimpleNamespace(prepare=lambda batch: prepared))
     inspection = AugmentedImages(training)
     for step in range(PICTURE_STEPS + 1):
