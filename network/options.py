@@ -50,7 +50,8 @@ def add_flags(parser: ArgumentParser) -> None:
         help="pyramid pooling that concatenates its levels (ppm, the default) or adds them (sum)")
     group.add_argument(
         "--output_stride", type=int, choices=sorted(STAGE_STRIDES),
-        help="stride of a ResNet's coarsest map; default: 32 in SFNet, 8 in PSPNet and DeepLabV3+")
+        help="stride of the coarsest map of a ResNet, and of timm's models that offer it; "
+             "default: 32 in SFNet, 8 in PSPNet and DeepLabV3+")
     group.add_argument(
         "--pretrained", default="auto",
         help="ImageNet weights of the backbone: auto (its file in pretrained_models/; timm "

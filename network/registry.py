@@ -10,7 +10,7 @@ from typing import Any
 from network.backbones.dfnet import DFNetV1, DFNetV2
 from network.backbones.resnet import resnet18, resnet50, resnet101
 from network.backbones.stdc import stdc1, stdc2
-from network.backbones.timm import TimmBackbone
+from network.backbones.timm import timm_backbone
 from network.backbones.wide_resnet import WideResNet38
 from network.heads.decouple import DecoupleHead
 from network.heads.deeplab import DeepLabV3PlusHead
@@ -88,6 +88,8 @@ HEADS: dict[str, HeadEntry] = {
 }
 
 _STRIDE_8 = {"output_stride": 8}
+# Some of timm's models are not offered at stride 8.
+_PREFER_STRIDE_8 = {"preferred_stride": 8}
 
 # `channels` are the widths of the published networks.
 ARCHITECTURES: dict[str, Architecture] = {
@@ -122,6 +124,10 @@ ARCHITECTURES: dict[str, Architecture] = {
 TIMM_ARCHITECTURES: dict[str, Architecture] = {
     "sfnet_timm": Architecture("timm", "sfnet", channels=128),
     "sfnet_lite_timm": Architecture("timm", "sfnet_lite", channels=128),
+    "fpn_timm": Architecture("timm", "fpn", channels=128),
+    "pspnet_timm": Architecture("timm", "pspnet", backbone_defaults=_PREFER_STRIDE_8),
+    "deeplabv3plus_timm": Architecture(
+        "timm", "deeplabv3plus", backbone_defaults=_PREFER_STRIDE_8),
 }
 
 # A constructor of the reference implementation, without its module -> our name.
@@ -174,12 +180,14 @@ def build(name: str, num_classes: int, deep_supervision: bool = False,
     """Returns a network with random weights; reads no file.
 
     Args:
-        name: one of `names()`, or `sfnet_timm:MODEL`, `sfnet_lite_timm:MODEL` for a timm backbone.
+        name: one of `names()`, or a head of `TIMM_ARCHITECTURES` with a timm backbone, such as
+            `sfnet_timm:MODEL`.
         num_classes: K, at least 2.
         deep_supervision: adds the auxiliary classifiers, which run in training mode only.
         options: those that the architecture takes: `fam_levels` (pyramid levels with flow
             alignment, 0 is the finest), `final_fams` (flow alignment in the last fusion too),
-            `context` ("ppm" or "sum"), `output_stride` (of a ResNet: 8, 16 or 32).
+            `context` ("ppm" or "sum"), `output_stride` (of a ResNet, and of timm's models
+            that offer it: 8, 16 or 32).
 
     Raises:
         ValueError: the name is unknown (the message lists the nearest), `num_classes` is below 2,
@@ -200,11 +208,12 @@ def build(name: str, num_classes: int, deep_supervision: bool = False,
         backbone = make_backbone.build(
             **{**row.backbone_defaults, **_pick(options, make_backbone.options)})
         width = {} if row.channels is None else {"channels": row.channels}
-        return SceneParser(backbone, head.build(
+        net = SceneParser(backbone, head.build(
             in_channels=backbone.out_channels, num_classes=num_classes,
             deep_supervision=deep_supervision, **width, **_pick(options, head.options)))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    return net
 
 
 def _architecture(name: str) -> Architecture:
@@ -214,7 +223,9 @@ def _architecture(name: str) -> Architecture:
 
 def _backbone_entry(name: str, row: Architecture) -> BackboneEntry:
     _, _, model = name.partition(":")
-    return BackboneEntry(partial(TimmBackbone, model)) if model else BACKBONES[row.backbone]
+    if not model:
+        return BACKBONES[row.backbone]
+    return BackboneEntry(partial(timm_backbone, model), options=("output_stride",))
 
 
 def _pick(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

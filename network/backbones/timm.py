@@ -8,6 +8,7 @@ from torch import Tensor
 
 from network.layers import resize
 from network.model import Backbone
+from network.normalization import Normalization
 
 STRIDES = (4, 8, 16, 32)
 # The size of a trial image, for which no model is made.
@@ -15,10 +16,14 @@ PROBE = (64, 96)
 SUGGESTION = "resnet18d, convnext_tiny or pvt_v2_b1"
 
 
+class StrideNotOffered(ValueError):
+    """The timm model has no option `output_stride`, or not for this value."""
+
+
 class TimmBackbone(Backbone):
     """A feature extractor of timm, a convolutional network or a hierarchical transformer.
 
-    Shapes: (N, 3, H, W) -> four maps at strides 4, 8, 16 and 32.
+    Shapes: (N, 3, H, W) -> four maps at strides 4, 8, 16 and 32, each at most `output_stride`.
 
     Maps in channels-last layout are permuted. If a transformer only takes sizes that its patches
     divide, images are first resized to the next such size.
@@ -26,19 +31,21 @@ class TimmBackbone(Backbone):
     Args:
         name: a timm model, such as `resnet18d` or `convnext_tiny.fb_in22k`.
         pretrained: whether timm downloads its weights into its cache.
+        output_stride: of the coarsest map: 8, 16 or 32.
 
     Raises:
+        StrideNotOffered: the model has no such output stride.
         ValueError: timm is not installed or does not know the name, or the model has no feature
             maps, no weights, other strides, or takes a single image size.
     """
 
-    strides = STRIDES
-
-    def __init__(self, name: str, pretrained: bool = False) -> None:
+    def __init__(self, name: str, pretrained: bool = False, output_stride: int = 32) -> None:
         super().__init__()
         self.name = name
-        # `indices` are the positions of the four strides among the model's maps.
-        self.model, self.indices = _create(name, pretrained)
+        self.strides = tuple(min(stride, output_stride) for stride in STRIDES)
+        # `indices` are the positions of the four maps among those of the model.
+        self.model, self.indices = _create(name, pretrained, self.strides)
+        self.normalization = _normalization(name)
         channels = self.model.feature_info.channels()
         self.out_channels = tuple(channels[index] for index in self.indices)
         self.is_channels_last = str(getattr(self.model, "output_fmt", "")).endswith("NHWC")
@@ -76,15 +83,36 @@ class TimmBackbone(Backbone):
         return True
 
 
-def _create(name: str, pretrained: bool) -> tuple[Any, tuple[int, ...]]:
-    """Returns timm's feature extractor and the indices of the four strides among its maps."""
+def timm_backbone(name: str, output_stride: int | None = None,
+                  preferred_stride: int = 32) -> TimmBackbone:
+    """Returns the backbone at `output_stride`; by default at the preferred one if timm offers it.
+
+    The others are at stride 32.
+
+    Raises:
+        ValueError: as `TimmBackbone`.
+    """
+    if output_stride is not None:
+        return TimmBackbone(name, output_stride=output_stride)
+    try:
+        return TimmBackbone(name, output_stride=preferred_stride)
+    except StrideNotOffered:
+        return TimmBackbone(name)
+
+
+def _create(name: str, pretrained: bool,
+            strides: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+    """Returns timm's feature extractor and the indices of the strides among its maps."""
     timm = _import_timm(name)
     if not timm.is_model(name):
         similar = ", ".join(timm.list_models(f"*{name.split('.')[0]}*")[:3])
         suggestion = f"; did you mean one of {similar}?" if similar else "."
         raise ValueError(f"timm has no model {name!r}{suggestion} timm.list_models() lists all.")
+    options = {"features_only": True, "pretrained": pretrained}
+    if strides != STRIDES:
+        return _create_dilated(timm, name, options, strides)
     try:
-        model = _any_size(timm, name, {"features_only": True, "pretrained": pretrained})
+        model = _any_size(timm, name, options)
     # The model has no feature maps, or no weights.
     except (AttributeError, RuntimeError) as error:
         raise ValueError(
@@ -95,9 +123,34 @@ def _create(name: str, pretrained: bool) -> tuple[Any, tuple[int, ...]]:
         listed = ", ".join(map(str, reductions))
         raise ValueError(f"timm's {name} gives maps at strides {listed}, but a pyramid needs 4, 8, "
                          f"16 and 32: choose another, such as {SUGGESTION}")
-    # Of several maps of one stride, the last.
-    last = len(reductions) - 1
-    return model, tuple(last - reductions[::-1].index(stride) for stride in STRIDES)
+    return model, _last_indices(reductions, STRIDES)
+
+
+def _create_dilated(timm: Any, name: str, options: dict[str, Any],
+                    strides: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
+    """As `_create`, with dilated convolutions in place of the strides beyond the last one."""
+    try:
+        model = _any_size(timm, name, {**options, "output_stride": strides[-1]})
+        indices = _last_indices(list(model.feature_info.reduction()), strides)
+    # What the models of timm raise for an option or a value that they do not take.
+    except (AssertionError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise StrideNotOffered(f"timm's {name} has no output_stride={strides[-1]}: leave it out, "
+                               "or choose another backbone, such as resnet18d") from error
+    return model, indices
+
+
+def _last_indices(reductions: list[int], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the indices of maps with these strides, of several the last; all are different.
+
+    Raises:
+        ValueError: there are no such maps.
+    """
+    indices: list[int] = []
+    end = len(reductions)
+    for stride in reversed(strides):
+        end -= 1 + reductions[:end][::-1].index(stride)
+        indices.insert(0, end)
+    return tuple(indices)
 
 
 def _import_timm(name: str) -> Any:
@@ -107,6 +160,15 @@ def _import_timm(name: str) -> Any:
         raise ValueError(f"the backbone {name} comes from timm, which is not installed: "
                          "pip install timm") from error
     return timm
+
+
+def _normalization(name: str) -> Normalization | None:
+    """Returns the normalization that timm declares for the model's weights, None without one."""
+    import timm
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.mean or not config.std:
+        return None
+    return Normalization(tuple(config.mean), tuple(config.std))
 
 
 def _any_size(timm: Any, name: str, options: dict[str, Any]) -> Any:

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 import network
+from network.backbones import timm as timm_module
 from network.backbones.timm import TimmBackbone
 from network.checkpoints.imagenet import load_imagenet
 from network.checkpoints.weights import WeightsError, load, published_state_dict
+from network.normalization import IMAGENET
 
 pytest.importorskip("timm", reason="timm is not installed: pip install timm")
 
@@ -37,6 +39,46 @@ def test_channels_last_maps_are_permuted_and_sizes_made_to_divide(size: tuple[in
     assert tuple(features.shape[1] for features in maps) == backbone.out_channels
     height, width = (-(-side // 4) * 4 for side in size)
     assert maps[0].shape[-2:] == (height // 4, width // 4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("head", ["fpn", "pspnet", "deeplabv3plus", "sfnet", "sfnet_lite"])
+@pytest.mark.parametrize(("model", "offered"), [("mobilenetv3_small_050", 8), ("pvt_v2_b0", 32)])
+def test_every_head_takes_the_stride_that_it_prefers_where_timm_offers_it(
+        head: str, model: str, offered: int) -> None:
+    net = network.build(f"{head}_timm:{model}", 5).eval()
+    stride = offered if head in ("pspnet", "deeplabv3plus") else 32
+    assert net.backbone.strides == tuple(min(level, stride) for level in (4, 8, 16, 32))
+    maps = net.backbone(images(1, 64, 96))
+    assert [64 // features.shape[2] for features in maps] == [*net.backbone.strides]
+    assert tuple(features.shape[1] for features in maps) == net.backbone.out_channels
+    assert net(images(1, 65, 97))["main"].shape == (1, 5, 65, 97)
+
+
+def test_a_given_output_stride_wins_or_is_refused() -> None:
+    net = network.build("pspnet_timm:mobilenetv3_small_050", 5, output_stride=16)
+    assert net.backbone.strides == (4, 8, 16, 16)
+    net = network.build("sfnet_timm:mobilenetv3_small_050", 5, output_stride=8)
+    assert net.backbone.strides == (4, 8, 8, 8)
+    with pytest.raises(ValueError, match="pvt_v2_b0 has no output_stride=8: leave it out"):
+        network.build("pspnet_timm:pvt_v2_b0", 5, output_stride=8)
+
+
+def test_weights_of_any_stride_fill_a_dilated_backbone() -> None:
+    source = network.build("sfnet_timm:mobilenetv3_small_050", 5).backbone.state_dict()
+    dilated = network.build("deeplabv3plus_timm:mobilenetv3_small_050", 5)
+    dilated.backbone.load_state_dict(source)
+    checkpoint = published_state_dict(dilated)
+    load(network.build("deeplabv3plus_timm:mobilenetv3_small_050", 5), checkpoint)
+
+
+def test_the_normalization_is_that_of_timms_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+    half = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert TimmBackbone("tf_efficientnet_lite0").normalization == half
+    assert TimmBackbone("mobilenetv3_small_050").normalization == IMAGENET
+    monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name, **options: None)
+    assert timm_module._normalization("no_declared_weights") is None
 
 
 @pytest.mark.parametrize(("name", "message"), [
