@@ -12,6 +12,7 @@ from network.backbones.resnet import resnet18, resnet50, resnet101
 from network.backbones.stdc import stdc1, stdc2
 from network.backbones.timm import timm_backbone
 from network.backbones.wide_resnet import WideResNet38
+from network.depthwise import train_depthwise_in_float32
 from network.heads.decouple import DecoupleHead
 from network.heads.deeplab import DeepLabV3PlusHead
 from network.heads.dfsegnet import DFSegHead
@@ -213,6 +214,7 @@ def build(name: str, num_classes: int, deep_supervision: bool = False,
             deep_supervision=deep_supervision, **width, **_pick(options, head.options)))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
+    train_depthwise_in_float32(net)
     return net
 
 

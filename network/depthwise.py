@@ -1,0 +1,48 @@
+"""Depthwise convolutions are trained in float32 on a CPU.
+
+In bfloat16 their backward pass is several times slower there than in float32, while all other
+convolutions are faster (docs/training.md).
+"""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+# Class of a convolution -> its subclass that is a `Float32Training`.
+_CHANGED: dict[type[nn.Module], type[nn.Module]] = {}
+
+
+class Float32Training(nn.Conv2d):
+    """A convolution that leaves autocast on a CPU where a backward pass will follow.
+
+    Its output is float32 there. Predictions, GPUs and networks without autocast are not affected.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        is_trained = torch.is_grad_enabled() and features.device.type == "cpu"
+        if not is_trained or not torch.is_autocast_enabled("cpu"):
+            return super().forward(features)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(features.float())
+
+
+def train_depthwise_in_float32(net: nn.Module) -> None:
+    """Makes every depthwise convolution of a network a `Float32Training`, in place.
+
+    The modules keep their parameters and their own classes as bases, since timm has subclasses of
+    `nn.Conv2d`.
+    """
+    for module in net.modules():
+        if is_depthwise(module) and not isinstance(module, Float32Training):
+            module.__class__ = _with_float32_training(type(module))
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Returns whether the module is a convolution with one input channel for each group."""
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+
+
+def _with_float32_training(base: type[nn.Module]) -> type[nn.Module]:
+    if base not in _CHANGED:
+        _CHANGED[base] = type(base.__name__, (Float32Training, base), {})
+    return _CHANGED[base]
