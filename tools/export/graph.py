@@ -1,4 +1,4 @@
-"""The module that is exported: a network with its input and output conversions; its comparison."""
+"""The module that is exported, its graph, and the comparison of outputs with its logits."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from torch.export import Dim, ExportedProgram
 
 INPUTS = ("normalized", "rgb")
 OUTPUTS = ("labels", "logits")
-# least height and width of an image: the coarsest stride of the networks
+# smallest height and width of an image: the coarsest stride of the networks, in pixels
 SMALLEST = 32
 EXAMPLE_SEED = 0
 
 
 class Tolerance(NamedTuple):
-    """How far a runtime may be from the network.
+    """How far the outputs of a file may be from those of the network.
 
     Attributes:
-        equal: least share of equal labels.
-        largest: largest difference of two logits, as a share of the largest logit.
+        equal: smallest fraction of equal labels.
+        largest: largest difference of two logits, as a fraction of the largest absolute logit.
     """
 
     equal: float
@@ -29,7 +29,7 @@ class Tolerance(NamedTuple):
 
 
 EXACT = Tolerance(0.999, 1e-3)
-# On training images. It only detects a broken file: the cost in mIoU is what --score measures.
+# On training images. It only detects a broken file: --score measures the loss of mIoU.
 INT8 = Tolerance(0.9, 0.5)
 
 
@@ -69,9 +69,10 @@ class ExportModule(nn.Module):
         return logits.argmax(dim=1).to(torch.int32) if self.output == "labels" else logits
 
     def example(self, size: tuple[int, int], batch: int = 1) -> Tensor:
-        """Returns example inputs of (height, width).
+        """Returns example inputs (batch, 3, height, width).
 
-        Their colors are smooth, as in a scene: on noise, neighboring labels would be near ties.
+        Their colors are smooth, as in a scene: on noise, the two largest logits of many pixels are
+        almost equal, so that rounding would change labels.
         """
         generator = torch.Generator().manual_seed(EXAMPLE_SEED)
         colors = torch.rand(batch, 3, 5, 9, generator=generator)
@@ -95,13 +96,11 @@ def trace(module: ExportModule, size: tuple[int, int], dynamic: bool, name: str)
         ValueError: a side is below `SMALLEST`, or the network cannot be traced.
     """
     if min(size) < SMALLEST:
-        raise ValueError(
-            f"--size {size[0]}x{size[1]}: an exported graph cannot pad, and a side below "
-            f"{SMALLEST} leaves nothing at the network's coarsest stride. Give at least "
-            f"{SMALLEST}x{SMALLEST}, and pad smaller images before prediction, as "
-            "utils/evaluation/predictor.py does."
-        )
-    # The tracer turns a side of length one into a constant, so an open batch is traced with two.
+        raise ValueError(f"--size {size[0]}x{size[1]}: an exported graph cannot pad, and a side "
+                         f"below {SMALLEST} leaves nothing at the network's coarsest stride. Give "
+                         f"at least {SMALLEST}x{SMALLEST}, and pad smaller images before "
+                         "prediction, as utils/evaluation/predictor.py does.")
+    # The tracer makes a side of length 1 constant, so an open batch size is traced with 2 images.
     example = module.example(size, batch=2 if dynamic else 1)
     open_sides = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
     try:
@@ -119,27 +118,29 @@ def first_line(error: BaseException) -> str:
 
 
 class Difference(NamedTuple):
-    """How far a runtime is from the network.
+    """How far the outputs of a file are from those of the network.
 
     Attributes:
-        largest: largest difference of two logits, as a share of the largest logit. If a runtime
-            gives labels, the difference between the logit of its label and the largest logit.
-        equal: share of equal labels.
+        largest: largest difference of two logits, as a fraction of the largest absolute logit. If
+            the file returns labels, the difference between the largest logit of a pixel and the
+            logit of the returned label.
+        equal: fraction of equal labels.
     """
 
     largest: float
     equal: float
 
     def within(self, tolerance: Tolerance) -> bool:
+        """Returns whether both values are within the tolerance."""
         return self.equal >= tolerance.equal and self.largest <= tolerance.largest
 
 
 def compare(expected: Tensor, output: Tensor) -> Difference:
-    """Compares the output of a runtime with the network's logits.
+    """Compares the output of a file with the network's logits.
 
     Args:
-        expected: logits (N, K, H, W).
-        output: logits (N, K, H, W) or labels (N, H, W).
+        expected: logits (N, K, H, W) of the network.
+        output: logits (N, K, H, W) or labels (N, H, W) of the file.
     """
     output = output.to(expected.device)
     labels = expected.argmax(dim=1)

@@ -1,4 +1,4 @@
-"""Static quantization of an ONNX file: convolutions in 8 bits, calibrated on training images."""
+"""Static quantization of an ONNX file to 8 bits after training, calibrated on training images."""
 from __future__ import annotations
 
 import logging
@@ -17,14 +17,13 @@ FORMATS = ("onnx", "onnx-gather")
 # the split to calibrate on
 SPLIT = "train"
 # Convolutions, and the operators between them that runtimes compute in 8 bits.
-QUANTIZED = (
-    "Conv", "Add", "Concat", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize",
-)
+QUANTIZED = ("Conv", "Add", "Concat", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool",
+             "Resize")
 CALIBRATION_SEED = 0
 
 
 def calibration_indices(count: int, available: int) -> list[int]:
-    """Returns the sorted indices of `count` images, drawn at random; of all if there are fewer."""
+    """Returns the sorted indices of `count` images drawn at random; of all if there are fewer."""
     drawn = np.random.default_rng(CALIBRATION_SEED).permutation(available)[:count]
     return sorted(int(index) for index in drawn)
 
@@ -47,10 +46,8 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
     model = onnx.load(path)
     kept = _kept_in_float(model.graph)
     if not any(node.op_type == "Conv" and node.name not in kept for node in model.graph.node):
-        raise ValueError(
-            f"--int8: {path.name} has no convolution besides its classifier, so nothing can be "
-            "quantized: leave --int8 out."
-        )
+        raise ValueError(f"--int8: {path.name} has no convolution besides its classifier, so "
+                         "nothing can be quantized: leave --int8 out.")
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
@@ -65,10 +62,9 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
             str(path), str(path), Reader(), quant_format=quantization.QuantFormat.QDQ,
             per_channel=True, activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8, op_types_to_quantize=list(QUANTIZED),
-            nodes_to_exclude=sorted(kept),
-        )
+            nodes_to_exclude=sorted(kept))
     quantized = onnx.load(path)
-    # the quantizer adds an entry that is no JSON
+    # the quantizer adds an entry that is not JSON
     del quantized.metadata_props[:]
     quantized.metadata_props.extend(model.metadata_props)
     onnx.save_model(quantized, str(path))
@@ -77,18 +73,19 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
 def _kept_in_float(graph: Any) -> set[str]:
     """Returns the names of the nodes that are not quantized.
 
-    They are the convolutions that no other follows, those that compute a flow field, and all nodes
-    after these up to the next convolution: sampling needs positions finer than 256 steps.
+    They are the classifier (a convolution that no other convolution follows), the convolutions that
+    compute a flow field, and all nodes between these and the next convolution: sampling needs
+    positions finer than 256 steps.
     """
     kept: set[str] = set()
-    # tensors from which a convolution is reached
+    # tensors on which a later convolution depends
     leading: set[str] = set()
     # the nodes of a file are in the order of their computation
     for node in reversed(graph.node):
-        followed = any(output in leading for output in node.output)
-        if node.op_type == "Conv" and (not followed or FLOW_CONVOLUTION in node.input[1]):
+        is_followed = any(output in leading for output in node.output)
+        if node.op_type == "Conv" and (not is_followed or FLOW_CONVOLUTION in node.input[1]):
             kept.add(node.name)
-        if followed or node.op_type == "Conv":
+        if is_followed or node.op_type == "Conv":
             leading.update(node.input)
     # tensors that nodes in float32 compute
     floats: set[str] = set()

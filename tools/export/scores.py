@@ -1,4 +1,4 @@
-"""The cost of an export: the mIoU of the network and of its file on a labeled split."""
+"""The loss of accuracy by an export: the mIoU of the network and of its file on a labeled split."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Scores(NamedTuple):
 
     Attributes:
         network, file: mean IoU.
-        equal: share of labels in which network and file agree.
+        equal: fraction of pixels for which network and file predict the same class.
     """
 
     network: float
@@ -30,7 +30,7 @@ def score(module: ExportModule, run: Run, data: SegmentationDataset,
     """Predicts each image of a split, at its own size, with the network and with its file.
 
     Args:
-        run: the file, as its row of `FORMATS` opens it.
+        run: runs the file, see `Format.open`.
         size: (height, width) of the images that the file takes; None if it takes any.
 
     Raises:
@@ -48,17 +48,22 @@ def score(module: ExportModule, run: Run, data: SegmentationDataset,
             logits = module.logits(images)
             output = run(images)
         network_matrix.update(logits.argmax(1), labels)
-        file_matrix.update(output.argmax(1) if output.ndim == 4 else output, labels)
+        predictions = output.argmax(1) if output.ndim == 4 else output
+        file_matrix.update(predictions, labels)
         equal += compare(logits, output).equal
     return Scores(network_matrix.mean_iou(), file_matrix.mean_iou(), equal / len(data))
 
 
 def require_size(name: str, image_size: tuple[int, int], size: tuple[int, int] | None) -> None:
-    """Raises ValueError if an image does not fit a file of one (height, width)."""
+    """Raises ValueError if an image has another (height, width) than the file takes.
+
+    Args:
+        name: name of the image, for the message.
+        size: None if the file takes images of any size.
+    """
     if size is None or image_size == size:
         return
     height, width = image_size
-    raise ValueError(
-        f"--score: {name} is {height}x{width}, but the file takes {size[0]}x{size[1]} only: "
-        f"export with --size {height}x{width}, or with --dynamic."
-    )
+    raise ValueError(f"--score: {name} is {height}x{width}, but the file takes "
+                     f"{size[0]}x{size[1]} only: export with --size {height}x{width}, or with "
+                     "--dynamic.")

@@ -17,7 +17,7 @@ from tools.export.graph import SMALLEST, ExportModule, Tolerance, compare, first
 
 log = logging.getLogger(__name__)
 
-# images on which an int8 file is verified, of those it was calibrated on
+# number of calibration images on which an int8 file is verified
 VERIFIED_IMAGES = 4
 
 
@@ -26,19 +26,18 @@ class OutOfTolerance(ValueError):
 
 
 def open_file(row: Format, path: Path, expected: Metadata) -> Run:
-    """Reads a file back.
+    """Opens a file that was just written, and checks its metadata.
 
     Raises:
-        OutOfTolerance: the runtime does not read it, or the metadata is another.
+        OutOfTolerance: the runtime cannot open the file, or the metadata differs.
     """
-    # each runtime has errors of its own
+    # the runtimes raise errors of many types
     try:
         run, metadata = row.open(path)
     except Exception as error:
-        raise OutOfTolerance(
-            f"{row.runtime} refuses what torch {torch.__version__} wrote ({first_line(error)}): it "
-            "was not kept. Try a newer torch, a fixed size or another --format."
-        ) from error
+        raise OutOfTolerance(f"{row.runtime} refuses what torch {torch.__version__} wrote "
+                             f"({first_line(error)}): it was not kept. Try a newer torch, a fixed "
+                             "size or another --format.") from error
     if any(metadata.get(name) != value for name, value in expected.items()):
         raise OutOfTolerance(f"{path.name}: the metadata is not what was written")
     return run
@@ -49,38 +48,37 @@ def verify(module: ExportModule, run: Run, inputs: Iterable[Tensor], *, name: st
     """Compares the file with the network on batches of inputs.
 
     Args:
+        run: runs the file, see `Format.open`.
+        inputs: batches as `ExportModule` takes them.
+        name: name of the file, for messages.
+        runtime: name of the runtime, for messages.
         advice: what to try if the file is out of tolerance.
 
     Raises:
-        OutOfTolerance: the file does not run, too many labels differ, or a logit by too much.
+        OutOfTolerance: the file does not run, too many labels differ, or logits differ too much.
     """
     for images in inputs:
         count, _, height, width = images.shape
         with torch.inference_mode():
             expected = module.logits(images)
-            # the guards of a program are assertions; each runtime has errors of its own
+            # the guards of a program are assertions; the runtimes raise errors of many types
             try:
                 output = run(images)
             except Exception as error:
-                raise OutOfTolerance(
-                    f"{name} does not run at {height}x{width} ({first_line(error)}): it was not "
-                    "kept. Try a larger --size, or a fixed one."
-                ) from error
+                raise OutOfTolerance(f"{name} does not run at {height}x{width} "
+                                     f"({first_line(error)}): it was not kept. Try a larger "
+                                     "--size, or a fixed one.") from error
         difference = compare(expected, output)
-        log.info(
-            "%dx3x%dx%d in %s: largest difference of logits %.1e of the largest, %.3f %% equal "
-            "labels",
-            count, height, width, runtime, difference.largest, 100 * difference.equal,
-        )
+        log.info("%dx3x%dx%d in %s: largest difference of logits %.1e of the largest, %.3f %% "
+                 "equal labels", count, height, width, runtime, difference.largest,
+                 100 * difference.equal)
         if not difference.within(tolerance):
-            raise OutOfTolerance(
-                f"{name} differs from the network at {height}x{width} by more than is tolerable: "
-                f"it was not kept. Try {advice}."
-            )
+            raise OutOfTolerance(f"{name} differs from the network at {height}x{width} by more "
+                                 f"than is tolerable: it was not kept. Try {advice}.")
 
 
 def second_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Returns another (height, width), at which a file of open sizes is verified too."""
+    """Returns another (height, width), at which a file with open sizes is verified too."""
     height, width = size
     return max(2 * SMALLEST, height * 3 // 4 + 1), max(2 * SMALLEST, width // 2 + 1)
 

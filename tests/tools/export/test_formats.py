@@ -166,5 +166,6 @@ def test_an_opset_that_was_not_written_is_refused(tmp_path: Path,
     module = ExportModule(network.build("sfnet_dfnetv1", 3), SPEC.mean, SPEC.std, "normalized",
                           "labels")
     request = formats.Request(module, trace(module, (32, 32), False, "net"), {}, opset=16)
-    with pytest.raises(ValueError, match=r"opset 16 was asked for, but torch .* wrote opset 18"):
+    message = r"wrote opset 18 and could not convert it to --opset 16"
+    with pytest.raises(ValueError, match=message):
         formats.FORMATS["onnx"].write(request, tmp_path / "net.onnx")

@@ -19,5 +19,5 @@ def test_gathers_sample_as_grid_sample_does(shape: tuple[int, ...], align_corner
 
 
 def test_other_samplings_are_not_written_out() -> None:
-    with pytest.raises(ValueError, match="only bilinear sampling with zeros outside"):
+    with pytest.raises(ValueError, match="only bilinear sampling with zero padding"):
         gathers.sample(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, 2), interpolation=1)
