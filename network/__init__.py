@@ -1,4 +1,4 @@
-"""Scene parsing networks: a table of architectures, `build`, and the reading of weights.
+"""Scene parsing networks: a table of architectures, `build`, and the loading of weights.
 
 Imports no other package of the project, so that `torch.hub` can load it alone.
 """

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from network.layers import resize
 
-# The attribute that holds the convolution whose output is a flow, wherever there is one. Its
-# output is a position, not a feature: 8-bit formats keep it in floating point.
+# In every module that computes a flow, the attribute that holds the flow's convolution. Its output
+# is a position, not a feature: quantization to 8 bits keeps this layer in floating point.
 FLOW_CONVOLUTION = "flow_make"
 
 
@@ -59,7 +59,7 @@ def warp(features: Tensor, flow: Tensor, align_corners: bool = True) -> Tensor:
 
 def _make_grid(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Returns (H, W, 2), x then y: the pixels' centers, the outermost ones at -1 and 1."""
-    # A grid that is cached during inference may serve a training step later.
+    # A grid that is cached during inference may be used by a training step later.
     with torch.inference_mode(False):
         # Not `linspace`: an exporter makes its count a constant. This is exact at both ends too.
         rows = torch.arange(height, device=device, dtype=dtype)
@@ -161,8 +161,8 @@ def recorded_flows(net: nn.Module) -> Iterator[dict[str, Tensor]]:
 
     Yields a dict that each forward pass fills: name of a `FlowAlignment` -> its flow
     (N, 2 or 4, H, W), float32, in the unit of `warp`. Four channels are x and y of the coarse map,
-    then of the fine one. The dict stays empty for a network without flow alignment. A compiled
-    network runs eagerly in the context, because compiled code does not call hooks.
+    then x and y of the fine map. The dict stays empty for a network without flow alignment. A
+    compiled network runs eagerly in the context, because compiled code does not call hooks.
     """
     flows: dict[str, Tensor] = {}
 

@@ -15,8 +15,11 @@ class AdaptiveAveragePooling(nn.Module):
 
         out = R features C^T,    R (s, H) and C (s, W),
 
-    whose matrices are built from the size at run time. It exports to other runtimes at any input
-    size, while `nn.AdaptiveAvgPool2d` needs a fixed size that the cells divide.
+    whose matrices are built from the size at run time. Therefore the module can be exported for any
+    input size, while `nn.AdaptiveAvgPool2d` needs a fixed size that the cells divide.
+
+    Args:
+        cells: s, the number of cells per side.
     """
 
     def __init__(self, cells: int) -> None:
@@ -45,7 +48,7 @@ class AdaptiveAveragePooling(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """The Pyramid Pooling Module (PPM): the image's averages over several grids, and the input.
+    """The Pyramid Pooling Module (PPM): joins averages over grids of several sizes with the input.
 
     Shapes: (N, in_channels, H, W) -> (N, channels, H, W).
     Source: PSPNet, arXiv 1612.01105, figure 3.
@@ -70,15 +73,16 @@ class PyramidPooling(nn.Module):
         Raises:
             ValueError: a single image in training mode: its 1x1 cell has no batch statistics.
         """
+        # Submodule 2 of a stage is its batch norm; the first stage has a single cell.
         refuse_single_image(features, self.stages[0].get_submodule("2"))
         pyramid = [resize(stage(features), features.shape[-2:]) for stage in self.stages]
         return self.bottleneck(torch.cat([*pyramid, features], dim=1))
 
 
 class SummedPyramidPooling(nn.Module):
-    """Pyramid pooling that adds its levels, and so needs no wide convolution to merge them.
+    """Pyramid pooling that adds its levels and a 1x1 convolution of the input.
 
-    The input is added too, through a 1x1 convolution.
+    Unlike `PyramidPooling`, it needs no wide convolution of the concatenated levels.
 
     Shapes: (N, in_channels, H, W) -> (N, channels, H, W).
     Source of the sum: ICNet, arXiv 1704.08545; PP-LiteSeg, arXiv 2204.02681, "Simple Pyramid
@@ -104,6 +108,7 @@ class SummedPyramidPooling(nn.Module):
         Raises:
             ValueError: a single image in training mode: its 1x1 cell has no batch statistics.
         """
+        # Submodule 2 of a stage is its batch norm; the first stage has a single cell.
         refuse_single_image(features, self.stages[0].get_submodule("2"))
         total = self.project(features)
         for stage in self.stages:
@@ -112,14 +117,15 @@ class SummedPyramidPooling(nn.Module):
 
 
 class AtrousPyramidPooling(nn.Module):
-    """Atrous Spatial Pyramid Pooling (ASPP): the image's average, a 1x1 and dilated convolutions.
+    """Atrous Spatial Pyramid Pooling (ASPP): image average, 1x1 convolution, dilated convolutions.
 
-    They are concatenated in this order.
+    The branches are concatenated in this order.
 
     Shapes: (N, in_channels, H, W) -> (N, 5 channels, H, W) with three dilations.
     Source: DeepLabV3, arXiv 1706.05587, figure 5.
 
     Args:
+        channels: output channels of each branch.
         dilations: of the 3x3 convolutions.
     """
 
@@ -145,7 +151,7 @@ class AtrousPyramidPooling(nn.Module):
         return torch.cat([image, *(branch(features) for branch in self.features)], dim=1)
 
 
-# Name -> the module that gives a pyramid its context over the whole image.
+# Name -> the module that adds context over the whole image to a pyramid's coarsest map.
 CONTEXTS: dict[str, type[nn.Module]] = {"ppm": PyramidPooling, "sum": SummedPyramidPooling}
 
 
@@ -161,10 +167,14 @@ def make_context(name: str, in_channels: int, channels: int) -> nn.Module:
 
 
 def refuse_single_image(features: Tensor, norm: nn.Module) -> None:
-    """Checks that `norm`, which normalizes averages over whole images, has batch statistics.
+    """Checks that the batch statistics of `norm` have more than one value per channel.
+
+    Args:
+        features: (N, C, H, W), the input of the pooling.
+        norm: the batch norm of the averages over whole images, (N, C, 1, 1).
 
     Raises:
-        ValueError: it would compute them from the single value per channel of one image.
+        ValueError: N is 1 in training mode.
     """
     # The batch size is compared last, so that an exporter does not see the comparison.
     if norm.training and type(norm) is nn.BatchNorm2d and len(features) == 1:

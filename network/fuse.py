@@ -13,18 +13,19 @@ from torch.utils._pytree import tree_leaves
 from network.layers import Fusion
 from network.model import SceneParser
 
-# The shape of a batch of images that every network accepts.
+# The shape (N, C, H, W) of a batch of images that every network accepts.
 PROBE = (2, 3, 64, 64)
 
 
 def fuse_for_inference(net: SceneParser) -> SceneParser:
     """Returns a copy of the network, in evaluation mode, that computes the same logits faster.
 
-    A batch norm that alone reads the output of a convolution W x + b is folded into it,
+    If only a batch norm reads the output of a convolution W x + b, it is folded into the
+    convolution,
 
-        W' = W gamma / sqrt(var + eps),    b' = (b - mean) gamma / sqrt(var + eps) + beta,
+        W' = W gamma / sqrt(var + eps),    b' = (b - mean) gamma / sqrt(var + eps) + beta.
 
-    and the parts that run in training mode only are removed. The logits are equal up to float32
+    The submodules that run in training mode only are removed. The logits are equal up to float32
     rounding. The copy cannot be trained.
     """
     net = copy.deepcopy(net).eval()
@@ -38,7 +39,7 @@ def fuse_for_inference(net: SceneParser) -> SceneParser:
 
 
 def _fold(net: nn.Module, convolution: str, norm: str) -> None:
-    """Folds the batch norm of one name into the convolution of another."""
+    """Folds a batch norm into a convolution, both given by their names in `net`."""
     conv, bn = net.get_submodule(convolution), net.get_submodule(norm)
     assert isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d)
     assert bn.running_mean is not None and bn.running_var is not None
@@ -57,16 +58,16 @@ def _remainder(norm: nn.BatchNorm2d) -> nn.Module:
 
 def _is_foldable_norm(module: nn.Module) -> bool:
     """Returns whether the module is a batch norm with running statistics, torch's or timm's."""
-    is_timms = isinstance(module, nn.BatchNorm2d) and hasattr(module, "act")
-    is_known = type(module) is nn.BatchNorm2d or is_timms
+    is_timm_norm = isinstance(module, nn.BatchNorm2d) and hasattr(module, "act")
+    is_known = type(module) is nn.BatchNorm2d or is_timm_norm
     return is_known and getattr(module, "running_mean", None) is not None
 
 
 def _foldable(net: nn.Module) -> dict[str, str]:
-    """Returns convolution -> the batch norm that is the only reader of its output, by name.
+    """Returns the name of a convolution -> the name of the only module that reads its output, a BN.
 
     A forward pass on the meta device, which computes nothing, shows which module reads which
-    output: the order of the attributes does not tell.
+    output. The order of the attributes does not show this.
     """
     shadow = copy.deepcopy(net).to("meta")
     reads = _ReadCounter()

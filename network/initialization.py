@@ -1,4 +1,4 @@
-"""The distributions of random weights."""
+"""Random initialization of the convolutions."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ INITIALIZATIONS: dict[str, Callable[[nn.Conv2d], None]] = {"uniform": uniform, "
 
 
 def initialize(net: nn.Module, init: str) -> None:
-    """Draws the weights of every convolution outside of timm backbones, which timm initializes.
+    """Draws the weights of every convolution outside of timm backbones.
 
-    Batch norms keep scale 1 and shift 0.
+    Batch norms keep scale 1 and shift 0. Backbones of timm are initialized by timm.
 
     Args:
         init: a name of `INITIALIZATIONS`.
@@ -43,6 +43,7 @@ def initialize(net: nn.Module, init: str) -> None:
 
 
 def _convolutions(module: nn.Module) -> Iterator[nn.Conv2d]:
+    """Yields the convolutions of a module, without those of timm backbones."""
     if isinstance(module, nn.Conv2d):
         yield module
     elif not isinstance(module, TimmBackbone):

@@ -13,7 +13,7 @@ CHUNK_ROWS = 32
 
 
 def resize(features: Tensor, size: Sequence[int]) -> Tensor:
-    """Resizes bilinearly with aligned corners, as all these networks do.
+    """Resizes bilinearly with aligned corners, as all networks of this package do.
 
     Output row y reads the input at row y (h - 1) / (H - 1): the centers of the corner pixels of
     both grids coincide.
@@ -32,7 +32,10 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, strid
                  dilation: int = 1, bias: bool = False) -> nn.Sequential:
     """Returns a convolution, batch normalization and ReLU: children 0, 1 and 2.
 
-    The kernel size is odd; at stride 1 the output has the size of the input.
+    Shapes: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride), rounded up.
+
+    Args:
+        kernel_size: an odd number of pixels.
     """
     padding = dilation * (kernel_size // 2)
     return nn.Sequential(
@@ -43,7 +46,7 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, strid
 
 
 class Fusion(nn.Sequential):
-    """The last fusion of a pyramid: concatenates its maps and classifies the pixels.
+    """The last fusion of a pyramid: concatenates its maps and computes the logits.
 
     Shapes: list of (N, C_i, H, W) -> logits (N, K, H, W).
 
@@ -53,8 +56,8 @@ class Fusion(nn.Sequential):
         num_classes: K.
 
     Attributes:
-        chunked: whether a CPU computes `CHUNK_ROWS` rows at a time, so that it never holds the
-            whole concatenation. The logits are the same. `fuse_for_inference` sets it.
+        chunked: whether `CHUNK_ROWS` rows are computed at a time on a CPU, so that the whole
+            concatenation is never in memory. The logits are the same. Set by `fuse_for_inference`.
     """
 
     chunked = False
@@ -73,7 +76,7 @@ class Fusion(nn.Sequential):
         return torch.cat(chunks, dim=2)
 
     def _logits_of_rows(self, maps: list[Tensor], first: int, end: int) -> Tensor:
-        """Returns the logits of the rows from `first` to `end`, which is excluded."""
+        """Returns the logits of the rows [first, end), (N, K, end - first, W)."""
         # The 3x3 convolution also reads the row above the chunk and the row below it.
         top, bottom = max(0, first - 1), min(maps[0].shape[2], end + 1)
         rows = torch.cat([features[:, :, top:bottom] for features in maps], dim=1)

@@ -1,4 +1,4 @@
-"""The contracts between the parts of a network: `Backbone`, `Head` and `SceneParser`."""
+"""The base classes of a network: `Backbone`, `Head`, and `SceneParser`, which joins the two."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from network.normalization import IMAGENET, Normalization
 
 
 class Backbone(nn.Module):
-    """The contract of a backbone: images (N, 3, H, W) -> list of maps (N, C_i, H_i, W_i).
+    """Base class of backbones: images (N, 3, H, W) -> list of feature maps (N, C_i, H_i, W_i).
 
     The maps are ordered from fine to coarse.
 
@@ -28,18 +28,19 @@ class Backbone(nn.Module):
 
 
 class Head(nn.Module):
-    """The contract of a head: maps (N, C_i, H_i, W_i), fine to coarse -> dict of logits.
+    """Base class of heads: maps (N, C_i, H_i, W_i), fine to coarse -> dict of logits.
 
     The dict always holds `main`, (N, K, h, w). A head is built by
-    `head(in_channels=..., num_classes=..., deep_supervision=...)`. It declares the roles of its
-    parts by the names of the attributes that hold them; a part may be absent or None.
+    `head(in_channels=..., num_classes=..., deep_supervision=...)`. The class attributes below list
+    the roles of its submodules, by their attribute names; a submodule may be absent or None.
 
     Attributes:
-        classifiers: parts whose last convolution, or that of each element of a `nn.ModuleList`,
-            has one output channel per class. The first part gives `main`.
-        auxiliary: parts for deep supervision: a file may lack them, or be loaded without them.
-        training_only: parts that run in training mode only, `auxiliary` among them.
-        has_body_edge_outputs: whether training mode also gives `body` and `edge`.
+        classifiers: submodules whose last convolution has one output channel per class, or
+            `nn.ModuleList`s of such submodules. The first of them computes `main`.
+        auxiliary: submodules for deep supervision. A checkpoint may lack them, and may be loaded
+            into a network without them.
+        training_only: submodules that run in training mode only, `auxiliary` among them.
+        has_body_edge_outputs: whether the head also returns `body` and `edge` in training mode.
     """
 
     classifiers: tuple[str, ...] = ("conv_last", "dsn")
@@ -48,18 +49,18 @@ class Head(nn.Module):
     has_body_edge_outputs = False
 
     def classifier_names(self) -> list[str]:
-        """Returns the names, within the head, of the convolutions with a channel per class."""
+        """Returns the names, within the head, of the convolutions with one channel per class."""
         names: list[str] = []
         for name in self.classifiers:
             names += _last_convolutions(name, getattr(self, name, None))
         return names
 
     def training_only_parts(self) -> list[nn.Module]:
-        """Returns the parts that no prediction needs."""
+        """Returns the submodules that run in training mode only."""
         return [part for name, part in self.named_children() if name in self.training_only]
 
     def drop_training_only(self) -> None:
-        """Removes the parts that no prediction needs; the head cannot be trained any more."""
+        """Removes the submodules that run in training mode only; then training is impossible."""
         for name in self.training_only:
             if getattr(self, name, None) is not None:
                 setattr(self, name, None)
@@ -81,18 +82,22 @@ class SceneParser(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.frozen_backbone = self.frozen_norms = self.frozen_training_only = False
+        self.frozen_backbone = False
+        self.frozen_norms = False
+        self.frozen_training_only = False
 
     def freeze(self, *, backbone: bool = False, norms: bool = False,
                training_only: bool = False) -> None:
-        """Excludes parts from training: no gradients, and evaluation mode throughout.
+        """Excludes submodules from training: they get no gradients and stay in evaluation mode.
 
         Args:
-            backbone: the whole backbone, with its dropout and batch statistics.
-            norms: every batch norm: it uses its running statistics and keeps its scale and shift.
-            training_only: the head's parts that run in training mode only, for a criterion that
-                reads none of their outputs: distributed training waits for the gradient of each
-                trained parameter.
+            backbone: freezes the whole backbone; its dropout is off, and its batch norms use their
+                running statistics.
+            norms: freezes every batch norm; it uses its running statistics and keeps its scale and
+                shift.
+            training_only: freezes the submodules of the head that run in training mode only. This
+                is needed if the criterion reads none of their outputs: distributed training waits
+                for the gradient of every trainable parameter.
         """
         self.frozen_backbone = backbone
         self.frozen_norms = norms
@@ -108,7 +113,7 @@ class SceneParser(nn.Module):
         return self
 
     def _frozen(self) -> Iterator[nn.Module]:
-        # Not stored: synchronized norms replace plain ones when a network is distributed.
+        # Not stored: SyncBatchNorm modules replace the batch norms when a network is distributed.
         if self.frozen_backbone:
             yield self.backbone
         if self.frozen_training_only:
@@ -120,8 +125,9 @@ class SceneParser(nn.Module):
         """Returns the logits of a batch of images.
 
         Args:
-            images: (N, 3, H, W), normalized, of any size.
-            upsample: whether the logits are resized to (H, W), or stay at the head's own stride.
+            images: (N, 3, H, W), normalized by the dataset's mean and std, of any size.
+            upsample: whether the logits are resized to (H, W); otherwise they keep the size at
+                which the head computes them, (N, K, h, w).
 
         Returns:
             `main`, (N, K, H, W); in training mode with deep supervision also `aux0`, `aux1`, ...
@@ -134,12 +140,14 @@ class SceneParser(nn.Module):
 
 
 def _last_convolutions(name: str, part: nn.Module | None) -> list[str]:
-    """Returns the name of the last convolution of a part, or of each element of a list of parts."""
+    """Returns the name of a part's last convolution; of each element's for a `nn.ModuleList`."""
     if part is None:
         return []
     if isinstance(part, nn.ModuleList):
-        return [convolution for index, element in part.named_children()
-                for convolution in _last_convolutions(f"{name}.{index}", element)]
+        names: list[str] = []
+        for index, element in part.named_children():
+            names += _last_convolutions(f"{name}.{index}", element)
+        return names
     convolutions = [inner for inner, module in part.named_modules(prefix=name)
                     if isinstance(module, nn.Conv2d)]
     return convolutions[-1:]

@@ -1,4 +1,4 @@
-"""The flags of the network, the options that they become, and the flags that errors mention."""
+"""The flags of the network, their options, and flags in place of arguments in error messages."""
 from __future__ import annotations
 
 import argparse
@@ -14,10 +14,10 @@ from network.context import CONTEXTS
 from network.initialization import INITIALIZATIONS
 from network.registry import names, resolve_name, timm_names
 
-# The flags that become keywords of `network.build`; a checkpoint keeps them among its `args`.
+# The flags that are keywords of `network.build`; a checkpoint stores them in its `args`.
 BUILD_OPTIONS = ("fam_levels", "final_fams", "context", "output_stride")
 
-# An argument, as errors of this package write it (`reset_classifier=True`) -> its flag.
+# The name of an argument in this package's error messages (`reset_classifier=True`) -> its flag.
 ARGUMENT_FLAGS = {
     "arch": "--arch",
     "batch_size": "--bs_mult",
@@ -31,6 +31,7 @@ ARGUMENT_FLAGS = {
     "reset_classifier": "--reset_classifier",
     "weights": "--weights",
 }
+# name=value, where the value is "text", a (tuple), or a word with dots and colons.
 _ARGUMENT = re.compile(r"""(?<![\w-])(\w+)=("[^"]*"|\([^)]*\)|[\w:]+(?:\.\w+)*)""")
 
 
@@ -67,27 +68,29 @@ def add_flags(parser: ArgumentParser) -> None:
     _add_switch(group, "init_aux",
                 "with --snapshot: start with random auxiliary heads if the file has none")
     _add_switch(group, "restore_optimizer",
-                "with --snapshot: copy its optimizer's momentum too; rates and steps start anew")
+                "with --snapshot: copy its optimizer's momentum too; the learning rate and the "
+                "step count start anew")
     _add_switch(group, "fix_bn", "batch norms keep their statistics, scale and shift")
     _add_switch(group, "freeze_backbone", "train the head alone, on the loaded backbone")
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What to build, how to initialize it, and which of its parts to train.
+    """The architecture of a network, its initial weights, and the parts to train.
 
     Attributes:
         arch: a name that `network.build` takes.
         deep_supervision: adds the auxiliary classifiers.
         fam_levels, final_fams, context, output_stride: as in `network.build`; None and False
-            stand for the architecture's own default.
+            stand for the default of the architecture.
         pretrained: ImageNet weights of the backbone: "auto", "none" or a path.
         init: a name of `INITIALIZATIONS`.
         snapshot: a checkpoint to start from.
         reset_classifier, init_aux: as in `network.weights.load`, for `snapshot`.
-        restore_optimizer: copies the momentum of the snapshot's optimizer, and so its raw weights.
+        restore_optimizer: copies the momentum of the snapshot's optimizer, and loads its raw
+            weights, to which the momentum belongs.
         fix_bn: keeps the statistics, scale and shift of every batch norm.
-        freeze_backbone: trains the head alone.
+        freeze_backbone: trains only the head.
 
     Raises:
         ValueError: a value is unknown or out of range; the message names the flag.
@@ -121,11 +124,11 @@ class NetworkOptions:
                              "given. To continue a run, --resume restores everything.")
         if self.freeze_backbone and self.pretrained == "none" and not self.snapshot:
             raise ValueError("--freeze_backbone would keep random weights (--pretrained none): "
-                             "give --pretrained or --snapshot, or leave it out")
+                             "give --pretrained or --snapshot, or leave out --freeze_backbone")
 
     @classmethod
     def from_args(cls, args: Namespace) -> NetworkOptions:
-        """Reads the flags of `add_flags`, and `--aux`, the other name of deep supervision."""
+        """Reads the flags of `add_flags`, and `--aux`, which also turns on deep supervision."""
         return cls(
             arch=resolve_name(args.arch),
             deep_supervision=args.fpn_dsn_loss or args.aux,
@@ -145,15 +148,17 @@ class NetworkOptions:
 
     @property
     def build_options(self) -> dict[str, Any]:
-        """The keywords of `network.build` besides name, class count and deep supervision."""
+        """The keyword `options` of `network.build`."""
         return build_options(vars(self))
 
 
 def build_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns `network.build`'s keywords among a run's settings, without those at their default.
+    """Returns the keyword `options` of `network.build` that a run's settings contain.
+
+    Options with the value None or False are left out: they are defaults.
 
     Args:
-        settings: a run's flags, or the `args` of its checkpoint.
+        settings: the flags of a run, or the `args` of its checkpoint.
     """
     return {name: settings[name] for name in BUILD_OPTIONS
             if settings.get(name) not in (None, False)}
@@ -161,10 +166,10 @@ def build_options(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def flags_in_errors() -> Iterator[None]:
-    """Writes the arguments in errors of this package as flags, for the programs that declare them.
+    """Replaces arguments by flags in the error messages that are raised within the context.
 
-    Messages name an argument as in a call, `reset_classifier=True`, for those who import the
-    package. Within this context they name the flag, `--reset_classifier`.
+    The messages of this package write an argument as in a call, `reset_classifier=True`, for users
+    who import the package. For users of a program, the context writes `--reset_classifier`.
     """
     try:
         yield
@@ -175,17 +180,22 @@ def flags_in_errors() -> Iterator[None]:
 
 
 def with_flags(message: str) -> str:
-    """Returns the message with every argument of `ARGUMENT_FLAGS` written as its flag."""
-    return _ARGUMENT.sub(_flag, message)
+    """Returns the message with every argument of `ARGUMENT_FLAGS` replaced by its flag."""
+    return _ARGUMENT.sub(_as_flag, message)
 
 
-def _flag(argument: re.Match[str]) -> str:
+def _as_flag(argument: re.Match[str]) -> str:
+    """Returns `--flag VALUE` for `name="VALUE"`; `--flag` or `--no_flag` for `name=True` or False.
+
+    An argument that is not in `ARGUMENT_FLAGS` is returned unchanged.
+    """
     name, value = argument.groups()
     if name not in ARGUMENT_FLAGS:
         return argument[0]
     flag = ARGUMENT_FLAGS[name]
     if value in ("True", "False"):
         return flag if value == "True" else f"--no_{flag.removeprefix('--')}"
+    # a tuple of levels: (0, 1) -> 0,1
     if value.startswith("("):
         value = ",".join(re.findall(r"-?\d+", value)) or "none"
     return f"{flag} " + value.strip('"')

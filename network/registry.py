@@ -28,7 +28,7 @@ class BackboneEntry:
 
     Attributes:
         build: `build(**options)` returns the backbone with random weights.
-        options: the names of the options of `network.build` that it takes.
+        options: the names of the options of `network.build` that the backbone takes.
     """
 
     build: Callable[..., Backbone]
@@ -42,8 +42,7 @@ class HeadEntry:
     Attributes:
         build: `build(in_channels=..., num_classes=..., deep_supervision=..., **options)` returns
             the head; a head with a `channels` argument gets it from the architecture's row.
-            This class says which of its parts are classifiers, auxiliary and training-only.
-        options: the names of the options of `network.build` that it takes.
+        options: the names of the options of `network.build` that the head takes.
     """
 
     build: type[Head]
@@ -55,10 +54,11 @@ class Architecture:
     """A row of `ARCHITECTURES` or `TIMM_ARCHITECTURES`.
 
     Attributes:
-        backbone: a name of `BACKBONES`; for `TIMM_ARCHITECTURES`, it is the model after the colon.
+        backbone: a name of `BACKBONES`; "timm" in `TIMM_ARCHITECTURES`, where the architecture's
+            name holds the name of the timm model after a colon.
         head: a name of `HEADS`.
         channels: the width of the decoder; None for a head whose width is fixed.
-        backbone_defaults: options of the backbone that differ from its own defaults.
+        backbone_defaults: options of the backbone whose defaults this architecture changes.
     """
 
     backbone: str
@@ -102,7 +102,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "sfnet_stdc1": Architecture("stdc1", "sfnet", channels=64),
     "sfnet_stdc2": Architecture("stdc2", "sfnet", channels=64),
     "sfnet_lite_resnet18": Architecture("resnet18", "sfnet_lite", channels=128),
-    # In no paper: SFNet-Lite's decoder on DFNet, to compare it with SFNet's and DFSegNet's.
+    # Not from a paper: SFNet-Lite's decoder on DFNet, to compare it with SFNet's and DFSegNet's.
     "sfnet_lite_dfnetv1": Architecture("dfnetv1", "sfnet_lite", channels=64),
     "sfnet_lite_stdc1": Architecture("stdc1", "sfnet_lite", channels=128),
     "sfnet_lite_stdc2": Architecture("stdc2", "sfnet_lite", channels=128),
@@ -121,7 +121,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "dfsegnet_dfnetv2": Architecture("dfnetv2", "dfsegnet", channels=64),
 }
 
-# Heads on any timm backbone, which is named after a colon: `sfnet_timm:resnet18d`.
+# Heads on any timm backbone, whose name follows a colon: `sfnet_timm:resnet18d`.
 TIMM_ARCHITECTURES: dict[str, Architecture] = {
     "sfnet_timm": Architecture("timm", "sfnet", channels=128),
     "sfnet_lite_timm": Architecture("timm", "sfnet_lite", channels=128),
@@ -131,7 +131,7 @@ TIMM_ARCHITECTURES: dict[str, Architecture] = {
         "timm", "deeplabv3plus", backbone_defaults=_PREFER_STRIDE_8),
 }
 
-# A constructor of the reference implementation, without its module -> our name.
+# A constructor of the reference implementation, without its module -> name in `ARCHITECTURES`.
 ALIASES = {
     "DeepR18_SF_deeply": "sfnet_resnet18",
     "DeepR18_SF_deeply_dsn": "sfnet_resnet18",
@@ -151,10 +151,11 @@ def timm_names(placeholder: str = "MODEL") -> list[str]:
 
 
 def resolve_name(name: str) -> str:
-    """Returns the name under which the table holds an architecture.
+    """Returns the name of an architecture as in `ARCHITECTURES`, or `sfnet_timm:MODEL`.
 
     Args:
-        name: such a name, or a dotted name of the reference (`network.x.DeepR18_SF_deeply`).
+        name: this name, or a constructor of the reference implementation with its module
+            (`network.x.DeepR18_SF_deeply`).
 
     Raises:
         ValueError: the name is unknown; the message lists the nearest names.
@@ -172,8 +173,9 @@ def resolve_name(name: str) -> str:
 
 
 def has_body_edge_outputs(name: str) -> bool:
-    """Returns whether the architecture is trained on `body` and `edge` besides `main`."""
-    return HEADS[_architecture(resolve_name(name)).head].build.has_body_edge_outputs
+    """Returns whether the network also returns `body` and `edge` in training mode."""
+    row = _architecture(resolve_name(name))
+    return HEADS[row.head].build.has_body_edge_outputs
 
 
 def build(name: str, num_classes: int, deep_supervision: bool = False,
@@ -191,27 +193,29 @@ def build(name: str, num_classes: int, deep_supervision: bool = False,
             that offer it: 8, 16 or 32).
 
     Raises:
-        ValueError: the name is unknown (the message lists the nearest), `num_classes` is below 2,
-            the architecture does not take an option, timm is not installed, or the timm model
-            cannot be used as a backbone.
+        ValueError: the name is unknown (the message lists the nearest names), `num_classes` is
+            below 2, the architecture does not take an option, timm is not installed, or the timm
+            model cannot be used as a backbone.
     """
     name = resolve_name(name)
     if num_classes < 2:
         raise ValueError(f"{name}: num_classes is {num_classes}, but a classifier needs at least 2")
     row = _architecture(name)
-    make_backbone, head = _backbone_entry(name, row), HEADS[row.head]
-    accepted = (*head.options, *make_backbone.options)
+    backbone_entry, head_entry = _backbone_entry(name, row), HEADS[row.head]
+    accepted = (*head_entry.options, *backbone_entry.options)
     for option in options:
         if option not in accepted:
             listed = ", ".join(accepted) or "none"
             raise ValueError(f"{name} has no option {option}: it has {listed}")
+    backbone_options = {**row.backbone_defaults, **_pick(options, backbone_entry.options)}
+    head_options = _pick(options, head_entry.options)
+    if row.channels is not None:
+        head_options["channels"] = row.channels
     try:
-        backbone = make_backbone.build(
-            **{**row.backbone_defaults, **_pick(options, make_backbone.options)})
-        width = {} if row.channels is None else {"channels": row.channels}
-        net = SceneParser(backbone, head.build(
-            in_channels=backbone.out_channels, num_classes=num_classes,
-            deep_supervision=deep_supervision, **width, **_pick(options, head.options)))
+        backbone = backbone_entry.build(**backbone_options)
+        head = head_entry.build(in_channels=backbone.out_channels, num_classes=num_classes,
+                                deep_supervision=deep_supervision, **head_options)
+        net = SceneParser(backbone, head)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     train_depthwise_in_float32(net)

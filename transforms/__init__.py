@@ -12,11 +12,11 @@ __all__ = ["BilateralBlur", "ColorJitter", "Compose", "GaussianBlur", "GpuColorA
 
 
 def build(options: TransformOptions) -> tuple[Compose, GpuColorAugmentation | None]:
-    """Returns the training transform of the loader, and what is left to the device.
+    """Returns the training transform of the loader, and that of the device or None.
 
     The crop comes first, so that color and blur change only the pixels that are kept. With
-    `augment_on` "device" the loader does the geometry alone, and draws the values of color and blur
-    for each sample (`GpuColorAugmentation.draw`); else the second value is None.
+    `augment_on` "device" the loader only computes the geometry and draws the values of color and
+    blur for each sample (`GpuColorAugmentation.draw`); otherwise the second value is None.
     """
     geometry, jitter, blur = options.geometry(), options.jitter(), options.blur()
     if options.augment_on == "device":

@@ -1,4 +1,4 @@
-"""The contract of a joint transform, and transforms in sequence."""
+"""The interface of a joint transform, and `Compose`, which applies several in order."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ class Transform(Protocol):
         """Returns the changed pair.
 
         Args:
-            image: (H, W, 3) uint8 RGB. It may be memory-mapped and read-only: slice before copying.
+            image: (H, W, 3) uint8 RGB. It may be memory-mapped and read-only; slice it before
+                copying, so that only the pixels of the slice are read.
             label: (H, W) uint8 train ids.
             focus: the point (x, y) of the image that a crop must contain, or None.
             rng: the only source of randomness.

@@ -14,7 +14,7 @@ LUMA = YIQ[0]
 
 
 class ColorJitter:
-    """Changes brightness, contrast, saturation and hue at random, all in one 3x4 matrix.
+    """Changes brightness, contrast, saturation and hue at random, by a single 3x4 matrix.
 
     With factors b, c, s uniform in [1 - strength, 1 + strength] (but at least 0), a turn h uniform
     in [-hue, hue] and m the mean luma of the crop, in this order:
@@ -24,9 +24,9 @@ class ColorJitter:
         saturation  x -> s x + (1 - s) luma(x)
         hue         x rotated by 360 h degrees about the gray axis of YIQ, which keeps luma
 
-    All are affine, and the last two keep grays, so together x -> c b H S x + (1 - c) b m, clipped
-    to [0, 255] once at the end. torchvision's ColorJitter shuffles the order, clips after each
-    operation and rotates the hue in HSV.
+    All are affine. With the matrices S of saturation and H of hue, which both keep grays, together
+    they are x -> c b H S x + (1 - c) b m, clipped to [0, 255] once at the end. torchvision's
+    ColorJitter shuffles the order, clips after each operation and rotates the hue in HSV.
 
     Args:
         brightness, contrast, saturation: strengths, at least 0.
@@ -56,12 +56,16 @@ class ColorJitter:
     def __call__(self, image: np.ndarray, label: np.ndarray, focus: Focus,
                  rng: np.random.Generator) -> Pair:
         matrix = self.draw(rng)
+        # the offset (1 - c) b m is proportional to the mean luma m
         matrix[:, 3] *= LUMA @ cv2.mean(image)[:3]
         return cv2.transform(image, matrix), label
 
 
 class GaussianBlur:
-    """Blurs with a probability, by a sigma uniform in [sigma_min, sigma_max] pixels.
+    """Blurs with a probability, by a Gaussian of sigma uniform in [sigma_min, sigma_max] pixels.
+
+    Args:
+        probability: in [0, 1].
 
     Raises:
         ValueError: the probability is not in [0, 1].
@@ -85,7 +89,9 @@ class GaussianBlur:
     def __call__(self, image: np.ndarray, label: np.ndarray, focus: Focus,
                  rng: np.random.Generator) -> Pair:
         sigma = self.draw(rng)
-        return self.blurred(image, sigma) if sigma else image, label
+        if sigma:
+            image = self.blurred(image, sigma)
+        return image, label
 
     def blurred(self, image: np.ndarray, sigma: float) -> np.ndarray:
         """Returns the image (H, W, 3) uint8 blurred by a sigma in pixels."""
@@ -93,9 +99,9 @@ class GaussianBlur:
 
 
 class BilateralBlur(GaussianBlur):
-    """Blurs as `GaussianBlur` but keeps edges: a pixel of another color has less weight."""
+    """Blurs as `GaussianBlur` does but keeps edges: pixels of another color have less weight."""
 
-    # in levels of 255
+    # in color levels of [0, 255]
     COLOR_SIGMA = 50.0
 
     def blurred(self, image: np.ndarray, sigma: float) -> np.ndarray:
@@ -104,9 +110,10 @@ class BilateralBlur(GaussianBlur):
 
 def color_matrix(*, brightness: float, contrast: float, saturation: float, turn: float,
                  mean_luma: float) -> np.ndarray:
-    """Returns the (3, 4) matrix of `ColorJitter`, c b H S and an offset, for RGB in [0, 255].
+    """Returns the (3, 4) matrix of `ColorJitter`: c b H S and the offset, for RGB in [0, 255].
 
     Args:
+        brightness, contrast, saturation: factors, at least 0; 1 changes nothing.
         turn: of the hue; 1 is a full turn.
         mean_luma: of the crop, in [0, 255].
     """

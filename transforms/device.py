@@ -1,4 +1,4 @@
-"""Color and blur of whole batches on the device, by values that the loader drew for each sample."""
+"""Color and blur of whole batches on the device, with values drawn by the loader."""
 from __future__ import annotations
 
 import numpy as np
@@ -10,14 +10,14 @@ from transforms.color import LUMA, ColorJitter, GaussianBlur
 
 
 class GpuColorAugmentation:
-    """`ColorJitter` and `GaussianBlur` in two halves: `draw` in the loader, `apply` on the device.
+    """`ColorJitter` and `GaussianBlur` in two steps: `draw` in the loader, `apply` on the device.
 
-    The draws are those of the transforms themselves, so a sample looks the same in both cases,
-    apart from rounding: `apply` does not round. The difference is at most 2 of 255 levels, and at
-    most 0.5 on average.
+    Both steps use the random numbers of the transforms themselves, so a sample looks the same as in
+    the loader, apart from rounding: `apply` does not round. The difference is at most 2 of 255
+    levels, and at most 0.5 on average.
 
     Args:
-        jitter, blur: None leaves it out.
+        jitter, blur: the transforms; None leaves a transform out.
     """
 
     def __init__(self, jitter: ColorJitter | None, blur: GaussianBlur | None) -> None:
@@ -36,11 +36,11 @@ class GpuColorAugmentation:
         return {"color": torch.from_numpy(color.astype(np.float32)), "blur": torch.tensor(sigma)}
 
     def apply(self, images: Tensor, color: Tensor, blur: Tensor) -> Tensor:
-        """Changes a batch.
+        """Changes the colors of a batch and blurs it.
 
         Args:
             images: (N, 3, H, W) uint8, on the device.
-            color, blur: (N, 3, 4) and (N,), the draws of the samples.
+            color, blur: (N, 3, 4) and (N,), the values of `draw`, stacked.
 
         Returns:
             (N, 3, H, W) float32 in [0, 255], channels last in memory.
@@ -49,14 +49,17 @@ class GpuColorAugmentation:
         if self.jitter:
             images = jittered(images, color.to(images.device, non_blocking=True))
         if self.blur:
-            # also the images with a sigma of 0: to skip them, the host would wait for the device
+            # images with a sigma of 0 too: skipping them would synchronize with the device
             images = blurred(images, blur.to(images.device, non_blocking=True), self.radius)
         return images
 
     @property
     def radius(self) -> int:
-        """The radius in pixels of the widest Gaussian, as OpenCV truncates it for uint8."""
-        return (round(6 * self.blur.sigma_max + 1) | 1) // 2 if self.blur else 0
+        """The radius in pixels of the widest Gaussian; 0 without a blur."""
+        if self.blur is None:
+            return 0
+        # for uint8, OpenCV's kernel has 6 sigma + 1 pixels, rounded to an odd number
+        return round(6 * self.blur.sigma_max + 1) // 2
 
 
 def jittered(images: Tensor, color: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ def blurred(images: Tensor, sigmas: Tensor, radius: int) -> Tensor:
     distance = torch.arange(-radius, radius + 1, device=images.device).abs()
     # with a sigma of 0.001 the neighbors have a weight of exactly 0
     sigmas = sigmas.clamp(min=1e-3)
-    # OpenCV truncates at 3 sigma for uint8
+    # for uint8, OpenCV truncates the kernel at 3 sigma, see `GpuColorAugmentation.radius`
     reach = (6 * sigmas + 1).round().div(2, rounding_mode="floor")                      # (N,)
     kernels = torch.exp(-0.5 * (distance / sigmas[:, None]) ** 2)
     kernels = kernels.where(distance <= reach[:, None], 0)

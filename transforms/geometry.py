@@ -16,12 +16,12 @@ IMAGENET_GRAY = (124, 116, 104)
 class RandomScaleCrop:
     """Scales by a factor uniform in [scale_min, scale_max] and crops at a uniform position.
 
-    It reads only the pixels that are kept: instead of the image, the crop is scaled. Its window in
-    source pixels, crop / scale rounded, is resized to the crop. A window larger than the image
-    contains it at a uniform position, and the rest is `fill` with ignored labels. The image is
-    resized bilinearly (by area below half size), the label by nearest neighbor, both aligned at
-    pixel centers. With `rotate` the window is rotated about the focus, or about its center without
-    one, and what lies outside the image is padding too.
+    Only the pixels of the crop are read: a window of round(crop / scale) source pixels is resized
+    to the crop. A window larger than the image contains the image at a uniform position; the rest
+    of the crop is padding, with the color `fill` and the ignored label. The image is resized
+    bilinearly (by area averages below half size), the label by nearest neighbor, both aligned at
+    pixel centers. With `rotate` the window is rotated about the focus, or about its center if there
+    is no focus, and the parts of it outside of the image are padding too.
 
     Args:
         crop: (height, width) of the result.
@@ -35,7 +35,7 @@ class RandomScaleCrop:
     def __init__(self, crop: tuple[int, int], scale_min: float = 0.5, scale_max: float = 2.0,
                  fill: tuple[int, int, int] = IMAGENET_GRAY, rotate: float = 0.0) -> None:
         if not 0 < scale_min <= scale_max:
-            raise ValueError(f"scales from {scale_min} to {scale_max} are no range of positive "
+            raise ValueError(f"scales from {scale_min} to {scale_max} are not a range of positive "
                              "factors: give 0 < --scale_min <= --scale_max.")
         if not 0 <= rotate <= 180:
             raise ValueError(
@@ -76,9 +76,14 @@ class RandomScaleCrop:
         return padded_image, padded_label
 
     def _warped(self, image: np.ndarray, label: np.ndarray, matrix: np.ndarray) -> Pair:
-        """Samples the crop; `matrix` (2, 3) maps its pixels to those of the source."""
+        """Samples the crop.
+
+        Args:
+            matrix: (2, 3), maps a pixel (x, y, 1) of the crop to its position (x, y) in the source.
+        """
         height, width = self.crop
-        # the source rectangle that the crop needs, from where its corners lie
+        # The bounding box of the crop's corners in the source, with a margin of a pixel for the
+        # interpolation: the only part of the source that is read. `first` and `last` are (x, y).
         corners = matrix @ np.array([[0, width - 1, 0, width - 1],
                                      [0, 0, height - 1, height - 1],
                                      [1, 1, 1, 1]])
@@ -98,7 +103,7 @@ class RandomScaleCrop:
 
 
 class RandomFlip:
-    """Mirrors left to right with a probability."""
+    """Mirrors image and label left to right with a probability in [0, 1]."""
 
     def __init__(self, probability: float = 0.5) -> None:
         self.probability = probability
@@ -111,7 +116,7 @@ class RandomFlip:
 
 
 def _start(length: int, window: int, focus: int | None, rng: np.random.Generator) -> int:
-    """Draws where a window starts along one axis; below 0 if it is larger than the image.
+    """Draws the start of a window along one axis; at most 0 if it is larger than the image.
 
     Args:
         length: of the image.
@@ -119,13 +124,17 @@ def _start(length: int, window: int, focus: int | None, rng: np.random.Generator
         focus: the coordinate that the window must contain, or None.
     """
     low, high = min(0, length - window), max(0, length - window)
+    # start <= focus < start + window
     if focus is not None and window <= length:
         low, high = max(low, focus - window + 1), min(high, focus)
     return int(rng.integers(low, high + 1))
 
 
 def _overlap(length: int, start: int, window: int, crop: int) -> tuple[slice, slice]:
-    """Returns the range of the source that a window shows, and the range of the crop it fills.
+    """Returns the range of the image that a window shows, and the range of the crop that it fills.
+
+    Position p of the image is at (p - start) * crop / window of the crop. The second range has at
+    least one pixel.
 
     Args:
         length: of the image along this axis.
@@ -140,11 +149,14 @@ def _overlap(length: int, start: int, window: int, crop: int) -> tuple[slice, sl
 
 def _rotated_window(*, corner: tuple[int, int], size: tuple[int, int], crop: tuple[int, int],
                     pivot: tuple[float, float], degrees: float) -> np.ndarray:
-    """Returns the (2, 3) matrix from a crop's pixel (x, y, 1) to the source pixel that it shows.
+    """Returns the (2, 3) matrix from a crop's pixel (x, y, 1) to its position (x, y) in the source.
+
+    It scales the crop to the window, then rotates the window about the pivot p: q -> R (q - p) + p.
 
     Args:
         corner: (top, left) of the window in source pixels, before rotation.
         size: (height, width) of the window in source pixels.
+        crop: (height, width) of the crop.
         pivot: (x, y) of the source about which the window is rotated.
     """
     # Resizing aligns pixel centers: output x shows the source at

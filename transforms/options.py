@@ -14,7 +14,7 @@ AUGMENT_ON = ("loader", "device")
 
 @dataclass(frozen=True)
 class TransformOptions:
-    """The flags of group "Transforms", under their own names.
+    """The flags of group "Transforms", under the same names.
 
     Args:
         crop_size: (height, width) in pixels.
@@ -22,9 +22,9 @@ class TransformOptions:
         rotate: largest angle in degrees, in either direction.
         flip: mirror half of the images left to right.
         color_aug: strength of the color jitter; 0 turns it off. For hue, at most 0.5 is used.
-        brightness, contrast, saturation, hue: strengths that replace `color_aug`; None does not.
+        brightness, contrast, saturation, hue: strengths that replace `color_aug`; None keeps it.
         gblur: blur some images by a Gaussian.
-        bblur: blur them by a bilateral filter instead.
+        bblur: blur some images by a bilateral filter instead.
         gblur_prob: probability of a blur, of either kind.
         augment_on: one of `AUGMENT_ON`, where color and blur are computed.
 
@@ -49,7 +49,7 @@ class TransformOptions:
 
     @classmethod
     def from_args(cls, args: Namespace) -> TransformOptions:
-        """Reads the flags. Where `--crop_size` is not given, the caller sets `args.crop_size`."""
+        """Reads the flags. The caller sets `args.crop_size` if `--crop_size` is not given."""
         values = {field.name: getattr(args, field.name) for field in fields(cls)}
         # a JSON file of flags has lists for tuples
         height, width = args.crop_size
@@ -74,7 +74,7 @@ class TransformOptions:
         return [crop, RandomFlip()] if self.flip else [crop]
 
     def jitter(self) -> ColorJitter | None:
-        """Returns the color jitter; None where every strength is 0."""
+        """Returns the color jitter; None if every strength is 0."""
         defaults = {"brightness": self.color_aug, "contrast": self.color_aug,
                     "saturation": self.color_aug, "hue": min(self.color_aug, 0.5)}
         given = {name: getattr(self, name) for name in defaults}
@@ -83,7 +83,8 @@ class TransformOptions:
         return ColorJitter(**strengths) if any(strengths.values()) else None
 
     def blur(self) -> GaussianBlur | None:
-        """Returns the blur; None where it is off."""
+        """Returns the blur; None if it is off."""
+        # built even if it is off, because the constructor checks the probability
         blur = BilateralBlur(self.gblur_prob) if self.bblur else GaussianBlur(self.gblur_prob)
         is_on = (self.gblur or self.bblur) and self.gblur_prob > 0
         return blur if is_on else None

@@ -15,16 +15,16 @@ class DeepStemResNet(Backbone):
 
     Shapes: (N, 3, H, W) -> the maps of the four stages, at strides 4, 8, ... `output_stride`.
 
-    `conv2` of every block in stages 3 and 4 is dilated by 2 and 4, whatever the output stride: so
-    are the published SFNet, of stride 32, and the published DeepLabV3+, of stride 8.
+    `conv2` of every block is dilated by 2 in stage 3 and by 4 in stage 4, at every output stride,
+    as in the published SFNet, of stride 32, and the published DeepLabV3+, of stride 8.
 
     Args:
-        block: the residual block's class.
-        depths: blocks in each of the four stages.
-        output_stride: of the coarsest map: 8, 16 or 32.
+        block: the class of the residual blocks.
+        depths: number of blocks in each of the four stages.
+        output_stride: stride of the coarsest map: 8, 16 or 32.
 
     Raises:
-        ValueError: the output stride is another.
+        ValueError: `output_stride` is not 8, 16 or 32.
     """
 
     def __init__(self, block: type[BasicBlock | Bottleneck], depths: tuple[int, int, int, int],
@@ -62,6 +62,7 @@ class DeepStemResNet(Backbone):
 
 def _stage(block: type[BasicBlock | Bottleneck], in_channels: int, channels: int, depth: int, *,
            stride: int, dilation: int) -> nn.Sequential:
+    """Returns `depth` blocks; the stride is that of the first."""
     first = block(in_channels, channels, stride=stride, dilation=dilation, downsample=True)
     rest = (block(channels * block.expansion, channels, dilation=dilation)
             for _ in range(depth - 1))

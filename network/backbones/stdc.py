@@ -28,7 +28,7 @@ class ConvX(nn.Module):
 class ShortTermDenseConcatenation(nn.Module):
     """The STDC module (figure 3): four convolutions of decreasing width, all outputs concatenated.
 
-    With M = out_channels, the widths are M/2, M/4, M/8 and M/8, which sum up to M.
+    With M = out_channels, the widths are M/2, M/4, M/8 and M/8, whose sum is M.
 
     Shapes: (N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride).
 
@@ -73,7 +73,7 @@ class STDC(Backbone):
         depths: number of STDC modules in each of the last three stages.
 
     Attributes:
-        ends: number of layers of `features` before each map.
+        ends: for each map, the number of layers of `features` that compute it.
     """
 
     out_channels = (64, 256, 512, 1024)
@@ -81,7 +81,7 @@ class STDC(Backbone):
 
     def __init__(self, depths: tuple[int, int, int]) -> None:
         super().__init__()
-        # Published files hold every layer under `features`, and a second time by its stride.
+        # Published files hold every layer twice: under `features`, and under a key with its stride.
         self.features = nn.Sequential(ConvX(3, 32, 3, stride=2), ConvX(32, 64, 3, stride=2))
         in_channels = 64
         self.ends = [len(self.features)]

@@ -16,7 +16,8 @@ class PreActivationBlock(nn.Module):
     Shapes: (N, in_channels, H, W) -> (N, widths[-1], H / stride, W / stride).
 
     Args:
-        widths: of the convolutions: two 3x3, or three of a bottleneck, 1x1, 3x3 and 1x1.
+        widths: output channels of the convolutions: two values for two 3x3 convolutions, three for
+            the 1x1, 3x3 and 1x1 convolutions of a bottleneck.
         stride: of the first convolution and the projection.
         dilation: of the 3x3 convolutions.
         dropout: probability that a channel is dropped before the last convolution.
@@ -52,7 +53,10 @@ class PreActivationBlock(nn.Module):
 
 
 class WideResNet38(Backbone):
-    """Wide ResNet-38: four maps, after `mod2` (stride 2), `mod3` (4), `mod5` and `mod7` (8)."""
+    """Wide ResNet-38: the maps after `mod2` (stride 2), `mod3` (4), `mod5` (8) and `mod7` (8).
+
+    Shapes: (N, 3, H, W) -> list of (N, out_channels[i], H / strides[i], W / strides[i]).
+    """
 
     out_channels = (128, 256, 1024, 4096)
     strides = (2, 4, 8, 8)
@@ -79,6 +83,7 @@ class WideResNet38(Backbone):
 
 def _stage(in_channels: int, depth: int, widths: tuple[int, ...], *, stride: int = 1,
            dilation: int = 1, dropout: float = 0.0) -> nn.Sequential:
+    """Returns `depth` blocks; the stride is that of the first."""
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     for index in range(depth):
         blocks[f"block{index + 1}"] = PreActivationBlock(

@@ -12,7 +12,7 @@ from network.model import Head
 
 
 class SqueezeBodyEdge(nn.Module):
-    """Splits a map into its body, which is smoothed by a flow, and its edge.
+    """Splits a map into its body, which is smoothed by a flow, and the remaining edge.
 
     With the map F and a flow computed from F and a downsampled F,
 
@@ -22,8 +22,8 @@ class SqueezeBodyEdge(nn.Module):
     Source: arXiv 2007.10035, section 3.
     """
 
-    # The least height and width of the map: two halvings without padding leave one pixel of it.
-    smallest = 7
+    # The minimal height and width of the map: 7 -> 3 -> 1 by two halvings without padding.
+    min_size = 7
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -35,10 +35,11 @@ class SqueezeBodyEdge(nn.Module):
         """Returns body and edge.
 
         Raises:
-            ValueError: a side of the map is below 7 pixels, as of an image below 49 at stride 8.
+            ValueError: a side of the map is below 7 pixels, as for an image of less than 49 pixels
+                at stride 8.
         """
         size = features.shape[-2:]
-        if min(size) < self.smallest:
+        if min(size) < self.min_size:
             raise ValueError("DecoupleSegNets halves its map twice without padding, and "
                              f"{size[0]}x{size[1]} is too small for that: use images of at least "
                              "49x49 pixels")
@@ -50,7 +51,12 @@ class SqueezeBodyEdge(nn.Module):
 
 
 class DecoupleHead(Head):
-    """Atrous pyramid pooling, split into body and edge; the finest map sharpens the edge.
+    """Atrous pyramid pooling, split into body and edge; the edge is fused with the finest map.
+
+    With the pooled map F, its body and edge, and the finest map L,
+
+        edge' = conv1x1(cat(resize(edge), conv1x1(L))),
+        main = classifier(cat(resize(F), edge' + resize(body))).
 
     Args:
         in_channels: channels of the backbone's maps, fine to coarse.
@@ -70,8 +76,8 @@ class DecoupleHead(Head):
                  deep_supervision: bool = False) -> None:
         super().__init__()
         if deep_supervision:
-            raise ValueError("DecoupleSegNets has no auxiliary classifiers, it is trained on its "
-                             "body and edge: pass deep_supervision=False")
+            raise ValueError("DecoupleSegNets has no auxiliary classifiers, because its body and "
+                             "edge outputs are supervised: pass deep_supervision=False")
         # The attribute names are the published checkpoints' keys.
         self.aspp = AtrousPyramidPooling(in_channels[-1])
         self.bot_fine = nn.Conv2d(in_channels[0], FINE_CHANNELS, 1, bias=False)
@@ -96,7 +102,7 @@ class DecoupleHead(Head):
 
         Returns:
             `main` (N, K, H_0, W_0); in training mode also `body`, (N, K, h, w) at the size of the
-            coarsest map, and `edge`, (N, 1, H_0, W_0), the logits of being an edge.
+            coarsest map, and `edge`, (N, 1, H_0, W_0), the logits of a pixel being at an edge.
         """
         size = maps[0].shape[-2:]
         pooled = self.bot_aspp(self.aspp(maps[-1]))
@@ -111,6 +117,7 @@ class DecoupleHead(Head):
 
 
 def _halving(channels: int) -> nn.Sequential:
+    """Returns a depthwise convolution of stride 2, BN and ReLU: H -> (H - 1) // 2."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, stride=2, groups=channels),
         nn.BatchNorm2d(channels),

@@ -8,6 +8,7 @@ from network.context import AtrousPyramidPooling
 from network.layers import auxiliary_classifier, conv_bn_relu, resize
 from network.model import Head
 
+# Width of the decoder, and of the finest map before the fusion (section 4.1 of the paper).
 CHANNELS = 256
 FINE_CHANNELS = 48
 

@@ -8,13 +8,13 @@ from network.model import Head
 
 
 class DFSegHead(Head):
-    """1x1 convolutions give all maps one width; fusions then go from coarse to fine.
+    """1x1 convolutions to a common width, followed by fusions from coarse to fine.
 
-    A fusion resizes the coarser map, adds the finer one and convolves the sum:
+    With the maps L_i after the 1x1 convolutions, from fine to coarse, and F_n = L_n, a fusion is
 
-        F_i = conv3x3(L_i + resize(F_(i+1))).
+        F_i = conv3x3(L_i + resize(F_(i+1))),    main = classifier(F_0).
 
-    No weights of this decoder are published. Its width is that of SFNet's pyramid on the same
+    There are no published weights of this decoder. Its width is that of SFNet's pyramid on the same
     backbone.
 
     Args:

@@ -7,6 +7,7 @@ from network.context import PyramidPooling
 from network.layers import auxiliary_classifier, conv_bn_relu
 from network.model import Head
 
+# Width of the pooled pyramid, and of the auxiliary classifier.
 CHANNELS = 512
 AUX_CHANNELS = 256
 

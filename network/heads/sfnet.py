@@ -16,17 +16,18 @@ class SFNetHead(Head):
 
     With the lateral maps L_i and the context P_n, from coarse to fine,
 
-        P_i = L_i + FAM_i(P_(i+1), L_i),    main = classifier(cat(out_0(P_0), up(out_1(P_1)), ...)).
+        P_i = L_i + FAM_i(P_(i+1), L_i),
+        main = classifier(cat(out_0(P_0), up(out_1(P_1)), ..., up(P_n))).
 
     Args:
         in_channels: channels of the backbone's maps, fine to coarse.
         channels: width of the pyramid.
         num_classes: K.
         deep_supervision: adds an auxiliary classifier at each level of the top-down path.
-        fam_levels: levels whose coarser neighbor is brought to them by flow alignment, 0 is the
-            finest; None stands for all. The others use bilinear resizing (the paper's ablation).
-        final_fams: whether the levels are also aligned for the last fusion, as in the paper's
-            figure; the published networks resize them.
+        fam_levels: levels i at which FAM_i is a flow alignment, 0 is the finest; None stands for
+            all. At the others it is bilinear resizing (the paper's ablation).
+        final_fams: whether `up` in the last fusion is a flow alignment too, as in the paper's
+            figure; in the published networks it is bilinear resizing.
         context: "ppm", or "sum" for the lighter pyramid pooling.
 
     Raises:
@@ -67,7 +68,8 @@ class SFNetHead(Head):
             `main` (N, K, H_0, W_0); in training mode with deep supervision also `aux0`, `aux1`,
             ... from coarse to fine, at the sizes of their levels.
         """
-        (finest, *coarser), aux = self._top_down(maps)
+        pyramid, aux = self._top_down(maps)
+        finest, *coarser = pyramid
         upsampled = [align(level, finest)
                      for align, level in zip(self.fuse_align, coarser, strict=True)]
         main = self.conv_last([finest, *upsampled])
@@ -76,7 +78,8 @@ class SFNetHead(Head):
     def _top_down(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the pyramid (N, C, H_i, W_i), fine to coarse, and the auxiliary logits.
 
-        A method of its own frees its intermediate maps before the last fusion, where memory peaks.
+        A separate method, so that its intermediate maps are freed before the last fusion, where
+        memory peaks.
         """
         pyramid = self.ppm(maps[-1])
         levels = [pyramid]
@@ -91,7 +94,7 @@ class SFNetHead(Head):
 
 
 class FPNHead(SFNetHead):
-    """The baseline of SFNet's paper: the same pyramid, with resizing in place of alignment."""
+    """The baseline of SFNet's paper: the same pyramid, with resizing in place of flow alignment."""
 
     def __init__(self, in_channels: tuple[int, ...], channels: int, num_classes: int, *,
                  deep_supervision: bool = False, context: str = "ppm") -> None:
@@ -100,4 +103,5 @@ class FPNHead(SFNetHead):
 
 
 def _upsampling(channels: int, by_flow: bool) -> nn.Module:
+    """Returns a module that brings a coarse map to the size of a fine map of the same width."""
     return FlowAlignment(channels, channels // 2) if by_flow else BilinearUpsample()

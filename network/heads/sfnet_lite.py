@@ -10,7 +10,12 @@ from network.model import Head
 
 
 class SFNetLiteHead(Head):
-    """One gated dual flow alignment from the coarsest map to the finest, in place of a pyramid.
+    """One gated dual flow alignment of the context with the finest map, in place of a pyramid.
+
+    With the context P, the lateral maps L_fine of the finest and L_middle of the second-coarsest
+    map,
+
+        main = classifier(cat(GD-FAM(P, L_fine), resize(L_middle))).
 
     Args:
         in_channels: channels of three or four maps, fine to coarse, of which the finest and the
