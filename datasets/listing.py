@@ -1,6 +1,8 @@
 """Lists the images of a split and their labels, by the layouts of its spec."""
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.layout import ImageMatch, Layout, Subset
-from datasets.spec import DatasetError, DatasetSpec
+from datasets.spec import SEE_DATASETS, DatasetError, DatasetSpec
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-SEE_DATASETS = "(see DATASETs.md)"
+
+log = logging.getLogger(__name__)
 
 
 class Sample(NamedTuple):
@@ -66,9 +69,17 @@ def find_samples(spec: DatasetSpec, root: Path, split: str) -> tuple[Sample, ...
         first = listing.missing_labels[0]
         raise FileNotFoundError(
             f"{spec.title} {split}: {missing} of {missing + len(listing.samples)} images have no "
-            f"label. The first is {first.image}; its label should be {first.label}. Add the labels "
-            f"or remove the images {SEE_DATASETS}.")
+            f"label. The first is {first.image}; its label should be {first.label}. Add the "
+            f"labels{_or_unlabeled(spec, split)} or remove the images {SEE_DATASETS}.")
     return listing.samples
+
+
+def _or_unlabeled(spec: DatasetSpec, split: str) -> str:
+    if spec.description is None:
+        return ""
+    unlabeled = ", ".join((*spec.unlabeled, split))
+    return (f", write this line in {spec.source} if no image of the split has a label: "
+            f"unlabeled: [{unlabeled}],")
 
 
 def list_split(spec: DatasetSpec, root: Path, split: str) -> Listing:
@@ -169,7 +180,7 @@ def _best_layout(spec: DatasetSpec, root: Path, split: str, folder: str,
             return _Folder(layout, images, set())
         # One listing of the folder is much faster on network disks than a look-up per image.
         pattern = layout.labels.replace("{split}", folder)
-        labels = {path for path in root.glob(pattern) if not path.name.startswith(".")}
+        labels = set(_glob(root, pattern))
         candidate = _Folder(layout, images, labels)
         if any(root / _fill(pattern, image.wildcards) in labels for image in images):
             return candidate
@@ -187,11 +198,78 @@ def _match(layout: Layout, root: Path, folder: str) -> list[ImageMatch]:
     # one group per wildcard; names of files and folders that start with a dot do not match
     regex = regex.replace(r"\*\*/", "((?:[^/.][^/]*/)*)").replace(r"\*", r"((?!\.)[^/]*)")
     images = []
-    for path in sorted(root.glob(pattern.replace("{suffix}", ".*"))):
+    for path in sorted(_glob(root, pattern.replace("{suffix}", ".*"))):
         match = re.fullmatch(regex, path.relative_to(root).as_posix())
         if match:
             images.append(ImageMatch(folder, match.groups(), path))
     return images
+
+
+def _glob(root: Path, pattern: str) -> Iterator[Path]:
+    """Yields the paths below the root that a pattern with `*` and `**/` matches.
+
+    Links are followed everywhere; `Path.glob` does not follow them below `**/`. Names that start
+    with a dot match only where the pattern spells them out.
+
+    Raises:
+        DatasetError: a folder cannot be read.
+    """
+    parts = pattern.split("/")
+    folders = [root]
+    for part in parts[:-1]:
+        if part == "**":
+            folders = [below for folder in folders for below in _tree(folder, ())]
+        elif "*" in part:
+            folders = [Path(entry.path) for folder in folders
+                       for entry in _entries(folder, part) if _is_folder(entry)]
+        else:
+            folders = [folder / part for folder in folders if (folder / part).is_dir()]
+    for folder in folders:
+        if "*" in parts[-1]:
+            yield from (Path(entry.path) for entry in _entries(folder, parts[-1]))
+        elif (folder / parts[-1]).exists():
+            yield folder / parts[-1]
+
+
+def _tree(folder: Path, parents: tuple[str, ...]) -> Iterator[Path]:
+    """Yields a folder and all below it, through links, but not into a folder that holds the link.
+
+    Args:
+        parents: real paths of the folders between the start and this one.
+    """
+    real = os.path.realpath(folder)
+    yield folder
+    for entry in _entries(folder, "*"):
+        if not _is_folder(entry):
+            continue
+        if entry.is_symlink():
+            target = os.path.realpath(entry.path)
+            is_cycle = target in parents or Path(real).is_relative_to(target)
+            if is_cycle:
+                continue
+        yield from _tree(Path(entry.path), (*parents, real))
+
+
+def _entries(folder: Path, part: str) -> list[os.DirEntry[str]]:
+    """Returns the entries of a folder that one part of a pattern matches, without hidden ones."""
+    regex = re.compile(re.escape(part).replace(r"\*", ".*"), re.DOTALL)
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries
+                    if regex.fullmatch(entry.name)
+                    and (part.startswith(".") or not entry.name.startswith("."))]
+    except OSError as error:
+        raise DatasetError(f"the folder {folder} cannot be read ({error.strerror}): check its "
+                           "permissions and the disk, or remove it.") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    if entry.is_dir():
+        return True
+    if entry.is_symlink() and not entry.is_file():
+        log.warning("%s is a link to %s, which is missing: no images are listed there", entry.path,
+                    os.readlink(entry.path))
+    return False
 
 
 def _fill(pattern: str, wildcards: tuple[str, ...]) -> str:
@@ -220,5 +298,11 @@ def _describe_missing(spec: DatasetSpec, root: Path, split: str, folder: str,
 def _better_roots(root: Path, folder: str, layouts: tuple[Layout, ...]) -> Iterator[Path]:
     """Yields the folders directly above and below the root that have images of a layout."""
     for candidate in (root.parent, *sorted(root.iterdir())[:20]):
-        if candidate.is_dir() and any(_match(layout, candidate, folder) for layout in layouts):
+        try:
+            is_better = candidate.is_dir() and any(
+                _match(layout, candidate, folder) for layout in layouts)
+        # a folder near the root that must not be read
+        except (DatasetError, OSError):
+            continue
+        if is_better:
             yield candidate

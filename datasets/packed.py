@@ -11,6 +11,7 @@ import hashlib
 import json
 import mmap
 import os
+import time
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -222,6 +223,13 @@ def _difference(entry: Entry, sources: tuple[Source, ...], mapping: str) -> str:
     for old, new in zip(entry.sources, sources, strict=True):
         if old[0] != new[0]:
             return f"for example {old[0]} then, {new[0]} now"
-        if old != new:
+        if old[1] != new[1]:
             return f"for example {new[0]} was changed since, from {old[1]:,} to {new[1]:,} bytes"
+        if old != new:
+            return (f"for example {new[0]} was written again since, with the same "
+                    f"{new[1]:,} bytes: its time is {_time(new[2])} and was {_time(old[2])}")
     return f"for example the ids of {sources[1][0]} were mapped to other train ids then"
+
+
+def _time(nanoseconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(nanoseconds / 1e9))

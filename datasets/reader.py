@@ -1,29 +1,20 @@
 """The reader of every dataset: decodes the files of a split and maps raw ids to train ids."""
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
 
-from datasets.listing import SEE_DATASETS, Sample, find_samples
+from datasets.image_files import APPLY_ORIENTATION, exif_orientation, read_image, read_label
+from datasets.listing import Sample, find_samples
 from datasets.sampling import SampleDraw
-from datasets.spec import UNKNOWN, BadSample, DatasetError, DatasetSpec
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_PALETTE = 3             # color type in a PNG header
-JPEG_SIGNATURE = b"\xff\xd8"
-# In the scan of a JPEG file, each data byte ff is followed by 00, so these are markers.
-JPEG_START_OF_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
-RIFF_SIGNATURE = b"RIFF"    # of WebP files
+from datasets.spec import SEE_DATASETS, UNKNOWN, BadSample, DatasetError, DatasetSpec
 
 Focus = tuple[int, int] | None
 Extras = Callable[[np.random.Generator], dict[str, Any]]
@@ -176,9 +167,36 @@ def read_train_ids(path: Path, spec: DatasetSpec) -> np.ndarray:
 
 def describe_sizes(sample: Sample, image: tuple[int, ...], label: tuple[int, ...]) -> str:
     """Returns the error message for an image and a label of different (height, width)."""
-    return (f"{sample.image} is {image[0]}x{image[1]} (height x width) but its label "
-            f"{sample.label} is {label[0]}x{label[1]}: both must have the same size. Resize the "
-            "wrong one; resize labels without interpolation.")
+    sizes = (f"{sample.image} is {image[0]}x{image[1]} (height x width) but its label "
+             f"{sample.label} is {label[0]}x{label[1]}")
+    orientation = exif_orientation(sample.image)
+    if orientation != 1 and tuple(label) == tuple(image[::-1]):
+        return (f"{sizes}: the image carries EXIF orientation {orientation}, which is not applied, "
+                "and its label was drawn on the turned picture. Do not resize them: write the "
+                f"images again as they are seen, with {APPLY_ORIENTATION}")
+    return (f"{sizes}: both must have the same size. Resize the wrong one; resize labels without "
+            "interpolation.")
+
+
+def describe_orientation(sample: Sample, size: tuple[int, ...]) -> str:
+    """Returns the message for an image that may be turned against its label of the same size.
+
+    An image with an EXIF orientation is read as stored, but programs show it turned. If the size
+    of its label does not tell which of the two the label was drawn on, the user must say it. The
+    message is "" if there is nothing to say.
+
+    Args:
+        size: (height, width) of image and label.
+    """
+    orientation = exif_orientation(sample.image)
+    swaps_sides = orientation >= 5
+    if orientation == 1 or swaps_sides and size[0] != size[1]:
+        return ""
+    return (f"{sample.image} carries EXIF orientation {orientation}: it is read as stored, but "
+            "most programs show it turned or mirrored, and the size of its label does not tell "
+            "which of the two it fits. If the labels fit the pictures as they are seen, write the "
+            f"images again with {APPLY_ORIENTATION} ; if they fit the pixels as stored, as those of "
+            "published datasets do, remove the orientation with exiftool -Orientation= FILES")
 
 
 def describe_unknown(path: Path, counts: Counter[int], spec: DatasetSpec) -> str:
@@ -201,107 +219,6 @@ def describe_unknown(path: Path, counts: Counter[int], spec: DatasetSpec) -> str
     return (f"{path} holds {'colors' if spec.colors else 'ids'} that {spec.title} does not name: "
             f"{examples}. Check that --dataset {spec.name} fits these files. To ignore them, write "
             f"this line {file}: {line}")
-
-
-def read_image(path: Path | str, upright: bool = False) -> np.ndarray:
-    """Reads a PNG, JPEG or WebP file as (H, W, 3) uint8 RGB.
-
-    Gray becomes three channels and alpha is dropped.
-
-    Args:
-        upright: rotates the image as its EXIF orientation says. Images of a dataset are not
-            rotated, because label files carry no orientation.
-
-    Raises:
-        DatasetError: the file cannot be read, is truncated or damaged.
-    """
-    path = Path(path)
-    flags = cv2.IMREAD_COLOR
-    if not upright:
-        flags |= cv2.IMREAD_IGNORE_ORIENTATION
-    image = _decode(path, _read_bytes(path), flags)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-
-
-def read_label(path: Path, colors: bool = False) -> np.ndarray:
-    """Reads the values of a label file, unchanged.
-
-    Args:
-        colors: the file encodes each class as a color.
-
-    Returns:
-        (H, W) ids: uint8 from a gray or palette file of at most 8 bits, uint16 from a gray file of
-        16 bits. With `colors`, (H, W) uint32 of red << 16 | green << 8 | blue.
-
-    Raises:
-        DatasetError: the file cannot be read, is truncated or damaged, or holds colors where ids
-            are expected.
-    """
-    data = _read_bytes(path)
-    if colors:
-        bgr = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        bgra = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA)
-        return bgra.view("<u4")[..., 0] & np.uint32(0xFFFFFF)
-    is_png = data.startswith(PNG_SIGNATURE) and len(data) > 25
-    depth, color_type = (data[24], data[25]) if is_png else (8, 0)
-    if color_type == PNG_PALETTE:
-        return _decode_palette(path, data)
-    label = _decode(path, data, cv2.IMREAD_UNCHANGED)
-    if label.ndim != 2 or label.dtype not in (np.uint8, np.uint16):
-        channels = 1 if label.ndim == 2 else label.shape[2]
-        raise DatasetError(
-            f"{path} is not a map of class ids: it has {channels} channel(s) of "
-            f"{8 * label.itemsize} bits, but labels are gray or palette PNG files of at most 16 "
-            "bits. Is it a colored picture of the labels? If the colors are the labels, describe "
-            f"the dataset in a YAML file with label_format: rgb {SEE_DATASETS}.")
-    if depth < 8:
-        # OpenCV stretches values of 1, 2 and 4 bits to 0..255
-        label //= 255 // (2 ** depth - 1)
-    return label
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadSample(f"{path} cannot be read ({error.strerror}): check the disk or copy it "
-                        "again.") from error
-
-
-def _decode(path: Path, data: bytes, flags: int) -> np.ndarray:
-    # Some releases of OpenCV return the first rows of a truncated file without an error.
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if _is_complete(data) else None
-    if decoded is None:
-        raise _damaged(path, data)
-    return decoded
-
-
-def _decode_palette(path: Path, data: bytes) -> np.ndarray:
-    """Decodes a palette PNG as (H, W) uint8 indices; OpenCV would return the palette's colors."""
-    if not _is_complete(data):
-        raise _damaged(path, data)
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            return np.array(image)
-    # Pillow raises a SyntaxError for a chunk whose checksum is wrong.
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _damaged(path, data) from error
-
-
-def _damaged(path: Path, data: bytes) -> BadSample:
-    return BadSample(f"{path} is truncated or damaged: its {len(data):,} bytes do not hold a whole "
-                     "image. Copy or download it again.")
-
-
-def _is_complete(data: bytes) -> bool:
-    """Whether the last bytes of a file are those that end an image of its format."""
-    if data.startswith(PNG_SIGNATURE):
-        return b"IEND" in data[-64:]
-    if data.startswith(JPEG_SIGNATURE):
-        return data.rfind(JPEG_END) > data.rfind(JPEG_START_OF_SCAN)
-    if data.startswith(RIFF_SIGNATURE):
-        return len(data) >= 8 + int.from_bytes(data[4:8], "little")
-    return bool(data)
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

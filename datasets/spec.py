@@ -17,6 +17,8 @@ from utils.cli import suggest
 # train id of pixels whose raw id the spec does not name; the reader refuses them
 UNKNOWN = 254
 
+SEE_DATASETS = "(see DATASETs.md)"
+
 RGB = tuple[int, int, int]
 
 

@@ -31,6 +31,8 @@ REQUIRED = ("images", "labels", "classes")
 CLASS_KEYS = ("name", "rgb", "id", "ids", "label_rgbs", "category")
 SPLIT_KEYS = ("folder", "match", "list")
 LABEL_FORMATS = ("ids", "rgb")
+LOSSY_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".jxl", ".avif", ".heic",
+                  ".heif")
 DEFAULT_SPLITS = {"train": "train", "val": "val"}
 DEFAULT_CROP_SIZE = [512, 512]
 
@@ -221,9 +223,11 @@ class _Parser:
         if not images.endswith("{suffix}") and suffix not in IMAGE_SUFFIXES:
             self.refuse("images", f"{images!r} must end in {{suffix}} or one of "
                                   f"{', '.join(IMAGE_SUFFIXES)}")
-        if Path(labels).suffix.lower() in (".jpg", ".jpeg", ""):
-            self.refuse("labels", f"{labels!r} must end in .png: JPEG changes the ids that it "
-                                  "stores")
+        suffix = Path(labels).suffix.lower()
+        if suffix in ("", *LOSSY_SUFFIXES):
+            format_name = "this format" if suffix not in (".jpg", ".jpeg", "") else "JPEG"
+            self.refuse("labels", f"{labels!r} must end in .png: {format_name} changes the ids "
+                                  "that it stores")
         self.check_wildcards(images, labels)
         return Layout(images, labels)
 

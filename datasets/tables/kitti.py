@@ -12,6 +12,8 @@ HELD_OUT = (
     (0, 12, 24, 31, 42, 50, 63, 71, 84, 96, 101, 112, 121, 133, 141, 155, 164, 171, 187, 191, 197),
     (3, 6, 13, 21, 41, 54, 61, 73, 88, 91, 110, 121, 126, 131, 142, 149, 150, 163, 173, 183, 199),
 )
+LAYOUT = Layout("{split}/image_2/*{suffix}", "{split}/semantic/*.png")
+LAYOUT_OF_TESTING = Layout("testing/image_2/*{suffix}", "testing/semantic/*.png")
 
 
 def fold(number: int, held_out: bool) -> tuple[Subset]:
@@ -23,13 +25,12 @@ KITTI = DatasetSpec(
     name="kitti",
     title="KITTI",
     classes=CITYSCAPES.classes,
-    # The second layout is for test, whose folder is called testing in some copies.
-    layouts=(Layout("{split}/image_2/*{suffix}", "{split}/semantic/*.png"),
-             Layout("{split}ing/image_2/*{suffix}", "{split}ing/semantic/*.png")),
+    layouts=(LAYOUT,),
     splits={
         "train": fold(0, held_out=False),
         "val": fold(0, held_out=True),
-        "test": ("test",),
+        # called testing in some copies
+        "test": (Subset(("test",), layouts=(LAYOUT, LAYOUT_OF_TESTING)),),
         "trainval": ("training",),
         "train_cv1": fold(1, held_out=False),
         "val_cv1": fold(1, held_out=True),

@@ -167,3 +167,77 @@ def test_an_image_names_its_label_whatever_the_names_are(
     assert len(matches) == 1
     label = _fill(layout.labels.replace("{split}", "train"), matches[0].wildcards)
     assert label == "/".join(["labels/train", *folders, city, f"{stem}_id.png"])
+
+
+YAML = """
+images: "images/{split}/**/*.png"
+labels: "labels/{split}/**/*.png"
+classes: [{name: road, rgb: [1, 2, 3], id: 7}]
+splits: {train: train}
+"""
+
+
+def write_cities(root: Path, cities: tuple[str, ...]) -> None:
+    (root / "my.yaml").write_text(YAML)
+    for city in cities:
+        write_pair(root, f"images/train/{city}/{city}.png", f"labels/train/{city}/{city}.png")
+
+
+def names(root: Path) -> list[str]:
+    return [sample.name for sample in datasets.build(str(root / "my.yaml"), root, "train").samples]
+
+
+def test_a_linked_city_is_listed_as_a_folder_is(tmp_path: Path) -> None:
+    write_cities(tmp_path, ("aachen", "bonn"))
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "train/bonn").rename(tmp_path / f"{kind}_of_bonn")
+        (tmp_path / kind / "train/bonn").symlink_to(tmp_path / f"{kind}_of_bonn")
+    assert names(tmp_path) == ["aachen", "bonn"]
+
+
+def test_a_link_within_a_linked_folder_is_followed(tmp_path: Path) -> None:
+    write_cities(tmp_path, ("aachen",))
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "train/aachen").rename(tmp_path / f"{kind}_of_aachen")
+        (tmp_path / f"{kind}_linked").mkdir()
+        (tmp_path / f"{kind}_linked/aachen").symlink_to(tmp_path / f"{kind}_of_aachen")
+        (tmp_path / kind / "train/all").symlink_to(tmp_path / f"{kind}_linked")
+    assert names(tmp_path) == ["aachen"]
+
+
+@pytest.mark.parametrize("target", [".", "..", "../..", "../../.."])
+def test_a_link_to_a_folder_that_holds_it_is_left_out(tmp_path: Path, target: str) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    write_cities(root, ("aachen", "bonn"))
+    (root / "images/train/aachen/again").symlink_to(target)
+    assert names(root) == ["aachen", "bonn"]
+
+
+def test_two_folders_that_link_to_each_other_end(tmp_path: Path) -> None:
+    write_cities(tmp_path, ("aachen", "bonn"))
+    for kind in ("images", "labels"):
+        (tmp_path / kind / "train/aachen/to_bonn").symlink_to("../bonn")
+        (tmp_path / kind / "train/bonn/to_aachen").symlink_to("../aachen")
+    # each city is listed once below the other, as a link between cities asks for
+    assert len(names(tmp_path)) == 4
+
+
+def test_a_link_to_a_missing_folder_is_named(tmp_path: Path,
+                                             caplog: pytest.LogCaptureFixture) -> None:
+    write_cities(tmp_path, ("aachen",))
+    (tmp_path / "images/train/bonn").symlink_to(tmp_path / "unmounted")
+    assert names(tmp_path) == ["aachen"]
+    assert "images/train/bonn is a link to" in caplog.text
+
+
+def test_hidden_folders_are_not_searched(tmp_path: Path) -> None:
+    write_cities(tmp_path, ("aachen", ".trash"))
+    assert names(tmp_path) == ["aachen"]
+
+
+def test_a_missing_label_names_the_line_for_splits_without_labels(tmp_path: Path) -> None:
+    write_cities(tmp_path, ("aachen", "bonn"))
+    (tmp_path / "labels/train/bonn/bonn.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"my\.yaml .*unlabeled: \[train\]"):
+        names(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,3 +138,13 @@ def test_a_damaged_manifest_is_refused(
     (out / MANIFEST).write_text(spoil((out / MANIFEST).read_text()))
     with pytest.raises(datasets.DatasetError, match=message):
         datasets.build("camvid", camvid, "train", packed=out)
+
+
+def test_a_file_that_was_written_again_with_the_same_size_is_told_by_its_time(
+        camvid: Path, out: Path) -> None:
+    path = camvid / "train/1.png"
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 10 ** 10))
+    data = datasets.build("camvid", camvid, "train")
+    with pytest.raises(datasets.DatasetError,
+                       match=r"train/1\.png was written again since, with the same [\d,]+ bytes"):
+        Pack(out, data)

@@ -1,8 +1,6 @@
 """The reader: layouts, file formats, and an answer to every kind of bad input."""
 
 import pickle
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,32 +11,17 @@ import torch
 from PIL import Image
 
 import datasets
-from datasets.reader import PNG_SIGNATURE, SegmentationDataset, read_image, read_label
+from datasets.listing import Sample
+from datasets.reader import (
+    Files,
+    SegmentationDataset,
+    describe_orientation,
+    describe_sizes,
+)
 from datasets.sampling import SampleDraw
 from datasets.spec import DatasetError
 
 WriteCamvid = Callable[..., Path]
-IDS = np.arange(48, dtype=np.uint8).reshape(6, 8) % 12
-
-
-def write_png(
-    path: Path, rows: np.ndarray, depth: int, color_type: int, palette: bytes = b""
-) -> None:
-    """Writes rows of bytes as a PNG of any depth and color type, also those that OpenCV lacks."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    width = rows.shape[1] * 8 // depth
-    header = struct.pack(">IIBBBBB", width, rows.shape[0], depth, color_type, 0, 0, 0)
-    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    chunks = [(b"IHDR", header), (b"PLTE", palette), (b"IDAT", pixels), (b"IEND", b"")]
-    path.write_bytes(
-        PNG_SIGNATURE
-        + b"".join(chunk(*entry) for entry in chunks if entry[1] or entry[0] == b"IEND")
-    )
 
 
 def write_pair(root: Path, image: str, label: str | None, raw_id: int = 7) -> None:
@@ -84,41 +67,6 @@ def test_a_split_without_public_labels_has_images_alone(tmp_path: Path) -> None:
     data = datasets.build("cityscapes", tmp_path, "test")
     assert not data.labeled
     assert set(data[0]) == {"image", "name"}
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".png"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_images_become_rgb_whatever_they_are_stored_as(
-    tmp_path: Path, suffix: str, channels: int
-) -> None:
-    if suffix == ".jpg" and channels == 4:
-        channels = 3  # JPEG has no alpha
-    path = tmp_path / f"image{suffix}"
-    image = np.full((16, 16, channels), 90, np.uint8)
-    if channels > 1:
-        image[..., 2] = 160  # red
-    assert cv2.imwrite(str(path), image)
-    read = read_image(path)
-    assert np.array_equal(read_image(str(path)), read)
-    assert (read.shape, read.dtype) == ((16, 16, 3), np.uint8)
-    assert np.abs(read[8, 8].astype(int) - [160 if channels > 1 else 90, 90, 90]).max() <= 4
-
-
-def test_palette_labels_are_read_as_indices(tmp_path: Path) -> None:
-    path = tmp_path / "palette.png"
-    write_png(path, IDS, depth=8, color_type=3, palette=bytes(range(255, -1, -1)) * 3)
-    assert (read_label(path) == IDS).all()
-
-
-@pytest.mark.parametrize(("color_type", "palette"), [(3, bytes(range(48))), (0, b"")])
-def test_labels_of_four_bits_are_read_unchanged(
-    tmp_path: Path, color_type: int, palette: bytes
-) -> None:
-    path = tmp_path / "nibbles.png"
-    write_png(
-        path, IDS[:, ::2] << 4 | IDS[:, 1::2], depth=4, color_type=color_type, palette=palette
-    )
-    assert (read_label(path) == IDS).all()
 
 
 def test_a_transform_gets_the_draws_focus_and_generator(write_camvid: WriteCamvid) -> None:
@@ -179,24 +127,6 @@ def test_a_truncated_png_is_named(write_camvid: WriteCamvid, folder: str, kept: 
         read_damaged(root)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
-@pytest.mark.parametrize("lost", [1, 100])
-def test_a_truncated_photograph_is_named(tmp_path: Path, suffix: str, lost: int) -> None:
-    path = tmp_path / f"photograph{suffix}"
-    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    path.write_bytes(path.read_bytes()[:-lost])
-    with pytest.raises(DatasetError, match=rf"photograph\{suffix} is truncated or damaged"):
-        read_image(path)
-
-
-def test_a_truncated_palette_label_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "palette.png"
-    write_png(path, IDS, depth=8, color_type=3, palette=bytes(768))
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DatasetError, match=r"palette\.png is truncated or damaged"):
-        read_label(path)
-
-
 def test_an_id_outside_the_table_is_named_with_count_and_file(write_camvid: WriteCamvid) -> None:
     root = write_camvid()
     label = np.zeros((12, 16), np.uint8)
@@ -239,39 +169,41 @@ def test_a_file_that_went_away_is_named(write_camvid: WriteCamvid) -> None:
         data[1]
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4])
-@pytest.mark.parametrize("color_type", [0, 3])
-def test_ids_of_few_bits_are_read_unchanged(tmp_path: Path, depth: int, color_type: int) -> None:
-    per_byte = 8 // depth
-    values = np.arange(6 * per_byte, dtype=np.uint8).reshape(2, -1) % 2**depth
-    # the first pixel is in the highest bits
-    shifts = np.arange(per_byte - 1, -1, -1, dtype=np.uint8) * depth
-    groups = values.reshape(2, -1, per_byte) << shifts
-    rows = np.bitwise_or.reduce(groups, axis=2).astype(np.uint8)
-    path = tmp_path / "few.png"
-    write_png(path, rows, depth, color_type, palette=bytes(3 * 2**depth) if color_type else b"")
-    label = read_label(path)
-    assert label.dtype == np.uint8
-    assert label.tolist() == values.tolist()
-    label[0, 0] = 1
 
 
-def test_a_palette_label_with_a_wrong_checksum_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "palette.png"
-    write_png(path, IDS, depth=8, color_type=3, palette=bytes(768))
-    data = bytearray(path.read_bytes())
-    start = data.index(b"IDAT") + 8
-    data[start] ^= 0xFF
-    path.write_bytes(bytes(data))
-    with pytest.raises(DatasetError, match=r"palette\.png is truncated or damaged"):
-        read_label(path)
+# images with an EXIF orientation
 
 
-def test_an_image_is_rotated_only_where_its_orientation_is_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "photograph.jpg"
+def turned(tmp_path: Path, orientation: int, label: tuple[int, int]) -> Sample:
+    """Writes an image of 12x16 with an orientation, and a label of any size."""
     exif = Image.Exif()
-    # 6: the camera was turned, so that the right side of the file is the top of the scene
-    exif[0x0112] = 6
-    Image.new("RGB", (20, 30)).save(path, exif=exif)
-    assert read_image(path).shape == (30, 20, 3)
-    assert read_image(path, upright=True).shape == (20, 30, 3)
+    exif[0x0112] = orientation
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.jpg", exif=exif)
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros(label, np.uint8))
+    return Sample("a", tmp_path / "a.jpg", tmp_path / "a.png", datasets.spec("camvid"))
+
+
+def test_a_label_of_the_turned_picture_is_told_from_one_of_a_wrong_size(tmp_path: Path) -> None:
+    sample = turned(tmp_path, 6, (16, 12))
+    with pytest.raises(DatasetError, match=r"a\.jpg is 12x16 .* EXIF orientation 6.*"
+                                           r"Do not resize.*exif_transpose"):
+        Files([sample]).read(0)
+    assert "Resize the wrong one" in describe_sizes(sample, (12, 16), (15, 12))
+
+
+@pytest.mark.parametrize(("orientation", "size", "is_named"), [
+    (1, (12, 16), False),
+    # turned by 180 degrees, and mirrored
+    (3, (12, 16), True),
+    (2, (12, 16), True),
+    # turned by 90 degrees: the label has the size of the stored image, so it fits that
+    (6, (12, 16), False),
+    (6, (12, 12), True),
+])
+def test_an_orientation_is_named_where_the_size_does_not_tell_what_the_label_fits(
+        tmp_path: Path, orientation: int, size: tuple[int, int], is_named: bool) -> None:
+    message = describe_orientation(turned(tmp_path, orientation, size), size)
+    assert bool(message) == is_named
+    if is_named:
+        assert f"EXIF orientation {orientation}" in message
+        assert "exif_transpose" in message and "exiftool -Orientation=" in message

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
+from datasets.image_files import read_image, read_label
 from datasets.listing import Listing, Sample
-from datasets.reader import describe_sizes, describe_unknown, read_image, read_label
+from datasets.reader import describe_orientation, describe_sizes, describe_unknown
 from datasets.spec import UNKNOWN, DatasetError, DatasetSpec
 from utils import IGNORE_LABEL
 
@@ -67,6 +68,8 @@ def inspect(sample: Sample) -> Finding:
     if size is not None and size != raw.shape:
         problems.append(Problem("image and label of two sizes", str(sample.image),
                                 describe_sizes(sample, size, raw.shape)))
+    elif size is not None and (message := describe_orientation(sample, size)):
+        problems.append(Problem("EXIF orientation", str(sample.image), message))
     counts = count_values(raw)
     unknown = Counter({raw_id: count for raw_id, count in counts.items()
                        if raw_id not in sample.spec.raw_to_train})

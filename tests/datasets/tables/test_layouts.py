@@ -360,3 +360,12 @@ def test_an_unmapped_id_in_a_part_names_the_part(uds_root: Path) -> None:
         DatasetError, match=r"f_gtFine_labelids\.png holds ids that UDS, IDD does not name: 77 \(24"
     ):
         datasets.build("uds", uds_root, "train")[2]
+
+
+def test_a_missing_kitti_names_the_folders_that_its_split_has(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as info:
+        datasets.build("kitti", tmp_path, "val")
+    assert "training/image_2" in str(info.value)
+    assert "traininging" not in str(info.value)
+    with pytest.raises(FileNotFoundError, match="test/image_2.* or testing/image_2"):
+        datasets.build("kitti", tmp_path, "test")

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets.listing import Listing, Sample
 from datasets.spec import UNKNOWN, ClassInfo, DatasetSpec
@@ -52,6 +53,16 @@ def test_several_problems_of_one_pair_are_collected(tmp_path: Path) -> None:
     assert [problem.kind for problem in problems] == ["image and label of two sizes",
                                                       "unmapped ids"]
     assert "9 (1 pixel)" in problems[1].message
+
+
+def test_an_orientation_beside_a_label_of_the_same_size_is_a_problem(tmp_path: Path) -> None:
+    sample = write_sample(tmp_path, np.zeros((2, 4, 3), np.uint8), np.full((2, 4), 4, np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (4, 2)).save(sample.image, exif=exif)
+    problem, = inspect(sample).problems
+    assert problem.kind == "EXIF orientation"
+    assert "orientation 3" in problem.message
 
 
 def test_a_damaged_image_does_not_hide_the_label(tmp_path: Path) -> None:
