@@ -38,7 +38,7 @@ def build_parser() -> FlagParser:
     group.add_argument("--max_pixels", type=positive_int, default=16_000_000,
                        help="larger pictures are refused")
     group.add_argument("--max_mb", type=positive_number, default=20,
-                       help="larger files are refused, in 10^6 bytes")
+                       help="larger files are refused, in MiB (2^20 bytes)")
     snapshot_flags.add_flags(parser)
     inference_flags.add_flags(parser)
     precision_flags.add_flags(parser, training=False)
@@ -53,7 +53,7 @@ class Options:
         compare: second snapshot, None for one network.
         dataset: of the classes and colors; None for the snapshot's.
         max_pixels: of a picture.
-        max_mb: of a picture's file, in 10^6 bytes.
+        max_mb: of a picture's file, in MiB, the unit in which gradio shows it.
     """
 
     compare: Path | None
@@ -146,7 +146,7 @@ def run(args: Namespace) -> None:
         ValueError, OSError: a snapshot or a flag is invalid, or the port is taken.
     """
     options = Options.from_args(args)
-    max_bytes = int(options.max_mb * 1e6)
+    max_bytes = int(options.max_mb * 2 ** 20)
     with served(load(options), options.max_pixels, max_bytes, options.port) as address:
         log.info("open %s in a browser; Ctrl-C ends it", address)
         wait()

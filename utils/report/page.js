@@ -197,9 +197,14 @@ function open(index) {
   choose(Math.min(view, shownViews.length - 1));
   if (!viewer.open) {
     viewer.showModal();
+    showTab();
     // not its first button, so that the arrow keys change the image at once
     viewer.focus();
   }
+}
+// the tabs of a narrow window scroll
+function showTab() {
+  $(`#tab-${view}`).scrollIntoView({block: "nearest", inline: "nearest"});
 }
 function choose(index) {
   view = index;
@@ -208,6 +213,7 @@ function choose(index) {
     tab.setAttribute("aria-selected", i === index);
     tab.tabIndex = i === index ? 0 : -1;
   });
+  showTab();
   stage.className = `stage ${shown.kind}`;
   $(".base", stage).src = shown.kind === "plain" ? layers[shown.layer] : layers.image;
   const name = page.items[current].name;

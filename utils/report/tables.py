@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from utils.report.results import Results
 SCORES = (("mIoU", "Mean IoU"), ("pixel_accuracy", "Pixel accuracy"),
           ("mean_accuracy", "Mean accuracy"), ("fwIoU", "Frequency-weighted IoU"))
 # setting, title
-SETTINGS = (("data_root", "Data"), ("inference_mode", "Inference"), ("crop_size", "Crop"),
+# the folder of the data is not among them: a page is sent to others
+SETTINGS = (("inference_mode", "Inference"), ("crop_size", "Crop"),
             ("sliding_overlap", "Overlap"), ("scales", "Scales"), ("flip", "Flip"),
             ("average", "Average of"), ("precision", "Precision"), ("device", "Device"),
             ("torch", "torch"), ("commit", "At commit"))
@@ -250,13 +252,18 @@ def model_facts(evaluated: Results) -> list[tuple[str, str]]:
     environment = json.loads(path.read_text()) if path and path.is_file() else {}
     facts = [
         ("Network", evaluated.scores["arch"]),
-        ("Snapshot", evaluated.settings.get("snapshot", "")),
+        ("Snapshot", _short_path(evaluated.settings.get("snapshot", ""))),
         ("SHA-256", evaluated.scores["snapshot_sha256"][:16] + "…"),
         ("Weights", evaluated.settings.get("weights", "")),
         ("Trained at commit", (environment.get("commit") or "")[:12]),
         ("Trained on", environment.get("device", "")),
     ]
     return [(term, str(value)) for term, value in facts if value]
+
+
+def _short_path(path: str) -> str:
+    """Returns a file and its folder alone: the rest of a path says how a machine is set up."""
+    return "/".join(Path(path).parts[-2:]).removeprefix("/")
 
 
 def evaluation_facts(evaluated: Results, data: Any) -> list[tuple[str, str]]:

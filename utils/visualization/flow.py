@@ -15,6 +15,7 @@ from utils.visualization import label_maps
 
 # narrower flow fields are enlarged before they are colored, which keeps them smooth
 MIN_FLOW_WIDTH = 256
+MAX_FLOW_HEIGHT = 4 * MIN_FLOW_WIDTH
 # flow units per cell of the grid: the grid spans -1 to 1, see `network.alignment.warp`
 UNITS_PER_CELL = 2
 
@@ -96,17 +97,21 @@ def _grow(max_lengths: list[float], index: int, length: float) -> float:
 def sheet(image: np.ndarray, flows: list[ColoredFlow]) -> np.ndarray:
     """Returns the image and its flow fields as panels, each field with the color wheel."""
     height, width = image.shape[:2]
-    titled = [("Image", image)]
+    titled = [("Image", label_maps.widen(image, MIN_FLOW_WIDTH))]
     for flow in flows:
         colors = cv2.resize(flow.colors, (width, height), interpolation=cv2.INTER_LINEAR)
         title = f"{flow.title}: the rim is {flow.pixels:.1f} px"
-        titled.append((title, label_maps.with_wheel(colors)))
+        wide = label_maps.widen(label_maps.with_wheel(colors), MIN_FLOW_WIDTH)
+        titled.append((title, wide))
     return label_maps.panels(titled, columns=3 if len(titled) == 3 else 2)
 
 
 def _enlarge(flow: np.ndarray) -> np.ndarray:
-    """Enlarges a narrow flow field (2, h, w), whose colors would otherwise be a few blocks."""
-    factor = MIN_FLOW_WIDTH / flow.shape[2]
+    """Enlarges a narrow flow field (2, h, w), whose colors would otherwise be a few blocks.
+
+    It does not become higher than `MAX_FLOW_HEIGHT`.
+    """
+    factor = min(MIN_FLOW_WIDTH / flow.shape[2], MAX_FLOW_HEIGHT / flow.shape[1])
     if factor <= 1:
         return flow
     enlarged = cv2.resize(flow.transpose(1, 2, 0), None, fx=factor, fy=factor,

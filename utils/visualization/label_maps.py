@@ -15,6 +15,8 @@ from utils import IGNORE_LABEL
 
 BACKGROUND, INK, FAINT = (24, 26, 30), (236, 238, 242), (150, 154, 162)
 RIGHT, WRONG = (46, 160, 84), (230, 46, 60)
+# pixels of the shorter side of a picture on which a color wheel is drawn
+LEAST_FOR_WHEEL = 16
 # width in pixels of a picture with text at scale 1
 REFERENCE_WIDTH = 640
 # largest number of classes in the legend of a video
@@ -99,7 +101,12 @@ def color_wheel(side: int) -> np.ndarray:
 
 
 def with_wheel(picture: np.ndarray) -> np.ndarray:
-    """Returns the picture of a flow field with the color wheel in its lower right corner."""
+    """Returns the picture of a flow field with the color wheel in its lower right corner.
+
+    There is no wheel on a picture with a side below `LEAST_FOR_WHEEL`.
+    """
+    if min(picture.shape[:2]) < LEAST_FOR_WHEEL:
+        return picture
     # an odd side, so that one pixel is the center
     side = max(9, round(0.3 * min(picture.shape[:2])) | 1)
     margin = side // 8
@@ -111,6 +118,16 @@ def with_wheel(picture: np.ndarray) -> np.ndarray:
     corner = result[-side - margin:-margin, -side - margin:-margin]
     np.copyto(corner, wheel, where=(radius <= 1)[..., None])
     return result
+
+
+def widen(picture: np.ndarray, width: int) -> np.ndarray:
+    """Returns a narrower picture between two margins that make it `width` wide."""
+    missing = width - picture.shape[1]
+    if missing <= 0:
+        return picture
+    left = missing // 2
+    return cv2.copyMakeBorder(picture, 0, 0, left, missing - left, cv2.BORDER_CONSTANT,
+                              value=BACKGROUND)
 
 
 def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None) -> np.ndarray:

@@ -16,14 +16,16 @@ from utils.visualization.label_maps import (
     error_map,
     overlay,
     panels,
+    widen,
     with_legend,
     write,
 )
 
 # subfolders that `dump_images` writes
 SUBFOLDERS = ("colour_masks", "overlays", "label_ids", "panels")
-# narrower images are enlarged; in pixels
-MIN_WIDTH = 384
+# Narrower images are enlarged, as far as their height stays within this; in pixels. What is still
+# narrower stands between two margins, so that there is room for a legend.
+MIN_WIDTH, MAX_ENLARGED_HEIGHT = 384, 1536
 
 
 class Rendering:
@@ -54,7 +56,9 @@ class Rendering:
 
     def side_by_side(self) -> np.ndarray:
         """Returns image and overlay beside each other, above the legend."""
-        return self._with_legend(panels([("Image", self.image), ("Classes", self.plain_overlay)]))
+        titled = [("Image", widen(self.image, MIN_WIDTH)),
+                  ("Classes", widen(self.plain_overlay, MIN_WIDTH))]
+        return self._with_legend(panels(titled))
 
     def compare(self, labels: np.ndarray) -> np.ndarray:
         """Returns image, labels, predictions and errors in a grid, each at most 640 pixels wide."""
@@ -65,10 +69,12 @@ class Rendering:
             ("Predictions", self.plain_overlay),
             ("Errors in red, ignored in dark", error_map(self.image, self.predictions, labels)),
         ]
-        return panels([(title, _shrink(picture)) for title, picture in titled], columns=2)
+        shrunk = [(title, widen(_shrink(picture), MIN_WIDTH)) for title, picture in titled]
+        return panels(shrunk, columns=2)
 
     def _with_legend(self, picture: np.ndarray) -> np.ndarray:
-        return with_legend(picture, self.predictions, self.palette, self.names, steady=self.steady)
+        return with_legend(widen(picture, MIN_WIDTH), self.predictions, self.palette, self.names,
+                           steady=self.steady)
 
 
 def dump_images(folder: Path, prediction: Prediction, spec: Any) -> None:
@@ -97,8 +103,12 @@ def dump_images(folder: Path, prediction: Prediction, spec: Any) -> None:
 
 
 def _enlarge(picture: np.ndarray, interpolation: int) -> np.ndarray:
-    """Enlarges by the smallest whole factor that makes a picture `MIN_WIDTH` wide."""
-    factor = math.ceil(MIN_WIDTH / picture.shape[1])
+    """Enlarges by the smallest whole factor that makes a picture `MIN_WIDTH` wide.
+
+    The factor is smaller if the picture would be higher than `MAX_ENLARGED_HEIGHT`.
+    """
+    height, width = picture.shape[:2]
+    factor = min(math.ceil(MIN_WIDTH / width), MAX_ENLARGED_HEIGHT // height)
     if factor <= 1:
         return picture
     return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation)

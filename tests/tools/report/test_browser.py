@@ -187,18 +187,59 @@ def test_text_stands_out_from_its_ground(chromium: Any, scored: Any, scheme: str
         return getComputedStyle(probe).color.match(/[\\d.]+/g).map(Number);
     }"""
 
-    def luminance(rgb: list[float]) -> float:
-        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-                  for value in (each / 255 for each in rgb)]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
     with shown(chromium, scored.single, color_scheme=scheme) as tab:
         ink = {name: luminance(tab.evaluate(script, name))
                for name in ("--ink", "--muted", "--accent", "--paper", "--card")}
     for text in ("--ink", "--muted", "--accent"):
         for ground in ("--paper", "--card"):
-            light, dark = sorted((ink[text], ink[ground]), reverse=True)
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
+            assert contrast(ink[text], ink[ground]) >= 4.5, (text, ground)
+
+
+def luminance(rgb: list[float]) -> float:
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+              for value in (channel / 255 for channel in rgb)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: float, b: float) -> float:
+    dark, light = sorted((a, b))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("color", ["rgb(0 0 142)", "rgb(0 0 0)", "rgb(255 255 255)",
+                                   "rgb(255 255 0)", "rgb(220 20 60)"])
+def test_the_bar_of_every_class_stands_out_from_its_ground(chromium: Any, scored: Any, scheme: str,
+                                                           color: str) -> None:
+    """WCAG 2.2, 1.4.11: a contrast of at least 3 to 1."""
+    with shown(chromium, scored.single, color_scheme=scheme) as tab:
+        tab.evaluate("""(color) => {
+            const bar = document.querySelector(".meter");
+            bar.style.cssText = `--c: ${color}; --at: 50`;
+            bar.querySelector("b").remove();
+        }""", color)
+        bar = pixels(tab, ".meter >> nth=0")
+    filled, empty = bar[len(bar) // 2, bar.shape[1] // 4], bar[len(bar) // 2, -5]
+    # from OpenCV's order to RGB
+    grounds = [luminance(list(side[::-1])) for side in (filled, empty)]
+    assert contrast(*grounds) >= 3
+
+
+def test_the_tab_that_a_key_chooses_is_in_view_on_a_phone(chromium: Any, scored: Any) -> None:
+    with shown(chromium, scored.single) as tab:
+        tab.set_viewport_size({"width": 360, "height": 740})
+        tab.locator(".card").first.click()
+        bar = tab.locator(".v-tabs").bounding_box()
+        # the third time after another image was opened, with the same view
+        for key in ("5", "1", "5", "ArrowRight"):
+            tab.keyboard.press(key)
+            chosen = tab.locator(".v-tabs [aria-selected=true]").bounding_box()
+            assert chosen["x"] >= bar["x"] - 1
+            assert chosen["x"] + chosen["width"] <= bar["x"] + bar["width"] + 1
+        tab.keyboard.press("Escape")
+        tab.locator(".card").nth(2).click()
+        chosen = tab.locator(".v-tabs [aria-selected=true]").bounding_box()
+        assert chosen["x"] + chosen["width"] <= bar["x"] + bar["width"] + 1
 
 
 def test_two_models_are_compared_image_by_image(paired: Any) -> None:

@@ -27,6 +27,13 @@ def test_eval_writes_a_page_that_needs_no_other_file(scored: Any) -> None:
     assert text.count("<svg") == 3
 
 
+def test_a_page_says_nothing_about_the_folders_of_its_machine(scored: Any) -> None:
+    for path in (scored.single, scored.paired):
+        text = path.read_text()
+        assert str(scored.root.parent) not in text
+        assert ">a/last.pth<" in text
+
+
 def test_the_page_can_be_written_again_smaller_and_elsewhere(
         scored: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "page.html"

@@ -59,3 +59,13 @@ def test_a_sheet_shows_the_image_and_each_flow() -> None:
     three = flow.sheet(image, colored * 2)
     assert two.shape[1] > 2 * 80 and three.shape[1] > 3 * 80
     assert two.shape[0] == three.shape[0]
+
+
+@pytest.mark.parametrize(("height", "width"), [(900, 7), (7, 900), (1, 1), (5000, 3)])
+def test_flows_of_long_and_of_tiny_pictures_are_drawn(height: int, width: int) -> None:
+    still = np.zeros((2, -(-height // 4), -(-width // 4)), np.float32)
+    drawn = flow.color_flows({"flow": still}, width)
+    assert all(field.colors.shape[0] <= max(flow.MAX_FLOW_HEIGHT, height) for field in drawn)
+    picture = flow.sheet(np.zeros((height, width, 3), np.uint8), drawn)
+    assert picture.shape[1] >= 2 * flow.MIN_FLOW_WIDTH
+    assert picture.shape[0] <= height + 100

@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from utils.evaluation.evaluator import Prediction
-from utils.visualization.rendering import MIN_WIDTH, SUBFOLDERS, Rendering, dump_images
+from utils.visualization.rendering import (
+    MAX_ENLARGED_HEIGHT,
+    MIN_WIDTH,
+    SUBFOLDERS,
+    Rendering,
+    dump_images,
+)
 
 PALETTE = np.zeros((256, 3), np.uint8)
 PALETTE[:2] = (128, 64, 128), (70, 130, 180)
@@ -33,6 +39,16 @@ def test_small_images_are_enlarged_by_a_whole_factor_and_large_ones_are_not() ->
     assert rendering.side_by_side().shape[1] > 2 * MIN_WIDTH
     large = np.zeros((100, 500, 3), np.uint8)
     assert Rendering(large, large[..., 0], PALETTE, SPEC.names).image is large
+
+
+@pytest.mark.parametrize(("height", "width"), [(900, 7), (5000, 3), (700, 100), (7, 900), (1, 1)])
+def test_no_picture_becomes_enormous_and_all_have_room_for_a_legend(height: int,
+                                                                    width: int) -> None:
+    image, labels = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+    rendering = Rendering(image, labels, PALETTE, SPEC.names)
+    for picture in (rendering.overlay(), rendering.side_by_side(), rendering.compare(labels)):
+        assert picture.shape[1] >= MIN_WIDTH
+        assert picture.shape[0] <= 2 * max(height, MAX_ENLARGED_HEIGHT) + 200
 
 
 @pytest.mark.parametrize("labeled", [True, False])
