@@ -36,10 +36,6 @@ from utils.training.validation import Validator
 
 log = logging.getLogger("train")
 
-RESUME_HINT = "a run that has begun goes on from its last checkpoint with --resume"
-LESS_MEMORY = ("--bs_mult 1 --accumulate N (N forward passes a step keep the global batch), "
-               "a smaller --crop_size, --precision bf16, or --recompute")
-
 
 @dataclass(frozen=True)
 class Options(flag_rules.RunOptions):
@@ -91,13 +87,13 @@ def set_dependent_flags(args: Namespace) -> None:
 
 def check_flags(options: Options) -> None:
     """Raises ValueError if flags of different packages exclude or miss each other."""
-    arch, losses, length = options.network.arch, options.loss, options.intervals
+    arch, losses, intervals = options.network.arch, options.loss, options.intervals
     if losses.joint_edgeseg_loss and not network.has_body_edge_outputs(arch):
         raise ValueError(f"{arch} has no body and edge outputs to train: leave out "
                          "--joint_edgeseg_loss, or take --arch decouple_resnet50")
     if losses.rlx_off_epoch and not options.schedule.restarts:
         losses.check_used("rlx_off_epoch")
-    last_epoch = None if length.max_iters else length.max_epoch
+    last_epoch = None if intervals.max_iters else intervals.max_epoch
     options.schedule.check_restart(losses.rlx_off_epoch, last_epoch)
 
 
@@ -115,7 +111,7 @@ class Training:
         datasets.check_same_data(state, self.spec, self.folder)
         flag_rules.check_same_run(options.flags, state["step"] if state else 0)
         checkpoint.restore_links(self.folder, state, network.weights.read)
-        start = self.build_network(state)
+        weights_note = self.build_network(state)
         self.build_data()
         self.build_optimizer()
         self.progress = Progress()
@@ -123,11 +119,11 @@ class Training:
             self.progress = self.checkpoints.restore(state)
         elif options.network.restore_optimizer:
             checkpoint.load_momentum(self.optimizer, options.network.snapshot, network.weights.read)
-        self.save_requested = False                 # by the clock of rank 0
-        self.open_folder(start)
+        self.save_requested = False                 # by rank 0, after `--checkpoint_every` minutes
+        self.open_folder(weights_note)
 
     def build_network(self, state: dict[str, Any] | None) -> str:
-        """Builds the network on the CPU; returns a sentence about its initial weights."""
+        """Builds the network on the CPU; returns a note for the log about its initial weights."""
         options = self.options.network
         # the same weights on all ranks, and different dropout masks
         torch.manual_seed(self.options.run.seed)
@@ -136,13 +132,13 @@ class Training:
         network.initialize(self.net, options.init)
         network.set_normalization(self.net, options, resumed=state, mean=self.spec.mean,
                                   std=self.spec.std)
-        start = (f"going on from step {state['step']}" if state
-                 else network.load_initial_weights(self.net, options))
+        weights_note = (f"going on from step {state['step']}" if state
+                        else network.load_initial_weights(self.net, options))
         has_body_edge = network.has_body_edge_outputs(options.arch)
         self.net.freeze(backbone=options.freeze_backbone, norms=options.fix_bn,
                         training_only=has_body_edge and not self.options.loss.joint_edgeseg_loss)
         torch.manual_seed(self.options.run.seed + distributed.rank())
-        return start
+        return weights_note
 
     def build_data(self) -> None:
         options, sizes = self.options, self.options.batching.sizes
@@ -155,8 +151,8 @@ class Training:
         prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
                           channels_last=options.precision.channels_last,
                           color=gpu_color.apply if gpu_color else None)
-        self.micro_batches = MicroBatches(
-            self.criterion, prepare, accumulate=sizes.accumulate, loss_norm=options.step.loss_norm)
+        self.split_step = MicroBatches(self.criterion, prepare, accumulate=sizes.accumulate,
+                                       loss_norm=options.batching.loss_norm)
         self.intervals = Intervals(options.intervals, len(self.data.sampler),
                                    options.run.test_mode)
 
@@ -166,6 +162,7 @@ class Training:
         self.ema = ema.build(self.net, options.optimizer.ema_decay)
         if options.step.recompute:
             memory.recompute(self.net.backbone)
+        # `net` is the network itself, `model` the same network in DDP
         self.model = distributed.wrap(self.net, self.device, syncbn=options.batching.syncbn,
                                       apex=options.batching.apex, accumulate=sizes.accumulate)
         if options.precision.compile:
@@ -193,7 +190,7 @@ class Training:
             syncbn=options.batching.syncbn)
 
     def fit(self, interrupts: Interrupts) -> None:
-        """Trains to the last step; raises Interrupted between two steps, after a signal."""
+        """Runs the training loop, again after a rewind; raises Interrupted after a signal."""
         self.interrupts = interrupts
         # a resumed run may have been stopped in its validation
         if self.validation_is_due():
@@ -208,7 +205,7 @@ class Training:
                 self.log.rewind(self.progress.step)
 
     def train(self) -> None:
-        """The training loop, from the current step to the last."""
+        """The training loop, from the current step to the last; raises NotFinite."""
         window = run_log.Window()
         for batch in window.timed(self.load_batches()):
             should_log = self.intervals.should_log(self.progress.step + 1)
@@ -254,15 +251,16 @@ class Training:
             want_norm: computes `grad_norm`, for the log.
 
         Returns:
-            This process's terms of the loss; their mean over the processes is the loss of the
-            step. None if the step was skipped.
+            This process's terms of the loss, weighted so that their mean over the processes is
+            the loss of the step. None if the step was skipped.
         """
         self.model.train()
         self.skip_bad_steps.begin_step()
         self.optimizer.zero_grad(set_to_none=True)
         terms: dict[str, Tensor] = {}
-        for index, (micro_batch, weights) in enumerate(self.micro_batches(batch), start=1):
-            with gradient_sync(self.model, enabled=index == self.micro_batches.accumulate):
+        for index, (micro_batch, weights) in enumerate(self.split_step(batch), start=1):
+            is_last = index == self.split_step.accumulate
+            with gradient_sync(self.model, enabled=is_last):
                 with precision.autocast(self.device, self.precision):
                     outputs = self.model(micro_batch["image"], upsample=False)
                 losses = weighted(self.criterion(outputs, micro_batch["label"]), weights)
@@ -305,8 +303,8 @@ class Training:
         self.checkpoints.save(self.progress)
         self.intervals.mark_saved()
 
-    def open_folder(self, start: str) -> None:
-        """Opens the run's folder and its log, and describes the run there; `start`: its weights."""
+    def open_folder(self, weights_note: str) -> None:
+        """Opens the run's folder and its log, and describes the run there."""
         options = self.options
         open_folder(options.run, options.flags, device=self.device, precision=self.precision,
                     data_files=self.data.files())
@@ -314,7 +312,7 @@ class Training:
             self.folder, options.run.tensorboard, self.progress.step, device=self.device,
             total_steps=self.intervals.total_steps, steps_per_epoch=len(self.data.sampler),
             quiet=not self.is_main)
-        first_steps.log_start(self, start)
+        first_steps.log_start(self, weights_note)
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
         self.inspections = first_steps.inspections(self)
 
@@ -335,8 +333,8 @@ def run(options: Options) -> int:
             log.info("%s: saved at step %d. Go on with: python train.py --resume %s", stop,
                      training.progress.step, training.folder)
             return stop.exit_code
-        skipped = sum(distributed.gather(training.data.skipped))
-        log_closing_summary(options.run, training.progress, options.data.eval_flags(), skipped)
+        replaced = sum(distributed.gather(training.data.replaced_images))
+        log_closing_summary(options.run, training.progress, options.data.eval_flags(), replaced)
     return 0
 
 
@@ -344,8 +342,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if options.run.print_config:
         return 0
-    return cli.run_program("train.py", partial(run, options), resume=RESUME_HINT,
-                           less_memory=LESS_MEMORY)
+    return cli.run_program("train.py", partial(run, options), resume=flag_rules.RESUME_HINT,
+                           less_memory=flag_rules.LESS_MEMORY)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class TrainingData:
         return eval_loader(self.val_set, self.loader.num_workers, indices)
 
     @property
-    def skipped(self) -> int:
+    def replaced_images(self) -> int:
         """How many images of this process could not be read so far, and were replaced."""
         return self.loader.skipped.total()
 

@@ -25,7 +25,7 @@ class Criterion(nn.Module, ABC):
 
         Each n is a float32 scalar on the labels' device. It depends on the labels alone, and
         computing it does not synchronize with that device. It is None for a term that is not such a
-        mean, for example if pixels are selected by the logits of the process's batch. A term
+        mean, for example if pixels are selected by the logits of the forward pass. A term
         without an entry, such as that of an auxiliary output, has the divisor of `main`.
         """
         return {"main": None}

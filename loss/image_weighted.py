@@ -22,7 +22,7 @@ class ImageWeightedCrossEntropy(Criterion):
 
     Args:
         bound: largest addition to a class's weight of 1, at least 0.
-        per_batch: whether h is the frequency in the process's batch instead of the image.
+        per_batch: whether h is the frequency in the whole forward pass instead of the image.
 
     Raises:
         ValueError: `bound` is negative.

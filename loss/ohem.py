@@ -59,7 +59,7 @@ class OhemCrossEntropy(PixelLoss):
         return {"main": mean_over(losses, kept * self.weights(labels, logits.shape[1]))}
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """Returns None: the kept pixels depend on the logits of the process's batch."""
+        """Returns None: the kept pixels depend on the logits of the forward pass."""
         return {"main": None}
 
     def _smallest_kept_loss(self, losses: Tensor, valid: Tensor) -> Tensor:

@@ -46,7 +46,8 @@ CRITERIA = (
         "rlx_off_epoch": "off_epoch"}),
 )
 
-# flag -> loss that is added to the criterion, on `main` alone; the flag's value is its weight
+# flag -> class of a loss that is added to the criterion, on `main` alone; called with the flag's
+# value, which is its weight, and the ignored label
 ADDED_LOSSES: dict[str, Callable[..., Criterion]] = {
     "lovasz_weight": LovaszSoftmax,
     "dice_weight": DiceLoss,
@@ -174,7 +175,7 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="a pixel is hard if its true class has at most this probability, "
                             "in (0, 1]")
     group.add_argument("--ohem_min_kept", type=float, default=default.ohem_min_kept,
-                       help="smallest number of pixels kept of each process's batch; below 1, "
+                       help="smallest number of pixels kept of each forward pass; below 1, "
                             "a fraction of them")
     group.add_argument("--focal", type=number_from_0, default=default.focal, metavar="GAMMA",
                        help="focal loss: reduce the weight of easy pixels by (1 - p)^GAMMA; "

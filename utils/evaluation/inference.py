@@ -1,4 +1,4 @@
-"""From images to class probabilities: whole images or sliding windows, scales and mirrored views.
+"""From images to class probabilities: whole images or sliding windows, scales and flipped views.
 
 A network may return logits coarser than its input. They are resized, turned into probabilities and
 added up a chunk of rows at a time: on a CPU a chunk stays in the caches, which is several times as
@@ -34,11 +34,11 @@ LESS_MEMORY = "a smaller --crop_size, smaller --scales, --batch_size 1 or --prec
 
 
 class View(NamedTuple):
-    """A window of the image; a mirrored one is predicted left to right, and mirrored back."""
+    """A window of the image; a flipped one is flipped before the network and back after it."""
 
     top: int
     left: int
-    mirrored: bool
+    flipped: bool
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class InferenceOptions:
         windows_per_batch: windows of each image in one forward pass. It changes speed and memory,
             not the result.
         scales: factors by which the images are resized before prediction.
-        flip: average with the mirrored views.
-        average: one of `AVERAGES`, what is averaged over windows, mirrored views and scales.
+        flip: average with the flipped views.
+        average: one of `AVERAGES`, what is averaged over windows, flipped views and scales.
         watch: context manager entered with "network", "resizing" or "accumulation" around that part
             of the work, for measurements.
 
@@ -102,7 +102,7 @@ class InferenceOptions:
             text += f" windows of {self.crop[0]}x{self.crop[1]} overlapping by {self.overlap:.3g}"
         text += f" at scale {', '.join(f'{scale:g}' for scale in self.scales)}"
         if self.flip:
-            text += ", mirrored as well"
+            text += ", flipped as well"
         if self.average == "logits":
             text += ", logits averaged"
         return text
@@ -116,7 +116,7 @@ class InferenceOptions:
         return settings
 
     def probabilities(self, predict: Predict, images: Tensor) -> Tensor:
-        """Returns probabilities averaged over windows, mirrored views and scales, (N, K, H, W).
+        """Returns probabilities averaged over windows, flipped views and scales, (N, K, H, W).
 
         At each scale every pixel is averaged over the windows that cover it, at the scaled size.
         The average is resized to the image, bilinear with aligned corners.
@@ -127,7 +127,7 @@ class InferenceOptions:
         Raises:
             ValueError: a scale leaves no pixel of the image.
         """
-        total = self._average(predict, images)
+        total = self._averaged_scores(predict, images)
         return total.softmax(dim=1) if self.average == "logits" else total
 
     def labels(self, predict: Predict, images: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class InferenceOptions:
             with self.watch("network"):
                 scores = predict(images)
         else:
-            scores = self._average(predict, images)
+            scores = self._averaged_scores(predict, images)
         with self.watch("accumulation"):
             return label_map(scores, full_size)
 
@@ -150,7 +150,7 @@ class InferenceOptions:
         is_one_window = self._window_size(full_size) == full_size
         return is_one_window and tuple(self.scales) == (1.0,) and not self.flip
 
-    def _average(self, predict: Predict, images: Tensor) -> Tensor:
+    def _averaged_scores(self, predict: Predict, images: Tensor) -> Tensor:
         """Returns the average of probabilities or logits, (N, K, H, W) float32."""
         full_size = _size(images)
         total: Tensor | None = None
@@ -171,16 +171,20 @@ class InferenceOptions:
         return total
 
     def _add_views(self, predict: Predict, images: Tensor, total: Tensor | None) -> Tensor:
-        """Adds the views of one scale, plain and mirrored, to the average; returns it.
+        """Adds the views of one scale, plain and flipped, to the average; returns it.
+
+        The weights of a pixel sum to 1 over its windows, flips and scales, so the sum is the
+        average.
 
         Args:
+            images: at this scale.
             total: (N, K, H, W); None starts from zero.
         """
         full_size = _size(images)
         height, width = self._window_size(full_size)
         views = self._views(full_size)
-        weights = {mirrored: self._pixel_weights(views, full_size, mirrored).to(images.device)
-                   for mirrored in (False, True)}
+        weights = {flipped: self._pixel_weights(views, full_size, flipped).to(images.device)
+                   for flipped in (False, True)}
         batch_sizes = {"sliding": self.windows_per_batch, "whole": 1, "pooling": len(views)}
         batch_size = batch_sizes[self.mode]
         for first in range(0, len(views), batch_size):
@@ -188,7 +192,7 @@ class InferenceOptions:
             windows = [images[:, :, view.top:view.top + height, view.left:view.left + width]
                        for view in batch]
             with self.watch("network"):
-                inputs = [_mirror_if(view.mirrored, window)
+                inputs = [_flip_if(view.flipped, window)
                           for view, window in zip(batch, windows, strict=True)]
                 logits = predict(torch.cat(inputs)).float()
             with self.watch("accumulation"):
@@ -197,15 +201,15 @@ class InferenceOptions:
                 for view, outputs in zip(batch, logits.split(len(images)), strict=True):
                     rows = slice(view.top, view.top + height)
                     columns = slice(view.left, view.left + width)
-                    # a mirrored view is mirrored back before it is added
-                    self._add(total[:, :, rows, columns], _mirror_if(view.mirrored, outputs),
-                              weights[view.mirrored][rows, columns])
+                    # a flipped view is flipped back before it is added
+                    self._add(total[:, :, rows, columns], _flip_if(view.flipped, outputs),
+                              weights[view.flipped][rows, columns])
         # every image has a window
         assert total is not None
         return total
 
     def _add(self, total: Tensor, logits: Tensor, weights: Tensor) -> None:
-        """Adds the scores of a window to the average, in place.
+        """Adds the probabilities or logits of a window to the average, in place.
 
         Args:
             total: (N, K, H, W), the window's part of the average.
@@ -232,29 +236,29 @@ class InferenceOptions:
         return min(self.crop[0], full_size[0]), min(self.crop[1], full_size[1])
 
     def _views(self, full_size: tuple[int, int]) -> list[View]:
-        """Returns the windows of the image, followed by those of the mirrored image if `flip`.
+        """Returns the windows of the image, followed by those of the flipped image if `flip`.
 
-        `left` counts in the image in both cases, so a window that begins at x in the mirrored image
+        `left` counts in the image in both cases, so a window that begins at x in the flipped image
         begins at W - width - x.
         """
         height, width = self._window_size(full_size)
         tops = window_starts(full_size[0], height, self.overlap)
         lefts = window_starts(full_size[1], width, self.overlap)
-        views = [View(top, left, mirrored=False) for top in tops for left in lefts]
+        views = [View(top, left, flipped=False) for top in tops for left in lefts]
         if self.flip:
-            views += [View(top, full_size[1] - width - left, mirrored=True)
+            views += [View(top, full_size[1] - width - left, flipped=True)
                       for top in tops for left in lefts]
         return views
 
     def _pixel_weights(self, views: list[View], full_size: tuple[int, int],
-                       mirrored: bool) -> Tensor:
-        """Returns (H, W): 1 / (windows on the pixel x scales x 2 if there are mirrored views)."""
+                       flipped: bool) -> Tensor:
+        """Returns (H, W): 1 / (windows on the pixel x scales x 2 if there are flipped views)."""
         height, width = self._window_size(full_size)
-        chosen = [view for view in views if view.mirrored == mirrored]
+        chosen = [view for view in views if view.flipped == flipped]
         rows = _coverage(full_size[0], height, {view.top for view in chosen})
         columns = _coverage(full_size[1], width, {view.left for view in chosen})
-        num_mirrorings = 2 if self.flip else 1
-        return 1 / (rows[:, None] * columns * len(self.scales) * num_mirrorings)
+        num_flips = 2 if self.flip else 1
+        return 1 / (rows[:, None] * columns * len(self.scales) * num_flips)
 
 
 def window_starts(length: int, crop: int, overlap: float) -> list[int]:
@@ -289,9 +293,9 @@ def resized_chunks(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice,
     return chunked(maps, size, matrix_rows, chunk_values)
 
 
-def _mirror_if(mirrored: bool, maps: Tensor) -> Tensor:
+def _flip_if(flipped: bool, maps: Tensor) -> Tensor:
     """Mirrors (N, C, H, W) left to right, or returns it unchanged."""
-    return maps.flip(3) if mirrored else maps
+    return maps.flip(3) if flipped else maps
 
 
 def _coverage(length: int, crop: int, starts: set[int]) -> Tensor:
@@ -319,9 +323,9 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="smallest overlap of neighboring windows, a fraction in [0, 1)")
     group.add_argument("--scales", type=_scales, default="1.0",
                        help="scales to average over, such as 0.5,1.0,2.0")
-    add_switch(group, "--flip", default=False, help="average with the mirrored image")
+    add_switch(group, "--flip", default=False, help="average with the flipped image")
     group.add_argument("--average", choices=AVERAGES, default="probabilities",
-                       help="what is averaged over windows, mirrored views and scales")
+                       help="what is averaged over windows, flipped views and scales")
     group.add_argument("--batch_size", type=positive_int, default=1,
                        help="windows in one forward pass; with pooling, images of one size")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from utils import distributed
 from utils.cli import add_switch, positive_int, positive_number
 
+LOSS_NORMS = ("global", "rank")
 DEFAULT_BS_MULT = 2             # without --bs_mult and --global_batch
 
 
@@ -22,6 +23,9 @@ def add_flags(parser: ArgumentParser) -> None:
     group.add_argument("--global_batch", type=positive_int,
                        help="images of a step over all processes; --bs_mult or --accumulate "
                             "follows")
+    group.add_argument("--loss_norm", choices=LOSS_NORMS, default=LOSS_NORMS[0],
+                       help="average the loss over the pixels of the whole step (global), or of "
+                            "each forward pass alone (rank)")
     add_switch(group, "--syncbn", default=True,
                help="batch normalization over the batches of all processes")
     add_switch(group, "--apex", default=False,
@@ -44,6 +48,7 @@ class BatchingOptions:
     """The fields are the flags of the same name; `sizes` is derived from those given."""
 
     sizes: BatchSizes
+    loss_norm: str = LOSS_NORMS[0]
     syncbn: bool = True
     apex: bool = False
     timeout: float = distributed.DEFAULT_TIMEOUT
@@ -54,7 +59,8 @@ class BatchingOptions:
         world_size = distributed.expected_world_size()
         sizes = batch_sizes(world_size, bs_mult=args.bs_mult, accumulate=args.accumulate,
                             global_batch=args.global_batch, resume=bool(args.resume))
-        return cls(sizes=sizes, syncbn=args.syncbn, apex=args.apex, timeout=args.timeout)
+        return cls(sizes=sizes, loss_norm=args.loss_norm, syncbn=args.syncbn, apex=args.apex,
+                   timeout=args.timeout)
 
     def describe(self) -> str:
         """Returns the images of a step, and their factors, in words."""

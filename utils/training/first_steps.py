@@ -28,8 +28,8 @@ STATE_TENSORS = {torch.optim.SGD: 1, torch.optim.Adam: 2, torch.optim.AdamW: 2}
 Inspection = Callable[[Batch, int], None]
 
 
-def log_start(training: Any, start: str) -> None:
-    """Describes a run (`train.Training`) in its log; `start` tells its initial weights."""
+def log_start(training: Any, weights_note: str) -> None:
+    """Describes a run (`train.Training`) in its log, with a note about its initial weights."""
     options, parameters = training.options, training.net.parameters()
     log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %s, in %s",
              options.network.arch, sum(weight.numel() for weight in parameters) / 1e6,
@@ -39,7 +39,7 @@ def log_start(training: Any, start: str) -> None:
     notes, plan = options.batching.notes(), training.data.plan
     mean, std = training.net.normalization
     inputs = f"images are normalized with mean {mean} and standard deviation {std}"
-    for line in (*notes, *plan.describe(training.spec.names), start, inputs):
+    for line in (*notes, *plan.describe(training.spec.names), weights_note, inputs):
         log.info(line)
 
 
@@ -81,10 +81,10 @@ class MemoryEstimate:
     def dry_run(self, batch: Batch) -> None:
         """Runs forward and backward of a batch's first micro-batch, and undoes what they change."""
         training = self.training
-        micro_batches = split(batch, training.micro_batches.accumulate)
+        micro_batches = split(batch, training.split_step.accumulate)
         training.model.train()
         with without_trace(training.net, training.device):
-            prepared = training.micro_batches.prepare(micro_batches[0])
+            prepared = training.split_step.prepare(micro_batches[0])
             with autocast(training.device, training.precision):
                 outputs = training.model(prepared["image"], upsample=False)
             sum_of(training.criterion(outputs, prepared["label"])).backward()
@@ -118,7 +118,7 @@ class AugmentedImages:
             return
         self.steps_left -= 1
         spec = self.training.spec
-        prepared = self.training.micro_batches.prepare(batch)
+        prepared = self.training.split_step.prepare(batch)
         images = denormalize(prepared["image"], *self.training.net.normalization)
         images = images.permute(0, 2, 3, 1)
         labels = prepared["label"].to(torch.uint8).cpu().numpy()

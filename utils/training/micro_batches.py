@@ -1,6 +1,4 @@
-"""One step in several forward passes: micro-batches, and the weight of each in the loss of the
-step.
-"""
+"""A step in several forward passes: its micro-batches and the weight of each in the loss."""
 from __future__ import annotations
 
 import logging
@@ -23,21 +21,24 @@ Weights = dict[str, Tensor | float]
 
 
 class MicroBatches:
-    """Splits a batch into micro-batches, and weights their losses so that they add up to the loss
-    of the step.
+    """Splits a batch into micro-batches whose weighted losses add up to the loss of the step.
 
-    With `loss_norm` "global", a term is divided by the number of labeled pixels n of the whole
-    step, over all micro-batches and ranks. The criterion returns the mean over one micro-batch, and
-    DDP averages gradients over `world_size` ranks, so the weight of a micro-batch with n pixels is
+    The criterion returns a mean for each micro-batch m of each rank r: s_rm / n_rm, with the sum s
+    over its pixels and the divisor n (`Criterion.normalizers`: the number of labeled pixels, or
+    the sum of their class weights). DDP averages gradients over the ranks. With `loss_norm`
+    "global" the weight of a micro-batch is
 
-        w = n * world_size / sum of n over micro-batches and ranks.
+        w_rm = world_size * n_rm / N,    N = sum of n over all micro-batches and ranks,
 
-    A term without a pixel count (the criterion's `normalizers` gives None, as OHEM does, which
-    selects pixels on each rank, as published) has w = 1 / accumulate, as every term has with
-    `loss_norm` "rank".
+    so that the loss of the step, 1 / world_size * sum of w_rm s_rm / n_rm = sum of s_rm / N, is
+    the mean over all pixels of the step.
+
+    A term without a divisor has w = 1 / accumulate, and so has every term with `loss_norm` "rank".
+    OHEM is such a term: it selects pixels in each forward pass, as published, so that each pass
+    counts alike.
 
     Args:
-        prepare: micro-batch of the loader -> the same on the device, normalized.
+        prepare: a slice of the loader's batch -> the same on the device, normalized.
         accumulate: micro-batches of a step.
         loss_norm: "global" or "rank".
     """
@@ -59,27 +60,27 @@ class MicroBatches:
     def weights(self, labels: list[Tensor]) -> list[Weights]:
         """Returns the weights of each micro-batch, given its labels (N, H, W).
 
-        They stay on the device, so that the step does not wait for it. Float32 counts are exact up
-        to 2**24 pixels.
+        They stay on the device, so that the step does not wait for it. On a GPU the divisors are
+        added in float32, which is exact up to 2**24 pixels.
         """
         even = 1 / self.accumulate
         if self.loss_norm == "rank" or self.accumulate * distributed.world_size() == 1:
             return [{"main": even}] * self.accumulate
-        counts = [self.criterion.normalizers(label) for label in labels]
-        counted = [name for name, count in counts[0].items() if count is not None]
-        self._warn_once(sorted(counts[0].keys() - counted))
-        weights: list[Weights] = [dict.fromkeys(count, even) for count in counts]
-        if not counted:
+        divisors = [self.criterion.normalizers(label) for label in labels]
+        names = [name for name, divisor in divisors[0].items() if divisor is not None]
+        self._warn_once(sorted(divisors[0].keys() - names))
+        weights: list[Weights] = [dict.fromkeys(terms, even) for terms in divisors]
+        if not names:
             return weights
         # (micro-batches, terms)
-        pixels = torch.stack([torch.stack([count[name] for name in counted]) for count in counts])
-        in_double = pixels.double() if pixels.device.type == "cpu" else pixels
+        n = torch.stack([torch.stack([terms[name] for name in names]) for terms in divisors])
+        in_double = n.double() if n.device.type == "cpu" else n
         total = distributed.all_reduce_sum_(in_double.sum(0))
         # a term without a single labeled pixel is 0 whatever its weight is
         total = torch.where(total > 0, total, 1)
-        factors = pixels * (distributed.world_size() / total).to(pixels.dtype)
+        factors = n * (distributed.world_size() / total).to(n.dtype)
         for weight, row in zip(weights, factors, strict=True):
-            weight.update(zip(counted, row, strict=True))
+            weight.update(zip(names, row, strict=True))
         return weights
 
     def _warn_once(self, names: list[str]) -> None:

@@ -24,6 +24,11 @@ from utils.training.validation import ValidationOptions
 Flags = dict[str, Any]          # effective values by destination
 Recipe = Mapping[str, Any]      # flag -> value, or a function of the flags so far
 
+# for messages: how to go on after a signal, and what to do if the memory is too small
+RESUME_HINT = "a run that has begun goes on from its last checkpoint with --resume"
+LESS_MEMORY = ("--bs_mult 1 --accumulate N (N forward passes a step keep the global batch), "
+               "a smaller --crop_size, --precision bf16, or --recompute")
+
 # flag of the reference implementation -> its successor
 RETIRED = {
     "--local_rank": "torchrun, which tells each process its rank",

@@ -27,9 +27,6 @@ MAX_SKIPS = 20                  # consecutive skipped steps after which a run st
 
 def add_flags(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Step")
-    group.add_argument("--loss_norm", choices=("global", "rank"), default="global",
-                       help="average the loss over the pixels of the whole step, or of each "
-                            "forward pass alone")
     group.add_argument("--on_nan", choices=("stop", "skip", "rewind"), default="stop",
                        help="at a loss that is not finite: stop; skip the step (checks every "
                             "gradient, which makes a GPU wait); or rewind to the last checkpoint "
@@ -45,14 +42,13 @@ def add_flags(parser: ArgumentParser) -> None:
 class StepOptions:
     """How a step is taken; the fields are the flags of the same name."""
 
-    loss_norm: str = "global"
     on_nan: str = "stop"
     recompute: bool = False
     memory_estimate: bool = False
 
     @classmethod
     def from_args(cls, args: Namespace) -> StepOptions:
-        return cls(loss_norm=args.loss_norm, on_nan=args.on_nan, recompute=args.recompute,
+        return cls(on_nan=args.on_nan, recompute=args.recompute,
                    memory_estimate=args.memory_estimate)
 
 

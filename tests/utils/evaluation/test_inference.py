@@ -1,4 +1,4 @@
-"""Inference equals its definition, written out slowly: windows, scales and mirrored views."""
+"""Inference equals its definition, written out slowly: windows, scales and flipped views."""
 from __future__ import annotations
 
 import itertools
@@ -45,15 +45,15 @@ def coarsely(images: Tensor) -> Tensor:
 def slowly(
     predict: Callable[[Tensor], Tensor], images: Tensor, options: InferenceOptions
 ) -> Tensor:
-    """The definition, pixel by pixel: windows, then mirrored views, then scales."""
+    """The definition, pixel by pixel: windows, then flipped views, then scales."""
     size = images.shape[-2:]
     over_scales = []
     for scale in options.scales:
         scaled = [round(side * scale) for side in size]
         view = F.interpolate(images, size=scaled, mode="bilinear", align_corners=True)
         over_flips = []
-        for mirror in [False, True][:1 + options.flip]:
-            seen = view.flip(-1) if mirror else view
+        for flip in [False, True][:1 + options.flip]:
+            seen = view.flip(-1) if flip else view
             total, count = torch.zeros(len(images), 4, *scaled), torch.zeros(scaled)
             crop = options.crop if options.mode == "sliding" else scaled
             sides = [min(side, length) for side, length in zip(crop, scaled, strict=True)]
@@ -74,7 +74,7 @@ def slowly(
                 )
                 count[rows, columns] += 1
             mean = total / count
-            over_flips.append(mean.flip(-1) if mirror else mean)
+            over_flips.append(mean.flip(-1) if flip else mean)
         mean = torch.stack(over_flips).mean(0)
         over_scales.append(F.interpolate(mean, size=size, mode="bilinear", align_corners=True))
     mean = torch.stack(over_scales).mean(0)
@@ -214,10 +214,10 @@ def test_labels_are_the_most_probable_classes(options: InferenceOptions) -> None
     assert torch.equal(labels.long(), options.probabilities(by_place, images).argmax(1))
 
 
-def test_mirroring_makes_the_result_symmetric() -> None:
+def test_flipping_makes_the_result_symmetric() -> None:
     images, options = images_of(8, 12), InferenceOptions("sliding", (8, 7), flip=True)
-    mirrored = options.probabilities(by_place, images.flip(3)).flip(3)
-    torch.testing.assert_close(options.probabilities(by_place, images), mirrored)
+    flipped = options.probabilities(by_place, images.flip(3)).flip(3)
+    torch.testing.assert_close(options.probabilities(by_place, images), flipped)
 
 
 def test_half_precision_logits_are_averaged_in_float32() -> None:
@@ -247,14 +247,14 @@ def test_a_scale_that_leaves_nothing_is_refused() -> None:
         InferenceOptions(scales=(1.0, 0.01)).probabilities(by_place, images_of(12, 30))
 
 
-def test_a_mirrored_view_is_mirrored_back_before_it_is_averaged() -> None:
+def test_a_flipped_view_is_flipped_back_before_it_is_averaged() -> None:
     def rising_logits(windows: Tensor) -> Tensor:
         """Class 1 is more probable to the right, whatever the image shows."""
         rise = torch.linspace(-1, 1, windows.shape[3]).expand(len(windows), 1, windows.shape[2], -1)
         return torch.cat([torch.zeros_like(rise), rise], dim=1)
 
     options = InferenceOptions("whole", flip=True, average="logits")
-    # the rise and its mirror image cancel
+    # the rise and its flipped copy cancel
     probabilities = options.probabilities(rising_logits, images_of(4, 6))
     torch.testing.assert_close(probabilities, torch.full((1, 2, 4, 6), 0.5))
 
@@ -270,7 +270,7 @@ def test_the_flags_become_options() -> None:
         crop=(8, 12), overlap=0.25, windows_per_batch=3, scales=(0.5, 2.0), flip=True,
         average="logits")
     assert str(options) == ("sliding windows of 8x12 overlapping by 0.25 at scale 0.5, 2, "
-                            "mirrored as well, logits averaged")
+                            "flipped as well, logits averaged")
 
 
 def test_the_old_name_warns_and_works() -> None:

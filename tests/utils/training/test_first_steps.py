@@ -57,7 +57,7 @@ def test_the_images_of_the_first_steps_are_written_as_the_network_sees_them(
     prepared = {"image": torch.full((1, 3, 40, 60), -1.2), "label": torch.zeros(1, 40, 60).long(),
                 "name": ["a"]}
     training = SimpleNamespace(spec=spec, net=net, folder=tmp_path,
-                               micro_batches=SimpleNamespace(prepare=lambda batch: prepared))
+                               split_step=SimpleNamespace(prepare=lambda batch: prepared))
     inspection = AugmentedImages(training)
     for step in range(PICTURE_STEPS + 1):
         inspection(prepared, step)

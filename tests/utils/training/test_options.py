@@ -75,7 +75,7 @@ def test_a_worker_that_torchrun_restarts_resumes_the_run_of_the_same_torchrun(
 
 
 def test_batch_sizes_follow_from_those_given() -> None:
-    args = Namespace(bs_mult=2, accumulate=None, global_batch=8, resume=None, syncbn=True,
-                     apex=False, timeout=10.0)
+    args = Namespace(bs_mult=2, accumulate=None, global_batch=8, resume=None, loss_norm="global",
+                     syncbn=True, apex=False, timeout=10.0)
     options.set_batch_sizes(args)
     assert (args.bs_mult, args.accumulate, args.global_batch) == (2, 4, 8)

@@ -74,5 +74,5 @@ def test_a_run_is_named_by_its_folder_or_its_newest_checkpoint(tmp_path: Path) -
     for path in (tmp_path, tmp_path / "last.pth", checkpoints / "step_4.pth"):
         assert run_folder.folder_of(path) == tmp_path
     for path in (tmp_path / "best.pth", checkpoints / "step_2.pth"):
-        with pytest.raises(ValueError, match="goes on from its newest checkpoint.*--snapshot"):
+        with pytest.raises(ValueError, match=r"goes on from its newest checkpoint.*--snapshot"):
             run_folder.folder_of(path)
