@@ -21,7 +21,7 @@ MAX_COLUMNS = 100
 PERCENTILE = 0.9
 # folders that hold no code of the project
 SKIPPED_FOLDERS = {"data", "logs", "results", "build"}
-# modules without a test file of their own: packages, programs of packages, tables of data
+# modules that need no test file: __init__.py, __main__.py and tables of data
 EXEMPT_FROM_TESTS = re.compile(r"(.*/)?__(init|main)__\.py|datasets/tables/.*")
 
 
@@ -29,9 +29,9 @@ class Figure(NamedTuple):
     """A row of the table.
 
     Attributes:
-        name: the figure.
-        value: as it is printed.
-        detail: where it comes from; may be empty.
+        name: what is measured.
+        value: the result, as it is printed.
+        detail: further information; may be empty.
     """
 
     name: str
@@ -50,8 +50,8 @@ def measure(root: Path) -> list[Figure]:
     """Returns the figures of a checkout.
 
     Raises:
-        FileNotFoundError: it holds no Python file.
-        SyntaxError: a file is no Python.
+        FileNotFoundError: the checkout holds no Python file.
+        SyntaxError: a file is not valid Python.
     """
     files = sorted(python_files(root))
     if not files:
@@ -61,8 +61,8 @@ def measure(root: Path) -> list[Figure]:
     lengths = sorted(length for path in modules
                      for length in function_lengths((root / path).read_text("utf-8")))
     circles = import_circles(import_graph(root, modules))
-    in_utils = [path
-                for path in modules if path.parent == Path("utils") and path.stem != "__init__"]
+    in_utils = [path for path in modules
+                if path.parent == Path("utils") and path.stem != "__init__"]
     return [*_lines(root, files),
             Figure("modules without a test file of their name and place",
                    f"{len(untested)} of {len(modules)}", ", ".join(map(str, untested[:3]))),
@@ -76,7 +76,7 @@ def measure(root: Path) -> list[Figure]:
 
 
 def python_files(root: Path) -> Iterable[Path]:
-    """Yields the Python files of a checkout, relative to it; none of hidden or data folders."""
+    """Yields the Python files of a checkout, relative to it, without hidden and data folders."""
     for path in root.rglob("*.py"):
         relative = path.relative_to(root)
         folders = relative.parts[:-1]
@@ -109,8 +109,7 @@ def comment_lines(path: Path) -> int:
 def modules_without_tests(modules: Iterable[Path], files: Iterable[Path]) -> list[Path]:
     """Returns the modules a/b/c.py without a file tests/a/b/test_c.py."""
     known = set(files)
-    return [path
-            for path in modules
+    return [path for path in modules
             if not EXEMPT_FROM_TESTS.fullmatch(path.as_posix())
             and Path("tests", path.parent, f"test_{path.name}") not in known]
 
@@ -122,9 +121,14 @@ def function_lengths(source: str) -> list[int]:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
 
-def percentile(values: Sequence[int], share: float) -> int:
-    """Returns the smallest of the sorted values that is not below a share of them; 0 of none."""
-    return values[math.ceil(share * len(values)) - 1] if values else 0
+def percentile(values: Sequence[int], fraction: float) -> int:
+    """Returns the percentile by nearest rank: value number ceil(fraction * n) of n, 0 for none.
+
+    Args:
+        values: in ascending order.
+        fraction: in (0, 1].
+    """
+    return values[math.ceil(fraction * len(values)) - 1] if values else 0
 
 
 def words(folder: Path) -> int:
@@ -152,7 +156,7 @@ def module_name(path: Path) -> str:
 
 
 def _imports(tree: ast.AST, known: Mapping[str, Path]) -> Iterable[str]:
-    """Yields the known modules that a module imports; absolute imports only, as everywhere here."""
+    """Yields the known modules that a module imports; relative imports are not used here."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)

@@ -17,36 +17,32 @@ if TYPE_CHECKING:
 UPLOAD = "#picture input[type=file]"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
-# resolves when the layers of the open image can be seen
-DECODED = (
-    "Promise.all([...document.querySelectorAll('#v-stage img[src]')].map((layer) => "
-    "layer.decode())).then(() => null)"
-)
+# JavaScript whose promise resolves when all layers of the open image are decoded
+DECODED = ("Promise.all([...document.querySelectorAll('#v-stage img[src]')]"
+           ".map((layer) => layer.decode())).then(() => null)")
 
 
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.maintainer.screenshots",
                         description="Take screenshots of a report, or of the app.")
-    parser.add_argument(
-        "page", help="the .html file of a report, or the address at which python -m tools.app runs"
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER",
-        help="where light.png, dark.png, matrix.png and image.png go; of the app classes.png, "
-        "flow_fields.png and comparison.png",
-    )
-    parser.add_argument("--picture", type=Path, help="the picture that the app predicts")
+    parser.add_argument("page", help="the .html file of a report, or the address at which "
+                                     "python -m tools.app runs")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER",
+                        help="folder of the screenshots: light.png, dark.png, matrix.png and "
+                             "image.png of a report; classes.png, flow_fields.png and "
+                             "comparison.png of the app")
+    parser.add_argument("--picture", type=Path, help="the image that the app predicts")
     parser.add_argument("--size", type=size, default="860x1280",
-                        help="of the window, HEIGHTxWIDTH in pixels")
+                        help="size of the window, HEIGHTxWIDTH in pixels")
     parser.add_argument("--image", type=positive_int, default=1,
-                        help="which image of the gallery is opened, from 1 on")
+                        help="number of the image of the gallery that is opened, from 1")
     parser.add_argument("--view", type=positive_int, default=1,
-                        help="which view of it is shown, from 1 on")
+                        help="number of the view of that image, from 1")
     return parser
 
 
 def find_browser() -> str | None:
-    """Returns the path of the Chromium that is installed, or None."""
+    """Returns the path of the installed Chromium, or None."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
@@ -68,7 +64,7 @@ def browser(*flags: str) -> Iterator[Browser]:
             f"none of {', '.join(BROWSERS)} is installed (Debian and Ubuntu: apt install chromium)"
         )
     with sync_playwright() as playwright:
-        # root has no sandbox
+        # Chromium refuses to run its sandbox as root
         arguments = ["--no-sandbox", *flags]
         opened = playwright.chromium.launch(executable_path=path, args=arguments)
         try:
@@ -129,9 +125,8 @@ def run(args: Namespace) -> None:
     if is_app and args.picture is None:
         raise FileNotFoundError("the app needs a --picture to predict, and none is given")
     if is_app and not args.picture.is_file():
-        raise FileNotFoundError(
-            f"the app needs a --picture to predict, and {args.picture} is missing"
-        )
+        raise FileNotFoundError(f"the app needs a --picture to predict, and {args.picture} is "
+                                "missing")
     with browser() as opened:
         if is_app:
             take_app(opened, args.page, args.out, args.size, args.picture)

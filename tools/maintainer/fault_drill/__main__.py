@@ -39,22 +39,17 @@ class Drill(NamedTuple):
 
 
 DRILLS = {
-    "kill": Drill(
-        "kill -9 at random steps, {times} times in one run", kills.killed_at_random_steps
-    ),
+    "kill": Drill("kill -9 at random steps, {times} times in one run",
+                  kills.killed_at_random_steps),
     "save": Drill("kill -9 during a save, {twice} times", kills.killed_while_saving),
-    "signals": Drill(
-        "SIGINT, SIGTERM and SIGUSR1, one after another", kills.stopped_by_signals
-    ),
+    "signals": Drill("SIGINT, SIGTERM and SIGUSR1, one after another", kills.stopped_by_signals),
     "truncated": Drill("the newest checkpoint cut in half", storage.truncated_checkpoint),
-    "full": Drill(
-        "a checkpoint that cannot be written completely (file size limit)", storage.full_disk
-    ),
+    "full": Drill("a checkpoint that cannot be written completely (file size limit)",
+                  storage.full_disk),
     "worker": Drill("kill -9 of one of two processes under torchrun", processes.worker_dies),
     "raises": Drill("an exception in one of two processes", processes.process_raises),
-    "hosts": Drill(
-        "one of two hosts (network namespaces) cut off and brought back", hosts.host_cut_off
-    ),
+    "hosts": Drill("one of two hosts (network namespaces) cut off and brought back",
+                   hosts.host_cut_off),
 }
 
 
@@ -68,9 +63,9 @@ def build_parser() -> FlagParser:
                         help="drills to run")
     parser.add_argument("--steps", type=positive_int, default=40, help="steps of each run")
     parser.add_argument("--times", type=positive_int, default=10,
-                        help="kills of a run; twice as many of a process that saves")
+                        help="kills of a run; a process that saves is killed twice as often")
     parser.add_argument("--seed", type=int, default=0,
-                        help="of the random moments at which something breaks")
+                        help="seed of the random moments at which something breaks")
     parser.add_argument("--doc", type=Path, metavar="FILE",
                         help="write the table into this document")
     return parser
@@ -105,10 +100,8 @@ def write_table(path: Path, rows: Sequence[str]) -> None:
     """Replaces the table in a document. Raises ValueError if the document has no place for it."""
     host = run_folder.environment(torch.device("cpu"), "fp32", ())
     commit = (host["commit"] or "unknown")[:7]
-    machine = (
-        f"{time.strftime('%Y-%m-%d')}, commit {commit}, {host['device']}, {os.cpu_count()} cores, "
-        f"no GPU, torch {host['torch']}:"
-    )
+    machine = (f"{time.strftime('%Y-%m-%d')}, commit {commit}, {host['device']}, "
+               f"{os.cpu_count()} cores, no GPU, torch {host['torch']}:")
     lines = [machine, "", "| fault | how the run recovered | took |", "|---|---|---|", *rows]
     write_text(path, replace_between(path.read_text(), BEGIN, END, "\n".join(lines)))
 

@@ -1,4 +1,4 @@
-"""A drill with two hosts, which are network namespaces of this machine, and a cable that is cut."""
+"""A drill with two hosts, network namespaces of this machine, whose connection is interrupted."""
 from __future__ import annotations
 
 import shutil
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tools.maintainer.fault_drill.site import PATIENCE, BrokenPromise, DrillSite, SkippedDrill
 from utils.files import ROOT
 
-# minutes: --timeout of the run whose host is cut off
+# --timeout, in minutes, of the run whose host is cut off
 TIMEOUT = 0.25
 FIRST_PORT = 29400
 NAMESPACES = ("drill_a", "drill_b")
@@ -58,12 +58,13 @@ def _start_on_both(site: DrillSite, hosts: Sequence[Host], logs: Sequence[Path],
     """Starts one process of a run on each host."""
     processes = []
     for host, log in zip(hosts, logs, strict=True):
-        # Names do not resolve in a namespace, so torchrun is told which host holds the rendezvous.
-        is_rendezvous = int(host is hosts[0])
+        # Host names do not resolve in a namespace, so torchrun cannot find out by itself which host
+        # holds the rendezvous.
+        holds_rendezvous = 1 if host is hosts[0] else 0
         program = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1",
                    "--rdzv_backend", "c10d", "--rdzv_endpoint", f"{hosts[0].address}:{port}",
                    "--rdzv_id", f"drill{port}", "--local_addr", host.address, "--rdzv_conf",
-                   f"is_host={is_rendezvous}", str(ROOT / "train.py")]
+                   f"is_host={holds_rendezvous}", str(ROOT / "train.py")]
         processes.append(site.start([*flags, "--timeout", str(TIMEOUT)], prefix=host.prefix,
                                     stdout=log.open("w"), program=program))
     return processes
@@ -103,7 +104,7 @@ def two_hosts() -> Iterator[tuple[list[Host], Callable[[str], None]]]:
 
 
 def _connect(hosts: Sequence[Host]) -> None:
-    """Makes the namespaces, and the cable between them."""
+    """Creates the namespaces, and the cable between them."""
     for name in NAMESPACES:
         _ip("netns", "add", name)
     first, second = CABLE_ENDS
@@ -116,6 +117,7 @@ def _connect(hosts: Sequence[Host]) -> None:
 
 
 def _ip(*words: str) -> None:
+    """Runs the command `ip`. Raises SkippedDrill if it fails."""
     done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SkippedDrill(f"it needs root and network namespaces ({done.stderr.strip()})")

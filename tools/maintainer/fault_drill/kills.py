@@ -42,7 +42,7 @@ def killed_at_random_steps(site: DrillSite) -> str:
 
 
 def killed_while_saving(site: DrillSite) -> str:
-    """Kills a process that saves without pause; a complete checkpoint must be left each time."""
+    """Kills a process that keeps saving; a complete checkpoint must be left each time."""
     folder = site.folder / "saves"
     payload = {"weights": torch.arange(float(PAYLOAD_SIZE)), "step": 0}
     checkpoint.save(folder, payload, 0, 2)
@@ -57,7 +57,8 @@ def killed_while_saving(site: DrillSite) -> str:
         time.sleep(site.rng.uniform(0, 0.06))
         process.kill()
         process.join()
-        torn_files += bool(list((folder / "checkpoints").glob("*.tmp")))
+        if list((folder / "checkpoints").glob("*.tmp")):
+            torn_files += 1
         state = checkpoint.newest(folder, weights.read)
         if state is None or not torch.equal(state["weights"], payload["weights"] + state["step"]):
             raise BrokenPromise("no complete checkpoint is left")

@@ -1,4 +1,4 @@
-"""Where drills happen: street scenes, runs of train.py on them, and an undisturbed run."""
+"""The environment of drills: street scenes, runs of train.py on them, and an undisturbed run."""
 from __future__ import annotations
 
 import json
@@ -19,13 +19,11 @@ from network.checkpoints import weights
 from tools.make_streets.writing import make_streets
 from utils.files import ROOT
 
-# seconds that any wait may last
+# longest wait for a process, in seconds
 PATIENCE = 300.0
-TRAIN_FLAGS = (
-    "--arch", "sfnet_dfnetv1", "--pretrained", "none", "--crop_size", "64", "--global_batch", "4",
-    "--num_workers", "0", "--precision", "fp32", "--log_every", "1", "--val_split", "none",
-    "--ema_decay", "0.9",
-)
+TRAIN_FLAGS = ("--arch", "sfnet_dfnetv1", "--pretrained", "none", "--crop_size", "64",
+               "--global_batch", "4", "--num_workers", "0", "--precision", "fp32",
+               "--log_every", "1", "--val_split", "none", "--ema_decay", "0.9")
 
 
 class SkippedDrill(Exception):
@@ -33,7 +31,7 @@ class SkippedDrill(Exception):
 
 
 class BrokenPromise(Exception):
-    """A drill found that a run did not recover as promised."""
+    """A run did not recover as documented."""
 
 
 class DrillSite:
@@ -41,8 +39,8 @@ class DrillSite:
 
     Args:
         steps: steps of each run.
-        times: how often the drills that repeat a fault do so.
-        seed: of the random moments at which something breaks.
+        times: number of repetitions, in drills that repeat a fault.
+        seed: seed of the random moments at which something breaks.
     """
 
     def __init__(self, folder: Path, steps: int, times: int, seed: int) -> None:
@@ -156,13 +154,11 @@ class DrillSite:
         expected = self.undisturbed(processes)
         actual = weights.read(self.folder / exp / "last.pth")
         for part in ("state_dict", "ema"):
-            different = [key
-                         for key, tensor in expected[part].items()
+            different = [key for key, tensor in expected[part].items()
                          if not torch.equal(tensor, actual[part][key])]
             if different:
-                raise BrokenPromise(
-                    f"{len(different)} tensors of {part} differ, {different[0]} among them"
-                )
+                raise BrokenPromise(f"{len(different)} tensors of {part} differ, {different[0]} "
+                                    "among them")
         lines = (self.folder / exp / "metrics.jsonl").read_text().splitlines()
         logged = [json.loads(line)["step"] for line in lines]
         if logged != list(range(1, self.steps + 1)):

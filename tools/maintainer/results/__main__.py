@@ -25,23 +25,19 @@ def build_parser() -> FlagParser:
     parser.add_argument("--out", type=Path,
                         help="page to write (default: results.md beside the folder of the studies)")
     adding = parser.add_argument_group("Keeping a run")
-    adding.add_argument(
-        "--add", type=Path, nargs="+", metavar="RUN",
-        help="folders of runs to keep the small files of; the page is then not written",
-    )
-    adding.add_argument("--study", help="name of the study that they belong to")
+    adding.add_argument("--add", type=Path, nargs="+", metavar="RUN",
+                        help="folders of runs whose small files are kept; the page is then not "
+                             "written")
+    adding.add_argument("--study", help="name of the study to which the runs belong")
     adding.add_argument("--label",
-                        help="row of the study (default: what LABEL_sSEED, the run's name, says)")
-    adding.add_argument(
-        "--evaluation", type=Path, metavar="FOLDER",
-        help="eval.py's output folder that counts (default: the only one in the run's folder)",
-    )
-    adding.add_argument(
-        "--started", type=_date, metavar="DATE",
-        help="when the run began, if its env.json does not say it (default: time of its args.json)",
-    )
+                        help="row of the study (default: LABEL, if the run's name is LABEL_sSEED)")
+    adding.add_argument("--evaluation", type=Path, metavar="FOLDER",
+                        help="output folder of eval.py (default: the only one in the run's folder)")
+    adding.add_argument("--started", type=_date, metavar="DATE",
+                        help="date of the run's start, if its env.json has none (default: time of "
+                             "its args.json)")
     add_switch(adding, "--replace", default=False,
-               help="take the place of a run that is kept under the same name")
+               help="replace a run that is kept under the same name")
     return parser
 
 
@@ -75,10 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _date(text: str) -> str:
+    """Checks that the text is a date in ISO format; returns it."""
     try:
         datetime.fromisoformat(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date: write 2026-11-23") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date: write it as 2026-11-23"
+                                         ) from error
     return text
 
 

@@ -1,9 +1,10 @@
-"""The commands that trained and scored a kept run, as they are pasted."""
+"""The commands that trained and evaluated a kept run, for the page of results."""
 from __future__ import annotations
 
 import json
 import re
 import shlex
+from typing import Any
 
 import eval as evaluation
 from tools.maintainer.results.studies import SCORING_SETTINGS, Run
@@ -34,40 +35,49 @@ def training(run: Run) -> str:
 
 
 def scoring(run: Run) -> str:
-    """Returns the command that scored a run."""
+    """Returns the command that evaluated a run."""
     return shlex.join(["python", "eval.py", "--snapshot", run.scores["settings"]["snapshot"],
                        *_flags(run)])
 
 
 def _flags(run: Run) -> list[str]:
     """Returns the flags of eval.py that decide the scores, other than the snapshot."""
-    settings = run.scores["settings"]
-    defaults = vars(evaluation.build_parser().parse_args(["--snapshot", settings["snapshot"]]))
-    other = settings["dataset"] != run.args["dataset"] and not run.args["dataset"].endswith(".yaml")
-    words = ["--dataset", settings["dataset"]] if other else []
+    settings, dataset = run.scores["settings"], run.args["dataset"]
+    parsed = vars(evaluation.build_parser().parse_args(["--snapshot", settings["snapshot"]]))
+    names = (*SCORING_SETTINGS, *MORE_SETTINGS)
+    # in JSON types, as the settings are: tuples become lists
+    defaults = json.loads(json.dumps({name: parsed[name] for name in names}))
+    # the defaults of these two follow from the checkpoint and the machine
+    defaults["weights"] = "ema" if run.args.get("ema_decay") else "raw"
+    defaults["precision"] = "fp32" if settings.get("exact") else run.env["precision"]
+    words = []
+    if settings["dataset"] != dataset and not dataset.endswith(".yaml"):
+        words += ["--dataset", settings["dataset"]]
     words += ["--data_root", settings["data_root"], "--split", settings["split"]]
-    usual = {"weights": "ema" if run.args.get("ema_decay") else "raw",
-             "precision": "fp32" if settings.get("exact") else run.env["precision"]}
-    for name in (*SCORING_SETTINGS, *MORE_SETTINGS):
+    for name in names:
         value = settings.get(name)
-        if value is None or value == usual.get(name, json.loads(json.dumps(defaults[name]))):
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no_{name}")
-        else:
-            between = "x" if name == "crop_size" else ","
-            words += [f"--{name}",
-                      between.join(map(str, value)) if isinstance(value, list) else str(value)]
+        if value is not None and value != defaults[name]:
+            words += _flag(name, value)
     return words
 
 
+def _flag(name: str, value: Any) -> list[str]:
+    """Returns the words of a command line that set a flag of eval.py."""
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no_{name}"]
+    if isinstance(value, list):
+        separator = "x" if name == "crop_size" else ","
+        return [f"--{name}", separator.join(map(str, value))]
+    return [f"--{name}", str(value)]
+
+
 def is_same_but_seed(run: Run, other: Run) -> bool:
-    """Whether the commands of two runs differ in the seed and the name alone."""
+    """Returns whether the commands of two runs differ only in the seed and the name."""
     return _shared_words(run) == _shared_words(other) and _flags(run) == _flags(other)
 
 
 def _shared_words(run: Run) -> list[str]:
-    """The words of a run's command but for its seed and its name."""
+    """Returns the words of a run's command without `--seed`, `--exp` and their values."""
     words = run.env["command"][1:]
     return [word for before, word in zip(["", *words], words, strict=False)
             if not {before, word} & {"--seed", "--exp"}]

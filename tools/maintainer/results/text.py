@@ -1,4 +1,4 @@
-"""Numbers and tables as the page of results writes them."""
+"""Formats numbers and tables for the page of results."""
 from __future__ import annotations
 
 import textwrap
@@ -19,14 +19,14 @@ def percent(fraction: float | None) -> str:
 
 def points(difference: float | None) -> str:
     """Returns a difference of fractions in percentage points, with its sign."""
-    # no -0.00
-    return ("-"
-            if difference is None or np.isnan(difference)
-            else f"{round(100 * difference, 2) + 0.0:+.2f}")
+    if difference is None or np.isnan(difference):
+        return "-"
+    # adding 0.0 turns -0.0 into 0.0
+    return f"{round(100 * difference, 2) + 0.0:+.2f}"
 
 
 def spread(fractions: Iterable[float | None]) -> str:
-    """Returns the mean in %, and with several the standard deviation."""
+    """Returns the mean in %, and of several values also the standard deviation."""
     values = [value for value in fractions if value is not None]
     if len(values) < 2:
         return percent(values[0] if values else None)
@@ -35,9 +35,11 @@ def spread(fractions: Iterable[float | None]) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Returns a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
-                     for line in lines)
+    lines = []
+    for row in (head, ["---"] * len(head), *rows):
+        cells = [str(cell).replace("|", "\\|") for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def wrap_prose(page: str) -> str:

@@ -95,28 +95,29 @@ def changed(name: str) -> dict[str, str]:
         (lambda run: (run / "metrics.jsonl").write_text(""), "has not logged a step yet"),
         (unfinished, "has done 8 of 10 steps: finish it with `python train.py --resume"),
         (lambda run: edit(run / "args.json", max_iters=12), "has done 10 of 12 steps"),
-        (lambda run: edit(run / "args.json", test_mode=True), "is a rehearsal"),
+        (lambda run: edit(run / "args.json", test_mode=True), "was run with --test_mode"),
         (
             lambda run: shutil.rmtree(run / "eval_camvid_test"),
-            "is not scored .* run `python eval.py --snapshot",
+            "is not evaluated .* run `python eval.py --snapshot",
         ),
-        (rescored, r"is scored 2 times \(eval_again, eval_camvid_test\): say with --evaluation"),
+        (rescored,
+         r"is evaluated 2 times \(eval_again, eval_camvid_test\): choose a folder with"),
         (
             lambda run: (run / "last.pth").write_bytes(b"others"),
-            r"is of a snapshot with SHA-256 .* score the run's own",
+            r"is of a snapshot with SHA-256 .* evaluate a snapshot of the run",
         ),
         (lambda run: (run / "last.pth").unlink(), "there is neither of"),
         (
             lambda run: edit(run / "env.json", **changed("network/heads/sfnet.py")),
-            "network/heads/sfnet.py differed from commit 0123456, so nobody can run the same "
-            "again: commit the change",
+            "network/heads/sfnet.py differed from commit 0123456, so the run cannot be "
+            "reproduced: commit the change",
         ),
         (lambda run: edit(run / "env.json", commit=None), "names no commit"),
         (
             lambda run: edit(run / "args.json", train_split="test"),
-            "test, on which it was trained, holds images of it",
+            "on test, which shares images with test, on which it was trained",
         ),
-        (best, "best.pth on test, and test, on which it was chosen, holds images of it"),
+        (best, "best.pth on test, which shares images with test, on which it was chosen"),
         (other_images, "scored on other images or classes"),
     ],
 )
@@ -135,7 +136,7 @@ def test_the_first_images_alone_are_no_score(run: Path, study: Path,
     path = run / "eval_camvid_test/scores.json"
     edit(path, settings={**json.loads(path.read_text())["settings"], "max_images": 3})
     assert add(run, study) == 2
-    assert ("holds the first 3 images only: score again without --max_images"
+    assert ("holds the first 3 images only: evaluate again without --max_images"
             in capsys.readouterr().err)
 
 

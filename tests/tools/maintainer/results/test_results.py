@@ -14,7 +14,7 @@ from tools.maintainer.results import __main__ as results
                           (["--add", "a", "b", "--study", "x", "--evaluation", "y"],
                            "--evaluation belongs to one run"),
                           (["--add", "a", "--study", "x", "--started", "yesterday"],
-                           "'yesterday' is no date: write 2026-11-23")])
+                           "'yesterday' is not a date: write it as 2026-11-23")])
 def test_flags_that_make_no_sense_are_refused(flags: list[str], message: str,
                                               capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
