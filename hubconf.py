@@ -17,7 +17,7 @@ def _entry(name: str) -> Callable[..., nn.Module]:
     def entry(weights: str | Path | None = None, num_classes: int | None = None,
               **options: Any) -> nn.Module:
         if weights is not None:
-            return Snapshot(weights, name).filled(num_classes)
+            return Snapshot(weights, name).build_network(num_classes)
         return network.build(name, num_classes or 19, **options)
 
     entry.__name__ = name

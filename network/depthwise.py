@@ -8,14 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-# Class of a convolution -> its subclass that is a `Float32Training`.
-_CHANGED: dict[type[nn.Module], type[nn.Module]] = {}
+# Class of a convolution -> its subclass that is also a `Float32Training`.
+_SUBCLASSES: dict[type[nn.Module], type[nn.Module]] = {}
 
 
 class Float32Training(nn.Conv2d):
-    """A convolution that leaves autocast on a CPU where a backward pass will follow.
+    """A convolution that is computed in float32 under autocast on a CPU if gradients are recorded.
 
-    Its output is float32 there. Predictions, GPUs and networks without autocast are not affected.
+    Inference, GPUs and networks without autocast are not affected.
     """
 
     def forward(self, features: Tensor) -> Tensor:
@@ -29,8 +29,8 @@ class Float32Training(nn.Conv2d):
 def train_depthwise_in_float32(net: nn.Module) -> None:
     """Makes every depthwise convolution of a network a `Float32Training`, in place.
 
-    The modules keep their parameters and their own classes as bases, since timm has subclasses of
-    `nn.Conv2d`.
+    The modules keep their parameters. The new class of a module also has the old class as a base,
+    because timm has subclasses of `nn.Conv2d`.
     """
     for module in net.modules():
         if is_depthwise(module) and not isinstance(module, Float32Training):
@@ -38,11 +38,11 @@ def train_depthwise_in_float32(net: nn.Module) -> None:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Returns whether the module is a convolution with one input channel for each group."""
+    """Returns whether the module is a convolution of several groups with one input channel each."""
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 def _with_float32_training(base: type[nn.Module]) -> type[nn.Module]:
-    if base not in _CHANGED:
-        _CHANGED[base] = type(base.__name__, (Float32Training, base), {})
-    return _CHANGED[base]
+    if base not in _SUBCLASSES:
+        _SUBCLASSES[base] = type(base.__name__, (Float32Training, base), {})
+    return _SUBCLASSES[base]

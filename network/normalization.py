@@ -1,7 +1,7 @@
-"""The mean and standard deviation with which images become the input of a network.
+"""The mean and standard deviation that normalize a network's input.
 
-They belong to the weights: a backbone is trained with those of its ImageNet weights, and a network
-predicts with those that it was trained with, which its checkpoint stores.
+They belong to the weights: a training uses the values with which the backbone's ImageNet weights
+were trained, and inference uses the values of the training, which the checkpoint stores.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Normalization(NamedTuple):
-    """An input is (RGB - mean) / std, of RGB in [0, 1].
+    """The input of a network is (RGB - mean) / std, for RGB in [0, 1].
 
     Attributes:
         mean, std: of the red, the green and the blue channel.
@@ -20,9 +20,10 @@ class Normalization(NamedTuple):
     std: tuple[float, ...]
 
     def replaced(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> Normalization:
-        """Returns a copy with those of the given values that are not None."""
-        return Normalization(
-            self.mean if mean is None else tuple(mean), self.std if std is None else tuple(std))
+        """Returns a copy with the given mean and std; None keeps the current value."""
+        new_mean = self.mean if mean is None else tuple(mean)
+        new_std = self.std if std is None else tuple(std)
+        return Normalization(new_mean, new_std)
 
 
 IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -35,16 +36,16 @@ def of_training(backbone: Normalization | None, pretrained: str, *,
                 std: Sequence[float] | None = None) -> Normalization:
     """Returns the normalization that a training uses.
 
-    A resumed run keeps its own. Otherwise `mean` and `std` of the dataset win where they are given,
-    then those of the snapshot, then those of the backbone's weights; random weights get those of
-    ImageNet.
+    A resumed run keeps its normalization. Otherwise the first known values of this list are used:
+    the dataset's `mean` and `std`, those of the snapshot, those of the backbone's weights. Random
+    weights use those of ImageNet.
 
     Args:
-        backbone: that of the backbone's ImageNet weights; None if it is unknown.
+        backbone: the normalization of the backbone's ImageNet weights; None if it is unknown.
         pretrained: "none" for random weights.
-        snapshot: the checkpoint that the training starts from.
-        resumed: the checkpoint that it continues.
-        mean, std: of the dataset, if it has its own.
+        snapshot: the checkpoint whose weights the training starts from.
+        resumed: the checkpoint of the run that is continued.
+        mean, std: of the dataset; None if it does not define them.
 
     Raises:
         ValueError: the normalization of the backbone's weights is unknown.
@@ -71,8 +72,8 @@ def of_checkpoint(checkpoint: Mapping[str, Any], mean: Sequence[float] | None = 
     """Returns the normalization that a checkpoint's network was trained with.
 
     Args:
-        mean, std: of the dataset, if it has its own: checkpoints without `mean` and `std`, the
-            published ones and those of earlier versions, were trained with these or ImageNet's.
+        mean, std: of the dataset; None if it does not define them. They are used for checkpoints
+            without `mean` and `std`: published ones, and those of earlier versions.
     """
     stored_mean, stored_std = checkpoint.get("mean"), checkpoint.get("std")
     return IMAGENET.replaced(mean, std).replaced(stored_mean, stored_std)

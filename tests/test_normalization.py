@@ -147,7 +147,7 @@ def test_a_converted_file_keeps_them(snapshot: Path, tmp_path: Path) -> None:
         if path.suffix == ".safetensors":
             pytest.importorskip("safetensors", reason="safetensors is not installed")
         assert weights.main(["convert", "--snapshot", str(snapshot), "--out", str(path)]) == 0
-        assert Snapshot(path).filled().normalization == OWN
+        assert Snapshot(path).build_network().normalization == OWN
 
 
 def test_a_training_uses_saves_and_resumes_them(

@@ -191,7 +191,7 @@ def convert(args: Namespace) -> bool:
         raise ValueError(f"--out {args.out} exists: choose another name, or remove it first")
     with network.flags_in_errors():
         trained = Snapshot(args.snapshot, args.arch, args.weights)
-        net = trained.filled()
+        net = trained.build_network()
     kept = {name: trained.payload[name] for name in KEPT if trained.payload.get(name) is not None}
     payload = {"arch": trained.arch, "args": trained.options,
                "state_dict": published_state_dict(net), **kept}

@@ -11,7 +11,7 @@ from network.model import Backbone
 from network.normalization import Normalization
 
 STRIDES = (4, 8, 16, 32)
-# The size of a trial image, for which no model is made.
+# (height, width) of a trial image: no model has this as its fixed input size.
 PROBE = (64, 96)
 SUGGESTION = "resnet18d, convnext_tiny or pvt_v2_b1"
 
@@ -35,8 +35,8 @@ class TimmBackbone(Backbone):
 
     Raises:
         StrideNotOffered: the model has no such output stride.
-        ValueError: timm is not installed or does not know the name, or the model has no feature
-            maps, no weights, other strides, or takes a single image size.
+        ValueError: timm is not installed or does not know the name; or the model has no feature
+            maps, no weights or other strides, or takes images of a single size only.
     """
 
     def __init__(self, name: str, pretrained: bool = False, output_stride: int = 32) -> None:
@@ -60,6 +60,7 @@ class TimmBackbone(Backbone):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         if self.multiple > 1:
+            # -(-a // b) is a / b, rounded up
             images = resize(images, [-(-side // self.multiple) * self.multiple
                                      for side in images.shape[-2:]])
         maps = self.model(images)
@@ -85,9 +86,9 @@ class TimmBackbone(Backbone):
 
 def timm_backbone(name: str, output_stride: int | None = None,
                   preferred_stride: int = 32) -> TimmBackbone:
-    """Returns the backbone at `output_stride`; by default at the preferred one if timm offers it.
+    """Returns the backbone with `output_stride`.
 
-    The others are at stride 32.
+    If it is None, the backbone has the preferred stride if timm offers it, and otherwise 32.
 
     Raises:
         ValueError: as `TimmBackbone`.
@@ -140,7 +141,11 @@ def _create_dilated(timm: Any, name: str, options: dict[str, Any],
 
 
 def _last_indices(reductions: list[int], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the indices of maps with these strides, of several the last; all are different.
+    """Returns different indices of maps with these strides, each the last that is possible.
+
+    Args:
+        reductions: the strides of all maps.
+        strides: the strides to look for; a stride may occur several times.
 
     Raises:
         ValueError: there are no such maps.

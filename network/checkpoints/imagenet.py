@@ -29,7 +29,7 @@ from network.checkpoints.weights import Comparison, Report, WeightsError, read, 
 from network.model import Backbone, SceneParser
 
 RANDOM_COST = "expect about 5 points of mIoU less on Cityscapes"
-# A backbone whose weights a package carries, for messages.
+# An architecture whose backbone has weights in a package, for messages.
 INSTALLABLE = "sfnet_timm:tf_efficientnet_lite0"
 
 
@@ -38,16 +38,17 @@ def load_imagenet(net: SceneParser, arch: str, pretrained: str,
     """Loads the network's backbone from an ImageNet file.
 
     Args:
-        pretrained: "auto" for the first of the backbone's `sources` that is there, where timm
-            downloads what it has not cached; "none" to keep random weights; or a path.
+        arch: the architecture of the network.
+        pretrained: "auto" for the first available source of the backbone's `sources`, where timm
+            downloads weights that are not in its cache; "none" to keep random weights; or a path.
         folder: the folder of the first source.
 
     Returns:
-        What was loaded, and from which file; None for "none".
+        The keys that were loaded, and the file; None for "none".
 
     Raises:
-        FileNotFoundError: there is no such file; the message says what it has to hold.
-        WeightsError: as in `read`, or the file does not hold exactly this backbone, or timm
+        FileNotFoundError: the file does not exist; the message says what it must contain.
+        WeightsError: as in `read`, or the file does not contain exactly this backbone, or timm
             cannot download it.
     """
     if pretrained == "none":
@@ -68,7 +69,7 @@ def load_imagenet(net: SceneParser, arch: str, pretrained: str,
 
 
 def timm_state_dict(model: str) -> dict[str, Tensor]:
-    """Returns the state dict of timm's classifier, in its order; the tensors hold no data."""
+    """Returns the state dict of timm's whole classifier; its tensors are on the meta device."""
     import timm
     with torch.device("meta"):
         state: dict[str, Tensor] = timm.create_model(model).state_dict()
@@ -85,14 +86,15 @@ def _missing(arch: str, name: str, where: str) -> FileNotFoundError:
 
 def _load_file(backbone: Backbone, arch: str, name: str, path: Path,
                naming: str | None = None) -> Report:
-    """Loads the backbone from its ImageNet file, strictly but for the file's classifier.
+    """Loads the backbone from its ImageNet file, strictly except for the file's classifier.
 
     Args:
         naming: as in `to_timm_keys`, for a timm backbone.
     """
     tensors = state_dict(read(path), False, str(path), backbone.state_dict())
-    is_own = all(key.startswith(TIMM_MARK) for key in tensors)
-    if isinstance(backbone, TimmBackbone) and not is_own:
+    # a file of a `TimmBackbone`'s state dict, in place of timm's
+    has_own_keys = all(key.startswith(TIMM_MARK) for key in tensors)
+    if isinstance(backbone, TimmBackbone) and not has_own_keys:
         given, dropped = _from_timm_file(backbone, name, tensors, naming)
     else:
         given, dropped = _from_published_file(backbone, tensors)
@@ -143,6 +145,7 @@ def _from_timm_file(backbone: TimmBackbone, name: str, tensors: Mapping[str, Ten
 
 
 def _flat(key: str) -> str:
+    """Returns a key of timm in one spelling: without `model.` in front, and with `_` for dots."""
     while key.startswith(TIMM_MARK):
         key = key.removeprefix(TIMM_MARK)
     return key.replace(".", "_")
@@ -161,11 +164,11 @@ def _load_from_timm(backbone: TimmBackbone, absent: list[str]) -> Report:
     """Loads the weights that timm keeps in its cache or downloads into it.
 
     Args:
-        absent: the sources that were tried before, for the error.
+        absent: descriptions of the sources that are not available, for the error.
     """
     try:
         source = TimmBackbone(backbone.name, pretrained=True)
-    # Whatever the client of timm's hub raises.
+    # The client of timm's hub may raise any exception.
     except Exception as error:
         install = f", install its package ({EXTRA})" if package_of(backbone.name) else ""
         raise WeightsError(

@@ -1,6 +1,6 @@
-"""How the keys of published files differ from those of the networks here.
+"""The differences between the keys of published files and those of the networks here.
 
-A network's own keys are those of the published checkpoints, except for the rules of this module.
+The keys of a network are those of the published checkpoints, except for the rules of this module.
 """
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from network.registry import HEADS
 # The one rename: published files hold the layers of these parts without `backbone.` or `head.`.
 UNPREFIXED = (DeepStemResNet, WideResNet38, DeepLabV3PlusHead, DecoupleHead)
 
-# A published STDC holds every layer a second time, by its stride. Where the copies differ, the
-# published network computes with this second one.
+# A published STDC holds every layer a second time, under a key with its stride. Where the copies
+# differ, the published network computes with this second copy.
 STDC_COPY = re.compile(r"backbone\.x\d+\.0\.(\d+\..*)")
 
 # Part -> keys of its published files that no computation uses.
@@ -39,7 +39,7 @@ UNUSED = (
 IMAGENET_RENAMES = (("conv1.", "layer0.0."), ("bn1.", "layer0.1."))
 IMAGENET_CLASSIFIER = re.compile(r"fc\.(weight|bias)$")
 
-# Name -> how a key starts that only this part has. The first match counts.
+# Pairs of (name, start of a key that only this backbone or head has). The first match counts.
 BACKBONE_MARKS = (
     ("a ResNet without the deep stem", "conv1.weight"),
     ("resnet101", "layer3.22."),
@@ -66,7 +66,7 @@ TIMM_MARK = "model."
 
 
 def published_key(net: SceneParser, key: str) -> str:
-    """Returns the published form of a key, which is `net`'s own or already published."""
+    """Returns the published form of a key, which is a key of `net` or already published."""
     part, _, rest = key.partition(".")
     if part in ("backbone", "head") and isinstance(net.get_submodule(part), UNPREFIXED):
         return rest
@@ -96,18 +96,22 @@ def class_count(state: Mapping[str, Tensor]) -> int | None:
     """
     for entry in HEADS.values():
         start = f"{_head_prefix(entry.build)}{entry.build.classifiers[0]}."
-        # `conv_last.0.0.weight`, `conv_last.1.weight` -> ([0, 0], 64), ([1], 19)
-        layers = [([int(index) for index in re.findall(r"\d+", key)], len(value))
-                  for key, value in state.items()
-                  if key.startswith(start) and key.endswith("weight") and value.ndim == 4]
-        if layers:
-            return max(layers)[1]
+        convolutions = [key for key, value in state.items()
+                        if key.startswith(start) and key.endswith("weight") and value.ndim == 4]
+        if convolutions:
+            return len(state[max(convolutions, key=_layer_indices)])
     return None
+
+
+def _layer_indices(key: str) -> list[int]:
+    """Returns the numbers in a key: `conv_last.0.0.weight` -> [0, 0], `conv_last.1.weight` -> [1].
+    """
+    return [int(index) for index in re.findall(r"\d+", key)]
 
 
 def drop_unused(net: SceneParser,
                 state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Removes from a published state dict what `net` does not compute with.
+    """Removes the tensors of a published state dict that `net` does not compute with.
 
     Returns:
         The remaining tensors, and the removed keys: second copies and unused parts.
@@ -165,9 +169,9 @@ def published_parameters(net: SceneParser) -> int:
 
 
 def published_shapes(net: SceneParser) -> dict[str, torch.Size]:
-    """Returns key -> shape of all that a published file of this architecture holds.
+    """Returns key -> shape of every tensor in a published file of this architecture.
 
-    Unused parts and second copies are among it.
+    This includes unused parts and second copies.
     """
     shapes = {published_key(net, key): value.shape for key, value in net.state_dict().items()}
     if isinstance(net.backbone, STDC):
@@ -182,7 +186,7 @@ def _bare_keys(keys: Collection[str]) -> set[str]:
 
 
 def _first_match(bare: Collection[str], marks: tuple[tuple[str, str], ...]) -> str | None:
-    """Returns the first name of `marks` whose key is there, None if none is."""
+    """Returns the first name of `marks` that a key belongs to; None if there is no such key."""
     matches = (name for name, start in marks if any(key.startswith(start) for key in bare))
     return next(matches, None)
 
@@ -192,7 +196,7 @@ def _head_prefix(head: type[Head]) -> str:
 
 
 def _merge_stdc_copies(state: dict[str, Tensor]) -> list[str]:
-    """Moves the copies by stride to the keys of the first ones; returns the keys thus replaced."""
+    """Moves the copies by stride to the keys of the first copies; returns the replaced keys."""
     replaced = []
     for key in [*state]:
         copy = STDC_COPY.match(key)
@@ -225,7 +229,7 @@ def _unused_stdc_shapes(backbone: STDC,
 
 def _stdc_stride(backbone: STDC, layer: int) -> int:
     """Returns the stride of the output of a layer of `features`."""
-    # Both layers of the stem halve the size, and so does the first layer of each later stage.
+    # Both layers of the stem and the first layer of each later stage halve the size.
     if layer < backbone.ends[0]:
         return 2 ** (layer + 1)
     stages_before = sum(layer >= end for end in backbone.ends)

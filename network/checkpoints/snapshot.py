@@ -24,7 +24,7 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="checkpoint of a run, or a published one (.pth); or the folder of a "
                             "run, whose best checkpoint is taken, or else the last")
     group.add_argument(
-        "--arch", help="needed if neither the file nor its keys tell it; "
+        "--arch", help="required if the file does not name it and its keys do not identify it; "
                        f"one of: {', '.join(names())}, {', '.join(timm_names())}")
     group.add_argument(
         "--weights", choices=WEIGHTS, default="auto",
@@ -33,11 +33,11 @@ def add_flags(parser: ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class SnapshotOptions:
-    """Which trained network to load; the fields are the flags of the same name.
+    """The trained network to load; the fields are the flags of the same name.
 
     Args:
         path: of the checkpoint file (`--snapshot`).
-        arch: its architecture; None if the file or its keys tell it.
+        arch: its architecture; None if the file names it, or its keys identify it.
         weights: one of `WEIGHTS`.
     """
 
@@ -52,22 +52,25 @@ class SnapshotOptions:
 
 
 class Snapshot:
-    """A checkpoint file and what it says about its network.
+    """A checkpoint file, with the architecture, the dataset and the options of its network.
 
     Args:
         path: a checkpoint of a run, or a published one, which holds a state dict alone; or the
             folder of a run (see `weights.checkpoint_path`).
-        arch: the architecture; needed if neither the file nor its keys tell it.
-        weights: one of `WEIGHTS`: which of the file's weights to take.
+        arch: the architecture; required if the file does not name it and its keys do not identify
+            it.
+        weights: one of `WEIGHTS`: the weights of the file to load; "auto" loads the averaged ones
+            if there are any.
 
     Attributes:
         arch: the architecture's name.
-        weights: the weights that are taken, "raw" or "ema".
+        weights: the weights that are loaded, "raw" or "ema".
 
     Raises:
         FileNotFoundError: there is no such file.
-        WeightsError: the file cannot be read (see `network.weights.read`), does not tell its
-            architecture, holds another than `arch`, or has no averaged weights for "ema".
+        WeightsError: the file cannot be read (see `network.weights.read`), does not identify its
+            architecture, holds an architecture other than `arch`, or has no averaged weights for
+            "ema".
     """
 
     def __init__(self, path: str | Path, arch: str | None = None,
@@ -86,7 +89,7 @@ class Snapshot:
         self.weights = "ema" if averaged and weights != "raw" else "raw"
 
     def _recognize(self) -> str:
-        """Returns the architecture that the keys belong to."""
+        """Returns the architecture that the keys of the file identify."""
         guess = guess_architecture(state_dict(self.payload, False, str(self.path)))
         if guess not in names():
             hint = f", and its keys only show {guess}" if guess else ""
@@ -100,7 +103,7 @@ class Snapshot:
         """The dataset of the training: its name, or the description from its YAML file.
 
         Raises:
-            WeightsError: the file does not say it.
+            WeightsError: the file does not name it.
         """
         if self.payload.get("description"):
             return dict(self.payload["description"])
@@ -117,10 +120,10 @@ class Snapshot:
         Args:
             dataset: the name of a dataset, for the error.
             classes: the names of its classes, which must be those of the training.
-            mean, std: as in `filled`.
+            mean, std: as in `build_network`.
 
         Raises:
-            WeightsError: the classes are others, or the weights do not fit the architecture.
+            WeightsError: the classes differ, or the weights do not fit the architecture.
         """
         trained = self.payload.get("classes")
         if trained and list(trained) != list(classes):
@@ -129,15 +132,16 @@ class Snapshot:
                 f"{self.payload.get('dataset')} ({_first(trained)}), but {dataset} has "
                 f"{len(classes)} classes ({_first(classes)}): choose a dataset with the classes "
                 "of the snapshot, or another snapshot.")
-        return self.filled(len(classes), mean=mean, std=std)
+        return self.build_network(len(classes), mean=mean, std=std)
 
-    def filled(self, num_classes: int | None = None, *, mean: Sequence[float] | None = None,
-               std: Sequence[float] | None = None) -> SceneParser:
-        """Returns the trained network, whatever the names of its classes.
+    def build_network(self, num_classes: int | None = None, *, mean: Sequence[float] | None = None,
+                      std: Sequence[float] | None = None) -> SceneParser:
+        """Returns the trained network without a check of the names of its classes.
 
         Args:
             num_classes: K; that of the file when None.
-            mean, std: of the dataset, if it has its own, for a file that holds none.
+            mean, std: of the dataset, for a file that does not contain them; None if the dataset
+                does not define them.
 
         Raises:
             WeightsError: the weights do not fit the architecture or the class count.

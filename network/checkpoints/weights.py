@@ -29,13 +29,13 @@ from network.checkpoints.keys import (
 )
 from network.model import SceneParser
 
-# Parts of keys that wrappers insert, around the network or around a part of it: DataParallel and
-# averaged models, torch.compile, FSDP, activation checkpointing, Lightning Fabric.
+# Parts of keys that wrappers of the network, or of a submodule, insert: DataParallel and averaged
+# models, torch.compile, FSDP, activation checkpointing, Lightning Fabric.
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
             "_forward_module")
-# What `torch.optim.swa_utils.AveragedModel` counts beside the network.
+# The counter that `torch.optim.swa_utils.AveragedModel` adds to the state dict.
 AVERAGING_COUNTER = "n_averaged"
-# Attributes under which a training class of a user, as of Lightning, holds its network.
+# Attributes under which a user's training class, such as a LightningModule, holds the network.
 ATTRIBUTES = ("model", "net", "network")
 # The entry of a safetensors file's metadata that holds the rest of a checkpoint.
 HEADER = "sfsegnets"
@@ -60,12 +60,12 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Report:
-    """What `load` did, as published keys.
+    """The result of `load`, as lists of published keys.
 
     Attributes:
-        loaded: taken from the file.
-        dropped: in the file, but not in the network.
-        random: in the network, where they keep their random values.
+        loaded: keys that were loaded from the file.
+        dropped: keys of the file that the network does not have.
+        random: keys of the network whose values stay random.
         averaged: whether the loaded weights are the averaged ones of a run.
         file: the ImageNet file that was read; the text of the report gives its SHA-256.
     """
@@ -100,7 +100,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        WeightsError: the file is a web page, is truncated, is no checkpoint, or its pickle names
+        WeightsError: the file is a web page, is truncated, is not a checkpoint, or its pickle names
             foreign code.
     """
     path = checkpoint_path(path)
@@ -146,7 +146,7 @@ def checkpoint_path(path: str | Path) -> Path:
 def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
          reset_classifier: bool = False, init_aux: bool = False,
          ema: bool | None = False) -> Report:
-    """Loads weights strictly: every key has to be there, be known and have the right shape.
+    """Loads weights strictly: every key must be present, known, and of the right shape.
 
     There are three exceptions, which the report names. Auxiliary heads of the file are dropped if
     the network has none. With `reset_classifier`, a classifier of another class count stays
@@ -154,8 +154,10 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
 
     Args:
         net: a network of `network.build`.
-        path_or_state_dict: a file, a dict returned by `read`, or a state dict in published or
-            own keys.
+        path_or_state_dict: a file, a dict returned by `read`, or a state dict under published
+            keys or those of `net`.
+        reset_classifier: keeps a random classifier if that of the file has another class count.
+        init_aux: keeps random auxiliary heads if the file has none.
         ema: whether to take the averaged weights of a run's checkpoint; None takes them if there
             are any.
 
@@ -197,17 +199,19 @@ def published_state_dict(net: SceneParser) -> dict[str, Tensor]:
 
 def state_dict(payload: Mapping[str, Any], ema: bool, source: str,
                own_keys: Iterable[str] = ()) -> dict[str, Tensor]:
-    """Returns the tensors of a dict of `read`, without what wrappers add to their keys.
+    """Returns the tensors of a dict of `read`, under keys without the names of wrappers.
 
-    Wrappers may be nested in any order, and may stand around parts of the network.
+    Wrappers may be nested in any order, and may be around submodules of the network.
 
     Args:
-        ema: whether to take the averaged weights of a run's checkpoint.
+        ema: whether to return the averaged weights of a run's checkpoint.
         source: the name of the file, for errors.
-        own_keys: those of the network. A few models of timm name a part of theirs `module`.
+        own_keys: the keys of the network. A few models of timm have a submodule named `module`,
+            which is not a wrapper.
 
     Raises:
-        WeightsError: there are no tensors, or there are other values among them.
+        WeightsError: there are no tensors, there are other values among them, or two tensors have
+            the same key without wrappers.
     """
     if ema:
         if not isinstance(payload.get("ema"), Mapping):
@@ -219,7 +223,7 @@ def state_dict(payload: Mapping[str, Any], ema: bool, source: str,
     foreign = [key for key, value in payload.items() if not isinstance(value, Tensor)]
     if foreign or not payload:
         reason = f"{_listing(foreign)} are not tensors" if foreign else "it is empty"
-        raise WeightsError(f"{source} is no state dict: {reason}")
+        raise WeightsError(f"{source} is not a state dict: {reason}")
     own_parts = {part for key in own_keys for part in key.split(".")}
     tensors: dict[str, Tensor] = {}
     for key, value in payload.items():
@@ -227,7 +231,7 @@ def state_dict(payload: Mapping[str, Any], ema: bool, source: str,
         if bare == AVERAGING_COUNTER:
             continue
         if bare in tensors:
-            raise WeightsError(f"{source} is no state dict: without the names of wrappers, two "
+            raise WeightsError(f"{source} is not a state dict: without the names of wrappers, two "
                                f"tensors are called {bare}")
         tensors[bare] = value
     return _without_attribute(tensors)
@@ -267,7 +271,7 @@ def write_safetensors(payload: Mapping[str, Any], path: str | Path) -> None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the tensors of a file differ from the expected ones.
+    """The differences between the tensors of a file and the expected ones.
 
     Attributes:
         expected, given: key -> tensor, of the network and of the file.
@@ -329,7 +333,7 @@ def _advice(net: SceneParser, payload: Mapping[str, Any], given: Mapping[str, Te
     stored = payload.get("arch") or guess_architecture(given)
     built = guess_architecture(comparison.expected)
     if stored is None:
-        return ": it holds a network that is none of those here."
+        return ": it holds a network that is not one of those here."
     if stored == built:
         return f": it looks like {stored}, but damaged, or with other options than the network's."
     return (f": it looks like {stored}, not {built}. Choose the architecture of the file, "
@@ -343,10 +347,10 @@ def _listing(keys: Iterable[str], most: int = 12) -> str:
 
 
 def _unpickle(path: Path, is_zip: bool) -> Any:
-    """Returns the content of a zip or legacy file, of tensors and numbers alone."""
+    """Returns the content of a zip or legacy file, which may be tensors and numbers only."""
     try:
         with torch.serialization.safe_globals(_numpy_scalars()), path.open("rb") as file:
-            # By the suffix of a path, torch takes another reader.
+            # For a path with this suffix, torch would use another reader.
             is_mapped = is_zip and path.suffix != ".safetensors"
             return torch.load(path if is_mapped else file, map_location="cpu", weights_only=True,
                               mmap=is_mapped)
@@ -362,7 +366,7 @@ def _unpickle(path: Path, is_zip: bool) -> Any:
                 "torch.save(payload.state_dict(), NEW_FILE) if it holds a whole network."
             ) from error
         raise WeightsError(
-            f"{path} is no checkpoint, or is damaged: copy or download it again") from error
+            f"{path} is not a checkpoint, or is damaged: copy or download it again") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         if is_zip:
             _refuse_other_archive(path)
@@ -373,11 +377,11 @@ def _foreign_globals(path: Path, is_zip: bool, message: str) -> list[str]:
     """Returns the classes and functions that a pickle names besides those of tensors.
 
     Args:
-        message: torch's error. It names the first of them only, and in pickles of protocol 4 and
-            later none.
+        message: torch's error, which names only the first of them, and none in pickles of
+            protocol 4 and later.
     """
-    named = re.search(r"GLOBAL ([\w.]+)", message)
-    foreign = [named[1]] if named else []
+    match = re.search(r"GLOBAL ([\w.]+)", message)
+    foreign = [match[1]] if match else []
     foreign += [name for name in _pickled_globals(path, is_zip)
                 if name.rpartition(".")[0] not in TENSOR_MODULES and name not in HARMLESS]
     return list(dict.fromkeys(foreign))
@@ -402,9 +406,11 @@ def _pickled_globals(path: Path, is_zip: bool) -> Iterator[str]:
                         memo.append(strings[-1])
                     elif "UNICODE" in opcode.name:
                         strings = [strings[-1], argument]
-                    elif opcode.name in ("BINGET", "LONG_BINGET") and argument < len(memo):
-                        strings = [strings[-1], memo[argument]]
-    # the end, or bytes that are no pickle
+                    elif opcode.name in ("BINGET", "LONG_BINGET"):
+                        assert isinstance(argument, int)
+                        if argument < len(memo):
+                            strings = [strings[-1], memo[argument]]
+    # the end, or bytes that are not a pickle
     except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile):
         return
 
@@ -456,9 +462,9 @@ def _truncated(path: Path, state: str) -> WeightsError:
 
 
 def _numpy_scalars() -> list[Any]:
-    """Returns what published pickles name besides tensors, for the allow-list of `torch.load`.
+    """Returns numpy's scalars, which published pickles contain, for `torch.load`'s allow-list.
 
-    These are numpy's scalars, under the old and the new path of their module.
+    They are listed under the old and the new path of their module.
     """
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [value for value in vars(np.dtypes).values() if isinstance(value, type)]

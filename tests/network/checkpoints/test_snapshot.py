@@ -128,4 +128,4 @@ def test_a_file_of_a_backbone_alone_is_refused(tmp_path: Path) -> None:
     backbone = network.build("sfnet_dfnetv1", 3).backbone.state_dict()
     torch.save({"arch": "sfnet_dfnetv1", "state_dict": backbone}, tmp_path / "imagenet.pth")
     with pytest.raises(WeightsError, match=r"holds no classifier of sfnet_dfnetv1: .*pretrained="):
-        Snapshot(tmp_path / "imagenet.pth").filled()
+        Snapshot(tmp_path / "imagenet.pth").build_network()

@@ -334,10 +334,10 @@ def test_a_missing_file_and_a_file_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="holds a list, not a dict of weights"):
         read(tmp_path / "list.pth")
     torch.save({}, tmp_path / "empty.pth")
-    with pytest.raises(WeightsError, match="is no state dict: it is empty"):
+    with pytest.raises(WeightsError, match="is not a state dict: it is empty"):
         load(network.build(NAME, 3), tmp_path / "empty.pth")
     torch.save({"lr": 0.1}, tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match="is no state dict: lr are not tensors"):
+    with pytest.raises(WeightsError, match="is not a state dict: lr are not tensors"):
         load(network.build(NAME, 3), tmp_path / "other.pth")
 
 
@@ -410,7 +410,7 @@ def test_the_same_architecture_with_other_options_says_so() -> None:
 
 
 def test_an_unknown_network_is_named_as_such() -> None:
-    with pytest.raises(WeightsError, match="it holds a network that is none of those here"):
+    with pytest.raises(WeightsError, match="it holds a network that is not one of those here"):
         load(network.build(NAME, 3), {"encoder.weight": torch.zeros(1)})
 
 
