@@ -123,7 +123,7 @@ def finished_entries(out: Path, dataset: datasets.SegmentationDataset) -> dict[i
 
 
 def is_empty(out: Path) -> bool:
-    """Whether a folder holds nothing, or only what a pack that was just started has written."""
+    """Returns whether a folder is empty, but for the files of a pack that was just started."""
     return out.is_dir() and {path.name for path in out.iterdir()} <= {LOCK, PAIRS}
 
 

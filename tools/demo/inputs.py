@@ -44,7 +44,7 @@ def find_inputs(names: Iterable[str]) -> dict[str, Input]:
 
 
 def is_clip(source: Input) -> bool:
-    """Whether an input is a sequence of frames, not an image."""
+    """Returns whether an input is a sequence of frames, not an image."""
     return isinstance(source, str) or source.suffix.lower() in VIDEO_SUFFIXES
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from tools.make_streets.labels import FENCE, VEGETATION, WALL
-from tools.make_streets.paint import BRICKS, GREYS, LACQUERS, LEAVES, color, lit
+from tools.make_streets.paint import BRICKS, GRAYS, LACQUERS, LEAVES, color, lit
 from tools.make_streets.stable_random import Color, StableRandom
 from tools.make_streets.stage import Stage, paint_plane
 
@@ -58,7 +58,7 @@ def paint_barrier(stage: Stage, barrier: Barrier, sign: int, d: float, near: flo
 
 def _wall(rng: StableRandom, rows: int) -> Texture:
     """Courses of bricks or large concrete panels, with a coping."""
-    paint = color(rng, (*BRICKS, *GREYS), 12)
+    paint = color(rng, (*BRICKS, *GRAYS), 12)
     joint = lit(paint, rng.pick((0.65, 1.35)))
     if rng.chance(0.6):
         texture = np.zeros((rows, 12), np.uint8)
@@ -90,7 +90,7 @@ def _fence(rng: StableRandom, rows: int) -> Texture:
             texture[:, left : left + 3] = BAR
         texture[[3, 4, -5, -4], :] = BAR
     texture[:, :2] = POST
-    paint = color(rng, (*LACQUERS, *BRICKS, *GREYS, *LEAVES), 12)
+    paint = color(rng, (*LACQUERS, *BRICKS, *GRAYS, *LEAVES), 12)
     return texture, (paint, paint, lit(paint, 0.8))
 
 

@@ -7,7 +7,7 @@ from tools.make_streets.paint import lit
 from tools.make_streets.stable_random import Color
 from tools.make_streets.stage import CIRCLE, Face, Pose, Stage, Vertex, paint_solid
 
-TYRE: Color = (34, 34, 36)
+TIRE: Color = (34, 34, 36)
 
 
 @dataclass
@@ -84,24 +84,24 @@ class Body:
 
     def wheels(self, width: float, radius: float, axles: tuple[float, ...]) -> None:
         """Adds wheels on both sides."""
-        tyre, hub = self.material(TYRE), self.material((116, 118, 120))
+        tire, hub = self.material(TIRE), self.material((116, 118, 120))
         for sign in (-1, 1):
             x = sign * width / 2
             for z in axles:
-                for scale, material in ((1.0, tyre), (0.55, hub)):
+                for scale, material in ((1.0, tire), (0.55, hub)):
                     circle = [(x, radius * (1 + scale * b), z + sign * radius * scale * a)
                               for a, b in CIRCLE]
                     self.faces.append((circle, material))
 
-    def tyres(self, width: float, radius: float, rear: float, front: float) -> None:
-        """Adds the tyres and the shade that are visible below rear, front and sides."""
-        tyre, shade = self.material(TYRE), self.material((24, 24, 26))
+    def tires(self, width: float, radius: float, rear: float, front: float) -> None:
+        """Adds the tires and the shade that are visible below rear, front and sides."""
+        tire, shade = self.material(TIRE), self.material((24, 24, 26))
         tread = 0.12 * width
         for z, turn in ((rear, 1), (front, -1)):
             below = upright(-width / 2, width / 2, radius * 0.6, radius * 1.6, z, turn)
             self.faces.append((below, shade))
             for left in (-width / 2, width / 2 - tread):
-                self.faces.append((upright(left, left + tread, 0.0, radius * 1.4, z, turn), tyre))
+                self.faces.append((upright(left, left + tread, 0.0, radius * 1.4, z, turn), tire))
         for x, turn in ((-width / 2 + 0.05, 1), (width / 2 - 0.05, -1)):
             start, end = (front, rear) if turn > 0 else (rear, front)
             low, high = radius * 0.6, radius * 1.5
@@ -128,7 +128,7 @@ def _point_on(corners: list[Vertex], a: float, b: float) -> Vertex:
 
 
 def _in_front(corners: list[Vertex], eye: Vertex) -> bool:
-    """Whether the outer side of a face is visible from the eye."""
+    """Returns whether the outer side of a face is visible from the eye."""
     (x0, y0, z0), (x1, y1, z1), _, (x3, y3, z3) = corners
     ax, ay, az = x1 - x0, y1 - y0, z1 - z0
     bx, by, bz = x3 - x0, y3 - y0, z3 - z0

@@ -7,7 +7,7 @@ import numpy as np
 
 from tools.make_streets.canvas import SUN_SHADOW
 from tools.make_streets.labels import BUILDING
-from tools.make_streets.paint import BRICKS, GREYS, LEAVES, LIVERIES, PLASTERS, color, lit, mix
+from tools.make_streets.paint import BRICKS, GRAYS, LEAVES, LIVERIES, PLASTERS, color, lit, mix
 from tools.make_streets.stable_random import Color, StableRandom
 from tools.make_streets.stage import Stage, paint_plane
 
@@ -39,26 +39,26 @@ class House:
     def sample(rng: StableRandom, low: bool) -> House:
         """Returns a random building; a low one has one or two floors and no shop."""
         floors = rng.integer(1, 3) if low else rng.pick((2, 3, 3, 4, 5, 6))
-        wall = color(rng, (*PLASTERS, *PLASTERS, *PLASTERS, *BRICKS, *GREYS), 16)
+        wall = color(rng, (*PLASTERS, *PLASTERS, *PLASTERS, *BRICKS, *GRAYS), 16)
         glass = mix((62, 70, 82), (150, 162, 176), rng.uniform(0, 0.7))
         colors = (wall, glass, lit(glass, 0.7), lit(wall, rng.pick((0.7, 1.3))),
-                  lit(wall, rng.uniform(0.75, 1.25)), lit(color(rng, (*PLASTERS, *GREYS)), 0.8),
+                  lit(wall, rng.uniform(0.75, 1.25)), lit(color(rng, (*PLASTERS, *GRAYS)), 0.8),
                   color(rng, (*LIVERIES, *LEAVES)), (82, 66, 56))
         shop = not low and rng.chance(0.45)
         return House(texture=_facade(rng, floors, shop), colors=colors,
-                     roof=color(rng, (BRICKS[0], BRICKS[1], GREYS[0], GREYS[1]), 10),
+                     roof=color(rng, (BRICKS[0], BRICKS[1], GRAYS[0], GRAYS[1]), 10),
                      pitch=rng.uniform(1.5, 3.5) if low or rng.chance(0.5) else 0.0)
 
 
 def _facade(rng: StableRandom, floors: int, shop: bool) -> np.ndarray:
     """Returns one period of a facade, (rows, columns) uint8, rows from the ground up."""
-    storey, bay, bays = rng.integer(17, 22), rng.integer(13, 24), 4
+    story, bay, bays = rng.integer(17, 22), rng.integer(13, 24), 4
     ground = rng.integer(19, 26)
-    facade = np.full((ground + storey * (floors - 1) + 3, bay * bays), WALL, np.uint8)
-    side, sill, head = rng.integer(3, 5), rng.integer(4, 7), storey - rng.integer(2, 4)
+    facade = np.full((ground + story * (floors - 1) + 3, bay * bays), WALL, np.uint8)
+    side, sill, head = rng.integer(3, 5), rng.integer(4, 7), story - rng.integer(2, 4)
     balconies, bands = rng.chance(0.25), rng.chance(0.4)
     for floor in range(floors):
-        base = ground + storey * (floor - 1) if floor else ground - storey
+        base = ground + story * (floor - 1) if floor else ground - story
         for k in range(bays):
             left, right = k * bay + side, (k + 1) * bay - side
             facade[base + sill - 1 : base + head + 1, left - 1 : right + 1] = FRAME

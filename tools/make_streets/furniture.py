@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from tools.make_streets.canvas import CONTACT_SHADOW
 from tools.make_streets.labels import POLE, STATIC, TRAFFIC_LIGHT, TRAFFIC_SIGN
-from tools.make_streets.paint import BRICKS, GREYS, LACQUERS, LEAVES, SIGNALS, color, lit
+from tools.make_streets.paint import BRICKS, GRAYS, LACQUERS, LEAVES, SIGNALS, color, lit
 from tools.make_streets.stable_random import Color
 from tools.make_streets.stage import CIRCLE, Figure, Stage
 
@@ -16,7 +16,7 @@ SQUARE = ((0.8, 0.8), (-0.8, 0.8), (-0.8, -0.8), (0.8, -0.8))
 def _post(figure: Figure, height: float, width: float) -> int:
     """Adds a post of a height in meters and returns its material."""
     stage = figure.stage
-    metal = figure.material(POLE, color(stage.rng, (*GREYS, *GREYS, LEAVES[2], BRICKS[3]), 12))
+    metal = figure.material(POLE, color(stage.rng, (*GRAYS, *GRAYS, LEAVES[2], BRICKS[3]), 12))
     width = max(width, 0.005 * stage.camera.image_width / stage.camera.scale(figure.pose.z))
     figure.box(-width / 2, width / 2, 0.0, height, metal)
     return metal
@@ -114,7 +114,7 @@ def _plate(figure: Figure, up: float, radius: float) -> None:
     ground, rim = rng.pick(SIGNALS), rng.pick(SIGNALS)
     if rng.chance(0.15):
         # seen from behind
-        ground = rim = rng.pick(GREYS)
+        ground = rim = rng.pick(GRAYS)
     layers = ((1.0, rim), (0.76, ground)) if rim != ground else ((1.0, lit(rim, 1.3)), (0.88, rim))
     for scale, paint in layers:
         material = figure.material(TRAFFIC_SIGN, color(rng, (paint,), 10))

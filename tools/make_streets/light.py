@@ -35,51 +35,21 @@ class Weather:
     tint: Color
 
 
-CLEAR = Weather(
-    sun=(0.4, 0.6),
-    visibility=(300, 900),
-    exposure=(0.9, 1.15),
-    zenith=(96, 136, 190),
-    haze=(196, 206, 214),
-    clouds=(0, 50),
-    tint=(1.03, 1.0, 0.95),
-)
-OVERCAST = Weather(
-    sun=(0.05, 0.2),
-    visibility=(200, 600),
-    exposure=(0.8, 1.1),
-    zenith=(178, 184, 190),
-    haze=(208, 208, 206),
-    clouds=(10, 36),
-    tint=(0.98, 1.0, 1.03),
-)
-FOG = Weather(
-    sun=(0.0, 0.1),
-    visibility=(40, 110),
-    exposure=(0.9, 1.1),
-    zenith=(190, 192, 192),
-    haze=(198, 198, 196),
-    clouds=(0, 10),
-    tint=(1.0, 1.0, 1.0),
-)
-SUNSET = Weather(
-    sun=(0.3, 0.5),
-    visibility=(120, 400),
-    exposure=(0.65, 0.9),
-    zenith=(110, 110, 140),
-    haze=(226, 176, 136),
-    clouds=(10, 50),
-    tint=(1.12, 0.97, 0.85),
-)
-DUSK = Weather(
-    sun=(0.0, 0.1),
-    visibility=(150, 400),
-    exposure=(0.6, 0.8),
-    zenith=(92, 104, 126),
-    haze=(128, 136, 146),
-    clouds=(10, 40),
-    tint=(0.92, 0.98, 1.1),
-)
+CLEAR = Weather(sun=(0.4, 0.6), visibility=(300, 900), exposure=(0.9, 1.15),
+                zenith=(96, 136, 190), haze=(196, 206, 214),
+                clouds=(0, 50), tint=(1.03, 1.0, 0.95))
+OVERCAST = Weather(sun=(0.05, 0.2), visibility=(200, 600), exposure=(0.8, 1.1),
+                   zenith=(178, 184, 190), haze=(208, 208, 206),
+                   clouds=(10, 36), tint=(0.98, 1.0, 1.03))
+FOG = Weather(sun=(0.0, 0.1), visibility=(40, 110), exposure=(0.9, 1.1),
+              zenith=(190, 192, 192), haze=(198, 198, 196),
+              clouds=(0, 10), tint=(1.0, 1.0, 1.0))
+SUNSET = Weather(sun=(0.3, 0.5), visibility=(120, 400), exposure=(0.65, 0.9),
+                 zenith=(110, 110, 140), haze=(226, 176, 136),
+                 clouds=(10, 50), tint=(1.12, 0.97, 0.85))
+DUSK = Weather(sun=(0.0, 0.1), visibility=(150, 400), exposure=(0.6, 0.8),
+               zenith=(92, 104, 126), haze=(128, 136, 146),
+               clouds=(10, 40), tint=(0.92, 0.98, 1.1))
 DAYS = (CLEAR, CLEAR, CLEAR, OVERCAST, OVERCAST, OVERCAST, FOG, SUNSET, DUSK)
 
 

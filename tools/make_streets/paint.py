@@ -7,9 +7,9 @@ from tools.make_streets.stable_random import Color, StableRandom
 
 Palette = tuple[Color, ...]
 
-GREYS: Palette = ((70, 70, 72), (98, 97, 96), (126, 125, 122), (152, 150, 146), (182, 180, 176))
+GRAYS: Palette = ((70, 70, 72), (98, 97, 96), (126, 125, 122), (152, 150, 146), (182, 180, 176))
 ASPHALTS: Palette = (
-    *GREYS[:4], *GREYS[:4], (122, 108, 96), (104, 92, 88), (128, 92, 82), (96, 104, 116),
+    *GRAYS[:4], *GRAYS[:4], (122, 108, 96), (104, 92, 88), (128, 92, 82), (96, 104, 116),
 )
 PLASTERS: Palette = (
     (196, 180, 150), (178, 150, 118), (206, 200, 186), (168, 138, 120), (150, 156, 150),
@@ -35,7 +35,7 @@ CLOTHES: Palette = (
 )
 SKINS: Palette = ((206, 164, 138), (176, 128, 100), (128, 88, 66), (96, 66, 52))
 SIGNALS: Palette = ((186, 44, 40), (44, 78, 160), (212, 176, 56), (222, 220, 214), (40, 116, 82))
-STRAYS: Palette = (*GREYS, (196, 180, 150), (142, 82, 66), (92, 112, 64), (110, 120, 140))
+STRAYS: Palette = (*GRAYS, (196, 180, 150), (142, 82, 66), (92, 112, 64), (110, 120, 140))
 
 
 def color(rng: StableRandom, anchors: Sequence[Color], spread: float = 14.0,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from tools.make_streets.canvas import CONTACT_SHADOW, VEIL_OF_BICYCLE
 from tools.make_streets.labels import BICYCLE, MOTORCYCLE, PERSON, RIDER
-from tools.make_streets.paint import BRICKS, CLOTHES, GREYS, LACQUERS, SIGNALS, SKINS, color, lit
+from tools.make_streets.paint import BRICKS, CLOTHES, GRAYS, LACQUERS, SIGNALS, SKINS, color, lit
 from tools.make_streets.stable_random import Color
 from tools.make_streets.stage import CIRCLE, Figure, Point, Stage
 
@@ -73,7 +73,7 @@ def paint_bicycle(stage: Stage, d: float, z: float, ridden: bool, stretch: float
     rng = stage.rng
     figure = Figure(stage, stage.pose(d, z), stretch)
     paint = color(rng, (*LACQUERS, *SIGNALS), 12)
-    frame, tyre = figure.material(BICYCLE, paint), figure.material(BICYCLE, (38, 38, 40))
+    frame, tire = figure.material(BICYCLE, paint), figure.material(BICYCLE, (38, 38, 40))
     spoke, back, front = figure.material(BICYCLE, (150, 152, 154)), (-0.55, 0.36), (0.55, 0.36)
     for hub in (back, front):
         figure.veil(hub, 0.36, VEIL_OF_BICYCLE)
@@ -81,7 +81,7 @@ def paint_bicycle(stage: Stage, d: float, z: float, ridden: bool, stretch: float
             start = (hub[0] - 0.33 * a, hub[1] - 0.33 * b)
             end = (hub[0] + 0.33 * a, hub[1] + 0.33 * b)
             figure.limb(start, end, 0.012, spoke)
-        figure.ring(hub, 0.36, 0.065, tyre)
+        figure.ring(hub, 0.36, 0.065, tire)
     crank, seat, head = (-0.05, 0.32), (-0.22, 0.86), (0.4, 0.84)
     bars = ((crank, seat), (seat, head), (head, crank), (back, crank), (back, seat), (head, front))
     for start, end in bars:
@@ -156,7 +156,7 @@ def paint_motorcycle(stage: Stage, d: float, z: float, ridden: bool, stretch: fl
     figure.shape([(0.5, 1.08), (0.66, 1.04), (0.56, 1.34), (0.5, 1.34)], screen)
     figure.shape([(0.42, 0.6), (1.08, 0.5), (0.98, 0.68), (0.56, 0.72)], body)
     if ridden:
-        trousers = figure.material(RIDER, color(rng, (*CLOTHES, BRICKS[3], GREYS[0]), 14))
+        trousers = figure.material(RIDER, color(rng, (*CLOTHES, BRICKS[3], GRAYS[0]), 14))
         figure.limb((-0.3, 0.96), (0.16, 0.7), 0.22, trousers, 0.17)
         figure.limb((0.16, 0.7), (-0.05, 0.3), 0.17, trousers, 0.12)
         figure.box(-0.12, 0.16, 0.22, 0.32, figure.material(RIDER, (36, 34, 34)))

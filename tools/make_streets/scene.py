@@ -115,7 +115,7 @@ def _plants(stage: Stage, side: Side, lot: Lot) -> list[Thing]:
 
 
 def _railing(stage: Stage, side: Side) -> list[Thing]:
-    """Returns a fence or a low wall between carriageway and pavement, open at a crossing."""
+    """Returns a fence or a low wall between roadway and sidewalk, open at a crossing."""
     d, z, step, things = side.sign * (side.edge + 0.25), 3.0, 3.0, []
     barrier = Barrier.sample(stage.rng, side.railing, stage.rng.uniform(0.8, 1.15))
     while z < 60:

@@ -1,4 +1,4 @@
-"""The plan of a street: lanes, pavements, lots beside it and a crossing."""
+"""The plan of a street: lanes, sidewalks, lots beside it and a crossing."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tools.make_streets.stable_random import StableRandom
 
 END = 110.0                 # meters; the backdrop is beyond
-KERB = 0.18                 # meters
+CURB = 0.18                 # meters
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Side:
 
     Args:
         sign: -1 for left, 1 for right.
-        edge: distance of the end of the carriageway from the center of the camera's lane.
-        grass: width of the strip between kerb and pavement.
-        pavement: width of the pavement.
-        verge: width of the strip between pavement and lots.
-        parking: whether there are parking spaces along the kerb.
-        railing: none, fence or wall, along the kerb.
+        edge: distance of the end of the roadway from the center of the camera's lane.
+        grass: width of the strip between curb and sidewalk.
+        sidewalk: width of the sidewalk.
+        verge: width of the strip between sidewalk and lots.
+        parking: whether there are parking spaces along the curb.
+        railing: none, fence or wall, along the curb.
     """
 
     sign: int
     edge: float
     grass: float
-    pavement: float
+    sidewalk: float
     verge: float
     parking: bool
     railing: str
@@ -49,9 +49,9 @@ class Side:
 
     @property
     def walk(self) -> tuple[float, float]:
-        """Start and end of the pavement, as distances like `edge`."""
-        start = self.edge + KERB + self.grass
-        return start, start + self.pavement
+        """Start and end of the sidewalk, as distances like `edge`."""
+        start = self.edge + CURB + self.grass
+        return start, start + self.sidewalk
 
     @property
     def border(self) -> float:
@@ -59,7 +59,7 @@ class Side:
         return self.walk[1] + self.verge
 
     def crossing_at(self, z: float) -> bool:
-        """Whether a street crosses at z, or within a meter of it."""
+        """Returns whether a street crosses at z, or within a meter of it."""
         return any(lot.kind == "crossing" and lot.near - 1 < z < lot.far + 1 for lot in self.lots)
 
 
@@ -120,7 +120,7 @@ class Street:
 def _side(rng: StableRandom, sign: int, edge: float, parking: bool,
           crossing: tuple[float, float] | None) -> Side:
     grass = rng.uniform(1.0, 2.5) if rng.chance(0.3) else 0.0
-    return Side(sign=sign, edge=edge, grass=grass, pavement=rng.uniform(2.2, 5.5),
+    return Side(sign=sign, edge=edge, grass=grass, sidewalk=rng.uniform(2.2, 5.5),
                 verge=rng.uniform(1.0, 4.0) if rng.chance(0.35) else 0.0, parking=parking,
                 railing="none" if parking else rng.pick(("none", "none", "none", "fence", "wall")),
                 lots=tuple(_lots(rng, crossing)))

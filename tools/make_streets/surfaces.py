@@ -1,4 +1,4 @@
-"""The ground (carriageway, markings, pavements, grass, rails) and the backdrop at the horizon."""
+"""The ground (roadway, markings, sidewalks, grass, rails) and the backdrop at the horizon."""
 from __future__ import annotations
 
 from itertools import pairwise
@@ -9,7 +9,7 @@ from tools.make_streets.labels import BUILDING, RAIL_TRACK, ROAD, SIDEWALK, TERR
 from tools.make_streets.paint import (
     ASPHALTS,
     BRICKS,
-    GREYS,
+    GRAYS,
     LAWNS,
     LEAVES,
     PLASTERS,
@@ -19,7 +19,7 @@ from tools.make_streets.paint import (
 )
 from tools.make_streets.stable_random import Color
 from tools.make_streets.stage import Stage
-from tools.make_streets.street import END, KERB, Side, Street
+from tools.make_streets.street import CURB, END, Side, Street
 
 TRACK_WIDTH = 3.0           # meters
 GAUGE = 1.44                # meters
@@ -65,27 +65,27 @@ def _zones(stage: Stage, street: Street, asphalt: Color) -> tuple[list[float], n
     """Returns the limits d between zones from left to right, and the material of each zone."""
     rng = stage.rng
     road = stage.flat(ROAD, asphalt, 5)
-    kerb = stage.flat(SIDEWALK, lit(color(rng, GREYS[2:], 8), 1.1), 3)
-    left, left_zones = _border(stage, street.left, kerb)
-    right, right_zones = _border(stage, street.right, kerb)
+    curb = stage.flat(SIDEWALK, lit(color(rng, GRAYS[2:], 8), 1.1), 3)
+    left, left_zones = _border(stage, street.left, curb)
+    right, right_zones = _border(stage, street.right, curb)
     limits = [-limit for limit in reversed(left)]
     zones = list(reversed(left_zones))
     if street.tram is not None and street.track != "street":
         ballast = street.track == "ballast"
-        label, palette, grain = (RAIL_TRACK, GREYS, 12) if ballast else (TERRAIN, LAWNS, 9)
+        label, palette, grain = (RAIL_TRACK, GRAYS, 12) if ballast else (TERRAIN, LAWNS, 9)
         bed = stage.flat(label, color(rng, palette), grain)
         limits += [street.tram - TRACK_WIDTH / 2, street.tram + TRACK_WIDTH / 2]
         zones += [road, bed]
     return limits + right, np.array([*zones, road, *right_zones], np.uint16)
 
 
-def _border(stage: Stage, side: Side, kerb: int) -> tuple[list[float], list[int]]:
-    """Returns limits and materials from the carriageway outwards."""
+def _border(stage: Stage, side: Side, curb: int) -> tuple[list[float], list[int]]:
+    """Returns limits and materials from the roadway outwards."""
     rng = stage.rng
     grass = stage.flat(TERRAIN, color(rng, LAWNS), 10)
-    walk = stage.flat(SIDEWALK, color(rng, (*GREYS[1:], *GREYS[2:], BRICKS[2], PLASTERS[1]), 10), 4)
+    walk = stage.flat(SIDEWALK, color(rng, (*GRAYS[1:], *GRAYS[2:], BRICKS[2], PLASTERS[1]), 10), 4)
     start, end = side.walk
-    limits, zones = [side.edge, side.edge + KERB], [kerb]
+    limits, zones = [side.edge, side.edge + CURB], [curb]
     if side.grass:
         limits.append(start)
         zones.append(grass)
@@ -96,7 +96,7 @@ def _border(stage: Stage, side: Side, kerb: int) -> tuple[list[float], list[int]
 
 
 def _lay_slabs(stage: Stage, ground: np.ndarray, d: np.ndarray, z: np.ndarray) -> None:
-    """Darkens the joints between the slabs of near pavements, in place."""
+    """Darkens the joints between the slabs of near sidewalks, in place."""
     slab = stage.rng.uniform(0.45, 0.9)
     # rows are ordered from far to near
     near = int(np.searchsorted(-z, -26.0))
@@ -127,7 +127,7 @@ def _patch_asphalt(stage: Stage, street: Street, asphalt: Color) -> None:
 
 
 def paint_markings(stage: Stage, street: Street) -> None:
-    """Paints lane lines, edges of the carriageway, stop lines, zebra crossings and rails."""
+    """Paints lane lines, edges of the roadway, stop lines, zebra crossings and rails."""
     rng = stage.rng
     paint = color(rng, ((222, 222, 218), (222, 222, 218), (214, 180, 84)), 8, stray=0.0)
     white = stage.flat(ROAD, mix(paint, (120, 120, 118), rng.uniform(0.0, 0.5)), 6)

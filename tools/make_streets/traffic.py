@@ -13,7 +13,7 @@ from tools.make_streets.furniture import (
     paint_sign,
     paint_traffic_light,
 )
-from tools.make_streets.paint import GREYS, LIVERIES, color
+from tools.make_streets.paint import GRAYS, LIVERIES, color
 from tools.make_streets.people import paint_bicycle, paint_motorcycle, paint_person
 from tools.make_streets.stage import Point, Stage
 from tools.make_streets.street import Side, Street
@@ -36,14 +36,9 @@ class Thing(NamedTuple):
 
 AHEAD, ONCOMING, TO_RIGHT, TO_LEFT = (0.0, 1.0), (0.0, -1.0), (1.0, 0.0), (-1.0, 0.0)
 # half width, half length and height in meters
-SIZES = {
-    "car": (1.0, 2.4, 1.5),
-    "truck": (1.35, 5.0, 3.4),
-    "bus": (1.4, 6.0, 3.1),
-}
-SMALL_FURNITURE = (
-    paint_sign, paint_sign, paint_sign, paint_traffic_light, paint_bollard, paint_bin,
-)
+SIZES = {"car": (1.0, 2.4, 1.5), "truck": (1.35, 5.0, 3.4), "bus": (1.4, 6.0, 3.1)}
+SMALL_FURNITURE = (paint_sign, paint_sign, paint_sign, paint_traffic_light, paint_bollard,
+                   paint_bin)
 PAINTERS = {"car": paint_car, "truck": paint_truck, "bus": paint_bus}
 
 
@@ -110,7 +105,7 @@ def _lanes(street: Street) -> list[tuple[float, Point]]:
 def _tram(stage: Stage, street: Street, d: float) -> list[Thing]:
     """Returns a tram of two to four cars, and the masts of its overhead wire."""
     rng = stage.rng
-    livery = color(rng, LIVERIES, 12), color(rng, (*LIVERIES, *GREYS), 12)
+    livery = color(rng, LIVERIES, 12), color(rng, (*LIVERIES, *GRAYS), 12)
     length, count = rng.uniform(6.0, 7.5), rng.integer(2, 5)
     turn = rng.pick((AHEAD, ONCOMING))
     z, things = rng.uniform(8.0, 24.0), []
@@ -142,7 +137,7 @@ def _large_vehicles(stage: Stage, street: Street) -> list[Thing]:
             d, turn = rng.pick(_lanes(street))
             z = rng.uniform(14.0, 26.0) if d == 0.0 else rng.uniform(11.0, 26.0)
             if rng.chance(0.25):
-                # stopping at the kerb
+                # stopping at the curb
                 d, turn = street.right.edge - 1.35, AHEAD
             if not placed:
                 vehicle = _vehicle(stage, street, kind, d, z, turn)
@@ -177,7 +172,7 @@ def _crossing(stage: Stage, street: Street, near: float, far: float) -> list[Thi
 
 
 def _two_wheelers(stage: Stage, street: Street) -> list[Thing]:
-    """Returns riders in the lanes and across them, and two-wheelers parked at the kerb."""
+    """Returns riders in the lanes and across them, and two-wheelers parked at the curb."""
     rng, things = stage.rng, []
     for paint, riders, parked in ((paint_bicycle, 2, 3), (paint_motorcycle, 2, 2)):
         for _ in range(rng.integer(0, riders + 1)):
@@ -219,7 +214,7 @@ def _cars(stage: Stage, street: Street) -> list[Thing]:
 
 
 def _furniture(stage: Stage, street: Street, side: Side) -> list[Thing]:
-    """Returns a line of lamps, trees, signs, signals, bollards and bins along the kerb."""
+    """Returns a line of lamps, trees, signs, signals, bollards and bins along the curb."""
     rng, things = stage.rng, []
     d = side.sign * (side.edge + 0.5)
     spacing, trees, lamps = rng.uniform(4.0, 7.5), rng.chance(0.45), rng.chance(0.7)
@@ -241,7 +236,7 @@ def _furniture(stage: Stage, street: Street, side: Side) -> list[Thing]:
 
 
 def _people(stage: Stage, street: Street, side: Side) -> list[Thing]:
-    """Returns pedestrians on the pavement."""
+    """Returns pedestrians on the sidewalk."""
     rng, things = stage.rng, []
     start, end = side.walk
     for _ in range(rng.integer(0, 10)):

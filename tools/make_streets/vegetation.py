@@ -5,7 +5,7 @@ from math import sqrt
 
 from tools.make_streets.canvas import CONTACT_SHADOW, SUN_SHADOW
 from tools.make_streets.labels import VEGETATION
-from tools.make_streets.paint import BRICKS, GREYS, LEAVES, color, lit
+from tools.make_streets.paint import BRICKS, GRAYS, LEAVES, color, lit
 from tools.make_streets.stage import CIRCLE, Figure, Stage
 
 CLUMPS = 16
@@ -18,7 +18,7 @@ def paint_tree(stage: Stage, d: float, z: float, height: float) -> None:
     # radius of the crown
     crown = height * rng.uniform(0.2, 0.32)
     trunk = height - 1.7 * crown
-    bark = figure.material(VEGETATION, color(rng, (BRICKS[3], GREYS[0], GREYS[1]), 10), 6)
+    bark = figure.material(VEGETATION, color(rng, (BRICKS[3], GRAYS[0], GRAYS[1]), 10), 6)
     top = (rng.uniform(-0.2, 0.2), trunk + crown * 0.6)
     figure.limb((0.0, 0.0), top, height * 0.045, bark, height * 0.025)
     _paint_leaves(figure, 0.0, height - crown, crown, crown * rng.uniform(0.8, 1.2))

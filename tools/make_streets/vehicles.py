@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from tools.make_streets.bodies import Body, upright
 from tools.make_streets.labels import BUS, CAR, TRAIN, TRUCK
-from tools.make_streets.paint import GREYS, LACQUERS, LIVERIES, color, lit, mix
+from tools.make_streets.paint import GRAYS, LACQUERS, LIVERIES, color, lit, mix
 from tools.make_streets.stable_random import Color
 from tools.make_streets.stage import Pose, Stage
 
@@ -24,7 +24,7 @@ CAR_SHAPES = (
 
 
 def paint_car(stage: Stage, pose: Pose) -> None:
-    """Paints a hatchback, saloon, sport utility car or van."""
+    """Paints a hatchback, sedan, sport utility car or van."""
     rng = stage.rng
     length, width, height, trunk, hood, rake = rng.pick(CAR_SHAPES)
     grow = rng.uniform(0.94, 1.08)
@@ -32,7 +32,7 @@ def paint_car(stage: Stage, pose: Pose) -> None:
     rear, front, belt = -length / 2, length / 2, 0.6 * height
     paint = color(rng, LACQUERS, 12)
     body = Body(stage, pose, CAR)
-    body.tyres(width * 0.96, 0.3, rear + 0.25, front - 0.25)
+    body.tires(width * 0.96, 0.3, rear + 0.25, front - 0.25)
     hull = body.block(width, 0.24, belt, rear, front, paint, (0.1, 0.12, 0.04))
     dark = body.material(lit(paint, 0.45))
     for side in SIDES:
@@ -62,11 +62,11 @@ def paint_bus(stage: Stage, pose: Pose) -> None:
     length, width = rng.uniform(9.5, 12.0), 2.55
     height = 4.2 if double else rng.uniform(2.95, 3.2)
     rear, front = -length / 2, length / 2
-    paint, band = color(rng, LIVERIES, 12), color(rng, (*LIVERIES, *GREYS), 12)
+    paint, band = color(rng, LIVERIES, 12), color(rng, (*LIVERIES, *GRAYS), 12)
     glass = mix(GLASS, (140, 154, 168), rng.uniform(0.0, 0.4))
     decks = ((0.30, 0.47), (0.66, 0.86)) if double else ((0.42, 0.78),)
     body = Body(stage, pose, BUS)
-    body.tyres(width * 0.96, 0.45, rear + 0.3, front - 0.3)
+    body.tires(width * 0.96, 0.45, rear + 0.3, front - 0.3)
     hull = body.block(width, 0.32, height, rear, front, paint, (0.04, 0.1, 0.06))
     dark = body.material((40, 42, 46))
     for side in SIDES:
@@ -106,7 +106,7 @@ def paint_truck(stage: Stage, pose: Pose) -> None:
     length = cargo + gap + cab
     rear, front = -length / 2, length / 2
     body = Body(stage, pose, TRUCK)
-    body.tyres(width * 0.96, 0.48, rear + 0.2, front - 0.2)
+    body.tires(width * 0.96, 0.48, rear + 0.2, front - 0.2)
     body.block(width * 0.8, 0.55, 1.0, rear + 0.1, front - 0.2, (52, 52, 54))
     # the nearer part is painted last; of a truck that drives away from the camera, this is the load
     drives_away = pose.z * pose.heading_z + pose.x * pose.heading_x > 0
@@ -136,7 +136,7 @@ def _paint_cab(body: Body, rear: float, front: float) -> None:
 def _paint_load(body: Body, kind: str, rear: float, front: float, height: float) -> None:
     """Adds the load of a truck."""
     rng = body.stage.rng
-    paint = color(rng, (*LIVERIES, *GREYS, *LACQUERS), 14)
+    paint = color(rng, (*LIVERIES, *GRAYS, *LACQUERS), 14)
     load = body.block(2.5, 0.95, height, rear, front, paint)
     if kind == "box":
         stripe = color(rng, (*LIVERIES, *LACQUERS), 12)
@@ -153,7 +153,7 @@ def _paint_load(body: Body, kind: str, rear: float, front: float, height: float)
     for left in (0.02, 0.26, 0.72, 0.95):
         body.panel(load["rear"], left, left + 0.03, 0.02, 0.98, seam)
     if kind == "tipper":
-        heap = lit(color(rng, (*GREYS, *LIVERIES)), 0.8)
+        heap = lit(color(rng, (*GRAYS, *LIVERIES)), 0.8)
         body.block(2.2, height, height + 0.45, rear + 0.3, front - 0.3, heap, (1.2, 1.2, 0.7))
     bumper = upright(-1.15, 1.15, 0.5, 0.72, rear, 1)
     body.faces.append((bumper, body.material((70, 70, 72))))

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 import datasets
+from network.normalization import IMAGENET
 from tools.export import __main__ as export
 
 SPEC = datasets.spec("camvid")
+MEAN, STD = IMAGENET
 
 Export = Callable[..., int]
 

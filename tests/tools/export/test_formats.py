@@ -10,7 +10,7 @@ import torch
 import network
 from network.checkpoints.weights import published_state_dict
 from tests.onnx_here import need_onnx
-from tests.tools.export.conftest import SPEC, Export
+from tests.tools.export.conftest import MEAN, SPEC, STD, Export
 from tools.export import __main__ as export
 from tools.export import formats
 from tools.export.graph import ExportModule, trace
@@ -61,7 +61,7 @@ def test_a_program_of_torch_export_is_read_back(run: Export, tmp_path: Path) -> 
     extra = {formats.METADATA: ""}
     loaded = torch.export.load(tmp_path / "net.pt2", extra_files=extra).module()
     assert loaded(torch.zeros(3, 3, 70, 130)).shape == (3, 70, 130)
-    assert json.loads(json.loads(extra[formats.METADATA])["mean"]) == list(SPEC.mean)
+    assert json.loads(json.loads(extra[formats.METADATA])["mean"]) == list(MEAN)
 
 
 @pytest.mark.slow
@@ -163,8 +163,7 @@ def test_an_opset_that_was_not_written_is_refused(tmp_path: Path,
     monkeypatch.setattr(torch.onnx, "export",
                         lambda *args, opset_version, **kwargs: real(*args, opset_version=18,
                                                                     **kwargs))
-    module = ExportModule(network.build("sfnet_dfnetv1", 3), SPEC.mean, SPEC.std, "normalized",
-                          "labels")
+    module = ExportModule(network.build("sfnet_dfnetv1", 3), MEAN, STD, "normalized", "labels")
     request = formats.Request(module, trace(module, (32, 32), False, "net"), {}, opset=16)
     message = r"wrote opset 18 and could not convert it to --opset 16"
     with pytest.raises(ValueError, match=message):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import network
-from tests.tools.export.conftest import SPEC
+from tests.tools.export.conftest import MEAN, STD
 from tools.export.graph import EXACT, Difference, ExportModule, compare, trace
 from utils.batches import normalize
 
@@ -32,15 +32,15 @@ class Stubborn(nn.Module):
 
 
 def test_a_network_that_cannot_be_traced_says_why() -> None:
-    module = ExportModule(Stubborn(), SPEC.mean, SPEC.std, "normalized", "labels")
+    module = ExportModule(Stubborn(), MEAN, STD, "normalized", "labels")
     with pytest.raises(ValueError, match=r"stubborn cannot be exported: .*[Dd]ata.dependent"):
         trace(module, (32, 32), False, "stubborn")
 
 
 def test_bytes_are_normalized_inside() -> None:
-    module = ExportModule(network.build("sfnet_dfnetv1", 3), SPEC.mean, SPEC.std, "rgb", "labels")
+    module = ExportModule(network.build("sfnet_dfnetv1", 3), MEAN, STD, "rgb", "labels")
     images = module.example((64, 96), batch=2)
     assert (images.dtype, images.shape) == (torch.uint8, (2, 3, 64, 96))
     assert (module(images).dtype, module(images).shape) == (torch.int32, (2, 64, 96))
-    plain = ExportModule(module.net, SPEC.mean, SPEC.std, "normalized", "logits")
-    torch.testing.assert_close(plain(normalize(images, SPEC.mean, SPEC.std)), module.logits(images))
+    plain = ExportModule(module.net, MEAN, STD, "normalized", "logits")
+    torch.testing.assert_close(plain(normalize(images, MEAN, STD)), module.logits(images))

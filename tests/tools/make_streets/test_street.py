@@ -30,7 +30,7 @@ def test_a_crossing_is_open_on_both_sides() -> None:
             assert not side.crossing_at(near - 1.5)
 
 
-def test_pavement_and_lots_are_outside_the_carriageway() -> None:
+def test_sidewalk_and_lots_are_outside_the_roadway() -> None:
     for street in STREETS:
         for side in street.sides:
             start, end = side.walk

@@ -33,7 +33,7 @@ def test_the_lane_of_the_camera_is_road(stage: Stage, street: Street) -> None:
     assert (stage.canvas.label_ids()[45:, 100] == ROAD).all()
 
 
-def test_the_kerb_is_at_the_edge_of_the_carriageway(stage: Stage, street: Street) -> None:
+def test_the_curb_is_at_the_edge_of_the_roadway(stage: Stage, street: Street) -> None:
     paint_ground(stage, street)
     # row 60 shows the ground 2 m * 100 pixels / 20.5 pixels ahead
     scale = 20.5 / 2
