@@ -1,18 +1,21 @@
 """Backbones of timm that return feature maps at strides 4, 8, 16 and 32 (extra `timm`)."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from network.layers import resize
 from network.model import Backbone
 from network.normalization import Normalization
 
 STRIDES = (4, 8, 16, 32)
-# (height, width) of a trial image: no model has this as its fixed input size.
-PROBE = (64, 96)
+# Images are resized to a multiple of the first of these numbers of pixels that the model takes.
+# Convolutional models with parallel branches need 32, windows of a transformer 4.
+MULTIPLES = (1, 4, 8, 16, 32, 64)
 SUGGESTION = "resnet18d, convnext_tiny or pvt_v2_b1"
 
 
@@ -25,8 +28,8 @@ class TimmBackbone(Backbone):
 
     Shapes: (N, 3, H, W) -> four maps at strides 4, 8, 16 and 32, each at most `output_stride`.
 
-    Maps in channels-last layout are permuted. If a transformer only takes sizes that its patches
-    divide, images are first resized to the next such size.
+    Maps in channels-last layout are permuted. If a model only takes sizes that its patches or
+    strides divide, images are first resized to the next such size.
 
     Args:
         name: a timm model, such as `resnet18d` or `convnext_tiny.fb_in22k`.
@@ -49,11 +52,8 @@ class TimmBackbone(Backbone):
         channels = self.model.feature_info.channels()
         self.out_channels = tuple(channels[index] for index in self.indices)
         self.is_channels_last = str(getattr(self.model, "output_fmt", "")).endswith("NHWC")
-        # Images are resized to a multiple of this number of pixels.
-        self.multiple = 1
-        if not self._accepts((PROBE[0] + 1, PROBE[1] + 1)):
-            self.multiple = STRIDES[0]
-        if not self._accepts(PROBE):
+        self.multiple = next(filter(self._accepts_multiples_of, MULTIPLES), 0)
+        if not self.multiple:
             raise ValueError(
                 f"timm's {name} takes images of {_input_size(name)} only, but scenes have any "
                 f"size: choose a backbone without a fixed size, such as {SUGGESTION}")
@@ -69,15 +69,35 @@ class TimmBackbone(Backbone):
             maps = [features.permute(0, 3, 1, 2) for features in maps]
         return maps
 
-    @torch.no_grad()
+    def _accepts_multiples_of(self, multiple: int) -> bool:
+        """Returns whether the model takes images whose sides are multiples of a number of pixels.
+
+        Tried are sides with an odd number of cells at each stride, for models that round it up
+        (65 pixels are 33, 17, 9, ... cells) and for those that round it down (127: 63, 31, 15).
+        """
+        self.multiple = 1
+        up, down = (64 // multiple + 1) * multiple, max(1, 128 // multiple - 1) * multiple
+        even = 64 + 64 % multiple
+        return all(map(self._accepts, ((up, down), (down, up), (even, even + multiple))))
+
     def _accepts(self, size: tuple[int, int]) -> bool:
         """Returns whether the model takes an image of that (height, width)."""
+        # Without data a forward pass is fast, but some models need data for it.
+        meta = {name: tensor.to("meta") for name, tensor
+                in (*self.named_parameters(), *self.named_buffers())}
+        return (self._runs(lambda: functional_call(self, meta, torch.zeros(1, 3, *size,
+                                                                           device="meta")))
+                or self._runs(lambda: self(torch.zeros(1, 3, *size))))
+
+    @torch.no_grad()
+    def _runs(self, forward: Callable[[], Any]) -> bool:
+        """Returns whether a forward pass of the model succeeds."""
         was_training = self.training
         self.eval()
         try:
-            self(torch.zeros(1, 3, *size))
+            forward()
         # What the models of timm raise for a size that they do not take.
-        except (AssertionError, RuntimeError, ValueError):
+        except (AssertionError, NotImplementedError, RuntimeError, ValueError):
             return False
         finally:
             self.train(was_training)

@@ -55,6 +55,16 @@ def test_every_head_takes_the_stride_that_it_prefers_where_timm_offers_it(
     assert net(images(1, 65, 97))["main"].shape == (1, 5, 65, 97)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("model", "multiple"), [
+    ("hrnet_w18_small", 32), ("swin_tiny_patch4_window7_224", 4), ("resnet18d", 1)])
+def test_images_are_resized_to_the_sizes_that_the_model_takes(model: str, multiple: int) -> None:
+    net = network.build(f"sfnet_timm:{model}", 5).eval()
+    assert net.backbone.multiple == multiple
+    for size in ((90, 120), (65, 127), (127, 65), (64, 96), (33, 200)):
+        assert net(images(1, *size))["main"].shape == (1, 5, *size)
+
+
 def test_a_given_output_stride_wins_or_is_refused() -> None:
     net = network.build("pspnet_timm:mobilenetv3_small_050", 5, output_stride=16)
     assert net.backbone.strides == (4, 8, 16, 16)
