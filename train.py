@@ -313,6 +313,9 @@ class Training:
             total_steps=self.intervals.total_steps, steps_per_epoch=len(self.data.sampler),
             quiet=not self.is_main)
         first_steps.log_start(self, weights_note)
+        if self.is_main:
+            for warning in datasets.first_look(self.data.train_set.samples):
+                log.warning("%s", warning)
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
         self.inspections = first_steps.inspections(self)
 

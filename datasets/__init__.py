@@ -1,4 +1,5 @@
 """Datasets by name, their options, and the reader, sampling and loading that they share."""
+from datasets.absent_classes import first_look
 from datasets.class_uniform.plan import ClassUniformPlan, plan_training
 from datasets.layout import Layout
 from datasets.listing import Sample
@@ -31,6 +32,7 @@ __all__ = [
     "default_workers",
     "describes_same_data",
     "eval_loader",
+    "first_look",
     "help_text",
     "names",
     "plan_training",

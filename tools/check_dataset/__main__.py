@@ -19,8 +19,10 @@ from tools.check_dataset.inspection import (
     Inspection,
     Problem,
     Summary,
+    class_problems,
     pairing_problems,
     repeated_names,
+    unlabeled_pixels,
 )
 from tools.check_dataset.report import as_json, class_weights, describe
 from tools.check_dataset.sheet import draw_sheet
@@ -93,8 +95,12 @@ def check(args: Namespace) -> int:
     if not summaries:
         raise FileNotFoundError(next(iter(errors.values())))
     missing = missing_splits(errors, args.split)
-    num_problems = sum(len(summary.problems) for summary in summaries.values()) + len(missing)
-    write_reports(args, spec, str(root), summaries, valid, missing)
+    of_classes = class_problems(spec, summaries)
+    for problem in of_classes:
+        log.info("PROBLEM: %s: %s\n", problem.kind, problem.message)
+    num_problems = len(missing) + len(of_classes)
+    num_problems += sum(len(summary.problems) for summary in summaries.values())
+    write_reports(args, spec, str(root), summaries, valid, missing, of_classes)
     plural = "s" if num_problems > 1 else ""
     log.info("%s: %s", spec.title,
              f"{num_problems} problem{plural}" if num_problems else "no problems")
@@ -130,6 +136,8 @@ def check_split(spec: DatasetSpec, root: Path, split: str,
         summary.add(sample, finding)
         if sample.label is not None and not finding.problems:
             valid.append(sample)
+    if split not in spec.unlabeled:
+        summary.problems += unlabeled_pixels(spec, split, summary)
     return summary, valid
 
 
@@ -151,7 +159,8 @@ def missing_splits(errors: dict[str, str], splits: Sequence[str]) -> list[Proble
 
 
 def write_reports(args: Namespace, spec: DatasetSpec, root: str, summaries: dict[str, Summary],
-                  valid: dict[str, list[datasets.Sample]], missing: list[Problem]) -> None:
+                  valid: dict[str, list[datasets.Sample]], missing: list[Problem],
+                  of_classes: list[Problem]) -> None:
     """Writes the files that the flags ask for."""
     if args.json:
         report = {"dataset": spec.name,
@@ -160,7 +169,8 @@ def write_reports(args: Namespace, spec: DatasetSpec, root: str, summaries: dict
                   "classes": [*spec.names],
                   "splits": {split: as_json(spec, split, summary)
                              for split, summary in summaries.items()},
-                  "missing_splits": [problem._asdict() for problem in missing]}
+                  "missing_splits": [problem._asdict() for problem in missing],
+                  "class_problems": [problem._asdict() for problem in of_classes]}
         save(args.json, json.dumps(report, indent=1) + "\n", "results")
     if args.weights:
         write_weights(args.weights, spec, summaries)

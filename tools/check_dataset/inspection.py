@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset
 
+from datasets.absent_classes import describe_absent
 from datasets.image_files import read_image, read_label
 from datasets.listing import Listing, Sample
 from datasets.reader import describe_orientation, describe_sizes, describe_unknown
@@ -194,3 +195,28 @@ def repeated_names(samples: Iterable[Sample]) -> list[Problem]:
                                     f"{sample.image} and {other} are both called {sample.name}: "
                                     "rename one of them."))
     return problems
+
+
+def unlabeled_pixels(spec: DatasetSpec, split: str, summary: Summary) -> list[Problem]:
+    """Returns a problem if no pixel of the labels of a split belongs to a class."""
+    if summary.num_labeled or not summary.pixels.total():
+        return []
+    message = (f"{spec.title} {split}: none of the {summary.pixels.total():,} pixels of its labels "
+               "belongs to a class, so that it can neither be trained nor scored. Check that the "
+               "label files are the right ones, and the ids of the classes.")
+    return [Problem("split without labeled pixels", split, message)]
+
+
+def class_problems(spec: DatasetSpec, summaries: Mapping[str, Summary]) -> list[Problem]:
+    """Returns a problem if classes have no pixel in any split, and ignored pixels look like them.
+
+    Args:
+        summaries: split -> its summary.
+    """
+    pixels: Counter[int] = Counter()
+    for split, summary in summaries.items():
+        if split not in spec.unlabeled:
+            pixels.update({row.raw_id: row.num_pixels for row in summary.raw_counts()})
+    message = describe_absent(spec, pixels)
+    kind = "class that no pixel has, beside ignored pixels"
+    return [Problem(kind, spec.source, message)] if message else []

@@ -207,3 +207,36 @@ def test_a_merged_set_tells_the_raw_ids_of_each_part(tmp_path: Path) -> None:
         ("UDS, mapillary", "55", "car"),
     ]
     assert (train["images"], train["class_pixels"]["car"]) == (4, 32)
+
+
+def test_masks_of_0_and_255_are_a_problem(run: Run, root: Path, tmp_path: Path,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my.yaml").write_text("""
+images: "{split}/*.png"
+labels: "{split}annot/*.png"
+classes:
+  - {name: background, rgb: [0, 0, 0]}
+  - {name: crack, rgb: [255, 255, 255]}
+""")
+    for path in root.glob("*annot/*.png"):
+        write(path, np.array([[0, 255, 0, 0]] * 2, np.uint8))
+    status, report = run()
+    assert (status, len(report["class_problems"])) == (1, 1)
+    text = capsys.readouterr().out
+    assert "id: 255}" in text
+    assert "1 problem\n" in text
+    described = (tmp_path / "my.yaml").read_text()
+    (tmp_path / "my.yaml").write_text(described.replace("[255, 255, 255]}",
+                                                        "[255, 255, 255], id: 255}"))
+    status, report = run()
+    assert (status, report["class_problems"]) == (0, [])
+
+
+def test_a_split_without_labeled_pixels_is_named(run: Run, root: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    write(root / "valannot/0.png", np.full((2, 4), 255, np.uint8))
+    status, report = run()
+    assert status == 1
+    assert [problem["kind"] for problem in report["splits"]["val"]["problems"]] == [
+        "split without labeled pixels"]
+    assert "val: none of the 8 pixels" in capsys.readouterr().out
