@@ -51,9 +51,10 @@ def describe_absent(spec: DatasetSpec, pixels: Mapping[int, int], complete: bool
     ignored_pixels = sum(counts[raw_id] for raw_id in ignored)
     fraction = 100 * ignored_pixels / counts.total()
     by_default = "" if _ignored_key(spec) in spec.description else " by default"
-    message = (f"no pixel belongs to {names}, but {ignored_pixels:,} pixels ({fraction:.2f} %) hold "
-               f"{values}, which {'are' if len(ignored) > 1 else 'is'} ignored{by_default}. If they "
-               f"are {names}, write in {spec.source}:\n")
+    are = "are" if len(ignored) > 1 else "is"
+    message = (f"no pixel belongs to {names}, but {ignored_pixels:,} pixels ({fraction:.2f} %) "
+               f"hold {values}, which {are} ignored{by_default}. If they are {names}, write in "
+               f"{spec.source}:\n")
     message += "\n".join(_mending_lines(spec, absent, ignored))
     if by_default:
         message += (f"\nIf they are to be ignored, write this line there: {_ignored_key(spec)}: "

@@ -1,6 +1,7 @@
 """Where a dataset's files are, and which of the images in a folder belong to a split."""
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ class Listed:
                                     "images, one per line")
         endings = _path_endings(root, images)
         chosen: set[int] = set()
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in _read_list(file).splitlines()]
         for number, line in enumerate(filter(None, lines), start=1):
             matches = endings.get(line.removeprefix("./").removeprefix("/"), set())
             if not matches:
@@ -171,6 +172,26 @@ class Listed:
         if not chosen:
             raise ValueError(f"{file} names no image: a split needs at least one")
         return [image for index, image in enumerate(images) if index in chosen]
+
+
+def _read_list(file: Path) -> str:
+    """Reads a list in UTF-8, or in UTF-16 with a byte order mark, as Windows programs write it.
+
+    Raises:
+        ValueError: the file is in another encoding.
+    """
+    data = file.read_bytes()
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    try:
+        text = data.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data[:error.start].count(b"\n") + 1
+        raise ValueError(f"{file}, line {line}: the list is not in UTF-8 (byte "
+                         f"0x{data[error.start]:02x}): save it as UTF-8, for example with iconv "
+                         "-f latin1 -t utf-8") from error
+    if "\0" in text:
+        raise ValueError(f"{file} is not in UTF-8, but in UTF-16 or no text: save it as UTF-8")
+    return text
 
 
 def _path_endings(root: Path, images: Sequence[ImageMatch]) -> dict[str, set[int]]:

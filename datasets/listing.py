@@ -71,7 +71,26 @@ def find_samples(spec: DatasetSpec, root: Path, split: str) -> tuple[Sample, ...
             f"{spec.title} {split}: {missing} of {missing + len(listing.samples)} images have no "
             f"label. The first is {first.image}; its label should be {first.label}. Add the "
             f"labels{_or_unlabeled(spec, split)} or remove the images {SEE_DATASETS}.")
+    for sample in listing.samples:
+        for path in filter(None, (sample.image, sample.label)):
+            if name_problem := describe_name(path):
+                raise DatasetError(name_problem)
     return listing.samples
+
+
+def describe_name(path: Path) -> str:
+    """Returns the error message for a path that is not UTF-8, and so cannot be logged or stored.
+
+    Python stands for such a byte by a lone surrogate; the message shows it as a number. It is "" if
+    the path is UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        return (f"{shown} has a name that is not UTF-8: rename it, for example with convmv -f "
+                "latin1 -t utf-8 --notest -r FOLDER.")
+    return ""
 
 
 def _or_unlabeled(spec: DatasetSpec, split: str) -> str:

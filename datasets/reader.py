@@ -195,8 +195,8 @@ def describe_orientation(sample: Sample, size: tuple[int, ...]) -> str:
     return (f"{sample.image} carries EXIF orientation {orientation}: it is read as stored, but "
             "most programs show it turned or mirrored, and the size of its label does not tell "
             "which of the two it fits. If the labels fit the pictures as they are seen, write the "
-            f"images again with {APPLY_ORIENTATION} ; if they fit the pixels as stored, as those of "
-            "published datasets do, remove the orientation with exiftool -Orientation= FILES")
+            f"images again with {APPLY_ORIENTATION} ; if they fit the pixels as stored, as those "
+            "of published datasets do, remove the orientation with exiftool -Orientation= FILES")
 
 
 def describe_unknown(path: Path, counts: Counter[int], spec: DatasetSpec) -> str:

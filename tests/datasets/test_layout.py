@@ -120,3 +120,25 @@ def test_a_missing_list_is_named(tmp_path: Path) -> None:
         FileNotFoundError, match=r"a.txt or .*b.txt should name its images, one per line"
     ):
         Listed(("a.txt", "b.txt"))(tmp_path, [])
+
+
+def image_called(root: Path, stem: str) -> ImageMatch:
+    return ImageMatch("train", (stem,), root / f"train/{stem}.png")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_is_read_as_utf_8_and_as_windows_programs_write_it(tmp_path: Path,
+                                                                  encoding: str) -> None:
+    (tmp_path / "list.txt").write_text("é\r\nb\r\n", encoding=encoding)
+    listed = [image_called(tmp_path, stem) for stem in "aéb"]
+    assert Listed(("list.txt",))(tmp_path, listed) == listed[1:]
+
+
+@pytest.mark.parametrize(("encoding", "message"), [
+    ("latin-1", r"list\.txt, line 2: the list is not in UTF-8 \(byte 0xe9\)"),
+    ("utf-16-le", r"list\.txt.* not in UTF-8"),
+])
+def test_a_list_in_another_encoding_is_named(tmp_path: Path, encoding: str, message: str) -> None:
+    (tmp_path / "list.txt").write_text("a\né\n", encoding=encoding)
+    with pytest.raises(ValueError, match=message):
+        Listed(("list.txt",))(tmp_path, [image_called(tmp_path, "a")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,3 +242,18 @@ def test_a_missing_label_names_the_line_for_splits_without_labels(tmp_path: Path
     (tmp_path / "labels/train/bonn/bonn.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"my\.yaml .*unlabeled: \[train\]"):
         names(tmp_path)
+
+
+def test_a_name_that_is_not_utf_8_is_named(write_camvid: WriteCamvid) -> None:
+    root = write_camvid()
+    for folder in ("train", "trainannot"):
+        (root / folder / "train_1.png").rename(root / folder / os.fsdecode(b"caf\xe9.png"))
+    with pytest.raises(DatasetError, match=r"train/caf\\xe9\.png has a name that is not UTF-8"):
+        datasets.build("camvid", root, "train")
+
+
+def test_names_in_other_scripts_are_listed(write_camvid: WriteCamvid) -> None:
+    root = write_camvid()
+    for folder in ("train", "trainannot"):
+        (root / folder / "train_1.png").rename(root / folder / "道路 é.png")
+    assert "道路 é" in [sample.name for sample in datasets.build("camvid", root, "train").samples]

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from datasets.absent_classes import describe_absent
 from datasets.image_files import read_image, read_label
-from datasets.listing import Listing, Sample
+from datasets.listing import Listing, Sample, describe_name
 from datasets.reader import describe_orientation, describe_sizes, describe_unknown
 from datasets.spec import UNKNOWN, DatasetError, DatasetSpec
 from utils import IGNORE_LABEL
@@ -53,7 +53,7 @@ class Finding:
 
 def inspect(sample: Sample) -> Finding:
     """Reads an image and its label, if it has one, and collects their problems."""
-    problems: list[Problem] = []
+    problems = name_problems(sample)
     size = raw = None
     try:
         size = read_image(sample.image).shape[:2]
@@ -79,6 +79,13 @@ def inspect(sample: Sample) -> Finding:
         problems.append(Problem(kind, str(sample.label),
                                 describe_unknown(sample.label, unknown, sample.spec)))
     return Finding(size, counts, tuple(problems))
+
+
+def name_problems(sample: Sample) -> list[Problem]:
+    """Returns the files of a sample whose names are not UTF-8."""
+    paths = [path for path in (sample.image, sample.label) if path is not None]
+    return [Problem("name that is not UTF-8", str(path), message)
+            for path in paths if (message := describe_name(path))]
 
 
 def count_values(raw: np.ndarray) -> dict[int, int]:

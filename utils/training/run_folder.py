@@ -212,6 +212,7 @@ def _hash_of_names_and_sizes(files: Iterable[Path]) -> dict[str, Any]:
     """Returns a count and a hash over the names and sizes of the files, without reading them."""
     digest, count = hashlib.sha256(), 0
     for path in files:
-        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        # a name may have bytes that are not UTF-8
+        digest.update(os.fsencode(f"{path.name} {path.stat().st_size}\n"))
         count += 1
     return {"files": count, "sha256_of_names_and_sizes": digest.hexdigest()}

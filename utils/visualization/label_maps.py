@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from utils import IGNORE_LABEL
+from utils.visualization import text
 
 BACKGROUND, INK, FAINT = (24, 26, 30), (236, 238, 242), (150, 154, 162)
 RIGHT, WRONG = (46, 160, 84), (230, 46, 60)
@@ -205,8 +206,8 @@ def _entry_width(names: Sequence[str], notes: Sequence[str], scale: float) -> in
     A note takes at least the width of `WIDEST_NOTE`, so that all frames of a video are laid out
     alike.
     """
-    least = _text_width(WIDEST_NOTE, scale) if any(notes) else 0
-    widths = [_text_width(name, scale) + max(least, _text_width(note, scale))
+    least = text.width(WIDEST_NOTE, scale) if any(notes) else 0
+    widths = [text.width(name, scale) + max(least, text.width(note, scale))
               for name, note in zip(names, notes, strict=True)]
     return max(widths, default=0)
 
@@ -270,14 +271,9 @@ def _blank(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), BACKGROUND, np.uint8)
 
 
-def _text_width(text: str, scale: float) -> int:
-    return cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, 1)[0][0] if text else 0
-
-
-def _write_text(canvas: np.ndarray, text: str, left: int, top: int, line: int, scale: float,
+def _write_text(canvas: np.ndarray, line_of_text: str, left: int, top: int, line: int, scale: float,
                 color: Sequence[int] = INK) -> int:
     """Writes one line of text, centered on the line's height; returns the x where it ends."""
     baseline = top + line // 2 + round(6 * scale)
-    cv2.putText(canvas, text, (left, baseline), cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, color, 1,
-                cv2.LINE_AA)
-    return left + _text_width(text, scale)
+    text.draw(canvas, line_of_text, left, baseline, scale, color)
+    return left + text.width(line_of_text, scale)

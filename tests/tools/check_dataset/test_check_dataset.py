@@ -1,6 +1,7 @@
 """tools.check_dataset: counts, problems, exit codes and written files."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -240,3 +241,14 @@ def test_a_split_without_labeled_pixels_is_named(run: Run, root: Path,
     assert [problem["kind"] for problem in report["splits"]["val"]["problems"]] == [
         "split without labeled pixels"]
     assert "val: none of the 8 pixels" in capsys.readouterr().out
+
+
+def test_names_that_are_not_utf_8_are_problems_and_the_sheet_is_drawn(
+        run: Run, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("train", "trainannot"):
+        (root / folder / "0.png").rename(root / folder / os.fsdecode(b"caf\xe9.png"))
+    status, report = run("--sheet", str(tmp_path / "sheet.png"))
+    assert (status, {problem["kind"] for problem in report["splits"]["train"]["problems"]}) == (
+        1, {"name that is not UTF-8"})
+    assert r"train/caf\xe9.png has a name that is not UTF-8" in capsys.readouterr().out
+    assert cv2.imread(str(tmp_path / "sheet.png")) is not None

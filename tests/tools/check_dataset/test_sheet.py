@@ -64,3 +64,11 @@ def test_a_sheet_shows_the_colors_of_the_labels(tmp_path: Path) -> None:
     bluish = (sheet[..., 2] - sheet[..., 0] > 60).mean()
     assert reddish == pytest.approx(bluish, rel=0.2)
     assert reddish > 0.2
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "道路", "a\x01b"])
+def test_any_name_is_drawn(tmp_path: Path, name: str) -> None:
+    pair = Sample(name, tmp_path / "a.png", tmp_path / "b.png", SPEC)
+    cv2.imwrite(str(pair.image), np.full((40, 60, 3), 100, np.uint8))
+    cv2.imwrite(str(pair.label), np.zeros((40, 60), np.uint8))
+    assert draw_sheet(SPEC, {"train": [pair]}, 1).any()
