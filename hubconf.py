@@ -14,6 +14,7 @@ dependencies = ["torch", "numpy"]
 
 
 def _entry(name: str) -> Callable[..., nn.Module]:
+    """Returns the entry point of an architecture."""
     def entry(weights: str | Path | None = None, num_classes: int | None = None,
               **options: Any) -> nn.Module:
         if weights is not None:

@@ -1,4 +1,4 @@
-"""What every package may use. Imports no other package of this project."""
+"""Code that every package may import; it imports no other package of this project."""
 import sys
 
 from utils.evaluation import metrics

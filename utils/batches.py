@@ -1,4 +1,4 @@
-"""From a loader's uint8 batch to what the network and the criterion take."""
+"""Batches: moved to the device, normalized, split and concatenated."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
@@ -57,12 +57,12 @@ def denormalize(images: Tensor, mean: Triple, std: Triple) -> Tensor:
 
 
 def _levels(values: Triple, device: torch.device) -> Tensor:
-    """Values in [0, 1] -> (1, 3, 1, 1) in [0, 255]."""
+    """Converts three values in [0, 1] to a tensor (1, 3, 1, 1) in [0, 255]."""
     return torch.tensor(values, device=device).mul(255).view(1, 3, 1, 1)
 
 
 def grouped(batches: Iterable[Batch], count: int) -> Iterator[Batch]:
-    """Concatenates up to `count` consecutive batches of one image size; the order stays."""
+    """Concatenates up to `count` consecutive batches of the same image size, in order."""
     group: list[Batch] = []
     for batch in batches:
         is_full = len(group) == count

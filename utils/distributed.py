@@ -17,7 +17,7 @@ from utils.sync_bn import convert
 T = TypeVar("T")
 DEFAULT_TIMEOUT = 10.0          # minutes after which a silent process counts as lost
 
-# a gloo group of all processes, for what CPUs exchange beside the training steps
+# a gloo group of all processes, for CPU tensors and Python objects
 _control_group: Any = None
 
 
@@ -111,7 +111,7 @@ def all_reduce_sum_(tensor: Tensor) -> Tensor:
 
 
 def max_async(numbers: Tensor) -> Callable[[], Tensor]:
-    """Starts the maximum of a CPU tensor over all processes, in place.
+    """Starts an all-reduce that takes the maximum of a CPU tensor over all processes, in place.
 
     Returns:
         A function that waits for the result and returns it.
@@ -128,6 +128,7 @@ def max_async(numbers: Tensor) -> Callable[[], Tensor]:
 
 
 def barrier() -> None:
+    """Waits until all processes have called this function."""
     if dist.is_initialized():
         dist.barrier(group=_control_group)
 

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-ROOT = Path(__file__).resolve().parents[1]                  # of the checkout
-# what network and FUSE file systems answer that cannot flush a file or a folder on request
+# root folder of the checkout
+ROOT = Path(__file__).resolve().parents[1]
+# error codes of network and FUSE file systems that cannot flush a file or a folder
 CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF,
                errno.EACCES, errno.EPERM}
 
@@ -50,9 +51,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def link_or_copy(link: Path, target: Path) -> None:
-    """Replaces `link` by a hard link to `target`, or by a copy where the file system has no hard
-    links.
-    """
+    """Replaces `link` by a hard link to `target`, or by a copy if hard links are not supported."""
     temporary = link.with_suffix(".tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -86,7 +85,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def _fsync(descriptor: int) -> None:
-    """Flushes a descriptor; raises OSError unless the file system merely cannot."""
+    """Flushes a file descriptor to the disk, if the file system supports it.
+
+    Raises:
+        OSError: flushing failed for another reason, such as a full disk.
+    """
     try:
         os.fsync(descriptor)
     except OSError as error:

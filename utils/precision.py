@@ -108,7 +108,7 @@ def restore_generators(states: list[dict[str, Tensor | None]], device: torch.dev
     """Restores this process's random generators from the states of all ranks.
 
     Returns:
-        False, without effect, if the states are of another number of processes.
+        Whether they were restored: not if the states are those of another number of processes.
     """
     if len(states) != world_size:
         return False

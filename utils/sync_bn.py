@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# children of timm's fused layers that run after the normalization
+# names of the children of timm's fused layers that run after the normalization, in order
 LAYERS_AFTER = ("drop", "act")
 
 
@@ -32,6 +32,7 @@ def convert(net: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _converted(norm: _BatchNorm, kind: type[_BatchNorm]) -> nn.Module:
+    """Returns a normalization of another class with the same parameters, buffers and settings."""
     new = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
     new._parameters, new._buffers, new.training = norm._parameters, norm._buffers, norm.training
     after = {name: module for name, module in norm.named_children() if name in LAYERS_AFTER}
@@ -80,7 +81,9 @@ class CPUSyncBatchNorm(_BatchNorm):
 
 
 def _global_moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, C, ...) -> mean (C,), biased variance (C,) and count (1,) over all processes, in float64.
+    """Returns mean (C,), biased variance (C,) and count (1,) over all processes, in float64.
+
+    The values are (N, C, ...); count is the number of values of a channel.
 
     With n_i, m_i and v_i of process i (Chan et al. 1979):
 
@@ -104,7 +107,7 @@ def _global_moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
-    """Half precision cannot hold sums over a batch."""
+    """Converts half precision, whose sums over a batch would be inexact, to float32."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

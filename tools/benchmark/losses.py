@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import resource
 import statistics
@@ -153,12 +154,12 @@ def case(kind: str, shape: Sequence[int], stride: int,
     """
     batch, classes, height, width = shape
     generator = torch.Generator().manual_seed(0)
-    squares = torch.randint(0, classes, (batch, -(-height // 64), -(-width // 64)),
+    squares = torch.randint(0, classes, (batch, math.ceil(height / 64), math.ceil(width / 64)),
                             generator=generator)
     squares[torch.rand(squares.shape, generator=generator) < IGNORED_FRACTION] = IGNORE_LABEL
     labels = squares.repeat_interleave(64, 1).repeat_interleave(64, 2)
     labels = labels[:, :height, :width].contiguous()
-    logits = torch.randn(batch, classes, -(-height // stride), -(-width // stride),
+    logits = torch.randn(batch, classes, math.ceil(height / stride), math.ceil(width / stride),
                          generator=generator)
     coarse = labels[:, ::stride, ::stride]
     true_classes = coarse.masked_fill(coarse == IGNORE_LABEL, 0)[:, None]

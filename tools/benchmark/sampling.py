@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import statistics
 import sys
 import tempfile
@@ -207,7 +208,7 @@ def measure_fractions(data: datasets.SegmentationDataset, options: Options,
     for name, uniform in (("without", 0.0), ("with", options.fraction)):
         _, plan = datasets.plan_training(data, 0, class_uniform_pct=uniform, cache_dir=cache,
                                          class_uniform_tile=options.tile)
-        epochs = -(-options.draws // len(plan))
+        epochs = math.ceil(options.draws / len(plan))
         result[name] = asdict(count_crops(data, plan, epochs, options.num_workers[-1]))
         result["draws"] = {data.spec.names[train_id]: count
                            for train_id, count in plan.class_draws(0).items()}

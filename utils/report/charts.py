@@ -104,6 +104,7 @@ def comparison_charts(runs: Mapping[str, Path | None]) -> list[Chart]:
 
 
 def _read_if_present(run: Path | None) -> list[dict[str, Any]]:
+    """Returns the objects of a run's metrics.jsonl; empty without a run or the file."""
     return read_metrics(run) if run and (run / METRICS).is_file() else []
 
 
@@ -162,7 +163,7 @@ def ticks(low: float, high: float, about: int = 4) -> list[float]:
 
 def _thin(line: Points) -> Points:
     """Averages neighboring points in groups of equal size, down to at most `MAX_POINTS`."""
-    size = -(-len(line) // MAX_POINTS) or 1
+    size = max(1, math.ceil(len(line) / MAX_POINTS))
     groups = [line[start:start + size] for start in range(0, len(line), size)]
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group))
             for group in groups]

@@ -30,12 +30,13 @@ def peak_memory(device: torch.device) -> float:
     if resource is None:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, Linux KiB
-    return peak * (1 if sys.platform == "darwin" else 1024) / GB
+    # in bytes on macOS, in KiB on Linux
+    unit = 1 if sys.platform == "darwin" else 1024
+    return peak * unit / GB
 
 
 def recompute(module: nn.Module) -> int:
-    """Activation checkpointing: the stages of a module recompute their features in backward.
+    """Makes the stages of a module recompute their features in backward (`torch.utils.checkpoint`).
 
     The numbers stay the same: dropout draws the same numbers again, and only the first pass updates
     the running statistics of batch norms.
@@ -64,12 +65,13 @@ def _recomputed_forward(module: nn.Module, forward: Any, *features: Any) -> Any:
 
 
 def _contexts(module: nn.Module) -> tuple[Context, Context]:
-    """The contexts of the forward pass and of its recomputation."""
+    """Returns the contexts of the forward pass and of its recomputation."""
     return nullcontext(), _keeping_buffers(module)
 
 
 @contextmanager
 def _keeping_buffers(module: nn.Module) -> Iterator[None]:
+    """Restores the module's buffers at the end of a `with` block."""
     buffers = list(module.buffers())
     values = [buffer.clone() for buffer in buffers]
     try:

@@ -7,6 +7,7 @@ published, so it must be a drawn scene, never a frame of a dataset.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,7 +145,7 @@ def new_panels(count: int, ratio: float) -> tuple[Figure, list[Axes], Bbox]:
     """
     from matplotlib.transforms import Bbox
 
-    rows = -(-count // 2)
+    rows = math.ceil(count / 2)
     free_cell = count % 2 == 1
     side = (style.WIDTH - 0.3) / 2
     bottom = 0.05 if free_cell else LEGEND
@@ -178,7 +179,7 @@ def show_arrows(axis: Axes, record: FlowRecord, theme: Theme) -> float:
     """
     flow = [*record.flows.values()][-1][:2]
     stride = record.labels.shape[1] / flow.shape[2]
-    step = -(-flow.shape[2] // ARROWS)
+    step = math.ceil(flow.shape[2] / ARROWS)
     ys, xs = np.mgrid[step // 2:flow.shape[1]:step, step // 2:flow.shape[2]:step]
     # pixels of the image
     moves = flow[:, ys, xs] / flows.UNITS_PER_CELL * stride

@@ -17,8 +17,8 @@ NEUTRAL_FLAGS = {
     "memory_estimate", "timeout", "eval_epoch", "eval_every", "eval_late", "eval_images",
     "eval_weights", "evaluateF", "eval_thresholds", "bs_mult_val",
 }
-# a chance above it is no surprise
-DOUBT = 0.05
+# significance level of the permutation test
+SIGNIFICANCE = 0.05
 # (is the sign certain over the seeds, over the images) -> the conclusion
 CONCLUSIONS = {
     (True, True):
@@ -62,9 +62,14 @@ class Outcome(NamedTuple):
 
     @property
     def is_certain(self) -> tuple[bool, bool]:
-        """Whether the seeds, and whether the images, leave no doubt about the sign."""
-        seeds = self.over_seeds is not None and not self.over_seeds[0] <= 0 <= self.over_seeds[1]
-        return seeds, not self.pooled.low <= 0 <= self.pooled.high and self.pooled.p_value < DOUBT
+        """Whether the sign of the difference is certain over the seeds, and over the images.
+
+        It is certain if the 95 % interval does not contain 0, and over the images also p < 0.05.
+        """
+        over_seeds = self.over_seeds is not None and not _contains_zero(*self.over_seeds)
+        over_images = (not _contains_zero(self.pooled.low, self.pooled.high)
+                       and self.pooled.p_value < SIGNIFICANCE)
+        return over_seeds, over_images
 
     @property
     def conclusion(self) -> str:
@@ -147,6 +152,10 @@ def _budget_remark(a: Run, b: Run) -> str:
         f"**not at equal budget**, {steps_a:,} steps of {a.batch} images against {steps_b:,} of "
         f"{b.batch}"
     )
+
+
+def _contains_zero(low: float, high: float) -> bool:
+    return low <= 0 <= high
 
 
 def mean_difference(values: Iterable[tuple[float, float]]) -> float:

@@ -1,6 +1,7 @@
 """The page of all results, results/README.md, computed from the files of results/runs/."""
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -148,8 +149,8 @@ def _validations(study: Study) -> str:
                    for line in run.validations if line["mIoU"] is not None]
         if history:
             best = max(history, key=lambda entry: entry[1])
-            step = -(-len(history) // SHOWN)
-            # the last one is among them
+            step = math.ceil(len(history) / SHOWN)
+            # counted from the end, so that the last validation is shown
             selected = history[::-step][::-1]
             rows.append((run.name, f"`{run.args['val_split']}`",
                          ", ".join(f"{epoch:g}: {percent(value)}" for epoch, value in selected),
