@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import sys
+import zipfile
+import zlib
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from network.checkpoints.keys import class_count, guess_architecture, published_
 from network.checkpoints.snapshot import WEIGHTS, Snapshot
 from network.checkpoints.sources import EXTRA, PACKAGES, PRETRAINED, Source, backbone_of, sources
 from network.checkpoints.weights import (
+    CHECKPOINTS,
     WeightsError,
     checkpoint_path,
     published_state_dict,
@@ -25,6 +28,7 @@ from network.checkpoints.weights import (
 from network.registry import timm_names
 from utils.cli import Command, FlagParser, add_switch, run_program
 from utils.files import sha256, write_text
+from utils.training.checkpoint import checksum_file
 
 # in the format of the program sha256sum
 MANIFEST = "SHA256SUMS"
@@ -111,6 +115,10 @@ def verify(args: Namespace) -> bool:
             state = "recorded"
         else:
             state = _compare(digest, manifest.get(path.name))
+        damage = _damage(path, digest)
+        if damage:
+            print(f"{path} is damaged: {damage}")
+            is_valid = False
         if state == CHANGED:
             is_valid = False
         print(f"{path}: {guess or 'not a network known here'}, {state}, {digest}")
@@ -120,6 +128,29 @@ def verify(args: Namespace) -> bool:
     if not (files or missing):
         print(f"no file of weights ({' '.join(SUFFIXES)}) in {args.folder}")
     return is_valid
+
+
+def _damage(path: Path, digest: str) -> str | None:
+    """Returns how the content of a readable file was changed since it was written, if it was.
+
+    A zip file holds a checksum of each tensor, which torch does not compare. A run writes one of
+    each checkpoint beside it; `best.pth` and `last.pth` are other names of a checkpoint, or copies.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            try:
+                entry = archive.testzip()
+            except (zipfile.BadZipFile, zlib.error, OSError) as error:
+                return str(error)
+        if entry is not None:
+            return f"the checksum of its entry {entry} differs"
+    checksums = checksum_file(path)
+    if path.name in CHECKPOINTS:
+        step = read(path).get("step")
+        checksums = checksum_file(path.parent / "checkpoints" / f"step_{step}.pth")
+    if checksums.is_file() and digest not in checksums.read_text().split():
+        return f"its checksum is not the one that its run wrote to {checksums}"
+    return None
 
 
 def _compare(digest: str, recorded: str | None) -> str:

@@ -166,3 +166,32 @@ def test_list_names_the_packages_that_carry_weights(tmp_path: Path, monkeypatch:
     assert weights.main(["list", "--folder", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert re.search(r"tf_efficientnet_lite0 +package +1,234 +efficientnet-lite0", output)
+
+
+@pytest.mark.parametrize("name", ["checkpoints/step_40.pth", "last.pth", "other.pth"])
+def test_a_byte_that_flipped_in_the_middle_is_found(
+        tmp_path: Path, state: dict[str, Tensor], name: str,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    run_checkpoint(path, state)
+    assert weights.main(["verify", str(path), "--folder", str(tmp_path)]) == 0
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert weights.main(["verify", str(path), "--folder", str(tmp_path)]) == 1
+    assert "is damaged: the checksum of its entry" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["checkpoints/step_40.pth", "best.pth", "last.pth"])
+def test_a_checkpoint_is_compared_with_the_checksum_that_its_run_wrote(
+        tmp_path: Path, state: dict[str, Tensor], name: str,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    path = run_checkpoint(tmp_path / name, state)
+    checksums = tmp_path / "checkpoints/step_40.pth.sha256"
+    checksums.write_text(sha256(path) + "\n")
+    assert weights.main(["verify", str(path), "--folder", str(tmp_path)]) == 0
+    checksums.write_text("0" * 64 + "\n")
+    assert weights.main(["verify", str(path), "--folder", str(tmp_path)]) == 1
+    assert "is not the one that its run wrote to" in capsys.readouterr().out
