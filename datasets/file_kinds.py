@@ -1,4 +1,4 @@
-"""Tells from the first bytes of a file what it is, and where an image in it ends."""
+"""Recognizes the format of a file by its first bytes, and finds the end of an image in it."""
 from __future__ import annotations
 
 import re
@@ -43,7 +43,7 @@ SIGNATURES = (
 BRANDS = ((b"avif", AVIF), (b"avis", AVIF), (b"heic", HEIC), (b"heix", HEIC), (b"heim", HEIC),
           (b"heis", HEIC), (b"hevc", HEIC), (b"hevx", HEIC), (b"mif1", HEIC), (b"msf1", HEIC))
 CONVERT = "which is not read: convert it to PNG or JPEG"
-# What a file is that is no readable image, and the way on.
+# Format of a file that is not a readable image -> what it is, and the remedy, for errors.
 REMEDIES = {
     "zeros": "truncated or damaged: it holds nothing but zeros, as an interrupted download leaves. "
              "Copy or download it again",
@@ -91,7 +91,7 @@ def kind_of(data: bytes) -> str:
 
 
 def remedy_for(kind: str) -> str:
-    """Returns what a file is that is no readable image, and the way on; "" for an image."""
+    """Returns what a file is that is not a readable image, and the remedy; "" for an image."""
     return REMEDIES.get(kind, "")
 
 
@@ -109,7 +109,7 @@ def image_end(data: bytes, kind: str) -> int:
 
 
 def _png_end(data: bytes) -> int:
-    """A chunk is its length, its kind, its data and a checksum (W3C PNG, section 5)."""
+    """As `image_end`. A chunk is its length, kind, data and checksum (W3C PNG, section 5)."""
     if data[-12:-4] == b"\0\0\0\0IEND":
         return len(data)
     position = len(PNG_SIGNATURE)
@@ -122,7 +122,10 @@ def _png_end(data: bytes) -> int:
 
 
 def _jpeg_end(data: bytes) -> int:
-    """A segment is a marker and a length; coded data follows that of a scan (ITU-T T.81, B.1)."""
+    """As `image_end`. A segment is a marker, its length and its data (ITU-T T.81, B.1).
+
+    The coded data of a scan follows its segment.
+    """
     ends = data.endswith(b"\xff\xd9") and b"\xff\xda" in data
     if ends and data.rfind(b"\xff\xda") < len(data) - 2:
         return len(data)

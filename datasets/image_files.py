@@ -1,4 +1,4 @@
-"""Decodes image and label files, and says what a file is that cannot be used."""
+"""Decodes image and label files, with an error that names the format of a file it cannot use."""
 from __future__ import annotations
 
 import io
@@ -92,6 +92,7 @@ def read_label(path: Path, colors: bool = False) -> np.ndarray:
     _check_lossless(path, data, kind)
     if colors:
         bgr = _decode_colors(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        # the bytes B, G, R, A are the little-endian number A << 24 | R << 16 | G << 8 | B
         bgra = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA)
         return bgra.view("<u4")[..., 0] & np.uint32(0xFFFFFF)
     has_palette = kind == PNG and data[25:26] == bytes([PNG_PALETTE])
@@ -117,7 +118,7 @@ def exif_orientation(path: Path) -> int:
         with path.open("rb") as file, _without_size_limit(), \
                 Image.open(file, formats=tuple(PILLOW_FORMATS.values())) as image:
             orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    # Pillow raises whatever a damaged file leads to
+    # Pillow may raise any exception for a damaged file
     except Exception:
         return 1
     return orientation if orientation in range(1, 9) else 1
@@ -215,7 +216,7 @@ def _check_lossless(path: Path, data: bytes, kind: str) -> None:
 def _tiff_tag(data: bytes, tag: int, default: int) -> int:
     try:
         with _open(data, TIFF) as image:
-            value = image.tag_v2.get(tag, default)  # type: ignore[attr-defined]
+            value = image.tag_v2.get(tag, default)
     except Exception:
         return default
     return int(value[0] if isinstance(value, tuple) else value)

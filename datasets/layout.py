@@ -19,6 +19,8 @@ class Layout:
     wildcard matches: those of `images`, from left to right, replace the wildcards of `labels`.
 
     Args:
+        images: glob of the image files.
+        labels: glob of the label files.
         train_ids: the label files hold train ids, whatever the raw ids of the classes are.
     """
 

@@ -38,9 +38,9 @@ def default_workers() -> int:
 
 def train_loader(dataset: Dataset[Batch], sampler: EpochSampler, num_workers: int,
                  start_method: str | None = None, skip_bad: bool = False) -> BatchLoader:
-    """Returns a loader of this rank's batches. Its workers live on between epochs.
+    """Returns a loader of this rank's batches. Its workers persist between epochs.
 
-    Call `sampler.set_position` before each iteration, which yields the rest of one epoch.
+    Call `sampler.set_position` before iterating; an iteration yields the rest of that epoch.
 
     Args:
         num_workers: 0 loads in this process.
@@ -97,7 +97,8 @@ def load_items(dataset: Dataset[T], num_workers: int, indices: Sequence[int]) ->
     except RuntimeError as error:
         if not re.search("killed by signal|exited unexpectedly", str(error)):
             raise
-        raise DatasetError(f"{error}. Was the memory too small? Try --num_workers 0.") from error
+        raise DatasetError(f"{error}. Did the machine run out of memory? Try --num_workers 0."
+                           ) from error
 
 
 def _identity(sample: T) -> T:
@@ -109,8 +110,8 @@ def collate(samples: list[Batch | DatasetError]) -> Batch | DatasetError:
 
     Returns:
         image: (N, 3, H, W) uint8, channels last in memory; label: (N, H, W) uint8; name: list of
-        str; other entries as of torch's `default_collate`. The error of a sample is returned
-        instead, or an error if the images differ in size.
+        str; other entries as torch's `default_collate` returns them. If a sample is an error, it is
+        returned instead of a batch; if the images differ in size, an error that says so.
     """
     batch: list[Batch] = []
     skipped: list[str] = []
@@ -139,8 +140,8 @@ class _ErrorsAsValues(Dataset[Any]):
     An error raised in a worker process would reach the user below two stack traces.
 
     Args:
-        substitutes: number of images, from the first on, that may replace an image that cannot be
-            used; 0 to return the error.
+        substitutes: number of images in the dataset, any of which may replace an image that cannot
+            be used; 0 returns the error.
     """
 
     def __init__(self, dataset: Dataset[Any], substitutes: int = 0) -> None:

@@ -22,7 +22,15 @@ ANNOTATIONS = ("fine", "coarse")
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images of a run, and the order in which they are loaded."""
+    """The images of a run, and the order in which they are loaded.
+
+    Attributes:
+        train_set: the images to train on.
+        val_set: the images to validate on; None without validation.
+        plan: the draws of each epoch, for all ranks.
+        sampler: distributes the plan over the ranks.
+        loader: the batches of this rank.
+    """
 
     train_set: SegmentationDataset | JoinedDataset
     val_set: SegmentationDataset | None
@@ -57,7 +65,7 @@ class DataOptions:
         packed: folder of a packed copy of the training split.
         cv: cross-validation split that both splits belong to; 0 is the usual one.
         on_bad_sample: "stop" or "skip" at a training image that cannot be read.
-        class_uniform_pct: share of an epoch's crops that are class-uniform, in [0, 1].
+        class_uniform_pct: fraction of an epoch's crops that are class-uniform, in [0, 1].
         class_uniform_tile: side, in pixels, of the tiles that give one point for each class.
         max_cu_epoch: last epoch, counted from 1, with class-uniform crops; all when None.
         coarse_boost_classes: train ids whose class-uniform crops may come from the coarse split.
@@ -89,7 +97,7 @@ class DataOptions:
                                f"{', '.join(BAD_SAMPLE_POLICIES)}.")
         if not 0 <= self.class_uniform_pct <= 1:
             raise DatasetError(f"--class_uniform_pct {self.class_uniform_pct} is out of range: "
-                               "give a share from 0 to 1.")
+                               "give a fraction from 0 to 1.")
         for flag, value in (("class_uniform_tile", self.class_uniform_tile),
                             ("max_cu_epoch", self.max_cu_epoch)):
             if value is not None and value < 1:
@@ -130,7 +138,7 @@ class DataOptions:
 
     def build_train_set(self, transform: Transform, extras: Extras | None,
                         seed: int) -> tuple[SegmentationDataset | JoinedDataset, EpochPlan]:
-        """Returns the images to train on, with the coarse ones where they join, and their plan.
+        """Returns the training images, joined by coarsely labeled ones on request, and their plan.
 
         Args:
             transform, extras: as for `SegmentationDataset`.
@@ -156,11 +164,11 @@ class DataOptions:
 
     def build_training(self, transform: Transform, extras: Extras | None, *, seed: int,
                        batch_size: int, rank: int, world_size: int) -> TrainingData:
-        """Builds what a run reads. Raises as `build_train_set` does.
+        """Builds the data of a run. Raises as `build_train_set` does.
 
         Args:
             transform, extras, seed: as for `build_train_set`.
-            batch_size: images of a step, for each process.
+            batch_size: number of images of a step in each process.
             rank, world_size: of this process.
         """
         train_set, plan = self.build_train_set(transform, extras, seed)
@@ -267,7 +275,7 @@ def _add_training_flags(group: _ArgumentGroup) -> None:
 def _add_sampling_flags(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--class_uniform_pct", type=fraction, default=0.0,
-        help="share of an epoch's crops, 0 to 1, that contain a point of a chosen class, each "
+        help="fraction of an epoch's crops, 0 to 1, that contain a point of a chosen class, each "
         "class equally often")
     group.add_argument(
         "--class_uniform_tile", type=positive_int, default=1024,

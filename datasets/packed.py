@@ -1,9 +1,9 @@
 """A packed copy of a split: each pair as one raw file that is mapped into memory.
 
-So a crop reads only its own pixels. A folder made by `tools.pack_dataset` holds pairs/<n>.raw, the
-pixels (H, W, 3) of an image followed by its train ids (H, W), and pack.json, which identifies the
-files that they were made from. They are not compressed: decoding is most of the time of
-loading a sample (docs/reference.md).
+Therefore a crop reads only its own pixels. A folder made by `tools.pack_dataset` holds
+pairs/<n>.raw, the pixels (H, W, 3) of an image followed by its train ids (H, W), and pack.json,
+which identifies the files that they were made from. The pairs are not compressed: decoding is most
+of the time of loading a sample (docs/reference.md).
 """
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def origin(dataset: SegmentationDataset, index: int) -> Origin:
     return tuple(sources), mapping
 
 
-def write_manifest(settings: dict[str, Any], entries: Sequence[Entry]) -> str:
+def manifest_text(settings: dict[str, Any], entries: Sequence[Entry]) -> str:
     """Returns the text of pack.json."""
     body = {"settings": settings, "entries": [asdict(entry) for entry in entries]}
     return json.dumps({"sha256": _digest(body), **body}) + "\n"

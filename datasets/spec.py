@@ -181,7 +181,7 @@ class DatasetSpec:
         """Maps the values of a label file to train ids.
 
         Args:
-            raw: (H, W) uint8 or uint16 ids; uint32 colors as of `rgb_to_int` if `colors`.
+            raw: (H, W) uint8 or uint16 ids; uint32 colors as `rgb_to_int` returns them if `colors`.
 
         Returns:
             (H, W) uint8: train ids, 255 for ignored ids, 254 for ids that are not listed.
@@ -205,10 +205,13 @@ class DatasetSpec:
         ignored = self.ignored_raw_ids[0] if self.ignored_raw_ids else default
         raw = np.full(256, ignored, np.uint32)
         for train_id in range(self.num_classes):
-            # a class of a remapped dataset may have no raw id
-            raw[train_id] = (*self.raw_ids(train_id), ignored)[0]
+            raw_ids = self.raw_ids(train_id)
+            # a class of a remapped dataset may have no raw id, and stays ignored
+            if raw_ids:
+                raw[train_id] = raw_ids[0]
         if self.colors:
-            return np.stack([raw >> 16, raw >> 8 & 255, raw & 255], axis=-1).astype(np.uint8)
+            red, green, blue = raw >> 16, (raw >> 8) & 255, raw & 255
+            return np.stack([red, green, blue], axis=-1).astype(np.uint8)
         return raw.astype(np.uint8 if raw.max() < 256 else np.uint16)
 
     def with_train_id_labels(self) -> DatasetSpec:
@@ -271,7 +274,7 @@ def split_name(spec: DatasetSpec, split: str, *, fold: int = 0, annotations: str
 # sent to a worker process.
 @lru_cache(maxsize=4)
 def _color_lookup(raw_to_train: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """(2 ** 24,) uint8: color as of `rgb_to_int` -> train id, 254 for unlisted colors."""
+    """Returns (2 ** 24,) uint8: color of `rgb_to_int` -> train id, 254 for unlisted colors."""
     lookup = np.full(1 << 24, UNKNOWN, np.uint8)
     lookup[[color for color, _ in raw_to_train]] = [train_id for _, train_id in raw_to_train]
     return lookup
@@ -285,4 +288,4 @@ def rgb_to_int(rgb: RGB) -> int:
 
 def int_to_rgb(color: int) -> RGB:
     """Returns the (red, green, blue) of a color from `rgb_to_int`."""
-    return color >> 16, color >> 8 & 255, color & 255
+    return color >> 16, (color >> 8) & 255, color & 255

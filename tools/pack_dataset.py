@@ -33,10 +33,10 @@ from datasets.packed import (
     Entry,
     Pack,
     check_settings,
+    manifest_text,
     origin,
     pack_settings,
     read_manifest,
-    write_manifest,
 )
 from utils.cli import FlagParser, run_program
 from utils.files import replacing, write_text
@@ -228,7 +228,7 @@ def write_pairs(dataset: datasets.SegmentationDataset, out: Path, entries: dict[
             entries[index] = entry
             journal.write(json.dumps(journal_line(index, entry)) + "\n")
             journal.flush()
-    write_text(out / MANIFEST, write_manifest(settings, [entries[i] for i in range(len(dataset))]))
+    write_text(out / MANIFEST, manifest_text(settings, [entries[i] for i in range(len(dataset))]))
     (out / JOURNAL).unlink()
     # a crash or an earlier, larger split may have left other files
     names = {Path(entry.file).name for entry in entries.values()}

@@ -32,7 +32,7 @@ def find_centroids(data: SegmentationDataset, tile: int, num_workers: int, cache
 
     Args:
         tile: side of a tile in pixels.
-        num_workers: processes that read labels, for each process here; 0 reads in this process.
+        num_workers: number of worker processes of each rank; 0 reads in the rank's own process.
         skip_bad: a label that cannot be read has no centroids; it is logged, and the cache is not
             written. Otherwise it is an error.
 
@@ -151,7 +151,7 @@ def _count_pixels(label: np.ndarray, tile: int, num_classes: int) -> tuple[np.nd
 
 
 def _nearest(inside: np.ndarray, x: float, y: float) -> np.ndarray:
-    """Returns the (x, y) of the pixel of a mask that is nearest to a point.
+    """Returns the (x, y) of the pixel of a mask (H, W) that is nearest to a point.
 
     Searches a window around the point, which grows until no pixel outside it can be nearer.
     """

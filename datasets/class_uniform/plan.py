@@ -27,18 +27,20 @@ class _Quota(NamedTuple):
 class ClassUniformPlan(EpochPlan):
     """Epochs of `dataset_size` draws: some around class centroids, the others over the images.
 
-    Both kinds continue endless sequences where the epoch before stopped: the classes in rotation,
-    the centroids of each class in one shuffled pass after another, and the images likewise. So the
-    numbers of draws of any two classes differ by at most one in each epoch, and over the epochs so
-    do those of any two centroids of a class and those of any two images.
+    Three endless sequences continue where the epoch before stopped: the classes in rotation, for
+    each class shuffled passes over its centroids, and shuffled passes over the images. Therefore
+    the numbers of draws of any two classes differ by at most one in each epoch. Over all epochs,
+    the numbers of draws of any two centroids of a class, or of any two images, differ by at most
+    one as well.
 
     Args:
-        dataset_size: images drawn without a class, and draws of an epoch.
-        centroids: (n, 4) rows of (image, train id, x, y). The image may be `dataset_size` or
-            above. The draws of a class without rows go to the other classes.
-        fraction: of an epoch's draws that are class-uniform, in [0, 1].
-        epochs: number of epochs, from the first on, with class-uniform draws; later ones draw each
-            image once. All when None.
+        dataset_size: number of images that may be drawn without a class, and of an epoch's draws.
+        centroids: (n, 4) rows of (image, train id, x, y). Only here an image may be
+            `dataset_size` or above: it is then drawn around its centroids only. The draws of a
+            class without rows go to the other classes.
+        fraction: fraction of an epoch's draws that are class-uniform, in [0, 1].
+        epochs: number of epochs, from the first on, with class-uniform draws; later epochs draw
+            each image once. All epochs when None.
 
     Raises:
         ValueError: the seed is negative.
@@ -103,13 +105,14 @@ class ClassUniformPlan(EpochPlan):
         return self.num_uniform > 0 and (self.epochs is None or epoch < self.epochs)
 
     def _class_quota(self, epoch: int) -> dict[int, _Quota]:
-        """Returns train id -> its class-uniform draws, dealt to the classes in rotation.
+        """Returns train id -> quota of an epoch; the draws are assigned to the classes in rotation.
 
         With C classes, class number c gets the draws c, c + C, c + 2C, ... of all epochs. Of the
         first n draws, these are ceil((n - c) / C), and none if n < c.
         """
         start, stop = epoch * self.num_uniform, (epoch + 1) * self.num_uniform
         quotas = {}
+        # -(-a // b) is a / b, rounded up
         for number, train_id in enumerate(self.pools):
             before = max(0, -(-(start - number) // len(self.pools)))
             after = max(0, -(-(stop - number) // len(self.pools)))
@@ -129,10 +132,10 @@ def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: fl
                   coarse_boost_classes: Sequence[int] = (), cache_dir: str | Path | None = None,
                   num_workers: int = 0,
                   skip_bad: bool = False) -> tuple[SegmentationDataset | JoinedDataset, EpochPlan]:
-    """Returns the images to train on, with the coarse ones where they join, and their plan.
+    """Returns the training images, joined by coarsely labeled ones on request, and their plan.
 
     Args:
-        class_uniform_pct: share of an epoch's draws that are class-uniform, in [0, 1].
+        class_uniform_pct: fraction of an epoch's draws that are class-uniform, in [0, 1].
         class_uniform_tile: side, in pixels, of the tiles that give one centroid for each class.
         max_cu_epoch: number of epochs with class-uniform draws; all when None.
         coarse_boost_classes: train ids whose centroids in the coarse split are drawn, too.

@@ -405,7 +405,7 @@ def _pickled_globals(path: Path, is_zip: bool) -> Iterator[str]:
                     elif opcode.name == "MEMOIZE":
                         memo.append(strings[-1])
                     elif "UNICODE" in opcode.name:
-                        strings = [strings[-1], argument]
+                        strings = [strings[-1], str(argument)]
                     elif opcode.name in ("BINGET", "LONG_BINGET"):
                         assert isinstance(argument, int)
                         if argument < len(memo):

@@ -92,7 +92,7 @@ def test_every_training_flag_becomes_an_option() -> None:
         ({"on_bad_sample": "cry"}, "--on_bad_sample cry is unknown: give one of stop, skip"),
         (
             {"class_uniform_pct": 1.5},
-            "--class_uniform_pct 1.5 is out of range: give a share from 0 to",
+            "--class_uniform_pct 1.5 is out of range: give a fraction from 0 to",
         ),
         ({"class_uniform_tile": 0}, "--class_uniform_tile 0 is out of range: give 1 or more"),
         ({"max_cu_epoch": 0}, "--max_cu_epoch 0 is out of range: give 1 or more"),

@@ -172,7 +172,7 @@ def rename_image(camvid: Path, out: Path) -> None:
         ),
         (
             touch_image,
-            r"other files than those of CamVid .*\(1 of 6 pairs; .*train/2\.png was changed",
+            r"other files than those of CamVid .*\(1 of 6 pairs; .*train/2\.png was written again",
         ),
         (add_image, "belongs to other files .*6 pairs then, 7 now"),
         (rename_image, r"for example train/5\.png then, train/7\.png now"),
