@@ -124,12 +124,32 @@ class DataOptions:
         )
 
     def eval_flags(self) -> list[str]:
-        """Returns the flags of eval.py for the images that the run was validated on."""
-        split = "test"
-        if self.val_split != "none":
+        """Returns the flags of eval.py for the images that the run was validated on.
+
+        Without validation, these are test, val, another split, or else that of training: the first
+        that has labels and files.
+        """
+        if self.val_split == "none":
+            split = self._scorable_split()
+        else:
             split = split_name(self.spec, self.val_split, fold=self.cv)
         root = ["--data_root", self.data_root] if self.data_root else []
         return ["--dataset", self.spec.source or self.spec.name, *root, "--split", split]
+
+    def _scorable_split(self) -> str:
+        trained_on = split_name(self.spec, self.train_split, fold=self.cv)
+        others = [split for split in self.spec.splits if split not in (trained_on, "trainval")]
+        # the sort is stable; False comes first
+        others.sort(key=lambda split: (split != "test", split != "val", "_" in split))
+        return next(filter(self._has_labels, others), trained_on)
+
+    def _has_labels(self, split: str) -> bool:
+        if split in self.spec.unlabeled:
+            return False
+        try:
+            return bool(build(self.spec, self.data_root, split).samples)
+        except (DatasetError, OSError):
+            return False
 
     @property
     def skip_bad(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import datasets
@@ -154,3 +156,38 @@ def test_evaluation_reads_the_split_of_the_given_dataset(write_camvid: Callable[
     chosen = eval_options("--data_root", str(write_camvid()), "--split", "train")
     data = chosen.build(datasets.spec("camvid"))
     assert (data.spec.name, data.split) == ("camvid", "train")
+
+
+def write_own(root: Path, splits: tuple[str, ...], described: str) -> str:
+    """Writes a dataset with a pair in each split; returns the path of its YAML file."""
+    for split in splits:
+        for folder in (split, f"{split}annot"):
+            (root / folder).mkdir()
+            assert cv2.imwrite(str(root / folder / "a.png"), np.zeros((4, 4), np.uint8))
+    (root / "own.yaml").write_text(
+        'images: "{split}/*.png"\nlabels: "{split}annot/*.png"\n'
+        f"classes: [{{name: road, rgb: [1, 2, 3]}}]\n{described}\n")
+    return str(root / "own.yaml")
+
+
+@pytest.mark.parametrize(("splits", "described", "flags", "split"), [
+    (("train", "val"), "", ("--val_split", "val"), "val"),
+    # there is no test
+    (("train", "val"), "", ("--val_split", "none"), "val"),
+    (("train", "test"), "splits: {train: train, test: test}", ("--val_split", "none"), "test"),
+    # test has no labels
+    (("train", "val", "test"),
+     "splits: {train: train, val: val, test: test}\nunlabeled: [test]", ("--val_split", "none"),
+     "val"),
+    # test has no files
+    (("train", "val"), "splits: {train: train, val: val, test: test}", ("--val_split", "none"),
+     "val"),
+    (("train", "night"), "splits: {train: train, night: night}", ("--val_split", "none"), "night"),
+    (("train",), "splits: {train: train}", ("--val_split", "none"), "train"),
+])
+def test_the_split_to_score_has_labels_and_files(
+        tmp_path: Path, splits: tuple[str, ...], described: str, flags: tuple[str, str],
+        split: str) -> None:
+    file = write_own(tmp_path, splits, described)
+    given = options("--dataset", file, "--data_root", str(tmp_path), *flags)
+    assert given.eval_flags() == ["--dataset", file, "--data_root", str(tmp_path), "--split", split]
