@@ -166,15 +166,15 @@ class Demo:
         return labels
 
     def draw(self, image: np.ndarray, labels: np.ndarray,
-             reaches: list[float] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+             max_lengths: list[float] | None = None) -> Iterator[tuple[str, np.ndarray]]:
         """Yields each kind and its picture, (h, w, 3), or (H, W) for label ids.
 
         Args:
-            reaches: see `flow.color_flows`; given for the frames of a video, whose pictures must
+            max_lengths: see `flow.color_flows`; given for the frames of a video, whose pictures must
                 all have one size.
         """
         rendering = Rendering(image, labels, self.spec.palette, self.spec.names,
-                              steady=reaches is not None)
+                              steady=max_lengths is not None)
         draw_kind: dict[str, Callable[[], np.ndarray]] = {
             "overlays": rendering.overlay,
             "side_by_side": rendering.side_by_side,
@@ -185,7 +185,7 @@ class Demo:
             yield kind, draw_kind[kind]()
         if self.dump_flow:
             flows = flow.predict_flows(self.predictor, recorded_flows, image)
-            fields = flow.color_flows(flows, image.shape[1], reaches)
+            fields = flow.color_flows(flows, image.shape[1], max_lengths)
             yield "flows", flow.sheet(rendering.image, fields)
 
 
@@ -213,7 +213,7 @@ def predict_clip(demo: Demo, clip: Clip, out: Path, interrupts: Interrupts) -> T
     """
     tally = Tally(f"frames of {clip.name}")
     frames_written = 0
-    reaches: list[float] = []
+    max_lengths: list[float] = []
     with ExitStack() as files:
         videos: dict[str, VideoFile] = {}
         try:
@@ -223,7 +223,7 @@ def predict_clip(demo: Demo, clip: Clip, out: Path, interrupts: Interrupts) -> T
                     continue
                 elapsed_frames = round((time.monotonic() - tally.start) * clip.fps)
                 times = max(1, elapsed_frames - frames_written) if clip.live else 1
-                for kind, picture in demo.draw(frame, demo.predict(frame, tally), reaches):
+                for kind, picture in demo.draw(frame, demo.predict(frame, tally), max_lengths):
                     if picture.ndim == 2:
                         name = f"{len(tally.seconds) - 1:06}.png"
                         label_maps.write(out / kind / clip.name / name, picture)

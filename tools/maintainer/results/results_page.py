@@ -176,8 +176,11 @@ def _facts(study: Study) -> str:
 def hardware(run: Run) -> str:
     """Returns the device, and how much of it a run had."""
     processes = run.env.get("processes", 1)
-    threads = f"{run.env['threads']} thread{'s' * (run.env['threads'] > 1)}"
-    return f"{run.env['device']}, {threads}" + f", {processes} processes" * (processes > 1)
+    threads = run.env["threads"]
+    text = f"{run.env['device']}, {threads} {'thread' if threads == 1 else 'threads'}"
+    if processes > 1:
+        text += f", {processes} processes"
+    return text
 
 
 def software(runs: Sequence[Run]) -> str:

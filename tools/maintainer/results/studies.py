@@ -72,17 +72,17 @@ class Run:
     def scoring(self) -> dict[str, Any]:
         """How it was scored: the values of `SCORING_SETTINGS` that are not off."""
         settings = self.scores["settings"]
-        return {name: settings[name]
-                for name in SCORING_SETTINGS if settings.get(name) not in (None, False)}
+        return {name: settings[name] for name in SCORING_SETTINGS
+                if settings.get(name) not in (None, False)}
 
     def differing_settings(self, other: Run) -> list[str]:
         """The names in `SCORING_SETTINGS` of what was done in another way for the other run."""
-        return [name
-                for name in SCORING_SETTINGS if self.scoring.get(name) != other.scoring.get(name)]
+        return [name for name in SCORING_SETTINGS
+                if self.scoring.get(name) != other.scoring.get(name)]
 
     @property
     def matrices(self) -> np.ndarray:
-        """(M, K, K) int64 counts of each image, rows the truth."""
+        """(M, K, K) int64 counts of each image; rows are labels."""
         return self.result.matrices
 
     @property
@@ -106,10 +106,11 @@ class Run:
     @property
     def batch(self) -> int:
         """Images a step."""
-        known = self.args.get("global_batch")
-        return int(known
-                   or self.args["bs_mult"] * self.args.get("accumulate",
-                                                           1) * self.env.get("processes", 1))
+        if self.args.get("global_batch"):
+            return int(self.args["global_batch"])
+        # a run of an older version: world size * accumulate * bs_mult
+        accumulate, processes = self.args.get("accumulate", 1), self.env.get("processes", 1)
+        return int(self.args["bs_mult"] * accumulate * processes)
 
     @property
     def seconds(self) -> float:
@@ -340,13 +341,14 @@ def _read_measured(path: Path) -> tuple[Measured, ...]:
         return ()
     tables = []
     for number, entry in enumerate(read_json(path, list, REMEDY), start=1):
-        wrong = TABLE_ENTRIES - {"note"} ^ set(entry) - {"note"}
-        if wrong or any(len(row) != len(entry["columns"]) for row in entry["rows"]):
-            raise ValueError(f"{path}, table {number}: "
-                             + (f"the entries {sorted(wrong)} are missing or unknown"
-                                if wrong
-                                else "a row has more or fewer values than there are columns")
-                             + f"; {REMEDY}")
+        # the note is optional
+        wrong = (TABLE_ENTRIES ^ set(entry)) - {"note"}
+        if wrong:
+            raise ValueError(f"{path}, table {number}: the entries {sorted(wrong)} are missing or "
+                             f"unknown; {REMEDY}")
+        if any(len(row) != len(entry["columns"]) for row in entry["rows"]):
+            raise ValueError(f"{path}, table {number}: a row has more or fewer values than there "
+                             f"are columns; {REMEDY}")
         tables.append(Measured(**{**entry, "commands": tuple(entry["commands"]),
                                   "columns": tuple(entry["columns"]),
                                   "rows": tuple(map(tuple, entry["rows"]))}))
