@@ -170,8 +170,8 @@ class Demo:
         """Yields each kind and its picture, (h, w, 3), or (H, W) for label ids.
 
         Args:
-            max_lengths: see `flow.color_flows`; given for the frames of a video, whose pictures must
-                all have one size.
+            max_lengths: see `flow.color_flows`; given for the frames of a video, whose pictures
+                must all have the same size.
         """
         rendering = Rendering(image, labels, self.spec.palette, self.spec.names,
                               steady=max_lengths is not None)
