@@ -4,7 +4,6 @@
 """
 from __future__ import annotations
 
-import logging
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -29,12 +28,9 @@ from utils.training import checkpoint, ema, first_steps, memory, micro_batches, 
 from utils.training import options as flag_rules
 from utils.training.intervals import Intervals
 from utils.training.micro_batches import MicroBatches, gradient_sync, sum_of, weighted
-from utils.training.progress import Progress
-from utils.training.run_folder import log_closing_summary, open_folder
+from utils.training.run_folder import log_closing_summary, log_stop, open_folder
 from utils.training.signals import Interrupted, Interrupts
 from utils.training.validation import Validator
-
-log = logging.getLogger("train")
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class Options(flag_rules.RunOptions):
 
 def build_parser() -> cli.FlagParser:
     parser = cli.FlagParser(prog="train.py", description="Train a scene parsing network.",
-                            retired=flag_rules.RETIRED)
+                            retired=flag_rules.RETIRED, common=flag_rules.COMMON_FLAGS)
     for package in (datasets, transforms, network, loss, optimizer, flag_rules):
         package.add_flags(parser)
     return parser
@@ -61,12 +57,13 @@ def parse(argv: Sequence[str] | None = None) -> Options:
     """Reads the command line; its flags win over those of a resumed run or a recipe."""
     parser = build_parser()
     try:
-        args, origins = flag_rules.resolve_flags(parser, argv, default_name)
-        set_dependent_flags(args)
+        args, origins = flag_rules.resolve_flags(parser, argv, default_name, set_dependent_flags)
         options = Options.from_args(args)
         check_flags(options)
+        if options.run.print_config:
+            check_parts(options)
     except (ValueError, OSError) as error:
-        parser.error(str(error))
+        parser.error(network.with_flags(str(error)))
     if options.run.print_config:
         print(flag_rules.format_flags(args, origins))
     return options
@@ -97,6 +94,14 @@ def check_flags(options: Options) -> None:
     options.schedule.check_restart(losses.rlx_off_epoch, last_epoch)
 
 
+def check_parts(options: Options) -> None:
+    """Raises what a run raises before it reads its data, for `--print_config`."""
+    options.check_machine()
+    loss.build(options.loss, class_names=options.data.spec.names)
+    network.build(options.network.arch, options.data.spec.num_classes,
+                  options.network.deep_supervision, **options.network.build_options)
+
+
 class Training:
     """A run: the network, its data and optimizer, and the loop that trains it."""
 
@@ -114,11 +119,8 @@ class Training:
         weights_note = self.build_network(state)
         self.build_data()
         self.build_optimizer()
-        self.progress = Progress()
-        if state is not None:
-            self.progress = self.checkpoints.restore(state)
-        elif options.network.restore_optimizer:
-            checkpoint.load_momentum(self.optimizer, options.network.snapshot, network.weights.read)
+        momentum_of = options.network.snapshot if options.network.restore_optimizer else None
+        self.progress = self.checkpoints.start(state, momentum_of=momentum_of)
         self.save_requested = False                 # by rank 0, after `--checkpoint_every` minutes
         self.open_folder(weights_note)
 
@@ -299,25 +301,21 @@ class Training:
         return self.intervals.should_save(self.progress.step) or self.save_requested
 
     def save(self) -> None:
-        """Writes a checkpoint of this step."""
+        """Writes a checkpoint of this step, after the log lines before it."""
+        self.log.sync()
         self.checkpoints.save(self.progress)
         self.intervals.mark_saved()
 
     def open_folder(self, weights_note: str) -> None:
         """Opens the run's folder and its log, and describes the run there."""
-        options = self.options
-        open_folder(options.run, options.flags, device=self.device, precision=self.precision,
-                    data_files=self.data.files())
+        open_folder(self.options.run, self.options.flags, device=self.device,
+                    precision=self.precision, data_files=self.data.files())
         self.log = run_log.RunLog(
-            self.folder, options.run.tensorboard, self.progress.step, device=self.device,
+            self.folder, self.options.run.tensorboard, self.progress.step, device=self.device,
             total_steps=self.intervals.total_steps, steps_per_epoch=len(self.data.sampler),
             quiet=not self.is_main)
-        first_steps.log_start(self, weights_note)
-        if self.is_main:
-            for warning in datasets.first_look(self.data.train_set.samples):
-                log.warning("%s", warning)
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
-        self.inspections = first_steps.inspections(self)
+        self.inspections = first_steps.begin(self, weights_note, datasets.first_look)
 
     def close(self) -> None:
         self.log.close()
@@ -333,8 +331,7 @@ def run(options: Options) -> int:
             training.fit(interrupts)
         except Interrupted as stop:
             training.save()
-            log.info("%s: saved at step %d. Go on with: python train.py --resume %s", stop,
-                     training.progress.step, training.folder)
+            log_stop(stop, training.progress, training.folder)
             return stop.exit_code
         replaced = sum(distributed.gather(training.data.replaced_images))
         log_closing_summary(options.run, training.progress, options.data.eval_flags(), replaced)

@@ -96,9 +96,11 @@ class EpochSampler(Sampler[list[SampleDraw]]):
                  world_size: int = 1) -> None:
         if len(plan) < batch_size * world_size:
             largest = len(plan) // world_size
-            remedy = "use fewer processes"
+            remedy = "use fewer processes" if world_size > 1 else "add images"
             if largest:
-                remedy = f"lower --bs_mult to {largest} or {remedy}"
+                # a launcher gives the size of the whole step, others that of each process
+                remedy = (f"lower --bs_mult to {largest}, or --global_batch to "
+                          f"{largest * world_size} where that is given")
             raise ValueError(f"{len(plan)} training images do not fill a batch of {batch_size} on "
                              f"each of {world_size} processes: {remedy}.")
         self.plan = plan

@@ -12,7 +12,7 @@ from network.checkpoints import weights
 from network.checkpoints.initial import load_initial_weights, set_normalization
 from network.fuse import fuse_for_inference
 from network.initialization import INITIALIZATIONS, initialize
-from network.options import NetworkOptions, add_flags, build_options, flags_in_errors
+from network.options import NetworkOptions, add_flags, build_options, flags_in_errors, with_flags
 from network.registry import build, has_body_edge_outputs, names, resolve_name
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "resolve_name",
     "set_normalization",
     "weights",
+    "with_flags",
 ]
 
 # `from network.weights import load` works, although the module is in `network.checkpoints`.

@@ -63,7 +63,7 @@ def add_flags(parser: ArgumentParser) -> None:
     group.add_argument(
         "--snapshot",
         help="start from the weights of this checkpoint, the averaged ones if it has them "
-             "(for fine-tuning; use --resume to continue a run)")
+             "(for fine-tuning; use --resume to continue a run); default: those of --pretrained")
     _add_switch(group, "reset_classifier", "with --snapshot: start with a random classifier")
     _add_switch(group, "init_aux",
                 "with --snapshot: start with random auxiliary heads if the file has none")

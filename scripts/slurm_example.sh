@@ -20,10 +20,10 @@ again() {
 }
 trap again USR1
 
-# The run's folder must be on a disk that the hosts share. A requeued job resumes its run.
+# The run's folder must be on a disk that the hosts share. The same command begins the run and, in
+# a requeued job, goes on with it.
 NAME=cityscapes_sfnet_res18
-set -- --data_root /datasets/cityscapes --ckpt logs --exp "$NAME"
-[ ! -e "logs/$NAME/args.json" ] || set -- "$@" --resume "logs/$NAME"
+set -- --data_root /datasets/cityscapes --ckpt logs --exp "$NAME" --resume auto
 
 # Restart processes that die.
 export MAX_RESTARTS=3

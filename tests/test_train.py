@@ -716,3 +716,17 @@ def test_the_best_score_of_a_run_is_a_finite_one(
     assert train.main(["--resume", str(run)]) == 0
     assert checkpoint(run / "best.pth")["mean_iu"] == checkpoint(run / "last.pth")["best"] > 0
     assert "NaN" not in (run / "metrics.jsonl").read_text()
+
+
+def test_print_config_calls_derived_values_derived_and_refuses_what_a_run_refuses(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main([*command, "--print_config"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert rows["global_batch"].endswith("derived from the others")
+    assert rows["joint_edgeseg_loss"].endswith("derived from the others")
+    for flags in (["--precision", "fp16"], ["--fam_levels", "7"]):
+        message = refusal([*command, *flags, "--print_config"], capsys)
+        assert flags[0] in message
+    assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
+    assert "already holds a run" in refusal([*command, "--print_config"], capsys)

@@ -109,9 +109,10 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="strength of random brightness, contrast, saturation and hue; 0 is off")
     for name in ("brightness", "contrast", "saturation"):
         group.add_argument(f"--{name}", type=float,
-                           help=f"strength of random {name}, in place of --color_aug")
+                           help=f"strength of random {name} (default: that of --color_aug)")
     group.add_argument("--hue", type=float,
-                       help="strength of random hue in turns, 0 to 0.5, in place of --color_aug")
+                       help="strength of random hue in turns, 0 to 0.5 (default: that of "
+                            "--color_aug)")
     add_switch(group, "--gblur", default=default.gblur, help="blur some images by a Gaussian")
     add_switch(group, "--bblur", default=default.bblur,
                help="blur by an edge-preserving bilateral filter instead of a Gaussian")

@@ -43,14 +43,20 @@ class FlagParser(argparse.ArgumentParser):
 
     Args:
         retired: flag of the reference implementation -> its successor, for the error.
+        common: destinations of the flags that `--help` shows; then `--help all` shows every flag.
     """
 
     def __init__(self, *args: Any, retired: Mapping[str, str] | None = None,
-                 **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+                 common: Collection[str] = (), **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        if common:
+            kwargs |= {"add_help": False, "usage": "%(prog)s [--FLAG VALUE ...]"}
         kwargs["allow_abbrev"] = False
         super().__init__(*args, **kwargs)
         self.retired = dict(retired or {})
+        self.common = set(common)
+        if common:
+            self.add_argument("-h", "--help", action=_Help)
 
     def parse_args(self, args: Sequence[str] | None = None,  # type: ignore[override]
                    namespace: Any = None) -> Any:
@@ -59,6 +65,7 @@ class FlagParser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(words, namespace)
         if unknown:
             self._refuse_unknown(unknown[0])
+        self._refuse_alternatives(words)
         return parsed
 
     def add_commands(self, commands: Mapping[str, Command]) -> None:
@@ -77,13 +84,30 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line instead of the whole usage, and exits with status 2."""
-        self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} --help)\n")
+        distributed.let_main_report()
+        every = "--help all" if self.common else "--help"
+        self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} {every})\n")
 
     def _refuse_retired(self, words: Sequence[str]) -> None:
         for word in words:
             flag = word.split("=", 1)[0]
             if flag in self.retired:
                 self.error(f"{flag} is retired: use {self.retired[flag]}")
+
+    def _refuse_alternatives(self, words: Sequence[str]) -> None:
+        """Exits if flags that set the same value, such as `--sgd` and `--adam`, are both given.
+
+        `--x` and `--no_x` may follow each other: the last one counts.
+        """
+        flags = {word.split("=", 1)[0] for word in words}
+        given: dict[str, set[str]] = {}
+        for action in self._actions:
+            if flags & set(action.option_strings):
+                name = action.option_strings[0].replace("--no_", "--", 1)
+                given.setdefault(action.dest, set()).add(name)
+        for names in given.values():
+            if len(names) > 1:
+                self.error(f"{' and '.join(sorted(names))} exclude each other: give one of them")
 
     def _refuse_unknown(self, word: str) -> NoReturn:
         flag = word.split("=", 1)[0]
@@ -99,6 +123,43 @@ class FlagParser(argparse.ArgumentParser):
             if isinstance(action, argparse._SubParsersAction):
                 parsers += action.choices.values()
         return [flag for parser in parsers for flag in parser._option_string_actions]
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Adds to each flag what happens without it, unless its help text says so."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        says_so = re.search("default:|by default|the default", text)
+        if says_so or default is False or default in (None, "", (), argparse.SUPPRESS):
+            return text
+        if isinstance(action, _Switch):
+            return f"{text} (on by default)"
+        if action.nargs == 0:
+            is_default = getattr(action, "const", None) == default
+            return f"{text} (the default)" if is_default else text
+        if action.type is size:
+            return f"{text} (default: {'x'.join(map(str, default))})"
+        return f"{text} (default: %(default)s)"
+
+
+class _Help(argparse.Action):
+    """`--help` shows the common flags of a `FlagParser`, `--help all` every flag."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs="?", choices=["all"],
+                         default=argparse.SUPPRESS,
+                         help="show these flags and exit; --help all shows every flag")
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        assert isinstance(parser, FlagParser)
+        for action in parser._actions:
+            is_shown = action is self or action.dest in parser.common
+            if values is None and not is_shown:
+                action.help = argparse.SUPPRESS
+        parser.print_help()
+        parser.exit()
 
 
 def _words(args: Sequence[str] | None) -> list[str]:
@@ -230,6 +291,7 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
         hint = f": install it with pip install '.[{extra}]'" if extra else ""
         code = _report(REFUSED, f"{program}: error: {error}{hint}", traced=True)
     except (ValueError, OSError) as error:
+        distributed.let_main_report()
         code = _report(REFUSED, f"{program}: error: {error}", traced=True)
     except torch.OutOfMemoryError as error:
         reason = str(error).split(". ")[0]

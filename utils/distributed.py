@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -16,6 +17,8 @@ from utils.sync_bn import convert
 
 T = TypeVar("T")
 DEFAULT_TIMEOUT = 10.0          # minutes after which a silent process counts as lost
+
+REPORT_SECONDS = 3.0            # that rank 0 has to print an error first
 
 # a gloo group of all processes, for CPU tensors and Python objects
 _control_group: Any = None
@@ -74,6 +77,16 @@ def start(timeout: float = DEFAULT_TIMEOUT) -> None:
             advice = "is every host started, and does its firewall let the others in?"
         raise OSError(f"{expected_world_size()} processes cannot meet at {address}: {advice} "
                       f"({str(error).splitlines()[0]})") from error
+
+
+def let_main_report() -> None:
+    """Waits on every process but rank 0, before an error is printed that all may have.
+
+    If rank 0 has it too, it prints it and ends, and torchrun ends the others in the meantime, so
+    that the message stands once.
+    """
+    if expected_world_size() > 1 and os.environ["RANK"] != "0":
+        time.sleep(REPORT_SECONDS)
 
 
 def stop() -> None:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 # root folder of the checkout
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ def link_or_copy(link: Path, target: Path) -> None:
     sync_folder(link.parent)
 
 
-def sync(file: BinaryIO) -> None:
+def sync(file: IO[Any]) -> None:
     """Makes the content of an open file durable, where the file system can."""
     file.flush()
     _fsync(file.fileno())

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from argparse import ArgumentParser, Namespace
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -74,10 +75,21 @@ class PrecisionOptions:
             one_size: images are of few sizes, so that cuDNN's search for the fastest kernels pays.
 
         Raises:
-            ValueError: the device cannot run the precision.
+            ValueError: the device cannot run the precision, or there is no compiler.
         """
+        if self.compile:
+            require_compiler("--compile")
         configure(self.tf32 and not self.exact, self.deterministic, one_size=one_size)
         return resolve_precision("fp32" if self.exact else self.precision, device)
+
+
+def require_compiler(needed_by: str) -> None:
+    """Raises ValueError if torch.compile finds no C++ compiler; `needed_by` names the feature."""
+    candidates = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++"]
+    if not any(shutil.which(candidate) for candidate in candidates):
+        raise ValueError(f"{needed_by} needs a C++ compiler, and {' or '.join(candidates)} was not "
+                         "found: install one (for example: apt-get install g++), or set the "
+                         "environment variable CXX.")
 
 
 def configure(tf32: bool, deterministic: bool, one_size: bool = True) -> None:

@@ -119,3 +119,8 @@ def test_what_takes_a_place_depends_on_seed_epoch_and_position_alone(
     assert {(draw.seed, draw.epoch, draw.position, draw.focus) for draw in first} == {
         (seed, epoch, position, None)
     }
+
+
+def test_a_batch_larger_than_the_data_names_both_flags_that_set_its_size() -> None:
+    with pytest.raises(ValueError, match="lower --bs_mult to 4, or --global_batch to 8 where"):
+        EpochSampler(EpochPlan(9, 0), batch_size=8, rank=0, world_size=2)

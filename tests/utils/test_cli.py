@@ -147,3 +147,39 @@ def test_the_rank_that_a_launcher_passes_is_left_to_the_environment(
     monkeypatch.setenv("LOCAL_RANK", "0")
     words = ["--local-rank=0", "--lr", "0.1"]
     assert parser.parse_args(words).lr == 0.1 and parser.given(words) == {"lr": 0.1}
+
+
+def test_help_shows_the_common_flags_and_help_all_every_flag(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def shown(*words: str) -> str:
+        parser = FlagParser(prog="x", common=["lr"])
+        parser.add_argument("--lr", type=float, default=0.1, help="rate")
+        parser.add_argument("--seed", type=int, default=0, help="of the order")
+        parser.add_argument("--root", help="folder (default: none)")
+        add_switch(parser, "--flip", default=True, help="mirror images")
+        add_switch(parser, "--rare", default=False, help="as its name says")
+        with pytest.raises(SystemExit, match="0"):
+            parser.parse_args(words)
+        return capsys.readouterr().out
+
+    common = shown("--help")
+    assert "rate (default: 0.1)" in common and "--help all" in common and "--seed" not in common
+    every = shown("--help", "all")
+    for text in ("rate (default: 0.1)", "of the order (default: 0)", "folder (default: none)",
+                 "mirror images (on by default)", "as its name says"):
+        assert text in every
+    assert "None" not in every and "False" not in every
+
+
+def test_flags_that_set_the_same_value_exclude_each_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = FlagParser(prog="x")
+    for name in ("sgd", "adam"):
+        parser.add_argument(f"--{name}", dest="optimizer", action="store_const", const=name)
+    add_switch(parser, "--flip", default=True, help="mirror images")
+    assert not parser.parse_args(["--flip", "--no_flip"]).flip
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--sgd", "--adam"])
+    assert "--adam and --sgd exclude each other" in capsys.readouterr().err

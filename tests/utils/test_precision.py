@@ -60,3 +60,12 @@ def test_autocast_changes_the_convolutions_type() -> None:
         assert net(images).dtype == torch.bfloat16
     with precision.autocast(CPU, "fp32"):
         assert net(images).dtype == torch.float32
+
+
+def test_compiling_without_a_compiler_is_refused_before_any_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match=r"--compile needs a C\+\+ compiler"):
+        precision.PrecisionOptions(compile=True).apply(torch.device("cpu"), one_size=True)

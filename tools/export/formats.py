@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from tools.export.gathers import without_grid_sample
 from tools.export.graph import ExportModule, first_line
-from utils.evaluation.predictor import require_compiler
+from utils.precision import require_compiler
 
 INPUT = "images"
 OPSETS = (16, 17, 18)

@@ -1,9 +1,7 @@
 """A network ready for prediction: evaluation mode, precision, normalization and inference mode."""
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
-from os import environ
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 from utils.batches import normalize
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.label_map import label_map
-from utils.precision import autocast
+from utils.precision import autocast, require_compiler
 
 # the coarsest stride of the networks, in pixels: shorter sides are padded to it
 MIN_SIDE = 32
@@ -207,12 +205,3 @@ class _FrozenProgram:
         # become inputs, which is too late.
         with torch._inductor.config.patch(freezing=True):
             return program(images)
-
-
-def require_compiler(needed_by: str) -> None:
-    """Raises ValueError if torch.compile finds no C++ compiler; `needed_by` names the feature."""
-    candidates = [environ["CXX"]] if environ.get("CXX") else ["g++", "clang++"]
-    if not any(shutil.which(candidate) for candidate in candidates):
-        raise ValueError(f"{needed_by} needs a C++ compiler, and {' or '.join(candidates)} was not "
-                         "found: install one (for example: apt-get install g++), or set the "
-                         "environment variable CXX.")

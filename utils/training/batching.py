@@ -22,7 +22,7 @@ def add_flags(parser: ArgumentParser) -> None:
                             "time")
     group.add_argument("--global_batch", type=positive_int,
                        help="images of a step over all processes; --bs_mult or --accumulate "
-                            "follows")
+                            "follows (default: --bs_mult times --accumulate times processes)")
     group.add_argument("--loss_norm", choices=LOSS_NORMS, default=LOSS_NORMS[0],
                        help="average the loss over the pixels of the whole step (global), or of "
                             "each forward pass alone (rank)")

@@ -263,6 +263,18 @@ class Checkpoints:
             **progress.state_dict(),
         }
 
+    def start(self, state: dict[str, Any] | None, *, momentum_of: str | None = None) -> Progress:
+        """Restores a checkpoint if there is one; returns how far the run has come.
+
+        Args:
+            momentum_of: the checkpoint from which a new run takes its optimizer's momentum.
+        """
+        if state is not None:
+            return self.restore(state)
+        if momentum_of is not None:
+            load_momentum(self.parts["optimizer"], momentum_of, self.weights.read)
+        return Progress()
+
     def restore(self, state: dict[str, Any]) -> Progress:
         """Loads a checkpoint into the run; returns how far it had come."""
         self.weights.load(self.net, state)

@@ -4,7 +4,7 @@ memory of a step and the augmented images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,14 @@ STATE_TENSORS = {torch.optim.SGD: 1, torch.optim.Adam: 2, torch.optim.AdamW: 2}
 Inspection = Callable[[Batch, int], None]
 
 
-def log_start(training: Any, weights_note: str) -> None:
-    """Describes a run (`train.Training`) in its log, with a note about its initial weights."""
+def begin(training: Any, weights_note: str,
+          first_look: Callable[[Any], Iterable[str]]) -> list[Inspection]:
+    """Describes a run (`train.Training`) in its log; returns the inspections that it asks for.
+
+    Args:
+        weights_note: about its initial weights.
+        first_look: samples -> warnings about their files.
+    """
     options, parameters = training.options, training.net.parameters()
     log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %s, in %s",
              options.network.arch, sum(weight.numel() for weight in parameters) / 1e6,
@@ -41,6 +47,10 @@ def log_start(training: Any, weights_note: str) -> None:
     inputs = f"images are normalized with mean {mean} and standard deviation {std}"
     for line in (*notes, *plan.describe(training.spec.names), weights_note, inputs):
         log.info(line)
+    if training.is_main:
+        for warning in first_look(training.data.train_set.samples):
+            log.warning("%s", warning)
+    return inspections(training)
 
 
 def inspections(training: Any) -> list[Inspection]:

@@ -17,7 +17,7 @@ def add_flags(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Length and intervals")
     group.add_argument("--max_epoch", type=positive_int, default=300, help="epochs to train")
     group.add_argument("--max_iters", type=positive_int,
-                       help="steps to train, instead of --max_epoch")
+                       help="steps to train, instead of --max_epoch (by default that counts)")
     group.add_argument("--eval_epoch", type=positive_int, default=10,
                        help="first epoch that is validated, from 1")
     group.add_argument("--eval_every", type=positive_int, default=10,

@@ -19,7 +19,13 @@ from utils.training.intervals import IntervalOptions
 from utils.training.recipes import RECIPES
 from utils.training.recovery import StepOptions
 from utils.training.run_folder import FolderOptions
+from utils.training.unused_flags import check_used
 from utils.training.validation import ValidationOptions
+
+DERIVED = "derived from the others"
+# the flags that --help shows; --help all shows every flag
+COMMON_FLAGS = ("dataset", "data_root", "arch", "recipe", "pretrained", "snapshot", "crop_size",
+                "global_batch", "lr", "max_epoch", "precision", "exp", "resume")
 
 Flags = dict[str, Any]          # effective values by destination
 Recipe = Mapping[str, Any]      # flag -> value, or a function of the flags so far
@@ -82,6 +88,11 @@ class RunOptions:
         parts = {name: kind.from_args(args) for name, kind in kinds.items()}
         return cls(flags=vars(args), **parts)
 
+    def check_machine(self) -> None:
+        """Raises ValueError or OSError if the device or the run's folder cannot be used."""
+        self.run.check_free()
+        self.precision.apply(precision.default_device(), one_size=True)
+
 
 def add_flags(parser: FlagParser) -> None:
     """Declares the flags of `RunOptions`."""
@@ -91,16 +102,20 @@ def add_flags(parser: FlagParser) -> None:
 
 
 def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,
-                  default_name: Callable[[Flags], str]) -> tuple[Namespace, dict[str, str]]:
+                  default_name: Callable[[Flags], str],
+                  derive: Callable[[Namespace], None] = lambda args: None,
+                  ) -> tuple[Namespace, dict[str, str]]:
     """Reads a command line; returns the effective flags and the origin of each.
 
     A worker that torchrun restarts resumes the run that the same torchrun began.
 
     Args:
         default_name: the run's name, given the flags so far, without `--exp`.
+        derive: sets the flags that depend on others, in place.
 
     Raises:
-        ValueError: the command line would change what a resumed run must keep.
+        ValueError: the command line would change what a resumed run must keep, or has a flag that
+            would be ignored.
         OSError: the run to resume does not exist.
     """
     args, given = parser.parse_args(argv), parser.given(argv)
@@ -112,7 +127,8 @@ def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,
             values[name] = value(values) if callable(value) else value
             origins[name] = f"recipe {args.recipe}"
     values |= given
-    values["exp"] = values["exp"] or default_name(values)
+    if not values["exp"]:
+        values["exp"], origins["exp"] = default_name(values), DERIVED
     folder = _run_to_resume(args.resume, Path(values["ckpt"]) / values["exp"])
     values["resume"] = None
     if folder:
@@ -120,7 +136,11 @@ def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,
         values |= _resumed_flags(folder, given, recipe)
         values["resume"] = str(folder)
         origins = dict.fromkeys(values, "run")
-    return Namespace(**values), origins | dict.fromkeys(given, "command line")
+    args = Namespace(**values)
+    derive(args)
+    origins |= {name: DERIVED for name, value in vars(args).items() if value != values[name]}
+    check_used(vars(args), given)
+    return args, origins | dict.fromkeys(given, "command line")
 
 
 def format_flags(args: Namespace, origins: Mapping[str, str]) -> str:

@@ -31,7 +31,8 @@ log = logging.getLogger("train")
 
 def add_flags(parser: ArgumentParser, recipes: Iterable[str]) -> None:
     group = parser.add_argument_group("Run")
-    group.add_argument("--recipe", choices=tuple(recipes), help="a family of defaults")
+    group.add_argument("--recipe", choices=tuple(recipes),
+                       help="a family of defaults; by default each flag has its own")
     group.add_argument("--exp", help="name of the run's folder (default: DATASET_ARCH)")
     group.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
     group.add_argument("--tb_path", help="folder of the TensorBoard files "
@@ -70,6 +71,12 @@ class FolderOptions:
         return cls(folder=folder, resume=args.resume, tensorboard=tensorboard, seed=args.seed,
                    test_mode=args.test_mode, print_config=args.print_config,
                    dump_augmentation_images=args.dump_augmentation_images)
+
+
+    def check_free(self) -> None:
+        """Raises FileExistsError if a new run would take the folder of another one."""
+        if not self.resume and holds_run(self.folder):
+            raise FileExistsError(_taken(self.folder))
 
 
 def open_folder(options: FolderOptions, flags: dict[str, Any], device: torch.device, precision: str,
@@ -129,8 +136,7 @@ def create(folder: Path, args: dict[str, Any], environment: dict[str, Any]) -> N
         OSError: the folder cannot be written.
     """
     if (folder / "args.json").exists():
-        raise FileExistsError(f"{folder} already holds a run: go on with it by --resume {folder}, "
-                              "or choose another name with --exp")
+        raise FileExistsError(_taken(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "env.json", json.dumps(environment, indent=2) + "\n")
@@ -138,6 +144,11 @@ def create(folder: Path, args: dict[str, Any], environment: dict[str, Any]) -> N
     except OSError as error:
         raise OSError(f"the run's folder {folder} cannot be written ({error}): choose another "
                       "place with --ckpt, or change the permissions") from error
+
+
+def _taken(folder: Path) -> str:
+    return (f"{folder} already holds a run: go on with it by --resume {folder}, or choose another "
+            "name with --exp")
 
 
 def read_args(folder: Path) -> dict[str, Any]:
@@ -152,6 +163,12 @@ def read_args(folder: Path) -> dict[str, Any]:
                                 "the folder of a run, for example logs/NAME, or --resume auto "
                                 "with --exp NAME, which begins the run if there is none.")
     return json.loads(path.read_text())
+
+
+def log_stop(reason: Exception, progress: Progress, folder: Path) -> None:
+    """Logs where a run stopped and how it goes on."""
+    log.info("%s: saved at step %d. Go on with: python train.py --resume %s", reason,
+             progress.step, folder)
 
 
 def log_closing_summary(options: FolderOptions, progress: Progress, data_flags: list[str],

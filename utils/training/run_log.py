@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils.distributed import all_reduce_sum_, world_size
-from utils.files import write_text
+from utils.files import sync, write_text
 from utils.logs import has_terminal
 from utils.training.memory import peak_memory
 
@@ -137,6 +137,11 @@ class RunLog:
         """Shows values beside the bar on a terminal; elsewhere, and in `train.log`, as a line."""
         self.bar.set_postfix_str(values)
         log.info("%s %s %s", position, values, left, extra={"progress": True})
+
+    def sync(self) -> None:
+        """Makes the lines so far durable: no checkpoint may outlive the lines before it."""
+        if not self.quiet:
+            sync(self.file)
 
     def close(self) -> None:
         self.bar.close()

@@ -41,7 +41,8 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="weights to validate: raw, averaged (ema), or both, of which the "
                             "better score counts; auto takes the averaged ones if there are any")
     group.add_argument("--eval_images", type=positive_int,
-                       help="validate on so many images only, spread evenly over the split")
+                       help="validate on so many images only, spread evenly over the split "
+                            "(default: all)")
     group.add_argument("--bs_mult_val", type=positive_int, default=1,
                        help="images of one size that are predicted in one batch, per process")
     boundary.add_flags(parser)
