@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 import datasets
 from datasets import EvalDataOptions, SegmentationDataset
@@ -20,6 +19,7 @@ from network import flags_in_errors, fuse_for_inference
 from network.alignment import recorded_flows
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import Snapshot, SnapshotOptions
+from network.model import SceneParser
 from utils import distributed, files
 from utils import precision as precision_flags
 from utils.cli import FlagParser, run_program
@@ -99,7 +99,7 @@ class LoadedModel(NamedTuple):
 
     trained: Snapshot
     spec: datasets.DatasetSpec
-    net: nn.Module
+    net: SceneParser
     predictor: Predictor
 
 

@@ -33,6 +33,7 @@ def _entry(name: str) -> Callable[..., nn.Module]:
     return entry
 
 
+# torch.hub offers the functions of this module by name
 globals().update({_name: _entry(_name) for _name in network.names()})
 
 

@@ -96,7 +96,7 @@ def read_label(path: Path, colors: bool = False) -> np.ndarray:
         bgra = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA)
         return bgra.view("<u4")[..., 0] & np.uint32(0xFFFFFF)
     has_palette = kind == PNG and data[25:26] == bytes([PNG_PALETTE])
-    if kind != PNG and kind in PILLOW_FORMATS or has_palette:
+    if (kind != PNG and kind in PILLOW_FORMATS) or has_palette:
         return _decode_ids(path, data, kind)
     label = _decode(path, data, kind, cv2.IMREAD_UNCHANGED)
     if kind != PNG:
@@ -137,7 +137,7 @@ def _decode_colors(path: Path, data: bytes, flags: int) -> np.ndarray:
     kind = kind_of(data)
     if kind not in (*STREAMS, GIF):
         _load_with_pillow(path, data, kind)
-    if kind == PNG and len(data) > 25 and data[24] == 16 or kind not in STREAMS:
+    if (kind == PNG and len(data) > 25 and data[24] == 16) or kind not in STREAMS:
         values = _decode(path, data, kind, flags | cv2.IMREAD_ANYDEPTH)
         _check_range(path, values)
         if values.dtype == np.uint8:

@@ -287,7 +287,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return True
     if entry.is_symlink() and not entry.is_file():
         log.warning("%s is a link to %s, which is missing: no images are listed there", entry.path,
-                    os.readlink(entry.path))
+                    Path(entry.path).readlink())
     return False
 
 

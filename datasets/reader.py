@@ -190,7 +190,7 @@ def describe_orientation(sample: Sample, size: tuple[int, ...]) -> str:
     """
     orientation = exif_orientation(sample.image)
     swaps_sides = orientation >= 5
-    if orientation == 1 or swaps_sides and size[0] != size[1]:
+    if orientation == 1 or (swaps_sides and size[0] != size[1]):
         return ""
     return (f"{sample.image} carries EXIF orientation {orientation}: it is read as stored, but "
             "most programs show it turned or mirrored, and the size of its label does not tell "

@@ -54,7 +54,7 @@ class _TerminalHandler(logging.Handler):
             sys.stdout.flush()
         except OSError:
             # the terminal was closed (SIGHUP): the run must still be able to save
-            sys.stdout = sys.stderr = Path(os.devnull).open("w")
+            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
 
 
 def has_terminal() -> bool:

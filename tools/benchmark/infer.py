@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 import datasets
 import network
 from eval import load_predictor
 from network import fuse_for_inference
+from network.model import SceneParser
 from tools.benchmark import exported
 from tools.export.graph import Difference, ExportModule, compare
 from utils import precision
@@ -131,7 +132,7 @@ class Subject:
     """A network to measure, with the mean and standard deviation of its images."""
 
     name: str
-    net: nn.Module
+    net: SceneParser
     mean: tuple[float, ...]
     std: tuple[float, ...]
 

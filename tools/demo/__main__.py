@@ -114,7 +114,7 @@ class Tally:
 
     Attributes:
         noun: the things that are counted.
-        seconds: for each prediction, from the frame in memory to its labels in memory.
+        seconds: for each prediction, from the frame in memory to its prediction in memory.
         skipped: number of images or frames that could not be read.
     """
 
@@ -161,11 +161,11 @@ class Demo:
         """Returns the train ids (H, W) of an image (H, W, 3)."""
         start = time.monotonic()
         batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-        labels = self.predictor.labels(batch)[0].cpu().numpy()
+        predictions = self.predictor.labels(batch)[0].cpu().numpy()
         tally.seconds.append(time.monotonic() - start)
-        return labels
+        return predictions
 
-    def draw(self, image: np.ndarray, labels: np.ndarray,
+    def draw(self, image: np.ndarray, predictions: np.ndarray,
              max_lengths: list[float] | None = None) -> Iterator[tuple[str, np.ndarray]]:
         """Yields each kind and its picture, (h, w, 3), or (H, W) for label ids.
 
@@ -173,13 +173,13 @@ class Demo:
             max_lengths: see `flow.color_flows`; given for the frames of a video, whose pictures
                 must all have the same size.
         """
-        rendering = Rendering(image, labels, self.spec.palette, self.spec.names,
+        rendering = Rendering(image, predictions, self.spec.palette, self.spec.names,
                               steady=max_lengths is not None)
         draw_kind: dict[str, Callable[[], np.ndarray]] = {
             "overlays": rendering.overlay,
             "side_by_side": rendering.side_by_side,
-            "colour_masks": lambda: label_maps.color_mask(labels, self.spec.palette),
-            "label_ids": lambda: self.spec.to_raw_ids[labels],
+            "colour_masks": lambda: label_maps.color_mask(predictions, self.spec.palette),
+            "label_ids": lambda: self.spec.to_raw_ids[predictions],
         }
         for kind in self.kinds:
             yield kind, draw_kind[kind]()

@@ -201,6 +201,10 @@ class Window:
     """
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins a new window."""
         self.start = time.monotonic()
         # seconds in which the step had to wait for its batch
         self.waited = 0.0
@@ -253,6 +257,3 @@ class Window:
 
     def seconds(self) -> float:
         return time.monotonic() - self.start
-
-    def restart(self) -> None:
-        self.__init__()  # type: ignore[misc]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ FONT_SUFFIXES = (".ttf", ".otf", ".ttc")
 # font files that are looked through
 MAX_FONTS = 400
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
 
 
 def width(text: str, scale: float) -> int:
@@ -128,7 +129,7 @@ def _font_files() -> tuple[str, ...]:
 
 
 def _find_fonts() -> Iterator[str]:
-    folders = [Path(os.path.expanduser(folder)) for folder in FONT_FOLDERS]
+    folders = [Path(folder).expanduser() for folder in FONT_FOLDERS]
     matplotlib = find_spec("matplotlib")
     if matplotlib is not None and matplotlib.origin:
         folders.append(Path(matplotlib.origin).parent / "mpl-data/fonts/ttf")
@@ -136,11 +137,11 @@ def _find_fonts() -> Iterator[str]:
         for parent, _, names in os.walk(folder):
             for name in names:
                 if name.lower().endswith(FONT_SUFFIXES):
-                    yield os.path.join(parent, name)
+                    yield str(Path(parent) / name)
 
 
 def _rank(path: str) -> tuple[int, str]:
-    name = os.path.basename(path).lower()
+    name = Path(path).name.lower()
     styled = any(style in name for style in ("bold", "italic", "oblique", "mono", "condensed",
                                              "serif", "light", "black", "thin"))
     return styled + ("sans" not in name), path

@@ -367,5 +367,5 @@ def test_a_missing_kitti_names_the_folders_that_its_split_has(tmp_path: Path) ->
         datasets.build("kitti", tmp_path, "val")
     assert "training/image_2" in str(info.value)
     assert "traininging" not in str(info.value)
-    with pytest.raises(FileNotFoundError, match="test/image_2.* or testing/image_2"):
+    with pytest.raises(FileNotFoundError, match=r"test/image_2.* or testing/image_2"):
         datasets.build("kitti", tmp_path, "test")

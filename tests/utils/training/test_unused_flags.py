@@ -22,7 +22,7 @@ OTHERS = """
     recipe recompute restore_optimizer resume rlx_off_epoch rotate saturation scale_lr scale_max
     scale_min seed snapshot strict_bdr_cls syncbn tb_path test_mode tf32 timeout train_split
     val_split warmup_steps weight_decay
-""".split()
+""".split()  # noqa: SIM905
 
 
 def refusal(words: str, capsys: pytest.CaptureFixture[str]) -> str:

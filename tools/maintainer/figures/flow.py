@@ -48,13 +48,13 @@ class FlowRecord:
     Attributes:
         about: facts, and the classes with their names and colors.
         image: (H, W, 3) uint8 RGB.
-        labels: predicted train ids, (H, W).
+        predictions: train ids, (H, W).
         flows: name -> (2 or 4, h, w), coarse first.
     """
 
     about: dict[str, Any]
     image: np.ndarray
-    labels: np.ndarray
+    predictions: np.ndarray
     flows: dict[str, np.ndarray]
 
     @property
@@ -78,7 +78,7 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
         raise ValueError(
             f"{snapshot}: {trained.arch} has no flow alignment: give a snapshot of an SFNet"
         )
-    labels = predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
+    predictions = predictor.labels(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
     facts = run_folder.environment(predictor.device, "", [])
     about = {"arch": trained.arch, "dataset": spec.title, "image": picture.stem,
              "weights": trained.weights, "snapshot_sha256": sha256(snapshot),
@@ -87,7 +87,7 @@ def record(snapshot: Path, picture: Path, sources: Path) -> str:
                          for i, name in enumerate(spec.names)]}
     folder = sources / FOLDER
     label_maps.write(folder / "image.png", image)
-    label_maps.write(folder / "prediction.png", labels.astype(np.uint8))
+    label_maps.write(folder / "prediction.png", predictions.astype(np.uint8))
     halved: dict[str, Any] = {name: flow.astype(np.float16) for name, flow in flow_by_name.items()}
     np.savez_compressed(folder / "flows.npz", **halved)
     write_text(folder / "about.json", json.dumps(about, indent=1) + "\n")
@@ -101,17 +101,18 @@ def read(folder: Path) -> FlowRecord:
             raise FileNotFoundError(f"{folder / name} is missing: {REMEDY}")
     flow_by_name = {name: flow.astype(np.float32)
              for name, flow in read_arrays(folder / "flows.npz", needed=(), remedy=REMEDY).items()}
-    labels = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
-    if labels is None:
+    predictions = cv2.imread(str(folder / "prediction.png"), cv2.IMREAD_UNCHANGED)
+    if predictions is None:
         raise ValueError(f"{folder / 'prediction.png'} is damaged: {REMEDY}")
     image = datasets.read_image(folder / "image.png")
-    return FlowRecord(read_json(folder / "about.json", remedy=REMEDY), image, labels, flow_by_name)
+    about = read_json(folder / "about.json", remedy=REMEDY)
+    return FlowRecord(about, image, predictions, flow_by_name)
 
 
 def draw(sources: Path, theme: Theme) -> Figure:
     """Draws the image, the prediction, each flow field in colors, and the last one in arrows."""
     record = read(sources / FOLDER)
-    height, width = record.labels.shape
+    height, width = record.predictions.shape
     fields = flows.color_flows(record.flows, width)
     figure, axes, box = new_panels(3 + len(fields), height / width)
     cells = zip(axes, "abcdefgh", strict=False)
@@ -119,7 +120,7 @@ def draw(sources: Path, theme: Theme) -> Figure:
     axis.imshow(record.image, extent=(0, width, height, 0), interpolation="antialiased")
     style.letter(axis, letter, f"Image: {record.about['dataset']}")
     axis, letter = next(cells)
-    show(axis, label_maps.color_mask(record.labels, record.palette), record, (1, 1, 1, 0.75))
+    show(axis, label_maps.color_mask(record.predictions, record.palette), record, (1, 1, 1, 0.75))
     style.letter(axis, letter, f"Prediction of {record.about['arch']}")
     for field in fields:
         axis, letter = next(cells)
@@ -165,10 +166,10 @@ def new_panels(count: int, ratio: float) -> tuple[Figure, list[Axes], Bbox]:
 def show(axis: Axes, picture: np.ndarray, record: FlowRecord,
          edge: tuple[float, float, float, float]) -> None:
     """Shows a picture with the borders of the predicted classes over it."""
-    height, width = record.labels.shape
+    height, width = record.predictions.shape
     axis.imshow(picture, extent=(0, width, height, 0), interpolation="antialiased")
     lines = np.zeros((height, width, 4))
-    lines[label_maps.contours(record.labels)] = edge
+    lines[label_maps.contours(record.predictions)] = edge
     axis.imshow(lines, extent=(0, width, height, 0), interpolation="antialiased")
 
 
@@ -178,7 +179,7 @@ def show_arrows(axis: Axes, record: FlowRecord, theme: Theme) -> float:
     An arrow leads from a place of the fine grid to where its value is fetched from the coarse map.
     """
     flow = [*record.flows.values()][-1][:2]
-    stride = record.labels.shape[1] / flow.shape[2]
+    stride = record.predictions.shape[1] / flow.shape[2]
     step = math.ceil(flow.shape[2] / ARROWS)
     ys, xs = np.mgrid[step // 2:flow.shape[1]:step, step // 2:flow.shape[2]:step]
     # pixels of the image
@@ -186,7 +187,7 @@ def show_arrows(axis: Axes, record: FlowRecord, theme: Theme) -> float:
     longer = float(np.clip(np.floor(1.5 * step * stride / np.quantile(np.hypot(*moves), 0.95)), 1,
                            8))
     page = np.array([int(theme.page[i:i + 2], 16) for i in (1, 3, 5)])
-    pale = (0.4 * label_maps.color_mask(record.labels,
+    pale = (0.4 * label_maps.color_mask(record.predictions,
                                         record.palette) + 0.6 * page).astype(np.uint8)
     show(axis, pale, record, (0.5, 0.5, 0.5, 1))
     axis.quiver((xs + 0.5) * stride, (ys + 0.5) * stride, *moves, color=theme.ink, angles="xy",
@@ -210,7 +211,8 @@ def draw_legend(figure: Figure, record: FlowRecord, theme: Theme, box: Bbox) -> 
     wheel.set_axis_off()
     figure.text(box.x1 - (side + 0.17) / style.WIDTH, middle, "direction,\nlength;\nwhite: zero",
                 ha="right", va="center", fontsize=style.SMALL, color=theme.faint)
-    shown = [entry for i, entry in enumerate(record.about["classes"]) if (record.labels == i).any()]
+    shown = [entry for i, entry in enumerate(record.about["classes"])
+             if (record.predictions == i).any()]
     swatches = [Patch(facecolor=np.array(entry["rgb"]) / 255, edgecolor=theme.faint, linewidth=0.5)
                 for entry in shown]
     figure.legend(swatches, [entry["name"] for entry in shown], loc="center left",
