@@ -17,9 +17,10 @@ import datasets
 from datasets.spec import DatasetSpec
 from eval import LoadedModel, load_predictor
 from network.checkpoints import snapshot
+from network.checkpoints.snapshot import Snapshot
 from tools.export import int8
 from tools.export.formats import FORMATS, OPSETS, Request, Run
-from tools.export.graph import EXACT, INPUTS, INT8, OUTPUTS, ExportModule, trace
+from tools.export.graph import EXACT, INPUTS, INT8, OUTPUTS, SMALLEST, ExportModule, trace
 from tools.export.scores import require_size, score
 from tools.export.verification import (
     OutOfTolerance,
@@ -34,6 +35,8 @@ from utils.cli import FlagParser, add_switch, positive_int, run_program, size
 
 log = logging.getLogger("export")
 
+DEFAULT_SIZE = (1024, 2048)
+
 
 def build_parser() -> FlagParser:
     parser = FlagParser(
@@ -47,7 +50,9 @@ def build_parser() -> FlagParser:
                             "torch.export program; aoti, a compiled package (needs a C++ compiler)")
     group.add_argument("--out", type=Path, required=True, metavar="FILE",
                        help="new file, .onnx or .pt2")
-    group.add_argument("--size", type=size, default="1024x2048", help="HEIGHTxWIDTH of the images")
+    group.add_argument("--size", type=size,
+                       help="HEIGHTxWIDTH of the images; default: the crop size of the training, "
+                            f"or {DEFAULT_SIZE[0]}x{DEFAULT_SIZE[1]} if the snapshot does not say")
     add_switch(group, "--dynamic", default=False,
                help="leave batch, height and width open; --size is then an example of them")
     group.add_argument("--opset", type=int, choices=OPSETS, default=18,
@@ -126,6 +131,16 @@ def open_splits(args: Namespace, spec: DatasetSpec) -> Splits:
     return Splits(calibration, scored)
 
 
+def training_size(trained: Snapshot) -> tuple[int, int]:
+    """Returns (height, width) of the crops of a network's training, or `DEFAULT_SIZE`.
+
+    A smaller side than `SMALLEST` becomes that.
+    """
+    crop = (trained.payload.get("args") or {}).get("crop_size") or DEFAULT_SIZE
+    height, width = (crop, crop) if isinstance(crop, int) else crop
+    return max(SMALLEST, height), max(SMALLEST, width)
+
+
 @contextmanager
 def unverified_file(out: Path) -> Iterator[Path]:
     """Yields a file beside `out`, which replaces it if the block succeeds and is deleted otherwise.
@@ -163,6 +178,7 @@ def export(args: Namespace) -> None:
                                dataset=args.dataset, device="cpu", precision="fp32",
                                channels_last=False)
         trained, spec = model.trained, model.spec
+        args.size = args.size or training_size(trained)
         splits = open_splits(args, spec)
         predictor = model.predictor
         module = ExportModule(predictor.net, predictor.mean, predictor.std, args.input, args.output)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from tools.export.graph import ExportModule, first_line
 from utils.precision import require_compiler
 
 INPUT = "images"
+# of the input, as an ONNX file names those that are open
+AXES = ("batch", "channels", "height", "width")
 OPSETS = (16, 17, 18)
 # older versions fail on open sizes and on opsets below 18
 TORCH_FOR_ONNX = (2, 9)
@@ -99,9 +102,22 @@ def _write_onnx(request: Request, path: Path) -> None:
         possible = written if written in OPSETS else OPSETS[-1]
         raise ValueError(f"torch {torch.__version__} wrote opset {written} and could not convert "
                          f"it to --opset {request.opset}: choose --opset {possible}")
+    _name_axes(model.graph)
     onnx.helper.set_model_props(model, dict(request.metadata))
     onnx.checker.check_model(model)
     onnx.save_model(model, str(path))
+
+
+def _name_axes(graph: Any) -> None:
+    """Names the open axes of the input in all shapes of an ONNX graph; torch calls them `s34`."""
+    axes = graph.input[0].type.tensor_type.shape.dim
+    names = {dim.dim_param: name for dim, name in zip(axes, AXES, strict=True) if dim.dim_param}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                # also in expressions, such as `2*s34`
+                dim.dim_param = re.sub(r"\w+", lambda word: names.get(word[0], word[0]),
+                                       dim.dim_param)
 
 
 def _write_onnx_gather(request: Request, path: Path) -> None:

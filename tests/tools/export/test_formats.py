@@ -30,12 +30,16 @@ def test_an_onnx_file_of_any_size_says_what_it_is_and_computes_the_same(
     assert run("--format", "onnx", "--out", path, "--dynamic", "--input", "rgb", "--opset",
                "16") == 0
     said = capsys.readouterr().out
-    assert "1x3x64x96 in onnxruntime: largest difference of logits" in said
+    assert ("1x3x64x96 in onnxruntime: largest margin by which the network prefers another label"
+            in said)
     assert "2x3x64x64 in onnxruntime" in said
     # what onnx's own optimizers have to say
     assert "unused nodes" not in said
     model = onnx.load(path)
     assert {each.domain: each.version for each in model.opset_import}[""] == 16
+    axes = [[dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+            for value in (*model.graph.input, *model.graph.output)]
+    assert axes == [["batch", 3, "height", "width"], ["batch", "height", "width"]]
     assert "GridSample" in {node.op_type for node in model.graph.node}
     facts = {each.key: json.loads(each.value) for each in model.metadata_props}
     assert facts["classes"] == list(SPEC.names)
