@@ -94,6 +94,24 @@ class Fold:
                 if ((image.folder, image.wildcards[0]) in chosen) == self.held_out]
 
 
+@dataclass(frozen=True)
+class GroupFold:
+    """A cross-validation split of one folder by the first wildcard, such as the drive.
+
+    Fold k of K, counted from 0, holds out groups k, k + K, k + 2 K, ... in the order of the listing.
+    """
+
+    fold: int
+    folds: int
+    held_out: bool
+
+    def __call__(self, root: Path, images: Sequence[ImageMatch]) -> Sequence[ImageMatch]:
+        groups = [*dict.fromkeys((image.folder, image.wildcards[0]) for image in images)]
+        chosen = {*groups[self.fold::self.folds]}
+        return [image for image in images
+                if ((image.folder, image.wildcards[0]) in chosen) == self.held_out]
+
+
 class Frames(NamedTuple):
     """Frames `first` to `last` of a video whose files are called `<sequence>_<number>`.
 

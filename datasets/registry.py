@@ -13,6 +13,7 @@ from datasets.tables.bdd100k import BDD100K
 from datasets.tables.camvid import CAMVID, CAMVID_FULL
 from datasets.tables.cityscapes import CITYSCAPES
 from datasets.tables.idd import IDD, IDD26
+from datasets.tables.idd_lite import IDD_LITE
 from datasets.tables.kitti import KITTI
 from datasets.tables.mapillary import MAPILLARY
 from datasets.tables.pascal_context import PASCAL_CONTEXT, PASCAL_CONTEXT_60
@@ -29,6 +30,7 @@ SPECS = {spec.name: spec for spec in (
     BDD100K,
     IDD,
     IDD26,
+    IDD_LITE,
     MAPILLARY,
     KITTI,
     UDS,

