@@ -98,7 +98,8 @@ class Fold:
 class GroupFold:
     """A cross-validation split of one folder by the first wildcard, such as the drive.
 
-    Fold k of K, counted from 0, holds out groups k, k + K, k + 2 K, ... in the order of the listing.
+    Fold k of K, counted from 0, holds out groups k, k + K, k + 2 K, ... in the order of their
+    names.
     """
 
     fold: int

@@ -1,7 +1,9 @@
 """Depthwise convolutions are trained in float32 on a CPU.
 
-In bfloat16 their backward pass is several times slower there than in float32, while all other
-convolutions are faster (docs/training.md).
+In bfloat16 their backward pass is slower there than in float32, while all other convolutions are
+faster. Measured with oneDNN, a batch of 4 images, bfloat16 against float32: 240 channels of 30x40,
+3x3, stride 2, 62 against 2.4 ms with AMX and 15 against 1.3 ms with AVX512-BF16; 144 channels of
+93x123, 5x5, stride 2, 197 against 33 ms with AVX512-BF16.
 """
 from __future__ import annotations
 

@@ -29,6 +29,8 @@ from network.checkpoints.weights import Comparison, Report, WeightsError, read, 
 from network.model import Backbone, SceneParser
 
 RANDOM_COST = "expect about 5 points of mIoU less on Cityscapes"
+# Differences between a file and the backbone that a message lists.
+LISTED_PROBLEMS = 6
 # An architecture whose backbone has weights in a package, for messages.
 INSTALLABLE = "sfnet_timm:tf_efficientnet_lite0"
 
@@ -105,8 +107,11 @@ def _load_file(backbone: Backbone, arch: str, name: str, path: Path,
         hint = f": it looks like {guess}" if guess else ""
         remedy = (f'Pass the file of {name} as pretrained=PATH, let pretrained="auto" find it, or '
                   'start from random weights with pretrained="none".')
+        listed = problems[:LISTED_PROBLEMS]
+        if len(problems) > len(listed):
+            listed.append(f"and {len(problems) - len(listed)} more differences")
         raise WeightsError("\n  ".join([
-            f"{path} does not hold the backbone {name} of {arch}{hint}", *problems, remedy]))
+            f"{path} does not hold the backbone {name} of {arch}{hint}", *listed, remedy]))
     backbone.load_state_dict({key: given[key] for key in expected})
     return Report(tuple(expected), tuple(dropped), file=path)
 

@@ -10,6 +10,7 @@ import torch
 
 import network
 from eval import LoadedModel
+from network.normalization import IMAGENET
 from tests.tools.app.conftest import SPEC
 from tools.app import views
 from utils.evaluation.predictor import Predictor
@@ -29,7 +30,7 @@ def test_a_frame_of_the_camera_that_is_too_large_or_damaged_is_rejected() -> Non
 
 def test_a_network_without_flow_alignment_has_no_flow_fields(models: list[LoadedModel]) -> None:
     net = network.build("fpn_dfnetv1", SPEC.num_classes).eval()
-    predictor = Predictor(net, torch.device("cpu"), "fp32", SPEC.mean, SPEC.std)
+    predictor = Predictor(net, torch.device("cpu"), "fp32", *IMAGENET)
     plain = models[0]._replace(net=net, predictor=predictor)
     summary, values = views.predict_views([plain], np.zeros((64, 64, 3), np.uint8))
     view = json.loads(values[1])
