@@ -129,7 +129,12 @@ def _share_the_pass(rank: int, root: Path, cache: Path, out: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{out / 'meet'}", rank=rank, world_size=2)
     written = []
     write = CentroidCache.write
-    CentroidCache.write = lambda self, rows: (written.append(rank), write(self, rows))  # type: ignore[method-assign]
+
+    def recording_write(self: CentroidCache, rows: np.ndarray) -> None:
+        written.append(rank)
+        write(self, rows)
+
+    CentroidCache.write = recording_write  # type: ignore[method-assign]
     data = build(root)
     rows = find_centroids(data, 8, 0, cache)
     again = find_centroids(data, 8, 0, cache)
