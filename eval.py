@@ -41,15 +41,9 @@ from utils.visualization.rendering import dump_images
 
 log = logging.getLogger("eval")
 
-RETIRED = {
-    "--dataset_dir": "--data_root", "--single_scale": "--scales 1.0", "--exp_name": "--ckpt_path",
-    "--dataset_cls": "--dataset", "--trunk": "--arch", "--inference_type": "--inference_mode",
-    "--local_rank": "torchrun, which tells each process its rank",
-}
-
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="eval.py", retired=RETIRED,
+    parser = FlagParser(prog="eval.py", retired=eval_flags.RETIRED,
                         description="Evaluate a trained semantic segmentation network.")
     datasets.add_flags(parser, training=False)
     snapshot_flags.add_flags(parser)

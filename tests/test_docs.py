@@ -10,6 +10,7 @@ import pytest
 import eval as evaluation
 import train
 from tests.documents import DOCUMENTS, ROOT, blocks, call, prose
+from utils.evaluation.options import RETIRED as EVALUATION_RETIRED
 from utils.training.options import RETIRED as TRAINING_RETIRED
 
 LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"\s]+)\"")
@@ -175,4 +176,4 @@ def test_the_changelog_names_the_flags_that_are_kept_and_retired() -> None:
         for row in re.findall(r"^\| (`--.*?) \|", removed, re.MULTILINE)
         for flag in CODE.findall(row)
     }
-    assert named == {*TRAINING_RETIRED, *evaluation.RETIRED}
+    assert named == {*TRAINING_RETIRED, *EVALUATION_RETIRED}

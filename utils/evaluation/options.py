@@ -8,6 +8,13 @@ from pathlib import Path
 from utils.cli import add_switch, positive_int
 from utils.evaluation import scores
 
+# flag of the reference implementation -> its successor
+RETIRED = {
+    "--dataset_dir": "--data_root", "--single_scale": "--scales 1.0", "--exp_name": "--ckpt_path",
+    "--dataset_cls": "--dataset", "--trunk": "--arch", "--inference_type": "--inference_mode",
+    "--local_rank": "torchrun, which tells each process its rank",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalOptions:
