@@ -72,11 +72,15 @@ def compiled(net: nn.Module) -> nn.Module:
     return cast("nn.Module", torch.compile(net))
 
 
+def names(wrappers: tuple[Callable[[nn.Module], nn.Module], ...]) -> str:
+    return "-".join(wrapper.__name__ for wrapper in wrappers)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("wrappers", [
     (nn.DataParallel, compiled), (compiled, nn.DataParallel), (nn.DataParallel, nn.DataParallel),
     (averaged,), (nn.DataParallel, averaged), (averaged, nn.DataParallel), (averaged, compiled),
-    (compiled, averaged, nn.DataParallel)], ids=str)
+    (compiled, averaged, nn.DataParallel)], ids=names)
 def test_what_the_wrappers_of_torch_save_loads(
         tmp_path: Path, suffix: str,
         wrappers: tuple[Callable[[nn.Module], nn.Module], ...]) -> None:
