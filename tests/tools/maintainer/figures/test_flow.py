@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 
 def test_the_record_holds_the_image_and_what_the_network_made_of_it(drawn: Drawn) -> None:
     seen = flow.read(drawn.sources / "flow")
-    assert seen.labels.shape == (96, 128) and seen.labels.max() < 11
+    assert seen.predictions.shape == (96, 128) and seen.predictions.max() < 11
     # strides 32 and 16
     assert [field.shape for field in seen.flows.values()] == [(2, 3, 4), (2, 6, 8)]
     assert max(abs(field).max() for field in seen.flows.values()) > 0
