@@ -101,7 +101,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, key: int | SampleDraw) -> dict[str, Any]:
-        draw = key if isinstance(key, SampleDraw) else SampleDraw(index=key, position=key)
+        draw = SampleDraw.of(key)
         name = self.samples[draw.index].name
         image, label = self.read(draw.index)
         if label is None:
@@ -144,7 +144,7 @@ class JoinedDataset(Dataset[dict[str, Any]]):
         return len(self.samples)
 
     def __getitem__(self, key: int | SampleDraw) -> dict[str, Any]:
-        draw = key if isinstance(key, SampleDraw) else SampleDraw(index=key, position=key)
+        draw = SampleDraw.of(key)
         if draw.index < len(self.first):
             return self.first[draw]
         return self.second[replace(draw, index=draw.index - len(self.first))]

@@ -23,6 +23,11 @@ class SampleDraw:
     position: int = 0
     focus: tuple[int, int] | None = None
 
+    @classmethod
+    def of(cls, key: int | SampleDraw) -> SampleDraw:
+        """Returns the draw that a dataset's key stands for: itself, or of an index alone."""
+        return key if isinstance(key, SampleDraw) else cls(index=key, position=key)
+
     def rng(self) -> np.random.Generator:
         """Returns a new generator that depends on (seed, epoch, position) alone.
 
