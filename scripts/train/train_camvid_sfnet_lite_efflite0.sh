@@ -6,7 +6,9 @@
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \
-    --recipe camvid \
-    --arch sfnet_lite_timm:tf_efficientnet_lite0 --pretrained auto \
+    --recipe imagenet \
+    --arch sfnet_lite_timm:tf_efficientnet_lite0 \
     --dataset camvid --data_root "$ROOT/data/camvid" \
+    --train_split trainval --val_split none \
+    --crop_size 256x352 \
     "$@"

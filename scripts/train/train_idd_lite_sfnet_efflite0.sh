@@ -7,8 +7,9 @@
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \
-    --recipe camvid \
-    --arch sfnet_timm:tf_efficientnet_lite0 --pretrained auto \
+    --recipe imagenet \
+    --arch sfnet_timm:tf_efficientnet_lite0 \
     --dataset idd_lite --data_root "$ROOT/data/idd_lite" \
-    --train_split train \
+    --train_split train --val_split none \
+    --crop_size 256x352 --scale_min 0.75 --scale_max 1.75 --max_epoch 16 \
     "$@"

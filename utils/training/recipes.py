@@ -59,6 +59,15 @@ RECIPES: Mapping[str, Mapping[str, Value]] = {
         "ohem": True, "ohem_min_kept": 50_000,
         "fpn_dsn_loss": True, "ema_decay": 0.998,
     },
+    # A backbone with ImageNet weights on a small dataset, on two CPU cores.
+    "imagenet": {
+        "pretrained": "auto",
+        "optimizer": "adamw", "lr": 0.001, "head_lr_factor": 2.0, "weight_decay": 0.01,
+        "warmup_steps": 100, "max_epoch": 40, "global_batch": 4,
+        "scale_min": 0.6, "scale_max": 1.5,
+        "ohem": True, "ohem_min_kept": 0.1,
+        "fpn_dsn_loss": True, "aux_weight": 0.4, "ema_decay": 0.998,
+    },
     # Procedural street scenes from random weights in five minutes on two CPU cores.
     "streets": {
         "pretrained": "none",
