@@ -136,6 +136,8 @@ def load_predictor(
         trained = Snapshot(snapshot, arch, weights)
         spec = datasets.spec(dataset or trained.dataset)
         net = trained.network(spec.name, spec.names, mean=spec.mean, std=spec.std)
+    if trained.license:
+        log.info("%s: %s", trained.path, trained.license)
     mean, std = net.normalization
     predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, mean, std,
                           channels_last, inference, compiled=compile)

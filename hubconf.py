@@ -1,4 +1,7 @@
-"""Every architecture for `torch.hub.load("PATH OF THE CHECKOUT", NAME, source="local")`."""
+"""Entries for `torch.hub.load("PATH OF THE CHECKOUT", NAME, source="local")`.
+
+NAME is an architecture, or a shipped network such as `sfnet_lite_efflite0_camvid`.
+"""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from typing import Any
 from torch import nn
 
 import network
+from network.checkpoints.paths import shipped
 from network.checkpoints.snapshot import Snapshot
 
 dependencies = ["torch", "numpy"]
@@ -25,16 +29,28 @@ def _entry(name: str) -> Callable[..., nn.Module]:
     entry.__doc__ = f"""Returns `{name}`.
 
     Args:
-        weights: a checkpoint of a run or a published one, with its class count and options;
-            random weights when None.
+        weights: a checkpoint of a run, a published one or the name of a shipped network, with its
+            class count and options; random weights when None.
         num_classes: K, by default that of `weights`, or 19.
         options: of `network.build`, such as `deep_supervision=True`; only without `weights`.
     """
     return entry
 
 
+def _shipped_entry(name: str) -> Callable[[], nn.Module]:
+    """Returns the entry point of a network in `pretrained_models/`."""
+    def entry() -> nn.Module:
+        return Snapshot(name).build_network()
+
+    entry.__name__ = name
+    entry.__doc__ = (f"Returns the trained network `pretrained_models/{name}.safetensors`; its "
+                     "license is in `pretrained_models/LICENSE-WEIGHTS`.")
+    return entry
+
+
 # torch.hub offers the functions of this module by name
 globals().update({_name: _entry(_name) for _name in network.names()})
+globals().update({_name: _shipped_entry(_name) for _name in shipped()})
 
 
 def timm(arch: str, weights: str | Path | None = None, num_classes: int | None = None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 import sys
 import zipfile
 import zlib
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,11 @@ import torch
 
 import network
 from network.checkpoints.keys import class_count, guess_architecture, published_shapes
+from network.checkpoints.paths import CHECKPOINTS, PRETRAINED, checkpoint_path
 from network.checkpoints.snapshot import WEIGHTS, Snapshot
-from network.checkpoints.sources import EXTRA, PACKAGES, PRETRAINED, Source, backbone_of, sources
+from network.checkpoints.sources import EXTRA, PACKAGES, Source, backbone_of, sources
 from network.checkpoints.weights import (
-    CHECKPOINTS,
     WeightsError,
-    checkpoint_path,
     published_state_dict,
     read,
     state_dict,
@@ -35,7 +34,7 @@ MANIFEST = "SHA256SUMS"
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 CHANGED = "CHANGED"
 # entries of a checkpoint that a converted file keeps
-KEPT = ("num_classes", "dataset", "classes", "mean", "std", "mean_iu")
+KEPT = ("num_classes", "dataset", "description", "classes", "mean", "std", "mean_iu", "notes")
 
 
 def add_list_flags(parser: FlagParser) -> None:
@@ -191,6 +190,7 @@ def inspect(args: Namespace) -> bool:
                   if payload.get(name) is not None]
         if payload.get("ema"):
             parts.append("with averaged weights")
+        parts += [f"{name}: {text}" for name, text in payload.get("notes", {}).items()]
         print(f"{path}: {'; '.join(parts)}")
     return all_recognized
 
@@ -204,6 +204,12 @@ def add_convert_flags(parser: FlagParser) -> None:
     parser.add_argument("--weights", choices=WEIGHTS, default="auto",
                         help="raw or averaged (ema) weights; auto takes the averaged ones if the "
                              "file has them")
+    add_switch(parser, "--half", default=False,
+               help="store matrices and kernels as float16, which halves the file; vectors, such "
+                    "as the statistics of batch normalization, stay float32")
+    parser.add_argument("--note", nargs="+", type=_note, default=[], metavar="NAME=TEXT",
+                        help="kept in the file and shown by inspect, such as score=..., "
+                             "training=COMMAND; license=... is logged when the file is loaded")
 
 
 def convert(args: Namespace) -> bool:
@@ -224,8 +230,11 @@ def convert(args: Namespace) -> bool:
         trained = Snapshot(args.snapshot, args.arch, args.weights)
         net = trained.build_network()
     kept = {name: trained.payload[name] for name in KEPT if trained.payload.get(name) is not None}
+    if args.note:
+        kept["notes"] = {**kept.get("notes", {}), **dict(args.note)}
+    tensors = published_state_dict(net)
     payload = {"arch": trained.arch, "args": trained.options,
-               "state_dict": published_state_dict(net), **kept}
+               "state_dict": half(tensors) if args.half else tensors, **kept}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     temporary = args.out.with_name(args.out.name + ".tmp")
     if args.out.suffix == ".safetensors":
@@ -236,6 +245,21 @@ def convert(args: Namespace) -> bool:
     print(f"{args.out}: {trained.arch}, {trained.weights} weights, "
           f"{args.out.stat().st_size:,} bytes (from {args.snapshot.stat().st_size:,})")
     return True
+
+
+def half(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Returns the tensors with matrices and kernels as float16; `network.build`'s are float32.
+
+    Raises:
+        ValueError: a number is beyond the range of float16, 65504.
+    """
+    result = {}
+    for key, value in tensors.items():
+        is_kernel = value.is_floating_point() and value.ndim > 1
+        result[key] = value.half() if is_kernel else value
+        if not torch.isfinite(result[key]).all():
+            raise ValueError(f"{key} has numbers that float16 cannot hold: leave out --half")
+    return result
 
 
 def add_stand_in_flags(parser: FlagParser) -> None:
@@ -287,6 +311,13 @@ def build_parser() -> FlagParser:
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     return run_program("tools.weights", lambda: 0 if COMMANDS[args.command].run(args) else 1)
+
+
+def _note(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise ArgumentTypeError(f"{text!r} is not NAME=TEXT")
+    return name, value
 
 
 def _read_manifest(path: Path) -> dict[str, str]:

@@ -15,10 +15,10 @@ from network.checkpoints.keys import (
     guess_architecture,
     imagenet_key,
 )
+from network.checkpoints.paths import PRETRAINED
 from network.checkpoints.sources import (
     EXTRA,
     PACKAGES,
-    PRETRAINED,
     backbone_of,
     cached_by_timm,
     package_of,

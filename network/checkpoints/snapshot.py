@@ -9,7 +9,8 @@ from typing import Any
 
 from network import normalization
 from network.checkpoints.keys import class_count, guess_architecture
-from network.checkpoints.weights import WeightsError, checkpoint_path, load, read, state_dict
+from network.checkpoints.paths import checkpoint_path, shipped
+from network.checkpoints.weights import WeightsError, load, read, state_dict
 from network.model import SceneParser
 from network.options import build_options
 from network.registry import build, names, resolve_name, timm_names
@@ -17,12 +18,24 @@ from network.registry import build, names, resolve_name, timm_names
 WEIGHTS = ("auto", "raw", "ema")
 
 
-def add_flags(parser: ArgumentParser) -> None:
-    """Declares the flags of group "Model" of the programs that use a trained network."""
+# The network of the demo and of the app, where `--snapshot` names no other.
+DEFAULT_SNAPSHOT = "sfnet_lite_efflite0_camvid"
+
+
+def add_flags(parser: ArgumentParser, *, default: str | None = None) -> None:
+    """Declares the flags of group "Model" of the programs that use a trained network.
+
+    Args:
+        default: the name of the shipped network that runs without `--snapshot`; None if the flag
+            is required.
+    """
     group = parser.add_argument_group("Model")
-    group.add_argument("--snapshot", required=True, type=checkpoint_path,
-                       help="checkpoint of a run, or a published one (.pth); or the folder of a "
-                            "run, whose best checkpoint is taken, or else the last")
+    suffix = f" (default: {default})" if default else ""
+    group.add_argument("--snapshot", required=default is None, type=checkpoint_path,
+                       default=default,
+                       help="checkpoint of a run, or a published one (.pth, .safetensors); or the "
+                            "folder of a run, whose best checkpoint is taken, or else the last; or "
+                            f"the name of a shipped network: {', '.join(shipped())}{suffix}")
     group.add_argument(
         "--arch", help="required if the file does not name it and its keys do not identify it; "
                        f"one of: {', '.join(names())}, {', '.join(timm_names())}")
@@ -56,7 +69,7 @@ class Snapshot:
 
     Args:
         path: a checkpoint of a run, or a published one, which holds a state dict alone; or the
-            folder of a run (see `weights.checkpoint_path`).
+            folder of a run or the name of a shipped network (see `checkpoint_path`).
         arch: the architecture; required if the file does not name it and its keys do not identify
             it.
         weights: one of `WEIGHTS`: the weights of the file to load; "auto" loads the averaged ones
@@ -111,6 +124,11 @@ class Snapshot:
             raise WeightsError(f"{self.path} does not say which dataset it was trained on: "
                                "pass dataset=NAME.")
         return str(self.payload["dataset"])
+
+    @property
+    def license(self) -> str | None:
+        """The terms of the weights, if the file states them."""
+        return self.payload.get("notes", {}).get("license")
 
     def network(self, dataset: str, classes: Sequence[str], *,
                 mean: Sequence[float] | None = None,

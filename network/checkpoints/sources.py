@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PRETRAINED = Path(__file__).resolve().parents[2] / "pretrained_models"
+from network.checkpoints.paths import PRETRAINED
 
 # Backbone -> its file under pretrained_models/, if that is not `<backbone>.pth`.
 IMAGENET_FILES = {

@@ -27,6 +27,7 @@ from network.checkpoints.keys import (
     is_auxiliary,
     published_key,
 )
+from network.checkpoints.paths import CHECKPOINTS, checkpoint_path, shipped
 from network.model import SceneParser
 
 # Parts of keys that wrappers of the network, or of a submodule, insert: DataParallel and averaged
@@ -41,8 +42,6 @@ ATTRIBUTES = ("model", "net", "network")
 HEADER = "sfsegnets"
 # Where a checkpoint may hold its state dict.
 NESTINGS = ("state_dict", "model_state_dict", "model", "net", "module")
-# The checkpoints that stand in the folder of a run, the preferred one first.
-CHECKPOINTS = ("best.pth", "last.pth")
 # Start of a file that Git LFS has not replaced by its content.
 LFS_POINTER = b"version https://git-lfs"
 # Modules whose classes a pickle of tensors names.
@@ -93,7 +92,8 @@ def read(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint file in zip, legacy or safetensors format; runs no code from it.
 
     Args:
-        path: of a file, or of the folder of a run: see `checkpoint_path`.
+        path: of a file or of the folder of a run, or a shipped network's name: see
+            `checkpoint_path`.
 
     Returns:
         The dict in the file, on the CPU: a run's checkpoint, a published one, or a state dict.
@@ -108,7 +108,8 @@ def read(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"the folder {path} holds no checkpoint ({', '.join(CHECKPOINTS)}):"
                                 " give the folder of a run, or the path of a .pth file")
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}: give the path of a .pth file")
+        names = f", or a shipped network ({', '.join(shipped())})" if shipped() else ""
+        raise FileNotFoundError(f"no weights at {path}: give the path of a .pth file{names}")
     with path.open("rb") as file:
         start = file.read(64)
     if start.lstrip()[:1] == b"<":
@@ -126,21 +127,6 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise WeightsError(f"{path} holds a {type(payload).__name__}, not a dict of weights")
     return payload
-
-
-def checkpoint_path(path: str | Path) -> Path:
-    """Returns the checkpoint in the folder of a run: the best one, else the last, else the newest.
-
-    The path of anything else is returned unchanged.
-    """
-    path = Path(path)
-    for name in CHECKPOINTS:
-        if (path / name).is_file():
-            return path / name
-    steps = {int(file.stem.removeprefix("step_")): file
-             for folder in (path, path / "checkpoints") for file in folder.glob("step_*.pth")
-             if file.stem.removeprefix("step_").isdecimal()}
-    return steps[max(steps)] if steps else path
 
 
 def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],

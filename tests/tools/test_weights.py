@@ -56,6 +56,50 @@ def test_a_converted_file_holds_what_inference_needs_and_loads(
     assert not any("dsn" in key for key in snapshot.payload["state_dict"])
 
 
+def test_half_precision_halves_kernels_and_keeps_vectors(tmp_path: Path,
+                                                         state: dict[str, Tensor]) -> None:
+    source = run_checkpoint(tmp_path / "last.pth", state)
+    whole, halved = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    assert weights.main(["convert", "--snapshot", str(source), "--out", str(whole)]) == 0
+    assert weights.main(["convert", "--snapshot", str(source), "--out", str(halved), "--half"]) == 0
+    assert halved.stat().st_size < 0.52 * whole.stat().st_size
+    loaded = published_state_dict(Snapshot(halved).network("toys", CLASSES))
+    for key, value in loaded.items():
+        assert value.dtype == state[key].dtype
+        expected = state[key].half().float() if value.ndim > 1 else state[key]
+        assert torch.equal(value, expected)
+
+
+def test_numbers_beyond_half_precision_are_refused(
+    tmp_path: Path, state: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = next(key for key, value in state.items() if value.ndim == 4 and "dsn" not in key)
+    source = run_checkpoint(tmp_path / "last.pth", {**state, key: state[key] + 70_000.0})
+    out = tmp_path / "half.safetensors"
+    assert weights.main(["convert", "--snapshot", str(source), "--out", str(out), "--half"]) == 2
+    assert f"{key} has numbers that float16 cannot hold" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_notes_are_kept_shown_and_converted_again(
+    tmp_path: Path, state: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = run_checkpoint(tmp_path / "last.pth", state)
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.pth"
+    assert weights.main(["convert", "--snapshot", str(source), "--out", str(first),
+                         "--note", "license=for research", "score=66.6 % of toys"]) == 0
+    assert weights.main(["convert", "--snapshot", str(first), "--out", str(second),
+                         "--note", "score=70 %"]) == 0
+    assert Snapshot(first).license == Snapshot(second).license == "for research"
+    assert Snapshot(source).license is None
+    capsys.readouterr()
+    weights.main(["inspect", str(second)])
+    assert "license: for research; score: 70 %" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        weights.main(["convert", "--snapshot", str(first), "--out", "x.pth", "--note", "nothing"])
+    assert "'nothing' is not NAME=TEXT" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("which", "added"), [("auto", 1), ("ema", 1), ("raw", 0)])
 def test_averaged_or_raw_weights_are_kept(tmp_path: Path, state: dict[str, Tensor], which: str,
                                           added: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from eval import LoadedModel, load_predictor
 from network.checkpoints import snapshot as snapshot_flags
-from network.checkpoints.snapshot import SnapshotOptions
+from network.checkpoints.snapshot import DEFAULT_SNAPSHOT, SnapshotOptions
 from utils import precision as precision_flags
 from utils.cli import FlagParser, positive_int, positive_number, run_program
 from utils.evaluation import inference as inference_flags
@@ -39,7 +39,7 @@ def build_parser() -> FlagParser:
                        help="larger pictures are refused")
     group.add_argument("--max_mb", type=positive_number, default=20,
                        help="larger files are refused, in MiB (2^20 bytes)")
-    snapshot_flags.add_flags(parser)
+    snapshot_flags.add_flags(parser, default=DEFAULT_SNAPSHOT)
     inference_flags.add_flags(parser)
     precision_flags.add_flags(parser, training=False)
     return parser

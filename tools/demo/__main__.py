@@ -1,4 +1,4 @@
-"""Predicts images and videos: `python -m tools.demo --snapshot FILE --input INPUT --out FOLDER`."""
+"""Predicts images and videos: `python -m tools.demo --input INPUT --out FOLDER`."""
 from __future__ import annotations
 
 import logging
@@ -19,7 +19,7 @@ import datasets
 from eval import LoadedModel, load_predictor
 from network.alignment import FlowAlignment, recorded_flows
 from network.checkpoints import snapshot as snapshot_flags
-from network.checkpoints.snapshot import SnapshotOptions
+from network.checkpoints.snapshot import DEFAULT_SNAPSHOT, SnapshotOptions
 from tools.demo import frames
 from tools.demo.frames import DEFAULT_FPS, VIDEO_SUFFIXES, Clip, DamagedVideo, VideoFile
 from tools.demo.inputs import PICTURE_SUFFIXES, PIPE, Input, find_inputs, is_clip
@@ -43,7 +43,8 @@ DEFAULT_KINDS = KINDS[:3]
 def build_parser() -> FlagParser:
     parser = FlagParser(
         prog="python -m tools.demo",
-        description="Predict images and videos of any size with a trained network.",
+        description="Predict images and videos of any size with a trained network; without "
+        "--snapshot, with the shipped one, for research (pretrained_models/LICENSE-WEIGHTS).",
         epilog="Exit status: 0 everything was predicted, 1 an input was skipped, 2 an invalid flag "
         "or file, 130 interrupted.",
         retired={"--demo_folder": "--input", "--demo_floder": "--input", "--save_dir": "--out"},
@@ -72,7 +73,7 @@ def build_parser() -> FlagParser:
     group.add_argument("--dataset",
                        help="classes and colors; default: the snapshot's; one of: "
                             f"{', '.join(datasets.names())}")
-    snapshot_flags.add_flags(parser)
+    snapshot_flags.add_flags(parser, default=DEFAULT_SNAPSHOT)
     inference_flags.add_flags(parser)
     precision_flags.add_flags(parser, training=False)
     return parser
