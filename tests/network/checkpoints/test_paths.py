@@ -53,4 +53,4 @@ def test_the_error_of_an_unknown_name_lists_the_shipped_networks(
 
 
 def test_the_folder_is_that_of_the_checkout() -> None:
-    assert paths.PRETRAINED == Path(__file__).resolve().parents[3] / "pretrained_models"
+    assert Path(__file__).resolve().parents[3] / "pretrained_models" == paths.PRETRAINED
