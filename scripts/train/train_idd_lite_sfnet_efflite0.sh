@@ -10,6 +10,6 @@ launch \
     --recipe imagenet \
     --arch sfnet_timm:tf_efficientnet_lite0 \
     --dataset idd_lite --data_root "$ROOT/data/idd_lite" \
-    --train_split train --val_split none \
+    --val_split none \
     --crop_size 256x352 --scale_min 0.75 --scale_max 1.75 --max_epoch 12 \
     "$@"
