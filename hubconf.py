@@ -29,8 +29,8 @@ def _entry(name: str) -> Callable[..., nn.Module]:
     entry.__doc__ = f"""Returns `{name}`.
 
     Args:
-        weights: a checkpoint of a run, a published one or the name of a shipped network, with its
-            class count and options; random weights when None.
+        weights: a checkpoint of a run, a published one, a model folder or the name of a shipped
+            network, with its class count and options; random weights when None.
         num_classes: K, by default that of `weights`, or 19.
         options: of `network.build`, such as `deep_supervision=True`; only without `weights`.
     """
@@ -62,3 +62,11 @@ def timm(arch: str, weights: str | Path | None = None, num_classes: int | None =
         weights, num_classes, options: as for the other entries.
     """
     return _entry(arch)(weights, num_classes, **options)
+
+
+def from_pretrained(folder_or_hub_name: str | Path, revision: str | None = None) -> nn.Module:
+    """Returns a trained network from a model folder, or from USER/NAME of the Hugging Face hub.
+
+    See `network.from_pretrained`.
+    """
+    return network.from_pretrained(folder_or_hub_name, revision=revision)

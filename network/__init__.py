@@ -10,6 +10,8 @@ from typing import Any
 
 from network.checkpoints import weights
 from network.checkpoints.initial import load_initial_weights, set_normalization
+from network.checkpoints.model_folder import ModelConfig
+from network.checkpoints.pretrained import from_pretrained, save_pretrained
 from network.fuse import fuse_for_inference
 from network.initialization import INITIALIZATIONS, initialize
 from network.options import NetworkOptions, add_flags, build_options, flags_in_errors, with_flags
@@ -17,17 +19,20 @@ from network.registry import build, has_body_edge_outputs, names, resolve_name
 
 __all__ = [
     "INITIALIZATIONS",
+    "ModelConfig",
     "NetworkOptions",
     "add_flags",
     "build",
     "build_options",
     "flags_in_errors",
+    "from_pretrained",
     "fuse_for_inference",
     "has_body_edge_outputs",
     "initialize",
     "load_initial_weights",
     "names",
     "resolve_name",
+    "save_pretrained",
     "set_normalization",
     "weights",
     "with_flags",

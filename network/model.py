@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -74,9 +75,11 @@ class SceneParser(nn.Module):
         head: its parameters are named `head.*`.
         normalization: of its input. Programs read it here alone: `train.py` sets it for a training,
             and `network.checkpoints.snapshot` for a trained network.
+        config: the `ModelConfig` of a network from `network.from_pretrained`; None for others.
     """
 
     normalization: Normalization = IMAGENET
+    config: Any = None
 
     def __init__(self, backbone: Backbone, head: Head) -> None:
         super().__init__()

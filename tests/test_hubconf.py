@@ -34,6 +34,17 @@ def test_torch_hub_fills_a_network_from_a_checkpoint(tmp_path: Path) -> None:
     assert not net.training
 
 
+def test_torch_hub_loads_a_model_folder(tmp_path: Path) -> None:
+    net = network.build("sfnet_dfnetv1", 2)
+    config = network.ModelConfig("sfnet_dfnetv1", ("road", "sky"), ((1, 2, 3), (4, 5, 6)))
+    network.save_pretrained(net, tmp_path, config)
+    loaded = torch.hub.load(str(ROOT), "from_pretrained", tmp_path, source="local")
+    assert loaded.config.classes == ("road", "sky")
+    entry = torch.hub.load(str(ROOT), "sfnet_dfnetv1", source="local", weights=tmp_path)
+    assert all(torch.equal(value, entry.state_dict()[key])
+               for key, value in loaded.state_dict().items())
+
+
 def test_a_backbone_of_timm_is_named_in_full() -> None:
     pytest.importorskip("timm", reason="timm is not installed: pip install timm")
     net = torch.hub.load(

@@ -20,13 +20,13 @@ from network.checkpoints.snapshot import Snapshot
 from network.checkpoints.weights import published_state_dict, read
 from network.model import Backbone
 from network.normalization import IMAGENET, Normalization
-from tools import weights
 from tools.app import __main__ as app
 from tools.benchmark import __main__ as benchmark
 from tools.benchmark import infer
 from tools.demo import __main__ as demo
 from tools.export import __main__ as export
 from tools.make_streets import __main__ as make_streets
+from tools.weights import __main__ as weights
 from utils import batches
 from utils.evaluation import predictor as prediction
 from utils.training import first_steps

@@ -1,7 +1,7 @@
 """A trained network from a checkpoint file: its architecture, classes, raw or averaged weights."""
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,17 +31,26 @@ def add_flags(parser: ArgumentParser, *, default: str | None = None) -> None:
     """
     group = parser.add_argument_group("Model")
     suffix = f" (default: {default})" if default else ""
-    group.add_argument("--snapshot", required=default is None, type=checkpoint_path,
+    group.add_argument("--snapshot", required=default is None, type=snapshot_path,
                        default=default,
-                       help="checkpoint of a run, or a published one (.pth, .safetensors); or the "
-                            "folder of a run, whose best checkpoint is taken, or else the last; or "
-                            f"the name of a shipped network: {', '.join(shipped())}{suffix}")
+                       help="checkpoint of a run, or a published one (.pth, .safetensors); the "
+                            "folder of a run, whose best checkpoint is taken, or else the last; a "
+                            "model folder of `tools.weights pack`; or the name of a shipped "
+                            f"network: {', '.join(shipped())}{suffix}")
     group.add_argument(
         "--arch", help="required if the file does not name it and its keys do not identify it; "
                        f"one of: {', '.join(names())}, {', '.join(timm_names())}")
     group.add_argument(
         "--weights", choices=WEIGHTS, default="auto",
         help="raw or averaged (ema) weights; auto takes the averaged ones if the file has them")
+
+
+def snapshot_path(text: str) -> Path:
+    """Reads the value of `--snapshot` (see `checkpoint_path`), for a parser of flags."""
+    try:
+        return checkpoint_path(text)
+    except WeightsError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ class Snapshot:
 
     Args:
         path: a checkpoint of a run, or a published one, which holds a state dict alone; or the
-            folder of a run or the name of a shipped network (see `checkpoint_path`).
+            folder of a run, a model folder, or the name of a shipped network (see
+            `checkpoint_path`).
         arch: the architecture; required if the file does not name it and its keys do not identify
             it.
         weights: one of `WEIGHTS`: the weights of the file to load; "auto" loads the averaged ones

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from network.checkpoints import WeightsError
 from network.checkpoints.keys import (
     classifier_keys,
     drop_unused,
@@ -27,6 +28,7 @@ from network.checkpoints.keys import (
     is_auxiliary,
     published_key,
 )
+from network.checkpoints.model_folder import MODEL, payload_beside
 from network.checkpoints.paths import CHECKPOINTS, checkpoint_path, shipped
 from network.model import SceneParser
 
@@ -51,10 +53,6 @@ TENSOR_MODULES = ("torch", "torch._utils", "torch._tensor", "torch.storage", "to
 NUMPY_SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 # Other names that are read from a pickle.
 HARMLESS = ("collections.OrderedDict", "numpy.dtype", "_codecs.encode", *NUMPY_SCALARS)
-
-
-class WeightsError(ValueError):
-    """A file cannot be read as weights, or does not fit the network. The message has a remedy."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,8 @@ def read(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint file in zip, legacy or safetensors format; runs no code from it.
 
     Args:
-        path: of a file or of the folder of a run, or a shipped network's name: see
-            `checkpoint_path`.
+        path: of a file, of the folder of a run or of a model folder, or a shipped network's name:
+            see `checkpoint_path`.
 
     Returns:
         The dict in the file, on the CPU: a run's checkpoint, a published one, or a state dict.
@@ -119,7 +117,9 @@ def read(path: str | Path) -> dict[str, Any]:
         raise WeightsError(f"{path} is a pointer of Git LFS, not weights: fetch the file itself "
                            "with `git lfs pull`.")
     is_zip = zipfile.is_zipfile(path)
-    if _is_safetensors(start) or (path.suffix == ".safetensors" and not is_zip):
+    # In a model folder, no pickle is read under the name of a file without one.
+    if (_is_safetensors(start) or path.name == MODEL
+            or (path.suffix == ".safetensors" and not is_zip)):
         return _read_safetensors(path)
     if start[:2] == b"PK" and not is_zip:
         raise _truncated(path, "truncated")
@@ -249,10 +249,20 @@ def write_safetensors(payload: Mapping[str, Any], path: str | Path) -> None:
     Raises:
         ImportError: the package safetensors is not installed.
     """
-    from safetensors.torch import save_file
     rest = {name: value for name, value in payload.items() if name != "state_dict"}
-    tensors = {name: value.contiguous() for name, value in payload["state_dict"].items()}
-    save_file(tensors, path, metadata={"format": "pt", HEADER: json.dumps(rest)})
+    write_tensors(payload["state_dict"], path, {HEADER: json.dumps(rest)})
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: str | Path,
+                  metadata: Mapping[str, str] | None = None) -> None:
+    """Writes a safetensors file.
+
+    Raises:
+        ImportError: the package safetensors is not installed.
+    """
+    from safetensors.torch import save_file
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path,
+              metadata={"format": "pt", **(metadata or {})})
 
 
 @dataclass(frozen=True)
@@ -316,8 +326,11 @@ def _advice(net: SceneParser, payload: Mapping[str, Any], given: Mapping[str, Te
     if missing and all(is_auxiliary(net, key) for key in missing) and not reshaped:
         return (": it has no auxiliary heads. Build the network without deep supervision, or "
                 "start with random ones, init_aux=True.")
-    stored = payload.get("arch") or guess_architecture(given)
-    built = guess_architecture(comparison.expected)
+    guess, built = guess_architecture(given), guess_architecture(comparison.expected)
+    stored = payload.get("arch") or guess
+    # the keys of a network on a timm backbone only show its family
+    if stored and guess not in (None, stored.partition(":")[0], built):
+        return f": it says that it is {stored}, but its tensors look like those of {guess}."
     if stored is None:
         return ": it holds a network that is not one of those here."
     if stored == built:
@@ -435,8 +448,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
                            "pip install safetensors") from error
     try:
         with safe_open(path, framework="pt") as file:
-            rest = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            header = (file.metadata() or {}).get(HEADER)
+            rest = json.loads(header) if header else payload_beside(path)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except WeightsError:
+        raise
     except (SafetensorError, ValueError) as error:
         raise _truncated(path, "truncated or damaged") from error
     return {**rest, "state_dict": tensors}

@@ -100,12 +100,7 @@ def load(evaluated: Results, data: datasets.SegmentationDataset) -> ReportModel:
         ValueError: the snapshot holds another network or other classes.
     """
     settings = evaluated.settings
-    defaults = InferenceOptions()
-    inference = InferenceOptions(mode=settings["inference_mode"],
-                                 crop=tuple(settings.get("crop_size", defaults.crop)),
-                                 overlap=settings.get("sliding_overlap", defaults.overlap),
-                                 scales=tuple(settings["scales"]), flip=settings["flip"],
-                                 average=settings.get("average", defaults.average))
+    inference = InferenceOptions.from_settings(settings)
     try:
         model = load_predictor(
             find_snapshot(evaluated), arch=evaluated.scores["arch"],
@@ -138,7 +133,8 @@ def find_snapshot(evaluated: Results) -> Path:
     """
     expected, beside = evaluated.scores["snapshot_sha256"], evaluated.folder.absolute().parent
     named = evaluated.settings.get("snapshot")
-    candidates = [*([Path(named)] if named else []), *sorted(beside.glob("*.pth"))]
+    candidates = [*([Path(named)] if named else []), *sorted(beside.glob("*.pth")),
+                  *sorted(beside.glob("*.safetensors"))]
     for path in candidates:
         if path.is_file() and sha256(path) == expected:
             return path

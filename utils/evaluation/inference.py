@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -114,6 +114,40 @@ class InferenceOptions:
         if self.mode == "sliding":
             settings.update(crop_size=self.crop, sliding_overlap=self.overlap)
         return settings
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> InferenceOptions:
+        """Returns the options of an evaluation from the settings that it stored.
+
+        Args:
+            settings: as `settings` returns them, in JSON types. Settings that older versions did
+                not store have their defaults.
+
+        Raises:
+            KeyError: the mode, the scales or the flip is missing.
+        """
+        default = cls()
+        return cls(mode=settings["inference_mode"],
+                   crop=tuple(settings.get("crop_size", default.crop)),
+                   overlap=settings.get("sliding_overlap", default.overlap),
+                   scales=tuple(settings["scales"]), flip=settings["flip"],
+                   average=settings.get("average", default.average))
+
+    def flags(self) -> list[str]:
+        """Returns the words of a command line that set the options in which these differ from the
+        defaults of `add_flags`.
+        """
+        default = InferenceOptions()
+        values = {"--inference_mode": (self.mode, default.mode),
+                  "--crop_size": ("x".join(map(str, self.crop)),
+                                  "x".join(map(str, default.crop))),
+                  "--sliding_overlap": (f"{self.overlap:.6g}", f"{default.overlap:.6g}"),
+                  "--scales": (",".join(map(str, self.scales)),
+                               ",".join(map(str, default.scales))),
+                  "--average": (self.average, default.average)}
+        words = [word for flag, (value, usual) in values.items() if value != usual
+                 for word in (flag, value)]
+        return [*words, "--flip"] if self.flip else words
 
     def probabilities(self, predict: Predict, images: Tensor) -> Tensor:
         """Returns probabilities averaged over windows, flipped views and scales, (N, K, H, W).

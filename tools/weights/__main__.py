@@ -1,4 +1,4 @@
-"""Lists, checks and converts weights: `python -m tools.weights list|verify|inspect|...`."""
+"""Lists, checks, converts and packs weights: `python -m tools.weights list|verify|...`."""
 from __future__ import annotations
 
 import sys
@@ -14,8 +14,8 @@ import torch
 
 import network
 from network.checkpoints.keys import class_count, guess_architecture, published_shapes
-from network.checkpoints.paths import CHECKPOINTS, PRETRAINED, checkpoint_path
-from network.checkpoints.snapshot import WEIGHTS, Snapshot
+from network.checkpoints.paths import CHECKPOINTS, PRETRAINED
+from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
 from network.checkpoints.sources import EXTRA, PACKAGES, Source, backbone_of, sources
 from network.checkpoints.weights import (
     WeightsError,
@@ -25,6 +25,9 @@ from network.checkpoints.weights import (
     write_safetensors,
 )
 from network.registry import timm_names
+from tools.weights.card import add_card_flags, card
+from tools.weights.hub import add_push_flags, push
+from tools.weights.packing import add_pack_flags, pack
 from utils.cli import Command, FlagParser, add_switch, run_program
 from utils.files import sha256, write_text
 from utils.training.checkpoint import checksum_file
@@ -34,7 +37,8 @@ MANIFEST = "SHA256SUMS"
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 CHANGED = "CHANGED"
 # entries of a checkpoint that a converted file keeps
-KEPT = ("num_classes", "dataset", "description", "classes", "mean", "std", "mean_iu", "notes")
+KEPT = ("num_classes", "dataset", "description", "classes", "mean", "std", "temperature",
+        "mean_iu", "notes")
 
 
 def add_list_flags(parser: FlagParser) -> None:
@@ -196,7 +200,7 @@ def inspect(args: Namespace) -> bool:
 
 
 def add_convert_flags(parser: FlagParser) -> None:
-    parser.add_argument("--snapshot", type=checkpoint_path, required=True, metavar="FILE",
+    parser.add_argument("--snapshot", type=snapshot_path, required=True, metavar="FILE",
                         help="checkpoint to convert, or the folder of a run")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE",
                         help="new file: .pth or .safetensors")
@@ -298,12 +302,17 @@ COMMANDS = {
     "convert": Command("reduce a checkpoint to what inference needs", add_convert_flags, convert),
     "stand_ins": Command("write files in the format of the published checkpoints, and load them",
                          add_stand_in_flags, stand_ins),
+    "pack": Command("write a checkpoint as a folder without a pickle: config.json and "
+                    "model.safetensors", add_pack_flags, pack),
+    "card": Command("write the model card of such a folder, from the scores of an evaluation",
+                    add_card_flags, card),
+    "push": Command("upload such a folder to the Hugging Face hub", add_push_flags, push),
 }
 
 
 def build_parser() -> FlagParser:
     parser = FlagParser(prog="python -m tools.weights",
-                        description="List, check, recognize and convert weights.")
+                        description="List, check, recognize, convert and pack weights.")
     parser.add_commands(COMMANDS)
     return parser
 

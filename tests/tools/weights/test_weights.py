@@ -13,7 +13,7 @@ import network
 from network.checkpoints import sources
 from network.checkpoints.snapshot import Snapshot
 from network.checkpoints.weights import published_state_dict
-from tools import weights
+from tools.weights import __main__ as weights
 from utils.files import sha256
 
 CLASSES = ["road", "car", "sky"]

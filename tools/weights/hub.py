@@ -1,0 +1,66 @@
+"""`tools.weights push`: a model folder to the Hugging Face hub."""
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import network
+from network.checkpoints.model_folder import CARD
+from network.checkpoints.pretrained import EXTRA, TRAVELLING
+from tools.weights.card import PICTURE
+from utils.cli import FlagParser, add_switch
+
+# what is uploaded: no pickle, and nothing else that lies in the folder
+FILES = (*TRAVELLING, CARD, PICTURE)
+
+
+def add_push_flags(parser: FlagParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER",
+                        help="model folder with a card, see `pack` and `card`")
+    parser.add_argument("name", metavar="USER/NAME", help="name of the network on the hub")
+    add_switch(parser, "--private", default=False, help="make a new network visible to you alone")
+
+
+def push(args: Namespace) -> bool:
+    """Uploads a model folder after reading it strictly; the login is that of `hf auth login`.
+
+    Returns:
+        True.
+
+    Raises:
+        ValueError, OSError: the folder is invalid or has no card, huggingface_hub is not installed,
+            or the hub refuses the upload.
+    """
+    # a folder that cannot be loaded is not uploaded
+    network.from_pretrained(args.folder)
+    missing = [name for name in FILES if not (args.folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{args.folder} lacks {' and '.join(missing)}: write the card with "
+                                f"python -m tools.weights card {args.folder} --scores "
+                                "EVALUATION/scores.json")
+    print(upload(args.folder, args.name, args.private))
+    return True
+
+
+def upload(folder: Path, name: str, private: bool) -> Any:
+    """Uploads a folder, to a new network if the hub has none of the name; returns the commit's URL.
+
+    Raises:
+        ValueError: huggingface_hub is not installed, the name is invalid, or the hub refuses.
+    """
+    try:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
+    except ImportError as error:
+        raise ValueError(f"pushing needs huggingface_hub: {EXTRA}") from error
+    api = HfApi()
+    try:
+        api.create_repo(name, private=private, exist_ok=True)
+        return api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=[*FILES],
+                                 commit_message="Upload a network of SFSegNets")
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{name} cannot be pushed ({type(error).__name__}: {reason}): check the "
+                         "name, the connection, and the login (hf auth login, or the variable "
+                         "HF_TOKEN)") from error

@@ -1,0 +1,95 @@
+"""`tools.weights pack`: a checkpoint as a model folder, without a pickle."""
+from __future__ import annotations
+
+import json
+import shlex
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import network
+from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
+from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
+from utils.cli import FlagParser
+from utils.files import sha256
+
+
+def add_pack_flags(parser: FlagParser) -> None:
+    parser.add_argument("--snapshot", type=snapshot_path, required=True, metavar="FILE",
+                        help="checkpoint to pack, or the folder of a run")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder")
+    parser.add_argument("--arch", help="architecture, if neither the file nor its keys tell it")
+    parser.add_argument("--dataset", help="classes and colors, if the file does not tell them")
+    parser.add_argument("--weights", choices=WEIGHTS, default="auto",
+                        help="raw or averaged (ema) weights; auto takes the averaged ones if the "
+                             "file has them")
+
+
+def pack(args: Namespace) -> bool:
+    """Writes `config.json` and `model.safetensors` of a checkpoint.
+
+    Returns:
+        True.
+
+    Raises:
+        ValueError, OSError, ImportError: the checkpoint or its dataset is invalid, the folder
+            holds a network already or cannot be written, or safetensors is not installed.
+    """
+    for name in (CONFIG, MODEL):
+        if (args.out / name).exists():
+            raise ValueError(f"--out {args.out} holds a {name} already: choose another folder, or "
+                             "remove that file")
+    with network.flags_in_errors():
+        trained = Snapshot(args.snapshot, args.arch, args.weights)
+        spec = datasets.spec(args.dataset or trained.dataset)
+        net = trained.network(spec.name, spec.names, mean=spec.mean, std=spec.std)
+    network.save_pretrained(net, args.out, config_of(trained, spec))
+    print(f"{args.out}: {trained.arch}, {trained.weights} weights, {len(spec.names)} classes of "
+          f"{spec.title}, {(args.out / MODEL).stat().st_size:,} bytes. Its card: python -m "
+          f"tools.weights card {shlex.quote(str(args.out))} --scores EVALUATION/scores.json")
+    return True
+
+
+def config_of(trained: Snapshot, spec: datasets.DatasetSpec) -> ModelConfig:
+    """Returns the config of a trained network, without the paths of this machine."""
+    description = dict(spec.description) if spec.description else None
+    if description is not None:
+        description.pop("root", None)
+    crop = (trained.payload.get("args") or {}).get("crop_size")
+    height_and_width = (crop, crop) if isinstance(crop, int) else crop
+    return ModelConfig(
+        arch=trained.arch,
+        classes=tuple(spec.names),
+        colors=tuple(info.rgb for info in spec.classes),
+        options=trained.options,
+        dataset=spec.name,
+        description=description,
+        temperature=trained.payload.get("temperature"),
+        crop_size=tuple(height_and_width) if height_and_width else None,
+        origin=origin_of(trained),
+        notes=trained.payload.get("notes") or {})
+
+
+def origin_of(trained: Snapshot) -> dict[str, Any]:
+    """Returns where the weights come from: file, command and commit of the training."""
+    path = trained.path
+    environment: Mapping[str, Any] = {}
+    for folder in (path.parent, path.parent.parent):
+        if (folder / "env.json").is_file():
+            environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+            break
+    origin = {"checkpoint_sha256": sha256(path), "weights": trained.weights,
+              "command": _command(environment), "commit": environment.get("commit")}
+    return {name: value for name, value in origin.items() if value is not None}
+
+
+def _command(environment: Mapping[str, Any]) -> str | None:
+    """Returns the command of a training, without the path of the interpreter."""
+    if not environment.get("command"):
+        return None
+    processes = environment.get("processes", 1)
+    start = ["torchrun", "--nproc_per_node", str(processes)] if processes > 1 else ["python"]
+    program, *flags = environment["command"][1:]
+    return shlex.join([*start, Path(program).name, *flags])
