@@ -12,8 +12,9 @@ from network.checkpoints.weights import WeightsError
 
 CONTENT = {
     "library_name": "sfsegnets", "format": 1, "arch": "sfnet_dfnetv1", "classes": ["road", "sky"],
-    "colors": [[128, 64, 128], [70, 130, 180]], "options": {"fam_levels": [0, 1]}, "dataset": "toys",
-    "notes": {"license": "research"}, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "temperature": 1.5, "crop_size": [64, 96],
+    "colors": [[128, 64, 128], [70, 130, 180]], "options": {"fam_levels": [0, 1]},
+    "dataset": "toys", "notes": {"license": "research"}, "mean": [0.5, 0.5, 0.5],
+    "std": [0.2, 0.2, 0.2], "temperature": 1.5, "crop_size": [64, 96],
 }
 
 
