@@ -91,7 +91,8 @@ def download(name: str, revision: str | None = None) -> Path:
                            ) from error
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*TRAVELLING]))
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    # the bases are OSError and every error of the HTTP library, such as a missing connection
+    except (*HfHubHTTPError.__bases__, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise WeightsError(f"there is no folder {name}, and it cannot be downloaded from the hub "
                            f"({type(error).__name__}: {reason}): check the name, the connection "

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import network
 from network.checkpoints.model_folder import CARD
@@ -43,7 +42,7 @@ def push(args: Namespace) -> bool:
     return True
 
 
-def upload(folder: Path, name: str, private: bool) -> Any:
+def upload(folder: Path, name: str, private: bool) -> str:
     """Uploads a folder, to a new network if the hub has none of the name; returns the commit's URL.
 
     Raises:
@@ -56,10 +55,13 @@ def upload(folder: Path, name: str, private: bool) -> Any:
         raise ValueError(f"pushing needs huggingface_hub: {EXTRA}") from error
     api = HfApi()
     try:
-        api.create_repo(name, private=private, exist_ok=True)
-        return api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=[*FILES],
-                                 commit_message="Upload a network of SFSegNets")
-    except (HfHubHTTPError, OSError, ValueError) as error:
+        # None is the default of the account or the organization
+        api.create_repo(name, private=private or None, exist_ok=True)
+        commit = api.upload_folder(repo_id=name, folder_path=folder, allow_patterns=[*FILES],
+                                   commit_message="Upload a network of SFSegNets")
+        return str(commit.commit_url)
+    # the bases are OSError and every error of the HTTP library, such as a missing connection
+    except (*HfHubHTTPError.__bases__, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{name} cannot be pushed ({type(error).__name__}: {reason}): check the "
                          "name, the connection, and the login (hf auth login, or the variable "

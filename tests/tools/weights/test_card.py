@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from tools.weights.card import PICTURE, read_scores, text
 TERMS = ["--data_license", "research only"]
 
 
-def test_the_card_states_scores_command_and_terms(packed: Path, scores_file: Path) -> None:
-    assert weights.main(["card", str(packed), "--scores", str(scores_file), *TERMS]) == 0
-    card = (packed / "README.md").read_text()
+def test_the_card_states_scores_command_and_terms(packed: Path, scores_file: Path,
+                                                  tmp_path: Path) -> None:
+    folder = shutil.copytree(packed, tmp_path / "model")
+    assert weights.main(["card", str(folder), "--scores", str(scores_file), *TERMS]) == 0
+    card = (folder / "README.md").read_text()
     # IoU = 8 / (8 + 2 + 2) of each class
     assert "| mIoU | 66.67 | 60.00 to 70.00 |" in card
     assert "| pixel accuracy | 80.00 |  |" in card
-    assert "| 3 | road | 128, 64, 128 | 66.67 |" in card
+    assert "| 3 | Road | 128, 64, 128 | 66.67 |" in card
     assert "233 images of camvid test" in card
     assert "research only" in card
     assert "The command of the training is not recorded." in card
@@ -32,7 +35,7 @@ def test_the_card_states_scores_command_and_terms(packed: Path, scores_file: Pat
     assert (args.crop_size, args.flip, args.scales) == ((360, 480), True, (1.0,))
     head = yaml.safe_load(card.split("---")[1])
     assert head["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.6667
-    assert cv2.imread(str(packed / PICTURE)).shape[1] > 512
+    assert cv2.imread(str(folder / PICTURE)).shape[1] > 512
 
 
 def test_the_command_of_the_training_and_the_temperature_are_shown(scores: dict[str, Any],

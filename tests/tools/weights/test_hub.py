@@ -5,6 +5,7 @@ huggingface_hub is not in the extra `test`; it comes with gradio.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 import sys
@@ -33,9 +34,14 @@ class StandIn(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        address = f"http://{self.headers['Host']}/me/net"
         if self.path == "/api/repos/create":
-            type(self).is_private = json.loads(body).get("private")
-            self.answer({"url": "http://stand-in/me/net", "name": "me/net"})
+            # the second form is that of newer versions of the package
+            form = json.loads(body)
+            type(self).is_private = bool(form.get("private") or form.get("visibility") == "private")
+            self.answer({"url": address, "name": "me/net"})
+        elif self.path == "/api/validate-yaml":
+            self.answer({"warnings": [], "errors": []})
         elif self.path == "/api/models/me/net/preupload/main":
             paths = [file["path"] for file in json.loads(body)["files"]]
             self.answer({"files": [{"path": path, "uploadMode": "regular", "shouldIgnore": False,
@@ -45,15 +51,16 @@ class StandIn(BaseHTTPRequestHandler):
                 if line["key"] == "file":
                     content = base64.b64decode(line["value"]["content"])
                     self.files[line["value"]["path"]] = content
-            self.answer({"commitUrl": f"http://stand-in/me/net/commit/{COMMIT}",
-                         "commitOid": COMMIT, "success": True})
+            self.answer({"commitUrl": f"{address}/commit/{COMMIT}", "commitOid": COMMIT,
+                         "success": True})
         else:
             self.send_error(404)
 
     def do_GET(self) -> None:
         name = self.path.rpartition("/")[2]
         if self.path.startswith("/api/models/me/net/tree/"):
-            self.answer([{"type": "file", "path": path, "size": len(content), "oid": COMMIT}
+            self.answer([{"type": "file", "path": path, "size": len(content),
+                          "oid": hashlib.sha1(content).hexdigest()}
                          for path, content in self.files.items()])
         elif self.path.startswith("/api/models/me/net"):
             siblings = [{"rfilename": path} for path in self.files]
@@ -75,7 +82,7 @@ class StandIn(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{hash(content):x}"')
+        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
         self.send_header("X-Repo-Commit", COMMIT)
         self.end_headers()
         if self.command != "HEAD":
@@ -87,18 +94,19 @@ class StandIn(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[StandIn]]:
-    hf = pytest.importorskip("huggingface_hub",
-                             reason="huggingface_hub is not installed: pip install '.[hub]'")
+    constants = pytest.importorskip(
+        "huggingface_hub.constants",
+        reason="huggingface_hub is not installed: pip install '.[hub]'")
     handler = type("Handler", (StandIn,), {"files": {}, "is_private": None})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("HF_TOKEN", "hf_standin")
-    monkeypatch.setattr(hf.constants, "ENDPOINT", address)
-    monkeypatch.setattr(hf.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(hf.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hf.file_download, "HUGGINGFACE_CO_URL_TEMPLATE",
-                        address + "/{repo_id}/resolve/{revision}/{filename}", raising=False)
-    monkeypatch.setattr(hf.constants, "HUGGINGFACE_CO_URL_TEMPLATE",
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE",
                         address + "/{repo_id}/resolve/{revision}/{filename}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
