@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ import network
 from network.checkpoints.weights import published_state_dict
 from tests.onnx_here import need_onnx
 from tools.export import __main__ as export
+from tools.make_streets.writing import make_streets
+from tools.weights import __main__ as weights
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = re.findall(
@@ -24,7 +27,7 @@ PROGRAMS = re.findall(
     (ROOT / "docs/library.md").read_text(encoding="utf-8"),
     re.MULTILINE | re.DOTALL,
 )
-LIBRARY, HUB, STRANGER = PROGRAMS
+LIBRARY, TRAIN, FOLDER, PICTURES, HUB, STRANGER = PROGRAMS
 SPEC = datasets.spec("camvid")
 
 
@@ -63,6 +66,34 @@ def test_ten_lines_predict_an_image(here: Path) -> None:
     exec(LIBRARY, {})
     assert cv2.imread("mask.png").shape == (90, 130, 3)
     assert colors(here / "mask.png") <= {tuple(color) for color in SPEC.palette.tolist()}
+
+
+def assert_short(program: str) -> None:
+    lines = [line for line in program.splitlines() if not line.startswith(("import", "from", " "))]
+    assert len([line for line in lines if line]) <= 10
+
+
+def test_ten_lines_train(here: Path) -> None:
+    make_streets(here / "data/streets", {"train": 2}, (64, 96), 0, 1)
+    namespace: dict[str, Any] = {}
+    exec(TRAIN, namespace)
+    assert namespace["terms"]["main"].isfinite()
+    assert_short(TRAIN)
+
+
+def test_ten_lines_save_and_load(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert weights.main(["pack", "--snapshot", "logs/NAME/best.pth", "--out", "model"]) == 0
+    exec(FOLDER, {})
+    assert "sfnet_dfnetv1 ('Sky'," in capsys.readouterr().out
+    assert network.ModelConfig.read("copy") == network.ModelConfig.read("model")
+    assert_short(FOLDER)
+
+
+def test_ten_lines_show_flow_and_confidence(here: Path) -> None:
+    exec(PICTURES, {})
+    for name in ("flow.png", "confidence.png"):
+        assert cv2.imread(name).shape[1] > 2 * 130
+    assert_short(PICTURES)
 
 
 def test_torch_hub_needs_no_path(here: Path) -> None:
