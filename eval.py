@@ -27,7 +27,7 @@ from utils.evaluation import boundary, submission
 from utils.evaluation import inference as inference_flags
 from utils.evaluation import options as eval_flags
 from utils.evaluation.boundary import BoundaryOptions
-from utils.evaluation.evaluator import load_batches, shard, split_batch
+from utils.evaluation.evaluator import load_batches, predict_batch, shard
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.options import EvalOptions
 from utils.evaluation.predictor import Predictor
@@ -140,7 +140,8 @@ def load_predictor(
         log.info("%s: %s", trained.path, trained.license)
     mean, std = net.normalization
     predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, mean, std,
-                          channels_last, inference, compiled=compile)
+                          channels_last, inference, temperature=trained.temperature,
+                          compiled=compile)
     return LoadedModel(trained, spec, net, predictor)
 
 
@@ -198,13 +199,13 @@ def predict_images(model: LoadedModel, data: SegmentationDataset, indices: Seque
     next_index = iter(indices)
     with records:
         for batch in batches:
-            predictions = model.predictor.labels(batch["image"])
-            for prediction in split_batch(batch, predictions):
+            for prediction in predict_batch(model.predictor, batch, options.evaluation.calibration):
                 matrix = prediction.counts(num_classes).numpy()
                 boundary_scores = prediction.boundary_f(num_classes, thresholds)
                 if options.evaluation.dump_images:
                     dump_images(records.folder, prediction, data.spec)
-                records.add(Record(next(next_index), prediction.name, matrix, boundary_scores))
+                records.add(Record(next(next_index), prediction.name, matrix, boundary_scores,
+                                   prediction.calibration()))
                 check_signals()
 
 
@@ -322,6 +323,8 @@ def run_identity(options: Options, model: LoadedModel, data: SegmentationDataset
     # only if given, so that folders of older versions can be resumed
     if options.evaluation.fuse:
         identity["deployed"] = True
+    if options.evaluation.calibration and data.labeled:
+        identity["temperature"] = model.predictor.temperature
     return identity
 
 

@@ -585,6 +585,35 @@ def test_the_deployed_network_is_scored_on_request_alone(
     )
 
 
+def test_the_calibration_is_scored_beside_the_same_classes(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `report` brings it")
+    snapshot = save(tmp_path / "last.pth", temperature=2.0)
+    plain, sure = tmp_path / "plain", tmp_path / "sure"
+    assert run(snapshot, root, "--ckpt_path", plain) == 0
+    assert run(snapshot, root, "--ckpt_path", sure, "--calibration") == 0
+    counts = [np.load(folder / "per_image.npz")["matrices"] for folder in (plain, sure)]
+    assert np.array_equal(*counts)
+    scores = json.loads((sure / "scores.json").read_text())
+    calibration = scores["calibration"]
+    assert calibration["temperature"] == 2.0
+    assert calibration["error_rate"] == pytest.approx(1 - scores["pixel_accuracy"])
+    model = program.load_predictor(snapshot, device="cpu", precision="fp32")
+    confidences = []
+    data = datasets.build("camvid", root, "val")
+    for sample in (data[i] for i in range(len(data))):
+        largest = model.predictor.probabilities(sample["image"][None])[0].amax(0)
+        confidences.append(largest[sample["label"] != 255])
+    mean = sum(row["pixels"] * row["confidence"] for row in calibration["bins"] if row["pixels"])
+    assert mean == pytest.approx(torch.cat(confidences).mean().item(), abs=1e-4)
+    assert (sure / "calibration.png").is_file()
+    assert run(snapshot, root, "--ckpt_path", plain, "--calibration", "--resume") == 2
+    assert_matches(
+        capsys.readouterr().err, r"holds another evaluation \(temperature: null, not 2.0\)"
+    )
+
+
 @pytest.mark.slow
 def test_a_compiled_network_scores_alike(snapshot: Path, root: Path, tmp_path: Path) -> None:
     torch.compiler.reset()

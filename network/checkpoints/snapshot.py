@@ -1,6 +1,7 @@
 """A trained network from a checkpoint file: its architecture, classes, raw or averaged weights."""
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -134,6 +135,21 @@ class Snapshot:
             raise WeightsError(f"{self.path} does not say which dataset it was trained on: "
                                "pass dataset=NAME.")
         return str(self.payload["dataset"])
+
+    @property
+    def temperature(self) -> float:
+        """By which logits are divided for probabilities; 1 if `tools.calibrate` fitted none.
+
+        Raises:
+            WeightsError: it is not a number above 0.
+        """
+        value = self.payload.get("temperature")
+        if value is None:
+            return 1.0
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise WeightsError(f"{self.path} holds the temperature {value!r}, not a number above "
+                               "0: fit it again with python -m tools.calibrate")
+        return float(value)
 
     @property
     def license(self) -> str | None:

@@ -27,6 +27,7 @@ SANS = (
 TABS = (
     ("Classes", "Upload a picture or take one with the camera: its classes appear here."),
     ("Flow fields", "The flow fields of the picture appear here."),
+    ("Confidence", "How sure the network is appears here."),
     ("Comparison", "Where the two networks differ appears here."),
 )
 LIVE = ("Live", "Start the camera and recording: the classes of what it sees appear here.")
@@ -55,7 +56,7 @@ def build(models: Sequence[LoadedModel], max_pixels: int) -> gr.Blocks:
                 message = gr.HTML(js_on_load=None, padding=False)
             with gr.Column(scale=4, min_width=560), gr.Tabs():
                 viewers = []
-                for title, empty in TABS[:len(models) + 1]:
+                for title, empty in TABS[:len(models) + 2]:
                     with gr.Tab(title):
                         viewers.append(_viewer(empty))
                 with gr.Tab(LIVE[0]):
@@ -77,7 +78,7 @@ def predict_upload(models: Sequence[LoadedModel], max_pixels: int,
     Returns:
         The message, and the value of each viewer.
     """
-    empty = [""] * (len(models) + 1)
+    empty = [""] * (len(models) + 2)
     if upload is None:
         return ["", *empty]
     name = upload.get("orig_name") or "The picture"

@@ -154,15 +154,17 @@ async function showClasses(root, data) {
   };
 }
 
-async function showFlows(root, data) {
-  const wheel = () => make("img", {className: "wheel", src: data.wheel,
-                                   alt: "Color wheel: each direction's color"});
+// the picture, and fields with a legend each: a wheel of directions, or a bar of confidences
+async function showFields(root, data) {
+  const legend = () => data.kind === "flows"
+    ? make("img", {className: "wheel", src: data.wheel, alt: "Color wheel: each direction's color"})
+    : make("img", {className: "bar-of-colors", src: data.bar, alt: "From 0 to 100 %"});
   const input = make("div", {className: "field"},
                      make("img", {src: data.image, alt: "The picture"}));
   const figures = [make("figure", {}, input, make("figcaption", {textContent: data.note}))];
   for (const field of data.fields) {
     const picture = make("img", {src: field.picture, alt: field.title});
-    figures.push(make("figure", {}, make("div", {className: "field"}, picture, wheel()),
+    figures.push(make("figure", {}, make("div", {className: "field"}, picture, legend()),
                       make("figcaption", {}, bold(field.title), ` ${field.note}`)));
   }
   root.replaceChildren(make("div", {className: "flows"}, ...figures));
@@ -210,7 +212,8 @@ function differences(pairs, entryOf) {
   return make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
 }
 
-const draw = {classes: showClasses, flows: showFlows, comparison: showComparison};
+const draw = {classes: showClasses, flows: showFields, confidence: showFields,
+              comparison: showComparison};
 function show() {
   const root = element.querySelector(".viewer");
   if (!props.value) {

@@ -5,7 +5,7 @@ import base64
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import datasets
 from eval import LoadedModel
 from network.alignment import recorded_flows
 from utils.report import pictures
-from utils.visualization import flow, label_maps
+from utils.visualization import confidence, flow, label_maps
 
 # widest picture or label map on the page, in pixels
 WIDTH = 1280
@@ -42,6 +42,15 @@ def predict(model: LoadedModel, image: np.ndarray) -> np.ndarray:
     """Returns the train ids (H, W) of an image (H, W, 3)."""
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]
     return model.predictor.labels(batch)[0].cpu().numpy()
+
+
+def predict_confidence(model: LoadedModel,
+                       image: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Returns the train ids (H, W) of an image (H, W, 3), and measure -> map of confidence."""
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+    labels, maps = model.predictor.confidence(batch, tuple(confidence.TITLES))
+    return labels[0].cpu().numpy(), {name: values[0].cpu().numpy()
+                                     for name, values in maps.items()}
 
 
 def read(path: str, name: str, max_pixels: int) -> np.ndarray:
@@ -107,13 +116,15 @@ def predict_views(models: Sequence[LoadedModel], image: np.ndarray) -> tuple[str
     """Predicts a picture with one network, or with two.
 
     Returns:
-        A sentence for the user, and the values of the viewers: classes and flow fields of the
-        first network, and of two networks their comparison.
+        A sentence for the user, and the values of the viewers: classes, flow fields and confidence
+        of the first network, and of two networks their comparison.
     """
     start = time.monotonic()
-    labels = [predict(model, image) for model in models]
+    first, maps = predict_confidence(models[0], image)
+    labels = [first, *(predict(model, image) for model in models[1:])]
     seconds = time.monotonic() - start
-    views = [classes(image, labels[0], models[0].spec), flow_fields(image, models[0])]
+    views = [classes(image, first, models[0].spec), flow_fields(image, models[0]),
+             confidence_maps(image, maps)]
     if len(models) == 2:
         views.append(comparison(image, labels, models))
     return _summary(image, seconds, len(models)), [json.dumps(view) for view in views]
@@ -148,6 +159,22 @@ def flow_fields(image: np.ndarray, model: LoadedModel) -> dict[str, Any]:
     wheel = pictures.jpeg(label_maps.color_wheel(128), 95)
     return {"kind": "flows", "image": _picture(image), "wheel": wheel, "note": note,
             "fields": entries}
+
+
+def confidence_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the maps of a network's confidence in colors.
+
+    Args:
+        maps: measure -> (H, W) in [0, 1].
+    """
+    fields = []
+    for name, values in maps.items():
+        picture = pictures.shrink(confidence.colors(values), WIDTH)
+        fields.append({"title": confidence.title(name, values), "note": "",
+                       "picture": pictures.jpeg(picture, 90)})
+    note = "Light where the network is sure, dark where it is not: the bar goes from 0 to 100 %."
+    return {"kind": "confidence", "image": _picture(image), "note": note, "fields": fields,
+            "bar": pictures.jpeg(confidence.bar(256), 95)}
 
 
 def comparison(image: np.ndarray, labels: Sequence[np.ndarray],

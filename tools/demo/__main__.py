@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from utils.evaluation.predictor import Predictor
 from utils.logs import track
 from utils.precision import PrecisionOptions, default_device
 from utils.training.signals import Interrupts
+from utils.visualization import confidence as confidence_pictures
 from utils.visualization import flow, label_maps
 from utils.visualization.rendering import Rendering
 
@@ -64,6 +66,9 @@ def build_parser() -> FlagParser:
         help=f"any of {', '.join(KINDS)}; the label ids of a video are one image per frame",
     )
     add_switch(group, "--dump_flow", default=False, help="write the semantic flow too, to flows/")
+    add_switch(group, "--confidence", default=False,
+               help="write maps of the probability of the chosen class and of its margin to the "
+                    "second class too, to confidence/")
     group.add_argument(
         "--stdin_size", type=size,
         help="HEIGHTxWIDTH of raw rgb24 frames from the pipe, in place of PNG or JPEG files",
@@ -93,6 +98,7 @@ class Options:
     out: Path
     write: Sequence[str]
     dump_flow: bool
+    confidence: bool
     stdin_size: tuple[int, int] | None
     stdin_fps: float
     dataset: str | None
@@ -103,7 +109,8 @@ class Options:
     @classmethod
     def from_args(cls, args: Namespace) -> Options:
         return cls(input=args.input, out=args.out, write=args.write, dump_flow=args.dump_flow,
-                   stdin_size=args.stdin_size, stdin_fps=args.stdin_fps, dataset=args.dataset,
+                   confidence=args.confidence, stdin_size=args.stdin_size,
+                   stdin_fps=args.stdin_fps, dataset=args.dataset,
                    snapshot=SnapshotOptions.from_args(args),
                    inference=InferenceOptions.from_args(args),
                    precision=PrecisionOptions.from_args(args))
@@ -136,6 +143,18 @@ class Tally:
                  self.skipped)
 
 
+class Predicted(NamedTuple):
+    """The prediction of an image.
+
+    Attributes:
+        labels: (H, W) uint8 train ids.
+        maps: measure of confidence -> (H, W) float32 in [0, 1]; empty if not asked for.
+    """
+
+    labels: np.ndarray
+    maps: dict[str, np.ndarray]
+
+
 class Demo:
     """Predicts frames and draws the predictions.
 
@@ -143,13 +162,14 @@ class Demo:
         net: the network, which is asked whether it has flow alignment.
         kinds: any of `KINDS`.
         dump_flow: whether the flow fields are drawn too.
+        confidence: whether maps of the confidence are drawn too.
 
     Raises:
         ValueError: `dump_flow` for a network without flow alignment.
     """
 
     def __init__(self, net: nn.Module, predictor: Predictor, spec: datasets.DatasetSpec, *,
-                 kinds: Sequence[str], dump_flow: bool) -> None:
+                 kinds: Sequence[str], dump_flow: bool = False, confidence: bool = False) -> None:
         has_flow = any(isinstance(module, FlowAlignment) for module in net.modules())
         if dump_flow and not has_flow:
             raise ValueError("this network has no flow alignment: leave --dump_flow out.")
@@ -157,16 +177,22 @@ class Demo:
         self.spec = spec
         self.kinds = kinds
         self.dump_flow = dump_flow
+        self.measures = tuple(confidence_pictures.TITLES) if confidence else ()
 
-    def predict(self, image: np.ndarray, tally: Tally) -> np.ndarray:
-        """Returns the train ids (H, W) of an image (H, W, 3)."""
+    def predict(self, image: np.ndarray, tally: Tally) -> Predicted:
+        """Predicts an image (H, W, 3)."""
         start = time.monotonic()
         batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-        predictions = self.predictor.labels(batch)[0].cpu().numpy()
+        if self.measures:
+            labels, maps = self.predictor.confidence(batch, self.measures)
+        else:
+            labels, maps = self.predictor.labels(batch), {}
+        predicted = Predicted(labels[0].cpu().numpy(),
+                              {name: values[0].cpu().numpy() for name, values in maps.items()})
         tally.seconds.append(time.monotonic() - start)
-        return predictions
+        return predicted
 
-    def draw(self, image: np.ndarray, predictions: np.ndarray,
+    def draw(self, image: np.ndarray, predicted: Predicted,
              max_lengths: list[float] | None = None) -> Iterator[tuple[str, np.ndarray]]:
         """Yields each kind and its picture, (h, w, 3), or (H, W) for label ids.
 
@@ -174,6 +200,7 @@ class Demo:
             max_lengths: see `flow.color_flows`; given for the frames of a video, whose pictures
                 must all have the same size.
         """
+        predictions = predicted.labels
         rendering = Rendering(image, predictions, self.spec.palette, self.spec.names,
                               steady=max_lengths is not None)
         draw_kind: dict[str, Callable[[], np.ndarray]] = {
@@ -188,6 +215,8 @@ class Demo:
             flows = flow.predict_flows(self.predictor, recorded_flows, image)
             fields = flow.color_flows(flows, image.shape[1], max_lengths)
             yield "flows", flow.sheet(rendering.image, fields)
+        if predicted.maps:
+            yield "confidence", confidence_pictures.sheet(rendering.image, predicted.maps)
 
 
 def predict_images(demo: Demo, images: dict[str, Path], out: Path, interrupts: Interrupts) -> Tally:
@@ -302,7 +331,8 @@ def run(args: Namespace) -> int:
     inputs = find_inputs(options.input)
     model = load(options)
     predictor, spec = model.predictor, model.spec
-    demo = Demo(model.net, predictor, spec, kinds=options.write, dump_flow=options.dump_flow)
+    demo = Demo(model.net, predictor, spec, kinds=options.write, dump_flow=options.dump_flow,
+                confidence=options.confidence)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

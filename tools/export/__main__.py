@@ -83,7 +83,8 @@ def metadata(args: Namespace, model: LoadedModel) -> dict[str, str]:
              "palette": spec.palette.tolist(),
              "mean": list(model.predictor.mean), "std": list(model.predictor.std),
              "input": args.input, "output": args.output, "size": list(args.size),
-             "dynamic": args.dynamic, "precision": "int8" if args.int8 else "float32",
+             "dynamic": args.dynamic, "temperature": model.predictor.temperature,
+             "precision": "int8" if args.int8 else "float32",
              "commit": files.commit(), "torch": torch.__version__}
     return {name: json.dumps(value) for name, value in facts.items()}
 
@@ -181,7 +182,8 @@ def export(args: Namespace) -> None:
         args.size = args.size or training_size(trained)
         splits = open_splits(args, spec)
         predictor = model.predictor
-        module = ExportModule(predictor.net, predictor.mean, predictor.std, args.input, args.output)
+        module = ExportModule(predictor.net, predictor.mean, predictor.std, args.input, args.output,
+                              predictor.temperature)
         log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights,
                  spec.title)
         facts = metadata(args, model)

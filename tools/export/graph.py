@@ -41,14 +41,16 @@ class ExportModule(nn.Module):
         input: "normalized", (N, 3, H, W) float32 that is (RGB / 255 - mean) / std, or "rgb",
             (N, 3, H, W) uint8.
         output: "labels", (N, H, W) int32, or "logits", (N, K, H, W) float32 at the image's size.
+        temperature: by which the logits are divided, so that their softmax is calibrated.
     """
 
     shift: Tensor
     scale: Tensor
 
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float], input: str,
-                 output: str) -> None:
+                 output: str, temperature: float = 1.0) -> None:
         super().__init__()
+        self.temperature = temperature
         self.net = net
         self.input = input
         self.output = output
@@ -62,7 +64,9 @@ class ExportModule(nn.Module):
         if self.input == "rgb":
             images = (images.float() - self.shift) / self.scale
         logits: Tensor = self.net(images)["main"]
-        return logits
+        # labels need no temperature, and neither does an uncalibrated network
+        is_scaled = self.temperature != 1 and self.output == "logits"
+        return logits / self.temperature if is_scaled else logits
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.logits(images)

@@ -19,13 +19,12 @@ from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
 from network.checkpoints.sources import EXTRA, PACKAGES, Source, backbone_of, sources
 from network.checkpoints.weights import (
     WeightsError,
-    published_state_dict,
     read,
     state_dict,
-    write_safetensors,
 )
 from network.registry import timm_names
 from tools.weights.card import add_card_flags, card
+from tools.weights.converting import check_new, reduced, write
 from tools.weights.hub import add_push_flags, push
 from tools.weights.packing import add_pack_flags, pack
 from utils.cli import Command, FlagParser, add_switch, run_program
@@ -36,9 +35,6 @@ from utils.training.checkpoint import checksum_file
 MANIFEST = "SHA256SUMS"
 SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 CHANGED = "CHANGED"
-# entries of a checkpoint that a converted file keeps
-KEPT = ("num_classes", "dataset", "description", "classes", "mean", "std", "temperature",
-        "mean_iu", "notes")
 
 
 def add_list_flags(parser: FlagParser) -> None:
@@ -226,26 +222,16 @@ def convert(args: Namespace) -> bool:
         ValueError, OSError, ImportError: the checkpoint cannot be loaded, or the new file cannot be
             written.
     """
-    if args.out.suffix not in (".pth", ".safetensors"):
-        raise ValueError(f"--out {args.out}: the name must end in .pth or .safetensors")
-    if args.out.exists():
-        raise ValueError(f"--out {args.out} exists: choose another name, or remove it first")
+    check_new(args.out)
     with network.flags_in_errors():
         trained = Snapshot(args.snapshot, args.arch, args.weights)
         net = trained.build_network()
-    kept = {name: trained.payload[name] for name in KEPT if trained.payload.get(name) is not None}
+    payload = reduced(trained, net)
     if args.note:
-        kept["notes"] = {**kept.get("notes", {}), **dict(args.note)}
-    tensors = published_state_dict(net)
-    payload = {"arch": trained.arch, "args": trained.options,
-               "state_dict": half(tensors) if args.half else tensors, **kept}
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_name(args.out.name + ".tmp")
-    if args.out.suffix == ".safetensors":
-        write_safetensors(payload, temporary)
-    else:
-        torch.save(payload, temporary)
-    temporary.replace(args.out)
+        payload["notes"] = {**payload.get("notes", {}), **dict(args.note)}
+    if args.half:
+        payload["state_dict"] = half(payload["state_dict"])
+    write(payload, args.out)
     print(f"{args.out}: {trained.arch}, {trained.weights} weights, "
           f"{args.out.stat().st_size:,} bytes (from {args.snapshot.stat().st_size:,})")
     return True

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from utils import distributed
 from utils.batches import grouped
+from utils.evaluation import calibration
 from utils.evaluation.boundary import boundary_f
 from utils.evaluation.metrics import count_pairs
 from utils.evaluation.predictor import Predictor
@@ -27,6 +28,7 @@ class Prediction(NamedTuple):
         predictions: (H, W) uint8 train ids, on the predictor's device.
         labels: (H, W) uint8 train ids; None in a split without labels.
         batch_index: index of the image in the batch in which it was predicted.
+        probability: (H, W) float32, of the predicted class; None if it was not asked for.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Prediction(NamedTuple):
     predictions: Tensor
     labels: Tensor | None
     batch_index: int
+    probability: Tensor | None = None
 
     def counts(self, num_classes: int) -> Tensor:
         """Returns the confusion counts (K, K) int64 of the image; zeros without labels.
@@ -59,18 +62,38 @@ class Prediction(NamedTuple):
         return boundary_f(predictions, labels, num_classes, thresholds)
 
 
-def split_batch(batch: Batch, predictions: Tensor) -> Iterator[Prediction]:
+    def calibration(self) -> np.ndarray | None:
+        """Returns the counts of `calibration.count`, None without labels or probabilities."""
+        if self.labels is None or self.probability is None:
+            return None
+        return calibration.count(self.probability, self.predictions, self.labels)
+
+
+def split_batch(batch: Batch, predictions: Tensor,
+                probabilities: Tensor | None = None) -> Iterator[Prediction]:
     """Yields the images of a batch with their predictions.
 
     Args:
         batch: `name`, `image` (N, 3, H, W) uint8, and `label` (N, H, W) uint8 if there are labels.
         predictions: (N, H, W) uint8 train ids.
+        probabilities: (N, H, W) float32, of the predicted classes.
     """
     all_labels = batch.get("label")
     images = zip(batch["name"], batch["image"], predictions, strict=True)
     for i, (name, image, image_predictions) in enumerate(images):
         labels = None if all_labels is None else all_labels[i]
-        yield Prediction(name, image, image_predictions, labels, i)
+        probability = None if probabilities is None else probabilities[i]
+        yield Prediction(name, image, image_predictions, labels, i, probability)
+
+
+def predict_batch(predictor: Predictor, batch: Batch,
+                  with_probabilities: bool = False) -> Iterator[Prediction]:
+    """Yields the images of a batch with their predictions, and how probable these are."""
+    if not with_probabilities:
+        yield from split_batch(batch, predictor.labels(batch["image"]))
+        return
+    labels, maps = predictor.confidence(batch["image"], ("probability",))
+    yield from split_batch(batch, labels, maps["probability"])
 
 
 def load_batches(loader: Iterable[Batch], *, total: int, description: str,
@@ -96,7 +119,7 @@ def predict(predictor: Predictor, loader: Iterable[Batch], *, total: int, descri
     batches = load_batches(loader, total=total, description=description,
                            images_per_batch=images_per_batch)
     for batch in batches:
-        yield from split_batch(batch, predictor.labels(batch["image"]))
+        yield from predict_batch(predictor, batch)
 
 
 def shard(count: int) -> range:

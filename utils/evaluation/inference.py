@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,6 +19,13 @@ import torch
 from torch import Tensor
 
 from utils.cli import add_switch, positive_int, size
+from utils.evaluation.confidence import (
+    MEASURES,
+    Confidence,
+    confidence_maps,
+    log_probabilities,
+    sharpened,
+)
 from utils.evaluation.label_map import label_map
 from utils.resizing import chunked, matrix_rows, resize
 
@@ -149,7 +156,7 @@ class InferenceOptions:
                  for word in (flag, value)]
         return [*words, "--flip"] if self.flip else words
 
-    def probabilities(self, predict: Predict, images: Tensor) -> Tensor:
+    def probabilities(self, predict: Predict, images: Tensor, temperature: float = 1.0) -> Tensor:
         """Returns probabilities averaged over windows, flipped views and scales, (N, K, H, W).
 
         At each scale every pixel is averaged over the windows that cover it, at the scaled size.
@@ -157,26 +164,52 @@ class InferenceOptions:
 
         Args:
             images: (N, 3, H, W), normalized.
+            temperature: see `confidence.sharpened`; applied to the average.
 
         Raises:
             ValueError: a scale leaves no pixel of the image.
         """
         total = self._averaged_scores(predict, images)
-        return total.softmax(dim=1) if self.average == "logits" else total
+        if self.average == "logits":
+            return (total / temperature).softmax(dim=1)
+        return sharpened(total, temperature)
 
     def labels(self, predict: Predict, images: Tensor) -> Tensor:
         """Returns the most probable classes, (N, H, W) uint8.
 
         A single view needs neither softmax nor average: both keep the order of the classes.
         """
-        full_size = _size(images)
-        if self.is_one_view(*full_size):
-            with self.watch("network"):
-                scores = predict(images)
-        else:
-            scores = self._averaged_scores(predict, images)
+        scores = self._scores(predict, images)
         with self.watch("accumulation"):
-            return label_map(scores, full_size)
+            return label_map(scores, _size(images))
+
+    def confidence(self, predict: Predict, images: Tensor, temperature: float = 1.0,
+                   measures: Sequence[str] = MEASURES) -> Confidence:
+        """Returns the labels of `labels`, with maps of how sure they are.
+
+        Args:
+            temperature: as in `probabilities`.
+            measures: some of `confidence.MEASURES`.
+        """
+        full_size = _size(images)
+        scores = self._scores(predict, images)
+        with self.watch("accumulation"):
+            labels = label_map(scores, full_size)
+            if self.average == "probabilities" and not self.is_one_view(*full_size):
+                scores = log_probabilities(scores)
+            maps = confidence_maps(scores / temperature, full_size, measures)
+        return Confidence(labels, maps)
+
+    def _scores(self, predict: Predict, images: Tensor) -> Tensor:
+        """Returns scores whose arg max is the label, (N, K, h, w).
+
+        For one view these are its logits, perhaps coarser than the images; otherwise the average
+        of `average` over the views.
+        """
+        if self.is_one_view(*_size(images)):
+            with self.watch("network"):
+                return predict(images)
+        return self._averaged_scores(predict, images)
 
     def is_one_view(self, height: int, width: int) -> bool:
         """Returns whether the prediction for images of this size is one forward pass over them."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from utils.cli import add_switch, positive_int
 from utils.evaluation import scores
+from utils.visualization.reliability import require_matplotlib
 
 # flag of the reference implementation -> its successor
 RETIRED = {
@@ -27,10 +28,12 @@ class EvalOptions:
             (`--split_index`, `--split_count`).
         dump_images: write pictures of each image.
         report: write the HTML page.
+        calibration: compare the probabilities with the share of right pixels.
         folder: output folder; beside the snapshot when None (`--ckpt_path`).
 
     Raises:
-        ValueError: the index of the shard is out of range.
+        ValueError: the index of the shard is out of range, or matplotlib is missing for
+            `calibration`.
     """
 
     fuse: bool = False
@@ -39,6 +42,7 @@ class EvalOptions:
     shard_count: int = 1
     dump_images: bool = False
     report: bool = False
+    calibration: bool = False
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -46,13 +50,16 @@ class EvalOptions:
             raise ValueError(f"--split_index {self.shard_index} is out of range: the shards of "
                              f"--split_count {self.shard_count} are numbered from 0 to "
                              f"{self.shard_count - 1}.")
+        if self.calibration:
+            # now, before any work is done
+            require_matplotlib("--calibration")
 
     @classmethod
     def from_args(cls, args: Namespace) -> EvalOptions:
         """Reads the flags of `add_flags`."""
         return cls(fuse=args.deployed, resume=args.resume, shard_index=args.split_index,
                    shard_count=args.split_count, dump_images=args.dump_images, report=args.report,
-                   folder=args.ckpt_path)
+                   calibration=args.calibration, folder=args.ckpt_path)
 
     @property
     def shard(self) -> tuple[int, int]:
@@ -80,6 +87,10 @@ def add_flags(parser: ArgumentParser) -> None:
     add_switch(output, "--report", default=False,
                help="write a page with scores and images, report/index.html in the run's folder "
                     "(needs: pip install '.[report]')")
+    add_switch(output, "--calibration", default=False,
+               help="score how well probabilities fit: expected calibration error, reliability "
+                    "diagram, and the share of the pixels that holds 90 %% of the errors (needs: "
+                    "pip install '.[report]')")
     output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
                         help="output folder (default: eval_DATASET_SPLIT beside the snapshot, and "
                              "eval_DATASET_SPLIT_firstN with --max_images N)")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utils.batches import normalize
+from utils.evaluation.confidence import MEASURES, Confidence
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.label_map import label_map
 from utils.precision import autocast, require_compiler
@@ -33,6 +34,8 @@ class Predictor:
         inference: windows, scales and flips; by default whole images at their own size.
         compiled: use `torch.compile`. On a CPU the weights become constants of the program, so they
             must not change afterwards. The first image of a size takes a minute: see `warm_up`.
+        temperature: by which logits are divided for probabilities (see `tools.calibrate`); it
+            changes no label.
         graphs: replay a CUDA graph for whole images at a single scale, captured at the first image
             of each shape.
 
@@ -42,8 +45,8 @@ class Predictor:
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str, mean: Sequence[float],
                  std: Sequence[float], channels_last: bool = False,
-                 inference: InferenceOptions | None = None, *, compiled: bool = False,
-                 graphs: bool = False) -> None:
+                 inference: InferenceOptions | None = None, *, temperature: float = 1.0,
+                 compiled: bool = False, graphs: bool = False) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.to(device).to(memory_format=layout)
         self.device = device
@@ -51,6 +54,7 @@ class Predictor:
         self.mean, self.std = tuple(mean), tuple(std)
         self.channels_last = channels_last
         self.inference = inference or InferenceOptions("whole")
+        self.temperature = temperature
         self._network: Callable[[Tensor], Tensor] = self._forward
         if compiled and device.type == "cpu":
             self._network = _FrozenProgram(self._forward)
@@ -87,13 +91,30 @@ class Predictor:
         """Predicts class probabilities (N, K, H, W) float32 of (N, 3, H, W) uint8 RGB."""
         with torch.inference_mode():
             prepared = self._prepare(images)
-            probabilities = self.inference.probabilities(self._coarse_logits, prepared)
+            probabilities = self.inference.probabilities(self._coarse_logits, prepared,
+                                                         self.temperature)
             return probabilities[..., :images.shape[-2], :images.shape[-1]]
+
+    def confidence(self, images: Tensor, measures: Sequence[str] = MEASURES) -> Confidence:
+        """Predicts label maps as `labels` does, and how sure each pixel is.
+
+        The probabilities are not held at the size of the images unless several views are averaged.
+
+        Args:
+            images: (N, 3, H, W) uint8 RGB, on any device.
+            measures: some of `utils.evaluation.confidence.MEASURES`.
+        """
+        with torch.inference_mode():
+            height, width = images.shape[-2:]
+            labels, maps = self.inference.confidence(self._coarse_logits, self._prepare(images),
+                                                     self.temperature, measures)
+            return Confidence(labels[:, :height, :width],
+                              {name: values[:, :height, :width] for name, values in maps.items()})
 
     def logits(self, images: Tensor) -> Tensor:
         """Predicts logits (N, K, H, W) float32 of whole images (N, 3, H, W) uint8 RGB.
 
-        The inference mode, its scales and flips are not used.
+        The inference mode, its scales and flips, and the temperature are not used.
         """
         with torch.inference_mode():
             prepared = self._prepare(images)

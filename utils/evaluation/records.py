@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 RUN, RESULT, PARTS = "run.json", "per_image.npz", "parts"
 # files that are computed from the result, and removed with it
-DERIVED = ("scores.json", "submission.zip")
+DERIVED = ("scores.json", "submission.zip", "calibration.png")
 # seconds between two saves: the most work that a crash loses
 SAVE_INTERVAL = 20.0
 
@@ -40,12 +40,14 @@ class Record:
         matrix: (K, K) confusion counts, rows are labels; zeros without labels.
         boundary: (T, K) boundary F at each threshold, NaN for a class without boundaries; None if
             boundaries are not scored.
+        calibration: (3, B) counts of `calibration.count`; None if it is not scored.
     """
 
     index: int
     name: str
     matrix: np.ndarray
     boundary: np.ndarray | None = None
+    calibration: np.ndarray | None = None
 
 
 class Records:
@@ -54,7 +56,8 @@ class Records:
     `run.json` identifies the evaluation. Every process writes its results to `parts/`, several
     images per file. When all images are there, `merge_parts` writes `per_image.npz`, in the order
     of the split: `names` (M,), `matrices` (M, K, K) int32 with labels in rows, `classes` (K,), and
-    if boundaries were scored `boundary_f` (M, T, K) float64 with `thresholds` (T,).
+    if boundaries were scored `boundary_f` (M, T, K) float64 with `thresholds` (T,); if the
+    calibration was scored `calibration` (M, 3, B) float64.
 
     As a context manager it saves on exit, also after an error.
 
@@ -239,6 +242,8 @@ def _write(path: Path, records: list[Record], **arrays: Any) -> None:
     """Writes records and further arrays as a compressed .npz file."""
     if records and all(record.boundary is not None for record in records):
         arrays["boundary_f"] = np.stack([np.asarray(record.boundary) for record in records])
+    if records and all(record.calibration is not None for record in records):
+        arrays["calibration"] = np.stack([np.asarray(record.calibration) for record in records])
     names = np.array([record.name for record in records], dtype=np.str_)
     matrices = np.stack([record.matrix for record in records]).astype(np.int32)
     buffer = io.BytesIO()
@@ -251,6 +256,7 @@ def _read(path: Path) -> list[Record]:
     names, matrices = arrays["names"], arrays["matrices"]
     indices = arrays.get("index", np.arange(len(names)))
     boundaries = arrays.get("boundary_f", [None] * len(names))
-    rows = zip(indices, names, matrices, boundaries, strict=True)
-    return [Record(int(index), str(name), matrix, boundary)
-            for index, name, matrix, boundary in rows]
+    calibrations = arrays.get("calibration", [None] * len(names))
+    rows = zip(indices, names, matrices, boundaries, calibrations, strict=True)
+    return [Record(int(index), str(name), matrix, boundary, calibration)
+            for index, name, matrix, boundary, calibration in rows]

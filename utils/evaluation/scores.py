@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from utils.evaluation import calibration
 from utils.evaluation.boundary import mean_scores
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.records import Record, Records
 from utils.evaluation.statistics import bootstrap
 from utils.files import write_text
+from utils.visualization import reliability
 
 log = logging.getLogger(__name__)
 
 # in the output folder
-SCORES = "scores.json"
+SCORES, DIAGRAM = "scores.json", "calibration.png"
 # (key in scores.json, title)
 HEADLINES = (("mIoU", "mIoU"), ("mean_category_IoU", "mean category IoU"),
              ("pixel_accuracy", "pixel accuracy"), ("mean_accuracy", "mean accuracy"),
@@ -76,7 +78,8 @@ def summarize(records: Sequence[Record], run: Mapping[str, Any]) -> dict[str, An
 
     Args:
         records: results of all images of a split with labels.
-        run: as given to `Records`; `classes`, `categories` and `thresholds` are read.
+        run: as given to `Records`; `classes`, `categories`, `thresholds` and `temperature` are
+            read. The last is there if the calibration was scored.
     """
     matrices = np.stack([record.matrix for record in records])
     matrix = ConfusionMatrix(len(run["classes"]))
@@ -86,6 +89,9 @@ def summarize(records: Sequence[Record], run: Mapping[str, Any]) -> dict[str, An
     if run.get("thresholds"):
         boundaries = np.stack([np.asarray(record.boundary) for record in records])
         scores["boundary_F"] = mean_scores(boundaries, run["thresholds"], run["classes"])
+    if run.get("temperature"):
+        counts = np.sum([np.asarray(record.calibration) for record in records], axis=0)
+        scores["calibration"] = calibration.summarize(counts, run["temperature"])
     return {**scores, "images": len(records)}
 
 
@@ -103,6 +109,9 @@ def report_scores(records: Records, results: Sequence[Record], options: ScoreOpt
               "snapshot_sha256": run["snapshot_sha256"], "settings": records.settings}
     print_scores(scores)
     write_scores(scores, records.folder / SCORES)
+    if "calibration" in scores:
+        reliability.write(records.folder / DIAGRAM, scores["calibration"])
+        log.info("reliability diagram in %s", records.folder / DIAGRAM)
     if options.json_file is not None:
         write_scores(scores, options.json_file)
     return is_as_expected(scores["mIoU"], options)
@@ -144,6 +153,16 @@ def print_scores(scores: Mapping[str, Any]) -> None:
     for threshold, means in scores.get("boundary_F", {}).items():
         log.info("%-22s  %s %%, of present classes %s %%", f"boundary F at {threshold}",
                  _percent(means["mean"]), _percent(means["mean_present"]))
+    if "calibration" in scores:
+        print_calibration(scores["calibration"])
+
+
+def print_calibration(summary: Mapping[str, Any]) -> None:
+    """Prints the calibration error, and how many pixels hold most of the errors."""
+    log.info("%-22s  %s %%  (15 bins, temperature %.3f)", "calibration error",
+             _percent(summary["ECE"]), summary["temperature"])
+    log.info("%-22s  %s %% of the pixels, the least sure ones, hold 90 %% of the errors", "review",
+             _percent(summary["review"]))
 
 
 def write_scores(scores: Mapping[str, Any], path: Path) -> None:

@@ -1,7 +1,7 @@
 """The images of a report: which ones, what a network predicts for them, and layers to show."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +13,9 @@ from utils.evaluation.predictor import Predictor
 from utils.logs import track
 from utils.report import pictures, results
 from utils.report.results import Results
+from utils.visualization import confidence, label_maps
 from utils.visualization import flow as flows
-from utils.visualization import label_maps
-from utils.visualization.flow import ColoredFlow, RecordFlows
+from utils.visualization.flow import RecordFlows
 
 # tried from the left until the layers of an image take at most MAX_BYTES
 WIDTHS = (1024, 768, 512, 384, 256)
@@ -36,6 +36,14 @@ class ReportModel:
         """Predicts the train ids (H, W) of an (H, W, 3) image as in the evaluation."""
         batch = torch.from_numpy(image).permute(2, 0, 1)[None]
         return self.predictor.labels(batch)[0].cpu().numpy()
+
+    def predict_confidence(self, image: np.ndarray
+                           ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Returns the train ids of `predict`, and measure -> map (H, W) of their confidence."""
+        batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+        labels, maps = self.predictor.confidence(batch, tuple(confidence.TITLES))
+        return labels[0].cpu().numpy(), {name: values[0].cpu().numpy()
+                                         for name, values in maps.items()}
 
     def predict_flows(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the semantic flows (2 or 4, h, w) in predicting the whole (H, W, 3) image."""
@@ -79,7 +87,7 @@ def single_items(model: ReportModel, data: Any,
                  choices: Sequence[Choice]) -> Iterator[dict[str, Any]]:
     """Yields what the page of one model shows of each image.
 
-    The layers are image, labels, predictions, errors and flow fields.
+    The layers are image, labels, predictions, errors, confidence and flow fields.
 
     Args:
         data: `data[i]` is a dict of `image` (3, H, W) uint8 and `label` (H, W); `data.samples[i]`
@@ -90,9 +98,11 @@ def single_items(model: ReportModel, data: Any,
     """
     palette = data.spec.palette
     for choice, image, labels in _read(model.results, data, choices):
-        predictions = model.predict(image)
+        predictions, maps = model.predict_confidence(image)
         colored_flows = flows.color_flows(model.predict_flows(image), image.shape[1])
-        layers = partial(_single_layers, image, labels, predictions, colored_flows, palette)
+        fields = {name: confidence.colors(values) for name, values in maps.items()}
+        fields |= {f"flow{i}": flow.colors for i, flow in enumerate(colored_flows)}
+        layers = partial(_single_layers, image, labels, predictions, fields, palette)
         yield {
             **_numbers(choice, image, model),
             "layers": _shrink_to_fit(layers),
@@ -128,19 +138,24 @@ def paired_items(a: ReportModel, b: ReportModel, data: Any,
 
 
 def _single_layers(image: np.ndarray, labels: np.ndarray, predictions: np.ndarray,
-                   colored_flows: Sequence[ColoredFlow], palette: np.ndarray,
+                   fields: Mapping[str, np.ndarray], palette: np.ndarray,
                    width: int) -> dict[str, str]:
+    """Returns layer -> picture.
+
+    Args:
+        fields: further layers, (h, w, 3) RGB.
+    """
     labels, predictions = pictures.shrink(labels, width), pictures.shrink(predictions, width)
-    colors = pictures.label_colors(palette)
+    class_colors = pictures.label_colors(palette)
     errors = pictures.errors(predictions, labels)
     layers = {
         "image": pictures.jpeg(pictures.shrink(image, width)),
-        "labels": pictures.palette_png(labels, colors),
-        "predictions": pictures.palette_png(predictions, colors),
+        "labels": pictures.palette_png(labels, class_colors),
+        "predictions": pictures.palette_png(predictions, class_colors),
         "errors": pictures.palette_png(errors, pictures.ERROR_COLORS),
     }
-    for i, flow in enumerate(colored_flows):
-        layers[f"flow{i}"] = pictures.jpeg(pictures.shrink(flow.colors, width), 90)
+    for name, colors in fields.items():
+        layers[name] = pictures.jpeg(pictures.shrink(colors, width), 90)
     return layers
 
 

@@ -17,6 +17,7 @@ from utils.report import charts, gallery, pictures, results, tables
 from utils.report.gallery import ReportModel
 from utils.report.results import Results
 from utils.report.tables import css_color, percent, signed
+from utils.visualization import confidence
 from utils.visualization.label_maps import WRONG, color_wheel
 
 FOLDER = Path(__file__).parent
@@ -26,8 +27,8 @@ INTERVAL_NOTE = ("Intervals hold 95 % of the scores of 2,000 bootstrap draws of 
                  "show how much the score depends on the choice of images, and do not show how "
                  "much it varies between trainings.")
 SINGLE_NOTE = ("The images with the lowest and the highest mean IoU, and random others, with the "
-               "predictions. Open one for its labels, errors and semantic flow. With a class "
-               "chosen, the images that contain it are sorted by its IoU.")
+               "predictions. Open one for its labels, errors, confidence and semantic flow. With a "
+               "class chosen, the images that contain it are sorted by its IoU.")
 PAIRED_NOTE = ("The images on which the models differ most in mean IoU, and random others; the "
                "number is A minus B in points. Teal: only A is right, orange: only B, violet: both "
                "are wrong.")
@@ -46,7 +47,7 @@ class Viewer:
 
     Attributes:
         models: names of the models.
-        views: see `_slide` and `_over`.
+        views: see `_slide`, `_over` and `_tint`.
         probes: (layer, title) of the label maps whose class at the pointer is shown.
     """
 
@@ -150,6 +151,8 @@ def _single_viewer() -> Viewer:
     views = [
         _slide("Labels and predictions", ("labels", "Labels"), ("predictions", "Predictions")),
         _over("Errors", "errors", [(WRONG, "wrong"), (pictures.DARK, "ignored")]),
+        _tint("Confidence", "probability"),
+        _tint("Margin", "margin"),
     ]
     return Viewer(("IoU",), views, [("labels", "label"), ("predictions", "prediction")])
 
@@ -179,6 +182,12 @@ def _over(title: str, layer: str,
     """Returns a view of one layer over the gray image, with the meaning of its colors."""
     return {"title": title, "kind": "over", "layer": layer,
             "legend": [(css_color(color), text) for color, text in legend]}
+
+
+def _tint(title: str, layer: str) -> dict[str, Any]:
+    """Returns a view of a map of confidence over the image."""
+    return {"title": title, "kind": "tint", "layer": layer,
+            "legend": [(css_color(color), text) for color, text in confidence.legend()]}
 
 
 def _render(path: Path, template: Any, items: list[dict[str, Any]], viewer: Viewer,

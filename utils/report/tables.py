@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -282,8 +282,21 @@ def further_scores(evaluated: Results) -> list[tuple[str, list[tuple[str, str]]]
     boundaries = [(f"within {threshold}", f"{percent(means['mean'])} %, of present classes "
                                           f"{percent(means['mean_present'])} %")
                   for threshold, means in evaluated.scores.get("boundary_F", {}).items()]
-    groups = (("IoU of categories", categories), ("Boundary F", boundaries))
+    groups = (("IoU of categories", categories), ("Boundary F", boundaries),
+              ("Calibration", _calibration(evaluated.scores.get("calibration"))))
     return [(title, rows) for title, rows in groups if rows]
+
+
+def _calibration(summary: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Returns (term, value) pairs of `utils.evaluation.calibration.summarize`."""
+    if summary is None or summary["ECE"] is None:
+        return []
+    rows = [("Expected calibration error", f"{percent(summary['ECE'])} %"),
+            ("Temperature", f"{summary['temperature']:.3f}")]
+    if summary["review"] is not None:
+        rows.append(("90 % of the errors are in", f"{percent(summary['review'])} % of the pixels, "
+                                                  "the least sure ones"))
+    return rows
 
 
 def _format_setting(value: Any) -> str:

@@ -129,3 +129,12 @@ def test_a_file_of_a_backbone_alone_is_refused(tmp_path: Path) -> None:
     torch.save({"arch": "sfnet_dfnetv1", "state_dict": backbone}, tmp_path / "imagenet.pth")
     with pytest.raises(WeightsError, match=r"holds no classifier of sfnet_dfnetv1: .*pretrained="):
         Snapshot(tmp_path / "imagenet.pth").build_network()
+
+
+def test_a_temperature_is_a_number_above_0(tmp_path: Path, state: dict[str, Any]) -> None:
+    assert Snapshot(saved(tmp_path / "a.pth", state)).temperature == 1.0
+    assert Snapshot(saved(tmp_path / "b.pth", state, temperature=1.5)).temperature == 1.5
+    for value in (0, -1.0, "warm", float("nan")):
+        snapshot = Snapshot(saved(tmp_path / "c.pth", state, temperature=value))
+        with pytest.raises(WeightsError, match="not a number above 0: fit it again"):
+            assert snapshot.temperature

@@ -83,6 +83,14 @@ def test_flow_fields_stand_beside_their_wheel(predicted: Any) -> None:
     assert max(sizes) - min(sizes) < 2 and min(sizes) > 100
 
 
+def test_confidence_stands_beside_its_bar(predicted: Any) -> None:
+    predicted.get_by_role("tab", name="Confidence").click()
+    predicted.wait_for_selector(".bar-of-colors >> visible=true")
+    captions = predicted.locator(".flows figcaption >> visible=true").all_inner_texts()
+    assert [caption.split(":")[0] for caption in captions[1:]] == [
+        "Probability of the class", "Margin to the second class"]
+
+
 def test_two_networks_are_compared_where_they_differ(predicted: Any,
                                                      labels: list[np.ndarray]) -> None:
     predicted.get_by_role("tab", name="Comparison").click()
@@ -178,12 +186,13 @@ def test_an_upload_is_answered_with_a_message_and_the_value_of_each_viewer(
     upload = {"path": str(street), "orig_name": "street.png"}
     message, *values = page.predict_upload(models, MAX_PIXELS, upload)
     assert "192 × 144 pixels, both predicted in" in message
-    assert [json.loads(value)["kind"] for value in values] == ["classes", "flows", "comparison"]
-    assert page.predict_upload(models, MAX_PIXELS, None) == ["", "", "", ""]
+    assert [json.loads(value)["kind"] for value in values] == ["classes", "flows", "confidence",
+                                                               "comparison"]
+    assert page.predict_upload(models, MAX_PIXELS, None) == ["", "", "", "", ""]
     message, *values = page.predict_upload(models, 100, upload)
     assert "street.png has 192 × 144 pixels, more than the 100" in message
     assert "message bad" in message
-    assert values == ["", "", ""]
+    assert values == ["", "", "", ""]
 
 
 def test_a_frame_of_the_camera_is_answered_by_the_first_network(models: list[LoadedModel]) -> None:

@@ -39,6 +39,18 @@ def test_a_network_without_flow_alignment_has_no_flow_fields(models: list[Loaded
     assert summary.startswith("64 × 64 pixels, predicted in")
 
 
+def test_confidence_is_that_of_the_classes_that_are_shown(models: list[LoadedModel]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    labels, maps = views.predict_confidence(models[0], image)
+    assert np.array_equal(labels, views.predict(models[0], image))
+    batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+    largest = models[0].predictor.probabilities(batch)[0].amax(0).numpy()
+    assert np.allclose(maps["probability"], largest, atol=1e-4)
+    view = views.confidence_maps(image, maps)
+    assert [field["title"].split(":")[0] for field in view["fields"]] == [
+        "Probability of the class", "Margin to the second class"]
+
+
 def test_a_comparison_counts_the_pixels_of_each_pair_of_classes(models: list[LoadedModel]) -> None:
     # 8 pixels: 3 are class 1 for A and class 2 for B, 1 is class 0 for A and class 3 for B
     a = np.array([[1, 1, 1, 0], [5, 5, 5, 5]], np.uint8)

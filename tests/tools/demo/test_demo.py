@@ -54,6 +54,21 @@ def test_each_picture_of_a_folder_becomes_overlay_mask_and_ids(
     assert "2 of 2 images in" in capsys.readouterr().out
 
 
+def test_confidence_is_written_beside_the_same_classes(snapshot: Path, tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png", 40, 60)
+    assert run(snapshot, tmp_path / "plain", path) == 0
+    flags = ["--snapshot", str(snapshot), "--input", str(path), "--out", str(tmp_path / "sure"),
+             "--confidence"]
+    assert demo.main(flags) == 0
+    ids = [cv2.imread(str(tmp_path / folder / "label_ids/a.png"), cv2.IMREAD_UNCHANGED)
+           for folder in ("plain", "sure")]
+    assert np.array_equal(*ids)
+    panels = cv2.imread(str(tmp_path / "sure/confidence/a.png"))
+    # the image and two maps beside each other, each enlarged to at least 384 pixels
+    assert panels.shape[1] > 3 * 384
+    assert not (tmp_path / "plain/confidence").exists()
+
+
 def test_a_corrupt_picture_is_named_and_skipped(snapshot: Path, tmp_path: Path,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = picture(tmp_path / "good.png"), tmp_path / "bad.png"

@@ -44,3 +44,12 @@ def test_bytes_are_normalized_inside() -> None:
     assert (module(images).dtype, module(images).shape) == (torch.int32, (2, 64, 96))
     plain = ExportModule(module.net, MEAN, STD, "normalized", "logits")
     torch.testing.assert_close(plain(normalize(images, MEAN, STD)), module.logits(images))
+
+
+def test_exported_logits_are_divided_by_the_temperature() -> None:
+    plain = ExportModule(network.build("sfnet_dfnetv1", 3), MEAN, STD, "normalized", "logits")
+    calibrated = ExportModule(plain.net, MEAN, STD, "normalized", "logits", 2.0)
+    images = plain.example((64, 96))
+    torch.testing.assert_close(calibrated(images), plain(images) / 2)
+    labels = ExportModule(plain.net, MEAN, STD, "normalized", "labels", 2.0)
+    assert torch.equal(labels(images), plain(images).argmax(1).to(torch.int32))

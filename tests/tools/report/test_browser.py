@@ -107,8 +107,10 @@ def test_the_keyboard_opens_browses_changes_views_and_shuts(single: Any) -> None
     single.keyboard.press("ArrowLeft")
     assert opened(single) == first
     for key, title in (("2", "Errors"),
-                       ("3", "Flow 1"),
-                       ("5", "Image"),
+                       ("3", "Confidence"),
+                       ("4", "Margin"),
+                       ("5", "Flow 1"),
+                       ("7", "Image"),
                        ("1", "Labels and predictions")):
         single.keyboard.press(key)
         assert single.locator(".v-tabs [aria-selected=true]").inner_text().startswith(title)

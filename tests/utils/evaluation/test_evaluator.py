@@ -11,7 +11,7 @@ import torch
 from utils import distributed
 from utils.evaluation import evaluator
 from utils.evaluation.boundary import boundary_f
-from utils.evaluation.evaluator import Prediction, predict, shard, split_batch
+from utils.evaluation.evaluator import Prediction, predict, predict_batch, shard, split_batch
 
 
 def batch(name: str, side: int, label: int | None = None) -> dict[str, Any]:
@@ -70,6 +70,23 @@ def test_boundaries_are_scored_if_there_are_thresholds() -> None:
     assert prediction.boundary_f(2, ()) is None
     expected = boundary_f(labels.flip(2)[0].numpy(), labels[0].numpy(), 2, (0.1,))
     assert np.array_equal(prediction.boundary_f(2, (0.1,)), expected)
+
+
+def test_probabilities_are_counted_if_they_are_asked_for() -> None:
+    class HalfSure(FirstChannel):
+        def confidence(self, images: torch.Tensor, measures: tuple[str, ...]) -> Any:
+            assert measures == ("probability",)
+            return images[:, 0], {"probability": torch.full(images[:, 0].shape, 0.5)}
+
+    (plain,) = predict_batch(FirstChannel(), batch("a", 2, label=1))  # type: ignore[arg-type]
+    assert plain.calibration() is None
+    (sure,) = predict_batch(HalfSure(), batch("a", 2, label=1), True)  # type: ignore[arg-type]
+    counts = sure.calibration()
+    assert counts is not None
+    # 4 pixels, all wrong, at 0.5
+    assert counts.sum(1).tolist() == [4, 4, 2]
+    (unlabeled,) = predict_batch(HalfSure(), batch("a", 2), True)  # type: ignore[arg-type]
+    assert unlabeled.calibration() is None
 
 
 def test_an_invalid_label_is_an_error_that_names_the_image() -> None:

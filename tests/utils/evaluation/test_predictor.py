@@ -77,6 +77,42 @@ def test_bf16_gives_float32_probabilities_near_the_exact_ones(net: nn.Module) ->
     assert (coarse - exact).abs().mean() < 0.02
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        InferenceOptions("whole"),
+        InferenceOptions("sliding", (32, 32), scales=(0.5, 1.0), flip=True),
+        InferenceOptions("whole", flip=True, average="logits"),
+    ],
+)
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_confidence_is_that_of_the_probabilities(
+    net: nn.Module, how: InferenceOptions, temperature: float
+) -> None:
+    # 20 is below the smallest side, so the images are padded
+    images = pictures(20, 60, 2)
+    predictor = Predictor(net, CPU, "fp32", MEAN, STD, inference=how, temperature=temperature)
+    labels, maps = predictor.confidence(images)
+    assert torch.equal(labels, predictor.labels(images))
+    probabilities = predictor.probabilities(images)
+    first, second = probabilities.topk(2, dim=1).values.unbind(1)
+    entropy = -(probabilities * probabilities.log()).sum(1) / torch.tensor(5.0).log()
+    for name, expected in (
+        ("probability", first), ("margin", first - second), ("entropy", entropy)
+    ):
+        torch.testing.assert_close(maps[name], expected, atol=1e-4, rtol=0)
+
+
+def test_a_temperature_flattens_probabilities_and_keeps_labels(net: nn.Module) -> None:
+    images = pictures(64, 64)
+    plain, flat = (
+        Predictor(net, CPU, "fp32", MEAN, STD, temperature=value) for value in (1.0, 3.0)
+    )
+    assert torch.equal(plain.labels(images), flat.labels(images))
+    torch.testing.assert_close(flat.probabilities(images), (plain.logits(images) / 3).softmax(1),
+                               atol=1e-4, rtol=0)
+
+
 def test_sliding_windows_reach_the_network(net: nn.Module) -> None:
     images, how = pictures(40, 90), InferenceOptions("sliding", (32, 32), windows_per_batch=2)
     assert Predictor(net, CPU, "fp32", MEAN, STD, inference=how).labels(images).shape == (1, 40, 90)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,17 @@ def test_saved_results_are_read_in_the_order_of_the_split(tmp_path: Path) -> Non
     assert np.array_equal(found[2].matrix, np.full((2, 2), 2))
     assert np.array_equal(np.asarray(found[1].boundary), [[0.5, np.nan]], equal_nan=True)
     assert np.load(tmp_path / records.RESULT)["thresholds"].tolist() == [0.1]
+
+
+def test_calibration_counts_are_kept_of_each_image(tmp_path: Path) -> None:
+    written = Records(tmp_path, RUN)
+    written.prepare_folder(resume=False, replace=False)
+    for index in range(3):
+        written.add(replace(record(index), calibration=np.full((3, 5), index / 2)))
+    written.save()
+    written.merge_parts(written.read().values())
+    found = Records.open(tmp_path).read()
+    assert np.array_equal(np.asarray(found[1].calibration), np.full((3, 5), 0.5))
 
 
 def test_results_are_saved_at_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

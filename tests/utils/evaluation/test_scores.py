@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from utils.evaluation import scores
+from utils.evaluation import calibration, scores
 from utils.evaluation.records import Record, Records
 from utils.evaluation.scores import ScoreOptions
 from utils.logs import start_logging
@@ -31,6 +32,28 @@ def test_scores_are_those_of_the_sum_of_all_images() -> None:
     # a class without a boundary counts as 1 in the mean, and not at all in that of present ones
     assert summary["boundary_F"]["0.1"]["mean"] == pytest.approx((0.5 + 1 + 1 + 0.5) / 4)
     assert summary["boundary_F"]["0.1"]["mean_present"] == pytest.approx((0.75 + 0.5) / 2)
+
+
+def test_the_calibration_is_that_of_all_images_together(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `report` brings it")
+    start_logging()
+    counts = np.zeros((2, 3, calibration.FINE_BINS))
+    # one image is right at 0.9, the other wrong: right half of the time, at 0.9
+    counts[:, 0, 1350], counts[1, 1, 1350], counts[:, 2, 1350] = 10, 10, 9
+    records = [replace(record, calibration=count)
+               for record, count in zip(RECORDS, counts, strict=True)]
+    folder = Records(tmp_path, {**RUN, "temperature": 1.5}, settings={"split": "val"})
+    assert scores.report_scores(folder, records, ScoreOptions())
+    written = json.loads((tmp_path / "scores.json").read_text())["calibration"]
+    assert written["ECE"] == pytest.approx(0.4)
+    assert written["temperature"] == 1.5
+    assert (tmp_path / "calibration.png").stat().st_size > 1000
+    out = capsys.readouterr().out
+    assert "calibration error       40.00 %  (15 bins, temperature 1.500)" in out
+    # the errors are spread evenly over the pixels of the bin
+    assert "90.00 % of the pixels, the least sure ones, hold 90 % of the errors" in out
+    assert "calibration" not in scores.summarize(records, RUN)
 
 
 def test_images_without_a_counted_pixel_have_no_score() -> None:

@@ -39,6 +39,6 @@ def test_a_page_of_fifty_noisy_large_images_stays_under_20_megabytes() -> None:
     ids = rng.integers(0, 19, (512, 1024), np.uint8)
     palette = np.zeros((256, 3), np.uint8)
     layers = gallery._shrink_to_fit(
-        lambda width: gallery._single_layers(image, ids, ids, [], palette, width))
+        lambda width: gallery._single_layers(image, ids, ids, {}, palette, width))
     size = sum(map(len, layers.values())) + len(gallery._thumbnail(image))
     assert 50 * size < 20e6
