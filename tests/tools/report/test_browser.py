@@ -121,7 +121,7 @@ def test_the_keyboard_opens_browses_changes_views_and_shuts(single: Any) -> None
 
 def test_a_flow_is_shown_with_its_wheel_and_its_reach(single: Any) -> None:
     single.locator(".card").first.click()
-    single.keyboard.press("3")
+    single.keyboard.press("5")
     settled(single)
     assert single.locator("#v-legend img").evaluate("one => one.naturalWidth") > 50
     assert "the rim of the wheel is" in single.locator("#v-legend").inner_text()
