@@ -84,7 +84,7 @@ def first_look(samples: Sequence[Sample]) -> list[str]:
             continue
         values, counts = np.unique(raw, return_counts=True)
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-        orientations.append(describe_orientation(sample, raw.shape))
+        orientations.append(describe_orientation(sample.image, raw.shape))
     absent = describe_absent(described[0].spec, pixels, complete=count == len(described))
     if absent:
         absent = f"in {count} of {len(described)} label files, {absent}"

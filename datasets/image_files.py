@@ -112,6 +112,21 @@ def read_label(path: Path, colors: bool = False) -> np.ndarray:
     return label
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Returns (height, width) of an image file as stored, from its header.
+
+    Raises:
+        DatasetError: the file cannot be read, is truncated, damaged or no image.
+    """
+    data = _read_bytes(path)
+    kind = kind_of(data)
+    height, width = _declared_size(data, kind)
+    is_whole = kind not in STREAMS or image_end(data, kind)
+    if not (height and width and is_whole):
+        raise _unusable(path, data, kind)
+    return height, width
+
+
 def exif_orientation(path: Path) -> int:
     """Returns the EXIF orientation of an image file, 1 to 8; 1 if it has none or is unreadable."""
     try:

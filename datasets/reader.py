@@ -178,7 +178,7 @@ def describe_sizes(sample: Sample, image: tuple[int, ...], label: tuple[int, ...
             "interpolation.")
 
 
-def describe_orientation(sample: Sample, size: tuple[int, ...]) -> str:
+def describe_orientation(image: Path, size: tuple[int, ...]) -> str:
     """Returns the message for an image that may be turned against its label of the same size.
 
     An image with an EXIF orientation is read as stored, but programs show it turned. If the size
@@ -188,11 +188,11 @@ def describe_orientation(sample: Sample, size: tuple[int, ...]) -> str:
     Args:
         size: (height, width) of image and label.
     """
-    orientation = exif_orientation(sample.image)
+    orientation = exif_orientation(image)
     swaps_sides = orientation >= 5
     if orientation == 1 or (swaps_sides and size[0] != size[1]):
         return ""
-    return (f"{sample.image} carries EXIF orientation {orientation}: it is read as stored, but "
+    return (f"{image} carries EXIF orientation {orientation}: it is read as stored, but "
             "most programs show it turned or mirrored, and the size of its label does not tell "
             "which of the two it fits. If the labels fit the pictures as they are seen, write the "
             f"images again with {APPLY_ORIENTATION} ; if they fit the pixels as stored, as those "

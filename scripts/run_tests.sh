@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs every check and test, also on a bare machine: creates .venv in this checkout, installs the
-# extra `test`, then runs ruff, mypy, one end-to-end run and pytest. --all adds the slow tests.
+# extra `test`, then runs ruff, mypy, one end-to-end run and pytest. --all adds the slow tests, and
+# installs the optional packages that some tests need.
 # All stages run even if one fails; the exit status is 0 only if all passed.
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
@@ -16,6 +17,11 @@ esac
 started=$(date +%s)
 cd "$ROOT" || exit 1
 setup_env test
+if [ "$slow" != 'not slow' ]; then
+    # optional packages, whose tests are skipped without them
+    "$PYTHON" -m pip install --quiet --no-input "$ROOT[hub,labels]" supervision ||
+        echo "warning: the optional packages could not be installed; their tests are skipped"
+fi
 SCRATCH=$(mktemp -d) || die "cannot create a temporary folder (set TMPDIR to choose another place)"
 trap 'rm -rf "$SCRATCH"' EXIT
 trap 'exit 130' INT

@@ -182,7 +182,7 @@ def test_a_label_of_the_turned_picture_is_told_from_one_of_a_wrong_size(tmp_path
 ])
 def test_an_orientation_is_named_where_the_size_does_not_tell_what_the_label_fits(
         tmp_path: Path, orientation: int, size: tuple[int, int], is_named: bool) -> None:
-    message = describe_orientation(turned(tmp_path, orientation, size), size)
+    message = describe_orientation(turned(tmp_path, orientation, size).image, size)
     assert bool(message) == is_named
     if is_named:
         assert f"EXIF orientation {orientation}" in message

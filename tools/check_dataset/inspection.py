@@ -69,7 +69,7 @@ def inspect(sample: Sample) -> Finding:
     if size is not None and size != raw.shape:
         problems.append(Problem("image and label of two sizes", str(sample.image),
                                 describe_sizes(sample, size, raw.shape)))
-    elif size is not None and (message := describe_orientation(sample, size)):
+    elif size is not None and (message := describe_orientation(sample.image, size)):
         problems.append(Problem("EXIF orientation", str(sample.image), message))
     counts = count_values(raw)
     unknown = Counter({raw_id: count for raw_id, count in counts.items()

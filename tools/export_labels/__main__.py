@@ -1,0 +1,121 @@
+"""Predicts labels to correct: `python -m tools.export_labels FORMAT --snapshot FILE ...`."""
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import datasets
+from eval import load_predictor
+from network.checkpoints import snapshot as snapshot_flags
+from network.checkpoints.snapshot import SnapshotOptions
+from tools.demo.inputs import find_inputs, is_clip
+from tools.export_labels.formats import FORMATS, Prediction
+from utils import precision as precision_flags
+from utils.cli import FlagParser, positive_int, run_program
+from utils.evaluation import inference as inference_flags
+from utils.evaluation.inference import InferenceOptions
+from utils.evaluation.predictor import Predictor
+from utils.logs import track
+from utils.precision import PrecisionOptions, default_device
+
+log = logging.getLogger("export_labels")
+
+
+def build_parser() -> FlagParser:
+    formats = "; ".join(f"{name}: {row.help}" for name, row in FORMATS.items())
+    parser = FlagParser(
+        prog="python -m tools.export_labels",
+        description="Write a network's predictions as labels of an annotation tool, to correct "
+                    f"them there. FORMAT is {formats}. tools.import_labels reads them again.")
+    parser.add_argument("format", choices=FORMATS, metavar="FORMAT",
+                        help=f"one of {', '.join(FORMATS)}")
+    group = parser.add_argument_group("Images")
+    group.add_argument("--input", nargs="+", required=True, metavar="INPUT",
+                       help="images, and folders of images (without their subfolders)")
+    group.add_argument("--out", type=Path, required=True, metavar="FOLDER",
+                       help="gets the files of the tool")
+    group.add_argument("--smallest", type=positive_int, default=16, metavar="PIXELS",
+                       help="leave out regions of fewer pixels: the region around them covers them")
+    snapshot_flags.add_flags(parser)
+    inference_flags.add_flags(parser)
+    precision_flags.add_flags(parser, training=False)
+    return parser
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is predicted and written; the fields are the flags of the same name."""
+
+    format: str
+    input: Sequence[str]
+    out: Path
+    smallest: int
+    snapshot: SnapshotOptions
+    inference: InferenceOptions
+    precision: PrecisionOptions
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Options:
+        """Reads the flags of `build_parser`."""
+        return cls(format=args.format, input=args.input, out=args.out, smallest=args.smallest,
+                   snapshot=SnapshotOptions.from_args(args),
+                   inference=InferenceOptions.from_args(args),
+                   precision=PrecisionOptions.from_args(args))
+
+
+def find_images(names: Sequence[str]) -> dict[str, Path]:
+    """Returns name -> image. Raises ValueError or OSError for other inputs."""
+    images = {}
+    for name, source in find_inputs(names).items():
+        if is_clip(source) or not isinstance(source, Path):
+            raise ValueError(f"--input {source} is no image: write the frames of a video as "
+                             "images first, for example with ffmpeg.")
+        images[name] = source
+    return images
+
+
+def predict(images: Mapping[str, Path], predictor: Predictor,
+            upright: bool) -> Iterator[Prediction]:
+    """Yields each image with its predictions. Raises DatasetError for a damaged image."""
+    for name, path in track(images.items(), len(images), "images"):
+        image = torch.from_numpy(datasets.read_image(path, upright=upright))
+        label = predictor.labels(image.permute(2, 0, 1)[None])[0].cpu().numpy()
+        yield Prediction(name, path, label)
+
+
+def run(args: Namespace) -> None:
+    """Predicts and writes. Raises ValueError or OSError if something is invalid."""
+    options, output = Options.from_args(args), FORMATS[args.format]
+    images = find_images(options.input)
+    if options.format == "coco":
+        # before the network is loaded
+        importlib.import_module("pycocotools.mask")
+    device = default_device()
+    snapshot, precision = options.snapshot, options.precision
+    model = load_predictor(
+        snapshot.path, arch=snapshot.arch, weights=snapshot.weights, device=device,
+        precision=precision.apply(device, one_size=False), channels_last=precision.channels_last,
+        inference=options.inference, compile=precision.compile)
+    options.out.mkdir(parents=True, exist_ok=True)
+    output.write(predict(images, model.predictor, output.upright), model.spec, options.out,
+                 options.smallest)
+    log.info("%d images in %s; after correcting them: python -m tools.import_labels %s %s --images "
+             "FOLDER --out DIR", len(images), options.out, options.format, options.out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    return run_program("tools.export_labels", lambda: run(args), extra="labels",
+                       less_memory=inference_flags.LESS_MEMORY,
+                       resume=f"finished files are in {args.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

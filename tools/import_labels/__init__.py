@@ -1,0 +1,1 @@
+"""Makes a dataset of the files that annotation tools write."""
