@@ -84,8 +84,9 @@ def read_colors(source: Path, table: Path | None = None) -> Annotations:
 def read_table(path: Path) -> dict[RGB, str]:
     """Returns color -> class of a table.
 
-    A line is `name,red,green,blue`, or `name:red,green,blue:...` as in CVAT's labelmap.txt. Lines
-    that begin with #, and a header line, are skipped.
+    A line is `name,red,green,blue`, or `name:red,green,blue:...` as in CVAT's labelmap.txt. There a
+    class without a color has that of its number in VOC's palette. Lines that begin with #, and a
+    header line, are skipped.
 
     Raises:
         DatasetError: a line is invalid, or a color stands for two classes.
@@ -93,9 +94,11 @@ def read_table(path: Path) -> dict[RGB, str]:
     colors: dict[RGB, str] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = [word.strip() for word in re.split(r"[,:;\t]", line)]
-        is_header = number == 1 and not any(word.isdigit() for word in words)
+        is_header = number == 1 and ":" not in line and not any(map(str.isdigit, words))
         if not line.strip() or line.startswith("#") or is_header:
             continue
+        if ":" in line and not any(words[1:]):
+            words[1:4] = map(str, voc_color(len(colors)))
         try:
             red, green, blue = (int(word) for word in words[1:4])
             # raises if a number is not in 0..255

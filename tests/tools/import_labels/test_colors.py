@@ -57,6 +57,11 @@ def test_tables_of_colors(tmp_path: Path, text: str) -> None:
     assert read_table(tmp_path / "t.txt") == {ROAD: "road", CAR: "car"}
 
 
+def test_classes_without_a_color_have_those_of_vocs_palette(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("# label:color_rgb:parts:actions\nbackground:::\nroad:::\n")
+    assert read_table(tmp_path / "t.txt") == {(0, 0, 0): "background", (128, 0, 0): "road"}
+
+
 @pytest.mark.parametrize(("text", "message"), [
     ("road,128,64,128\ncar,1,2\n", "line 2: 'car,1,2' is no class"),
     ("road,128,64,300\n", "line 1"),
