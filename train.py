@@ -313,7 +313,8 @@ class Training:
         self.log = run_log.RunLog(
             self.folder, self.options.run.tensorboard, self.progress.step, device=self.device,
             total_steps=self.intervals.total_steps, steps_per_epoch=len(self.data.sampler),
-            quiet=not self.is_main)
+            quiet=not self.is_main, tracker=self.options.tracking.open(
+                self.folder, self.options.flags, quiet=not self.is_main))
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
         self.inspections = first_steps.begin(self, weights_note, datasets.first_look)
 

@@ -19,7 +19,7 @@ cd "$ROOT" || exit 1
 setup_env test
 if [ "$slow" != 'not slow' ]; then
     # optional packages, whose tests are skipped without them
-    "$PYTHON" -m pip install --quiet --no-input "$ROOT[hub,labels]" supervision ||
+    "$PYTHON" -m pip install --quiet --no-input "$ROOT[hub,labels,tracking]" supervision ||
         echo "warning: the optional packages could not be installed; their tests are skipped"
 fi
 SCRATCH=$(mktemp -d) || die "cannot create a temporary folder (set TMPDIR to choose another place)"

@@ -13,12 +13,13 @@ from typing import Any, get_type_hints
 from utils import distributed, precision
 from utils.cli import FlagParser
 from utils.precision import PrecisionOptions
-from utils.training import batching, intervals, recovery, run_folder, validation
+from utils.training import batching, intervals, recovery, run_folder, tracking, validation
 from utils.training.batching import BatchingOptions
 from utils.training.intervals import IntervalOptions
 from utils.training.recipes import RECIPES
 from utils.training.recovery import StepOptions
 from utils.training.run_folder import FolderOptions
+from utils.training.tracking import TrackingOptions
 from utils.training.unused_flags import check_used
 from utils.training.validation import ValidationOptions
 
@@ -56,7 +57,7 @@ RESUMABLE_FLAGS = {
     "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
     "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute",
     "eval_weights", "eval_images", "memory_estimate", "bs_mult_val", "evaluateF",
-    "eval_thresholds",
+    "eval_thresholds", "track",
 }
 # the flags in which the processes of a run may differ
 PER_HOST_FLAGS = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}
@@ -79,6 +80,7 @@ class RunOptions:
     batching: BatchingOptions
     intervals: IntervalOptions
     validation: ValidationOptions
+    tracking: TrackingOptions
 
     @classmethod
     def from_args(cls, args: Namespace) -> Any:
@@ -96,7 +98,7 @@ class RunOptions:
 
 def add_flags(parser: FlagParser) -> None:
     """Declares the flags of `RunOptions`."""
-    for module in (precision, recovery, batching, intervals, validation):
+    for module in (precision, recovery, batching, intervals, validation, tracking):
         module.add_flags(parser)
     run_folder.add_flags(parser, RECIPES)
 

@@ -22,6 +22,7 @@ from utils.distributed import all_reduce_sum_, world_size
 from utils.files import sync, write_text
 from utils.logs import has_terminal
 from utils.training.memory import peak_memory
+from utils.training.tracking.tracker import BackgroundTracker
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -38,10 +39,12 @@ class RunLog:
         total_steps, steps_per_epoch: of the run; a bar is drawn on a terminal only.
         device: whose memory is logged.
         quiet: writes and draws nothing, for every process but the main one.
+        tracker: gets the numbers and images too.
     """
 
     def __init__(self, folder: Path, tensorboard: Path, step: int, *, total_steps: int,
-                 steps_per_epoch: int, device: torch.device, quiet: bool = False) -> None:
+                 steps_per_epoch: int, device: torch.device, quiet: bool = False,
+                 tracker: BackgroundTracker | None = None) -> None:
         self.path = folder / "metrics.jsonl"
         self.total_steps = total_steps
         self.steps_per_epoch = steps_per_epoch
@@ -53,6 +56,9 @@ class RunLog:
         self.file = self._open()
         self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None,
                                          write_to_disk=not quiet)
+        self.tracker = tracker
+        # numbers of the last validation, for the tracker
+        self.scores: dict[str, float] = {}
         self.bar = tqdm(total=total_steps, initial=step, unit="step", dynamic_ncols=True,
                         disable=quiet or not has_terminal())
 
@@ -64,12 +70,15 @@ class RunLog:
         line = json.dumps({"kind": kind, "step": step, **values}, allow_nan=False)
         self.file.write(line + "\n")
         self.file.flush()
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self.tensorboard.add_scalar(f"{kind}/{name}", value, step)
-            elif isinstance(value, dict):
-                self._add_scalars(f"{kind}/{name}", value, step)
+        numbers = _numbers(values)
+        for name, number in numbers.items():
+            self.tensorboard.add_scalar(f"{kind}/{name}", number, step)
         self.tensorboard.flush()
+        if self.tracker:
+            self.tracker.scalars({f"{kind}/{name}": number for name, number in numbers.items()},
+                                 step)
+        if kind == "validation":
+            self.scores = numbers
 
     def log_window(self, window: Window, terms: dict[str, float], step: int, rate: float,
                    grad_norm: Tensor | None) -> None:
@@ -109,6 +118,8 @@ class RunLog:
         for title, image in images.items():
             self.tensorboard.add_image(title, image, step, dataformats="HWC")
         self.tensorboard.flush()
+        if self.tracker and images:
+            self.tracker.pictures(images, step)
 
     def rewind(self, step: int) -> None:
         """Removes what was logged after a step."""
@@ -147,11 +158,8 @@ class RunLog:
         self.bar.close()
         self.file.close()
         self.tensorboard.close()
-
-    def _add_scalars(self, prefix: str, values: dict[str, Any], step: int) -> None:
-        for name, number in values.items():
-            if number is not None:
-                self.tensorboard.add_scalar(f"{prefix}/{name}".replace(" ", "_"), number, step)
+        if self.tracker:
+            self.tracker.finish(self.scores)
 
     def _open(self) -> TextIO:
         return (Path(os.devnull) if self.quiet else self.path).open("a")
@@ -181,6 +189,18 @@ def last_step(path: Path) -> int:
         with suppress(json.JSONDecodeError):
             steps.append(json.loads(line)["step"])
     return max(steps)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the numbers of an object by name; those of a dict in it as "name/key"."""
+    numbers: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, int | float):
+            numbers[name] = value
+        elif isinstance(value, dict):
+            numbers |= {f"{name}/{key}".replace(" ", "_"): number for key, number in value.items()
+                        if number is not None}
+    return numbers
 
 
 def json_values(value: Any) -> Any:
