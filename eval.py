@@ -1,7 +1,6 @@
 """Evaluates a trained network on a split of a dataset. `python eval.py --help` lists the flags."""
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 import time
@@ -20,14 +19,16 @@ from network.alignment import recorded_flows
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import Snapshot, SnapshotOptions
 from network.model import SceneParser
-from utils import distributed, files
+from utils import distributed
 from utils import precision as precision_flags
 from utils.cli import FlagParser, run_program
-from utils.evaluation import boundary, submission
+from utils.evaluation import boundary, corruptions, robustness, submission
 from utils.evaluation import inference as inference_flags
 from utils.evaluation import options as eval_flags
 from utils.evaluation.boundary import BoundaryOptions
+from utils.evaluation.corruptions import Corrupted, Corruption, CorruptionOptions
 from utils.evaluation.evaluator import load_batches, predict_batch, shard
+from utils.evaluation.identity import default_folder, run_identity, run_settings
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.options import EvalOptions
 from utils.evaluation.predictor import Predictor
@@ -35,6 +36,7 @@ from utils.evaluation.records import Record, Records
 from utils.evaluation.scores import ScoreOptions, report_scores
 from utils.precision import PrecisionOptions, default_device, resolve_precision
 from utils.report import page, results
+from utils.report import robustness as robustness_page
 from utils.report.gallery import ReportModel
 from utils.training.signals import Interrupts
 from utils.visualization.rendering import dump_images
@@ -50,6 +52,7 @@ def build_parser() -> FlagParser:
     inference_flags.add_flags(parser)
     precision_flags.add_flags(parser, training=False)
     boundary.add_flags(parser)
+    corruptions.add_flags(parser)
     eval_flags.add_flags(parser)
     return parser
 
@@ -67,6 +70,7 @@ class Options:
     inference: InferenceOptions
     precision: PrecisionOptions
     boundary: BoundaryOptions
+    corruption: CorruptionOptions
     scores: ScoreOptions
     evaluation: EvalOptions
     flags: Mapping[str, Any]
@@ -76,8 +80,10 @@ class Options:
         return cls(data=EvalDataOptions.from_args(args), snapshot=SnapshotOptions.from_args(args),
                    inference=InferenceOptions.from_args(args),
                    precision=PrecisionOptions.from_args(args),
-                   boundary=BoundaryOptions.from_args(args), scores=ScoreOptions.from_args(args),
-                   evaluation=EvalOptions.from_args(args), flags=vars(args))
+                   boundary=BoundaryOptions.from_args(args),
+                   corruption=CorruptionOptions.from_args(args),
+                   scores=ScoreOptions.from_args(args), evaluation=EvalOptions.from_args(args),
+                   flags=vars(args))
 
 
 class LoadedModel(NamedTuple):
@@ -164,22 +170,41 @@ def evaluate(options: Options, interrupts: Interrupts) -> bool:
         fuse=options.evaluation.fuse, compile=options.precision.compile)
     data = options.data.build(model.spec)
     check_options(options, data)
-    records = open_records(options, model, data)
+    as_expected = True
+    for corruption in options.corruption.plan():
+        as_expected &= evaluate_split(model, data, corruption, options, interrupts)
+    if options.corruption.kinds and distributed.is_main():
+        folder = options.evaluation.folder or default_folder(options, data)
+        robustness_page.report(results.read(folder), with_page=options.evaluation.report)
+    return as_expected
+
+
+def evaluate_split(model: LoadedModel, data: SegmentationDataset, corruption: Corruption | None,
+                   options: Options, interrupts: Interrupts) -> bool:
+    """Predicts and scores the images, as they are or corrupted; see `evaluate`."""
+    records = open_records(options, model, data, corruption)
+    if robustness.can_skip(records, options.corruption, options.scores):
+        return True
     missing = records.start(options.evaluation.resume, replace=options.evaluation.folder is None)
 
     start = time.monotonic()
     indices = [missing[i] for i in shard(len(missing))]
-    predict_images(model, data, indices, records, options, interrupts.check)
+    images = Corrupted(data, corruption) if corruption else data
+    predict_images(model, images, indices, records, options, interrupts.check)
     distributed.barrier()
     if not distributed.is_main():
         return True
     seconds = time.monotonic() - start
     log.info("%d images in %.1f s, %.2f images/s", len(missing), seconds, len(missing) / seconds)
+    if corruption:
+        robustness.score(records)
+        return True
     return report(model, data, records, options)
 
 
-def predict_images(model: LoadedModel, data: SegmentationDataset, indices: Sequence[int],
-                   records: Records, options: Options, check_signals: Callable[[], None]) -> None:
+def predict_images(model: LoadedModel, data: SegmentationDataset | Corrupted,
+                   indices: Sequence[int], records: Records, options: Options,
+                   check_signals: Callable[[], None]) -> None:
     """Predicts images of the split and records their confusion matrices and boundary scores.
 
     Args:
@@ -258,6 +283,7 @@ def write_submission(data: SegmentationDataset, label_ids: Path, out: Path,
 def check_options(options: Options, data: SegmentationDataset) -> None:
     """Raises ValueError for options of several packages that do not fit together."""
     expect, title = options.scores.expect, f"{data.spec.title} {data.split}"
+    options.corruption.check(data.labeled, title, options.evaluation.shard_count)
     if expect is not None and options.evaluation.shard_count > 1:
         raise ValueError("--expect needs all images: give it to `python -m tools.merge` when every "
                          "shard is done.")
@@ -270,74 +296,22 @@ def check_options(options: Options, data: SegmentationDataset) -> None:
             raise ValueError(f"--report: {title} has no labels, so there is nothing to report.")
 
 
-def open_records(options: Options, model: LoadedModel, data: SegmentationDataset) -> Records:
+def open_records(options: Options, model: LoadedModel, data: SegmentationDataset,
+                 corruption: Corruption | None) -> Records:
     """Returns the records of the output folder; logs what is evaluated."""
     folder = options.evaluation.folder or default_folder(options, data)
-    identity = run_identity(options, model, data)
+    identity = run_identity(options, model, data, corruption)
     settings = run_settings(options, identity, model, data)
-    if distributed.is_main():
+    if distributed.is_main() and corruption:
+        log.info("%s, severity %d of 5:", corruption.kind, corruption.severity)
+    elif distributed.is_main():
         log.info("%s: %s, %s weights", options.snapshot.path, model.trained.arch,
                  model.trained.weights)
         log.info("%s %s: %d images, %s, in %s on %s", data.spec.title, data.split,
                  identity["images"], options.inference, identity["precision"],
                  model.predictor.device)
-    return Records(folder, identity, options.evaluation.shard, settings)
-
-
-def default_folder(options: Options, data: SegmentationDataset) -> Path:
-    """Returns the output folder beside the snapshot: a look at a few images has one of its own."""
-    name = f"eval_{data.spec.name}_{data.split}"
-    if (count := partial_count(options, data)) is not None:
-        name += f"_first{count}"
-    return options.snapshot.path.parent / name
-
-
-def partial_count(options: Options, data: SegmentationDataset) -> int | None:
-    """Returns how many images `--max_images` leaves of a split; None if it leaves all."""
-    count = options.data.max_images
-    return None if count is None or count >= len(data.samples) else count
-
-
-def run_identity(options: Options, model: LoadedModel, data: SegmentationDataset) -> dict[str, Any]:
-    """Returns everything that the scores depend on.
-
-    Evaluations that differ in it are not mixed in one folder.
-    """
-    names = [sample.name for sample in data.samples[:options.data.max_images]]
-    scores_boundaries = options.boundary.enabled and data.labeled
-    identity = {
-        "dataset": data.spec.name,
-        "split": data.split,
-        "images": len(names),
-        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-        "labelled": data.labeled,
-        "classes": data.spec.names,
-        "categories": [row.category for row in data.spec.classes],
-        "arch": model.trained.arch,
-        "snapshot_sha256": files.sha256(options.snapshot.path),
-        "weights": model.trained.weights,
-        "precision": model.predictor.precision,
-        **options.inference.settings(),
-        "thresholds": options.boundary.thresholds if scores_boundaries else None,
-    }
-    # only if given, so that folders of older versions can be resumed
-    if options.evaluation.fuse:
-        identity["deployed"] = True
-    if options.evaluation.calibration and data.labeled:
-        identity["temperature"] = model.predictor.temperature
-    return identity
-
-
-def run_settings(options: Options, identity: Mapping[str, Any], model: LoadedModel,
-                 data: SegmentationDataset) -> dict[str, Any]:
-    """Returns the flags and the environment, for people and for `tools.report`, in JSON types."""
-    flags = {name: value for name, value in options.flags.items()
-             if name not in ("json", "ckpt_path")}
-    effective = {name: identity[name] for name in ("dataset", "split", "precision", "arch",
-                                                   "weights")}
-    return {**flags, "snapshot": str(options.snapshot.path), "description": data.spec.description,
-            "max_images": partial_count(options, data), "data_root": str(data.root),
-            "device": str(model.predictor.device), "torch": torch.__version__, **effective}
+    return Records(robustness.folder_of(folder, corruption), identity, options.evaluation.shard,
+                   settings)
 
 
 def run(args: Namespace) -> int:

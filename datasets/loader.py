@@ -13,7 +13,6 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
-from datasets.reader import SegmentationDataset
 from datasets.sampling import EpochSampler, SampleDraw
 from datasets.spec import BadSample, DatasetError
 from utils.training import signals
@@ -61,14 +60,14 @@ def train_loader(dataset: Dataset[Batch], sampler: EpochSampler, num_workers: in
     )
 
 
-def eval_loader(dataset: SegmentationDataset, num_workers: int,
+def eval_loader(dataset: Dataset[Batch], num_workers: int,
                 indices: Sequence[int] | None = None) -> DataLoader[Batch]:
     """Returns a loader of batches of one image, whose sizes may differ.
 
     Args:
         indices: images to load, in this order; all when None.
     """
-    subset: Dataset[Batch] = dataset if indices is None else Subset(dataset, indices)
+    subset = dataset if indices is None else Subset(dataset, indices)
     return BatchLoader(
         _ErrorsAsValues(subset),
         batch_size=1,

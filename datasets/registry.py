@@ -8,6 +8,7 @@ from typing import Any
 from datasets.packed import Pack
 from datasets.reader import Extras, SegmentationDataset, Transform
 from datasets.spec import DatasetError, DatasetSpec
+from datasets.tables.acdc import ACDC
 from datasets.tables.ade20k import ADE20K
 from datasets.tables.bdd100k import BDD100K
 from datasets.tables.camvid import CAMVID, CAMVID_FULL
@@ -33,6 +34,7 @@ SPECS = {spec.name: spec for spec in (
     IDD_LITE,
     MAPILLARY,
     KITTI,
+    ACDC,
     UDS,
     ADE20K,
     PASCAL_CONTEXT,

@@ -6,12 +6,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.report import comparison, curves, evaluation
+from tools.report import comparison, curves, evaluation, robustness
 from utils.cli import FlagParser, run_program
 
 # flag that asks for a report -> its module: `add_flags(kinds)`, and `run(args)`, which returns a
 # message
-KINDS = {"folder": evaluation, "compare": comparison, "curves": curves}
+KINDS = {"folder": evaluation, "compare": comparison, "curves": curves,
+         "corruptions": robustness}
 
 
 def build_parser() -> FlagParser:

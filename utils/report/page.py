@@ -215,8 +215,8 @@ def _render(path: Path, template: Any, items: list[dict[str, Any]], viewer: View
         interval_note=INTERVAL_NOTE,
         chart_size=(charts.WIDTH, charts.HEIGHT),
         page_json=_embed(page),
-        css=_read_source("page.css"),
-        script=_read_source("page.js"),
+        css=read_source("page.css"),
+        script=read_source("page.js"),
         footer=f"Made by python -m tools.report, {time.strftime('%Y-%m-%d')}. This file needs no "
                "others.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,8 +236,8 @@ def _with_json(line_charts: Sequence[charts.Chart]) -> list[dict[str, Any]]:
             for chart in line_charts]
 
 
-def read_template() -> Any:
-    """Returns the jinja2 template of the page. Raises ValueError if jinja2 is not installed."""
+def read_template(name: str = "page.html") -> Any:
+    """Returns the jinja2 template of a page. Raises ValueError if jinja2 is not installed."""
     try:
         import jinja2
     except ImportError as error:
@@ -245,10 +245,11 @@ def read_template() -> Any:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
-def _read_source(name: str) -> Any:
+def read_source(name: str) -> Any:
+    """Returns a file beside this module, for embedding."""
     from markupsafe import Markup
     return Markup((FOLDER / name).read_text(encoding="utf-8"))
 

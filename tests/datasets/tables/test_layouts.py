@@ -94,6 +94,22 @@ LAYOUTS = [
         7,
         0,
     ),
+    (
+        "acdc",
+        "val_fog",
+        "rgb_anon/fog/val/GOPR0475/GOPR0475_frame_000041_rgb_anon.png",
+        "gt/fog/val/GOPR0475/GOPR0475_frame_000041_gt_labelTrainIds.png",
+        13,
+        13,
+    ),
+    (
+        "acdc",
+        "train_night",
+        "rgb_anon/night/train/GOPR0351/GOPR0351_frame_000159_rgb_anon.png",
+        "gt/night/train/GOPR0351/GOPR0351_frame_000159_gt_labelTrainIds.png",
+        255,
+        255,
+    ),
     ("bdd100k", "val", "images/val/a.jpg", "labels/val/a_train_id.png", 18, 18),
     ("bdd100k", "train", "images/10k/train/a.jpg", "labels/sem_seg/masks/train/a.png", 255, 255),
     (

@@ -17,6 +17,7 @@ CLASSES = {
     "idd_lite": 7,
     "mapillary": 65,
     "kitti": 19,
+    "acdc": 19,
     "uds": 19,
     "ade20k": 150,
     "pascal_context": 59,
@@ -58,6 +59,7 @@ ROWS = [
     ("pascal_context60", 0, "background"),
     ("bdd100k", 10, "sky"),
     ("kitti", 26, "car"),
+    ("acdc", 13, "car"),
 ]
 
 
