@@ -1,19 +1,21 @@
 """Trains a scene parsing network. `python train.py --help` lists the flags.
 
-`Training.train` is the training loop, `Training.train_step` is one step of it.
+`TrainingLoop.train` is the training loop, `TrainingLoop.train_step` is one step of it. `Training`
+builds what the loop trains; `tools.pretrain` trains a classifier by the same loop.
 """
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import datasets
 import loss
@@ -21,6 +23,7 @@ import network
 import optimizer
 import transforms
 from network.alignment import recorded_flows
+from network.model import SceneParser
 from optimizer import OptimizerOptions, ScheduleOptions
 from utils import batches, cli, distributed, precision
 from utils.logs import start_logging
@@ -34,15 +37,21 @@ from utils.training.validation import Validator
 
 
 @dataclass(frozen=True)
-class Options(flag_rules.RunOptions):
-    """The options of a run: those of `utils.training`, and one class for each other package."""
+class LoopOptions(flag_rules.RunOptions):
+    """The options of `TrainingLoop`: those of `utils.training`, of the optimizer and its rate."""
+
+    optimizer: OptimizerOptions
+    schedule: ScheduleOptions
+
+
+@dataclass(frozen=True)
+class Options(LoopOptions):
+    """The options of a run: those of the loop, and one class for each other package."""
 
     data: datasets.DataOptions
     transforms: transforms.TransformOptions
     network: network.NetworkOptions
     loss: loss.LossOptions
-    optimizer: OptimizerOptions
-    schedule: ScheduleOptions
 
 
 def build_parser() -> cli.FlagParser:
@@ -102,59 +111,95 @@ def check_parts(options: Options) -> None:
                   options.network.deep_supervision, **options.network.build_options)
 
 
-class Training:
-    """A run: the network, its data and optimizer, and the loop that trains it."""
+class TrainingLoop(ABC):
+    """A run: a network, its data and optimizer, and the loop that trains it.
 
-    def __init__(self, options: Options) -> None:
+    A subclass sets `spec`, `criterion` and what differs from the defaults below, then calls this
+    constructor.
+
+    Attributes:
+        program: what follows `python` in the command that goes on with the run.
+        spec: the dataset's `names`, `num_classes`, `description` and `source`.
+        data: `train_set`, `val_set`, `plan`, `sampler`, `loader` and `files`, as in
+            `datasets.TrainingData`.
+        restart_epoch: the epoch in which the schedule restarts.
+        momentum_of: the checkpoint from which a new run takes its optimizer's momentum.
+    """
+
+    program = "train.py"
+    options: LoopOptions
+    spec: Any
+    criterion: loss.Criterion
+    net: SceneParser
+    data: Any
+    restart_epoch: int | None = None
+    momentum_of: str | None = None
+
+    def __init__(self, options: LoopOptions) -> None:
         self.options = options
-        self.folder, self.spec = options.run.folder, options.data.spec
+        self.folder = options.run.folder
         self.is_main = distributed.is_main()
         self.device = precision.default_device()
         self.precision = options.precision.apply(self.device, one_size=True)
-        self.criterion = loss.build(options.loss, class_names=self.spec.names).to(self.device)
+        self.criterion.to(self.device)
         state = checkpoint.newest(self.folder, network.weights.read) if options.run.resume else None
         datasets.check_same_data(state, self.spec, self.folder)
         flag_rules.check_same_run(options.flags, state["step"] if state else 0)
         checkpoint.restore_links(self.folder, state, network.weights.read)
+        # the same weights on all ranks, and different dropout masks
+        torch.manual_seed(options.run.seed)
         weights_note = self.build_network(state)
-        self.build_data()
+        torch.manual_seed(options.run.seed + distributed.rank())
+        self.build_steps(color=self.build_data())
         self.build_optimizer()
-        momentum_of = options.network.snapshot if options.network.restore_optimizer else None
-        self.progress = self.checkpoints.start(state, momentum_of=momentum_of)
+        self.build_validator()
+        self.progress = self.checkpoints.start(state, momentum_of=self.momentum_of)
         self.save_requested = False                 # by rank 0, after `--checkpoint_every` minutes
         self.open_folder(weights_note)
 
+    @abstractmethod
     def build_network(self, state: dict[str, Any] | None) -> str:
-        """Builds the network on the CPU; returns a note for the log about its initial weights."""
-        options = self.options.network
-        # the same weights on all ranks, and different dropout masks
-        torch.manual_seed(self.options.run.seed)
-        self.net = network.build(options.arch, self.spec.num_classes, options.deep_supervision,
-                                 **options.build_options)
-        network.initialize(self.net, options.init)
-        network.set_normalization(self.net, options, resumed=state, mean=self.spec.mean,
-                                  std=self.spec.std)
-        weights_note = (f"going on from step {state['step']}" if state
-                        else network.load_initial_weights(self.net, options))
-        has_body_edge = network.has_body_edge_outputs(options.arch)
-        self.net.freeze(backbone=options.freeze_backbone, norms=options.fix_bn,
-                        training_only=has_body_edge and not self.options.loss.joint_edgeseg_loss)
-        torch.manual_seed(self.options.run.seed + distributed.rank())
-        return weights_note
+        """Builds `net` on the CPU, with its normalization and its initial weights.
 
-    def build_data(self) -> None:
-        options, sizes = self.options, self.options.batching.sizes
-        transform, gpu_color = transforms.build(options.transforms)
-        self.data = options.data.build_training(
-            transform, gpu_color.draw if gpu_color else None, seed=options.run.seed,
-            batch_size=sizes.bs_mult * sizes.accumulate, rank=distributed.rank(),
-            world_size=distributed.world_size())
+        Args:
+            state: the checkpoint from which the run is resumed, which is loaded later.
+
+        Returns:
+            A note for the log about the initial weights.
+        """
+
+    @abstractmethod
+    def build_data(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+        """Builds `data`; returns the color augmentation on the device (`batches.prepare`)."""
+
+    @abstractmethod
+    def build_validator(self) -> None:
+        """Builds what `evaluate` needs."""
+
+    @abstractmethod
+    def evaluate(self) -> float:
+        """Evaluates the network on the validation images, each once, and logs the result.
+
+        Returns:
+            The score by which `best.pth` is chosen, in [0, 1].
+        """
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Logs the results of a finished run."""
+
+    def first_look(self) -> Iterable[str]:
+        """Returns warnings about the training images."""
+        return ()
+
+    def build_steps(self, color: Callable[[Tensor, Tensor, Tensor], Tensor] | None) -> None:
+        options = self.options
         mean, std = self.net.normalization
         prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
-                          channels_last=options.precision.channels_last,
-                          color=gpu_color.apply if gpu_color else None)
-        self.split_step = MicroBatches(self.criterion, prepare, accumulate=sizes.accumulate,
-                                       loss_norm=options.batching.loss_norm)
+                          channels_last=options.precision.channels_last, color=color)
+        self.split_step = MicroBatches(
+            self.criterion, prepare, accumulate=options.batching.sizes.accumulate,
+            loss_norm=options.batching.loss_norm)
         self.intervals = Intervals(options.intervals, len(self.data.sampler),
                                    options.run.test_mode)
 
@@ -173,23 +218,20 @@ class Training:
                                          global_batch=sizes.global_batch)
         self.schedule = optimizer.build_schedule(
             self.optimizer, options.schedule, total_steps=self.intervals.total_steps,
-            steps_per_epoch=len(self.data.sampler), restart_epoch=options.loss.rlx_off_epoch)
+            steps_per_epoch=len(self.data.sampler), restart_epoch=self.restart_epoch)
         self.max_norm = options.optimizer.clip_grad
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.skip_bad_steps = recovery.SkipBadSteps(self.net, self.optimizer, self.scaler,
                                                     options.step.on_nan)
-        nets = {"raw": self.net, **({"ema": self.ema.net} if self.ema else {})}
+        self.nets: dict[str, nn.Module] = {"raw": self.net}
+        if self.ema:
+            self.nets["ema"] = self.ema.net
         mean, std = self.net.normalization
         self.checkpoints = checkpoint.Checkpoints(
-            self.folder, nets,
+            self.folder, self.nets,
             {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler},
-            arch=options.network.arch, spec=self.spec, flags=options.flags, device=self.device,
+            arch=options.flags["arch"], spec=self.spec, flags=options.flags, device=self.device,
             mean=mean, std=std, weights=network.weights, steps_per_epoch=len(self.data.sampler))
-        self.validator = Validator(
-            self.data.val_set, nets, options.validation, load=self.data.load_validation,
-            device=self.device, precision=self.precision, mean=mean, std=std,
-            channels_last=options.precision.channels_last, record_flows=recorded_flows,
-            syncbn=options.batching.syncbn)
 
     def fit(self, interrupts: Interrupts) -> None:
         """Runs the training loop, again after a rewind; raises Interrupted after a signal."""
@@ -290,12 +332,7 @@ class Training:
                 and self.intervals.should_validate(step))
 
     def validate(self) -> None:
-        """Evaluates the network on the validation split, each image once."""
-        results = self.validator.evaluate(self.interrupts)
-        step = self.progress.step
-        mean_iu = self.validator.log_results(self.log, results, step=step,
-                                             epoch=self.intervals.epoch(step))
-        self.progress.record_validation(mean_iu)
+        self.progress.record_validation(self.evaluate())
 
     def save_is_due(self) -> bool:
         return self.intervals.should_save(self.progress.step) or self.save_requested
@@ -316,26 +353,94 @@ class Training:
             quiet=not self.is_main, tracker=self.options.tracking.open(
                 self.folder, self.options.flags, quiet=not self.is_main))
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
-        self.inspections = first_steps.begin(self, weights_note, datasets.first_look)
+        self.inspections = first_steps.begin(self, weights_note)
 
     def close(self) -> None:
         self.log.close()
 
 
+class Training(TrainingLoop):
+    """The training of a scene parsing network."""
+
+    options: Options
+
+    def __init__(self, options: Options) -> None:
+        self.spec = options.data.spec
+        self.criterion = loss.build(options.loss, class_names=self.spec.names)
+        self.restart_epoch = options.loss.rlx_off_epoch
+        if options.network.restore_optimizer:
+            self.momentum_of = options.network.snapshot
+        super().__init__(options)
+
+    def build_network(self, state: dict[str, Any] | None) -> str:
+        options = self.options.network
+        self.net = network.build(options.arch, self.spec.num_classes, options.deep_supervision,
+                                 **options.build_options)
+        network.initialize(self.net, options.init)
+        network.set_normalization(self.net, options, resumed=state, mean=self.spec.mean,
+                                  std=self.spec.std)
+        weights_note = (f"going on from step {state['step']}" if state
+                        else network.load_initial_weights(self.net, options))
+        has_body_edge = network.has_body_edge_outputs(options.arch)
+        self.net.freeze(backbone=options.freeze_backbone, norms=options.fix_bn,
+                        training_only=has_body_edge and not self.options.loss.joint_edgeseg_loss)
+        return weights_note
+
+    def build_data(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+        options, sizes = self.options, self.options.batching.sizes
+        transform, gpu_color = transforms.build(options.transforms)
+        self.data = options.data.build_training(
+            transform, gpu_color.draw if gpu_color else None, seed=options.run.seed,
+            batch_size=sizes.bs_mult * sizes.accumulate, rank=distributed.rank(),
+            world_size=distributed.world_size())
+        return gpu_color.apply if gpu_color else None
+
+    def first_look(self) -> Iterable[str]:
+        return datasets.first_look(self.data.train_set.samples)
+
+    def build_validator(self) -> None:
+        options = self.options
+        mean, std = self.net.normalization
+        self.validator = Validator(
+            self.data.val_set, self.nets, options.validation, load=self.data.load_validation,
+            device=self.device, precision=self.precision, mean=mean, std=std,
+            channels_last=options.precision.channels_last, record_flows=recorded_flows,
+            syncbn=options.batching.syncbn)
+
+    def evaluate(self) -> float:
+        results = self.validator.evaluate(self.interrupts)
+        step = self.progress.step
+        return self.validator.log_results(self.log, results, step=step,
+                                          epoch=self.intervals.epoch(step))
+
+    def finish(self) -> None:
+        replaced = sum(distributed.gather(self.data.replaced_images))
+        log_closing_summary(self.options.run, self.progress, self.options.data.eval_flags(),
+                            replaced)
+
+
 def run(options: Options) -> int:
     """Trains; returns the exit code."""
+    return run_loop(partial(Training, options), options.batching.timeout)
+
+
+def run_loop(build: Callable[[], TrainingLoop], timeout: float) -> int:
+    """Joins the processes, builds a run and trains it; returns the exit code.
+
+    Args:
+        timeout: minutes that a process waits for a silent one.
+    """
     start_logging()
-    distributed.start(options.batching.timeout)
-    with (network.flags_in_errors(), closing(Training(options)) as training,
+    distributed.start(timeout)
+    with (network.flags_in_errors(), closing(build()) as training,
           Interrupts(agreed=True) as interrupts):
         try:
             training.fit(interrupts)
         except Interrupted as stop:
             training.save()
-            log_stop(stop, training.progress, training.folder)
+            log_stop(stop, training.progress, training.folder, training.program)
             return stop.exit_code
-        replaced = sum(distributed.gather(training.data.replaced_images))
-        log_closing_summary(options.run, training.progress, options.data.eval_flags(), replaced)
+        training.finish()
     return 0
 
 

@@ -92,7 +92,7 @@ def check_same_data(state: Mapping[str, Any] | None, spec: DatasetSpec, folder: 
     if state is not None and not describes_same_data(state.get("description"), spec.description):
         raise DatasetError(
             f"{spec.source or spec.name} has changed since the run in {folder} began, and other "
-            "data make another run: restore it, or start a new run with --snapshot.")
+            "data make another run: restore it, or start a new run under another --exp.")
 
 
 class _Loader(yaml.SafeLoader):

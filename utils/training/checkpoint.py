@@ -211,7 +211,7 @@ class Checkpoints:
         nets: "raw" -> the network, and "ema" -> its average if there is one.
         parts: name -> part with `state_dict` and `load_state_dict`, such as the optimizer.
         arch: name of the architecture.
-        spec: the dataset's `names`, `num_classes` and `description`.
+        spec: the dataset's `name`, `names`, `num_classes` and `description`.
         flags: the effective flags.
         mean, std: of RGB in [0, 1], of the network's input.
         weights: reads and loads networks (`network.weights`).
@@ -227,7 +227,8 @@ class Checkpoints:
         self.ema = nets.get("ema")
         self.parts = parts
         self.header = {"format": FORMAT, "arch": arch, "num_classes": spec.num_classes,
-                       "dataset": flags["dataset"], "description": spec.description,
+                       "dataset": flags.get("dataset", spec.name),
+                       "description": spec.description,
                        "classes": list(spec.names), "args": flags,
                        "mean": tuple(mean), "std": tuple(std)}
         self.keep = flags["keep"]

@@ -4,7 +4,7 @@ memory of a step and the augmented images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,16 @@ STATE_TENSORS = {torch.optim.SGD: 1, torch.optim.Adam: 2, torch.optim.AdamW: 2}
 Inspection = Callable[[Batch, int], None]
 
 
-def begin(training: Any, weights_note: str,
-          first_look: Callable[[Any], Iterable[str]]) -> list[Inspection]:
-    """Describes a run (`train.Training`) in its log; returns the inspections that it asks for.
+def begin(training: Any, weights_note: str) -> list[Inspection]:
+    """Describes a run (`train.TrainingLoop`) in its log; returns the inspections that it asks for.
 
     Args:
         weights_note: about its initial weights.
-        first_look: samples -> warnings about their files.
     """
     options, parameters = training.options, training.net.parameters()
     log.info("%s (%.2f M parameters) on %s, %s on %s: %d images, %d steps of %s, in %s",
-             options.network.arch, sum(weight.numel() for weight in parameters) / 1e6,
-             options.flags["dataset"], training.precision, training.device.type,
+             options.flags["arch"], sum(weight.numel() for weight in parameters) / 1e6,
+             training.spec.source or training.spec.name, training.precision, training.device.type,
              len(training.data.train_set), training.intervals.total_steps,
              options.batching.describe(), training.folder)
     notes, plan = options.batching.notes(), training.data.plan
@@ -48,7 +46,7 @@ def begin(training: Any, weights_note: str,
     for line in (*notes, *plan.describe(training.spec.names), weights_note, inputs):
         log.info(line)
     if training.is_main:
-        for warning in first_look(training.data.train_set.samples):
+        for warning in training.first_look():
             log.warning("%s", warning)
     return inspections(training)
 
@@ -117,7 +115,10 @@ def _reset_peak(device: torch.device) -> None:
 
 
 class AugmentedImages:
-    """Writes images and labels of the first steps, as the network sees them, into `augmented/`."""
+    """Writes images and labels of the first steps, as the network sees them, into `augmented/`.
+
+    Labels that are no maps, those of a classifier, are not drawn.
+    """
 
     def __init__(self, training: Any) -> None:
         self.training = training
@@ -130,9 +131,14 @@ class AugmentedImages:
         spec = self.training.spec
         prepared = self.training.split_step.prepare(batch)
         images = denormalize(prepared["image"], *self.training.net.normalization)
-        images = images.permute(0, 2, 3, 1)
-        labels = prepared["label"].to(torch.uint8).cpu().numpy()
-        sheet = label_maps.sheet(list(images.cpu().numpy()), labels, batch["name"], spec.palette)
+        pictures = list(images.permute(0, 2, 3, 1).cpu().numpy())
+        if prepared["label"].shape[1:] == images.shape[2:]:
+            labels = prepared["label"].to(torch.uint8).cpu().numpy()
+            sheet = label_maps.sheet(pictures, labels, batch["name"], spec.palette)
+        # an image with a single label, which its name tells
+        else:
+            titled = list(zip(batch["name"], pictures, strict=True))
+            sheet = label_maps.panels(titled, columns=min(4, len(titled)))
         path = self.training.folder / "augmented" / f"step_{step}.png"
         label_maps.write(path, sheet)
         log.info("what the network sees: %s", path)

@@ -57,7 +57,7 @@ RESUMABLE_FLAGS = {
     "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
     "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute",
     "eval_weights", "eval_images", "memory_estimate", "bs_mult_val", "evaluateF",
-    "eval_thresholds", "track",
+    "eval_thresholds", "track", "out",
 }
 # the flags in which the processes of a run may differ
 PER_HOST_FLAGS = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}
@@ -96,11 +96,16 @@ class RunOptions:
         self.precision.apply(precision.default_device(), one_size=True)
 
 
-def add_flags(parser: FlagParser) -> None:
-    """Declares the flags of `RunOptions`."""
-    for module in (precision, recovery, batching, intervals, validation, tracking):
+def add_flags(parser: FlagParser, scenes: bool = True) -> None:
+    """Declares the flags of `RunOptions`.
+
+    Args:
+        scenes: False for a training without label maps, which has no recipes and no boundaries.
+    """
+    for module in (precision, recovery, batching, intervals, tracking):
         module.add_flags(parser)
-    run_folder.add_flags(parser, RECIPES)
+    validation.add_flags(parser, scenes)
+    run_folder.add_flags(parser, RECIPES if scenes else ())
 
 
 def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,
@@ -123,18 +128,17 @@ def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,
     args, given = parser.parse_args(argv), parser.given(argv)
     defaults = vars(parser.parse_args([]))
     values, origins = dict(defaults), dict.fromkeys(defaults, "default")
-    if args.recipe:
-        values |= given
-        for name, value in RECIPES[args.recipe].items():
-            values[name] = value(values) if callable(value) else value
-            origins[name] = f"recipe {args.recipe}"
+    recipe = RECIPES[args.recipe] if getattr(args, "recipe", None) else {}
+    values |= given
+    for name, value in recipe.items():
+        values[name] = value(values) if callable(value) else value
+        origins[name] = f"recipe {args.recipe}"
     values |= given
     if not values["exp"]:
         values["exp"], origins["exp"] = default_name(values), DERIVED
     folder = _run_to_resume(args.resume, Path(values["ckpt"]) / values["exp"])
     values["resume"] = None
     if folder:
-        recipe = RECIPES[args.recipe] if args.recipe else {}
         values |= _resumed_flags(folder, given, recipe)
         values["resume"] = str(folder)
         origins = dict.fromkeys(values, "run")

@@ -21,8 +21,9 @@ class Progress:
     Args:
         step: steps done.
         validated: the step of the last validation.
-        mean_iu: mIoU of the last validation, in [0, 1]; None if no pixel of it had a label.
-        best: the best mIoU so far.
+        mean_iu: score of the last validation, in [0, 1]: the mIoU, or the top-1 accuracy of a
+            classifier; None if no pixel had a label.
+        best: the best score so far.
         skipped_steps: steps left out after a rewind, counted from 1.
     """
 

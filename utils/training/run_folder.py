@@ -30,9 +30,12 @@ log = logging.getLogger("train")
 
 
 def add_flags(parser: ArgumentParser, recipes: Iterable[str]) -> None:
+    """Declares the flags of `FolderOptions`, and `--recipe` if there are names of recipes."""
     group = parser.add_argument_group("Run")
-    group.add_argument("--recipe", choices=tuple(recipes),
-                       help="a family of defaults; by default each flag has its own")
+    choices = tuple(recipes)
+    if choices:
+        group.add_argument("--recipe", choices=choices,
+                           help="a family of defaults; by default each flag has its own")
     group.add_argument("--exp", help="name of the run's folder (default: DATASET_ARCH)")
     group.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
     group.add_argument("--tb_path", help="folder of the TensorBoard files "
@@ -165,10 +168,15 @@ def read_args(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def log_stop(reason: Exception, progress: Progress, folder: Path) -> None:
-    """Logs where a run stopped and how it goes on."""
-    log.info("%s: saved at step %d. Go on with: python train.py --resume %s", reason,
-             progress.step, folder)
+def log_stop(reason: Exception, progress: Progress, folder: Path,
+             program: str = "train.py") -> None:
+    """Logs where a run stopped and how it goes on.
+
+    Args:
+        program: what follows `python` in the command.
+    """
+    log.info("%s: saved at step %d. Go on with: python %s --resume %s", reason, progress.step,
+             program, folder)
 
 
 def log_closing_summary(options: FolderOptions, progress: Progress, data_flags: list[str],

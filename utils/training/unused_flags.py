@@ -43,13 +43,13 @@ USES = (
     Use(("poly_exp",), lambda flags: "poly" in flags["lr_schedule"], "use --lr_schedule poly"),
     Use(("repoly", "rescale"), lambda flags: flags["lr_schedule"] == "scl-poly",
         "use --lr_schedule scl-poly"),
-    Use(("backbone_lr_factor", "layer_decay"), lambda flags: not flags["freeze_backbone"],
+    Use(("backbone_lr_factor", "layer_decay"), lambda flags: not flags.get("freeze_backbone"),
         "leave out --freeze_backbone"),
     Use(("color_aug",), _jitters, "leave out one of --brightness, --contrast, --saturation, --hue"),
     Use(("gblur_prob",), lambda flags: flags["gblur"] or flags["bblur"], "use --gblur or --bblur"),
     Use(("eval_thresholds",), lambda flags: flags["evaluateF"], "add --evaluateF"),
     Use(("eval_epoch", "eval_every", "eval_late", "eval_images", "bs_mult_val", "evaluateF"),
-        lambda flags: flags["val_split"] != "none", "leave out --val_split none"),
+        lambda flags: flags.get("val_split") != "none", "leave out --val_split none"),
 )
 
 

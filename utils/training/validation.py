@@ -35,7 +35,8 @@ TEST_IMAGES = 2                 # of --test_mode
 Loader = Callable[[Sequence[int]], Iterable[dict[str, Any]]]
 
 
-def add_flags(parser: ArgumentParser) -> None:
+def add_flags(parser: ArgumentParser, scenes: bool = True) -> None:
+    """Declares the flags of `ValidationOptions`; `scenes` as in `utils.training.options`."""
     group = parser.add_argument_group("Validation")
     group.add_argument("--eval_weights", choices=WEIGHTS, default="auto",
                        help="weights to validate: raw, averaged (ema), or both, of which the "
@@ -45,7 +46,8 @@ def add_flags(parser: ArgumentParser) -> None:
                             "(default: all)")
     group.add_argument("--bs_mult_val", type=positive_int, default=1,
                        help="images of one size that are predicted in one batch, per process")
-    boundary.add_flags(parser)
+    if scenes:
+        boundary.add_flags(parser)
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ class ValidationOptions:
 
     @classmethod
     def from_args(cls, args: Namespace) -> ValidationOptions:
+        boundary = BoundaryOptions.from_args(args) if "evaluateF" in args else BoundaryOptions()
         return cls(eval_weights=args.eval_weights,
                    eval_images=TEST_IMAGES if args.test_mode else args.eval_images,
-                   bs_mult_val=args.bs_mult_val, boundary=BoundaryOptions.from_args(args))
+                   bs_mult_val=args.bs_mult_val, boundary=boundary)
 
     @property
     def thresholds(self) -> tuple[float, ...]:

@@ -65,3 +65,14 @@ def test_the_images_of_the_first_steps_are_written_as_the_network_sees_them(
     assert names == [f"step_{step}.png" for step in range(PICTURE_STEPS)]
     picture = cv2.imread(str(tmp_path / "augmented" / "step_0.png"))
     assert (picture == 51).all(axis=2).sum() >= 40 * 60 * 0.9
+
+
+def test_images_with_a_single_label_are_written_without_an_overlay(tmp_path: Path) -> None:
+    net = SimpleNamespace(normalization=((0.5,) * 3, (0.25,) * 3))
+    prepared = {"image": torch.full((2, 3, 40, 60), -1.2), "label": torch.ones(2, 1, 1).long(),
+                "name": ["cat/1.jpg", "dog/1.jpg"]}
+    training = SimpleNamespace(spec=SimpleNamespace(), net=net, folder=tmp_path,
+                               split_step=SimpleNamespace(prepare=lambda batch: prepared))
+    AugmentedImages(training)(prepared, 0)
+    picture = cv2.imread(str(tmp_path / "augmented" / "step_0.png"))
+    assert (picture == 51).all(axis=2).sum() == 2 * 40 * 60
