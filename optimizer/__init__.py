@@ -12,8 +12,8 @@ from optimizer.groups import parameter_groups
 from optimizer.options import LR_BATCH, OptimizerOptions, ScheduleOptions, add_flags
 from optimizer.schedules import ScheduleSettings, rate_factor
 
-__all__ = ["OptimizerOptions", "ScheduleOptions", "add_flags", "build", "build_schedule",
-           "parameter_groups"]
+__all__ = ["LR_BATCH", "OptimizerOptions", "ScheduleOptions", "add_flags", "build",
+           "build_schedule", "parameter_groups"]
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,11 @@ def build_schedule(optimizer: torch.optim.Optimizer, options: ScheduleOptions, *
         if restart >= 1:
             log.warning("the learning rate does not restart: the run ends before epoch %d "
                         "(--rlx_off_epoch)", restart_epoch)
+    warmup_steps = options.warmup_steps
+    if warmup_steps < 1:
+        warmup_steps *= total_steps
     settings = ScheduleSettings(options.poly_exp, restart, options.repoly, options.rescale)
     factor = partial(rate_factor, total_steps=total_steps, schedule=options.lr_schedule,
-                     settings=settings, warmup_steps=options.warmup_steps,
+                     settings=settings, warmup_steps=round(warmup_steps),
                      held_for=steps_per_epoch if options.lr_step == "epoch" else 1)
     return LambdaLR(optimizer, factor)

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, fields
 
 from optimizer.schedules import SCHEDULES
-from utils.cli import add_switch, fraction, int_from_0, number_from_0, positive_number
+from utils.cli import add_switch, count_or_fraction, fraction, number_from_0, positive_number
 
 # images in the global batch for which --lr is meant, with --scale_lr
 LR_BATCH = 16
@@ -79,7 +79,7 @@ class ScheduleOptions:
         lr_step: one of `LR_STEPS`: the schedule advances at each iteration or at each epoch.
         poly_exp: exponent of the poly schedule.
         repoly, rescale: exponent and factor of scl-poly after its restart.
-        warmup_steps: iterations over which the rate rises linearly.
+        warmup_steps: iterations over which the rate rises linearly; below 1, a fraction of all.
 
     Raises:
         ValueError: a name is unknown.
@@ -90,7 +90,7 @@ class ScheduleOptions:
     poly_exp: float = 0.9
     repoly: float = 1.5
     rescale: float = 1.0
-    warmup_steps: int = 0
+    warmup_steps: float = 0
 
     @classmethod
     def from_args(cls, args: Namespace) -> ScheduleOptions:
@@ -166,8 +166,9 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="with scl-poly: the exponent after the restart")
     group.add_argument("--rescale", type=positive_number, default=schedule.rescale,
                        help="with scl-poly: the factor on --lr at the restart")
-    group.add_argument("--warmup_steps", type=int_from_0, default=schedule.warmup_steps,
-                       help="iterations over which the rate rises linearly")
+    group.add_argument("--warmup_steps", type=count_or_fraction, default=schedule.warmup_steps,
+                       help="iterations over which the rate rises linearly; a number below 1 is a "
+                            "fraction of the run")
     group.add_argument("--clip_grad", type=number_from_0, default=default.clip_grad,
                        help="largest norm of the gradient; 0 does not clip")
     group.add_argument("--ema_decay", type=float, default=default.ema_decay,

@@ -220,6 +220,17 @@ def int_from_0(text: str) -> int:
     return int(text)
 
 
+def count_or_fraction(text: str) -> float:
+    """Reads a whole number of at least 0, or a fraction below 1."""
+    if text.isdigit():
+        return int(text)
+    value = _float_or_nan(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0 or a "
+                                         "fraction below 1")
+    return value
+
+
 def whole_numbers(text: str) -> tuple[int, ...]:
     """Reads whole numbers separated by commas, such as 14,15,16."""
     if not re.fullmatch(r"\d+(,\d+)*", text):

@@ -77,3 +77,16 @@ def test_a_run_that_ends_before_the_restart_decreases_as_poly_with_a_warning(
         schedule.step()
     assert rates == pytest.approx([1, 2 / 3, 1 / 3])
     assert "the run ends before epoch 1 (--rlx_off_epoch)" in caplog.text
+
+
+def test_a_warm_up_below_1_is_a_fraction_of_the_run() -> None:
+    stepper = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    options = optimizer.ScheduleOptions(lr_schedule="constant", warmup_steps=0.3)
+    schedule = optimizer.build_schedule(stepper, options, total_steps=10)
+    rates = []
+    for _ in range(4):
+        rates.append(stepper.param_groups[0]["lr"])
+        stepper.step()
+        schedule.step()
+    # three steps of ten
+    assert rates == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1])

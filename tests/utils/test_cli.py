@@ -9,6 +9,7 @@ import torch
 from utils.cli import (
     FlagParser,
     add_switch,
+    count_or_fraction,
     fraction,
     positive_int,
     run_program,
@@ -97,6 +98,17 @@ def test_a_fraction_lies_between_0_and_1(text: str, value: float) -> None:
 def test_what_is_no_fraction_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a number from 0 to 1"):
         fraction(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("500", 500), ("1", 1), ("0.05", 0.05)])
+def test_a_count_or_fraction_is_a_whole_number_or_below_1(text: str, value: float) -> None:
+    assert count_or_fraction(text) == value
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "1.0", "many", "nan"])
+def test_what_is_neither_a_count_nor_a_fraction_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number of at least 0 or"):
+        count_or_fraction(text)
 
 
 def test_whole_numbers_are_separated_by_commas() -> None:
