@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from network.backbones.resnet import DeepStemResNet
 from network.backbones.timm import TimmBackbone
 from network.checkpoints.keys import (
     IMAGENET_CLASSIFIER,
     TIMM_MARK,
     drop_unused_of,
     guess_architecture,
+    imagenet_file_key,
     imagenet_key,
 )
 from network.checkpoints.paths import PRETRAINED
@@ -68,6 +70,22 @@ def load_imagenet(net: SceneParser, arch: str, pretrained: str,
             return _load_file(net.backbone, arch, name, source.path, source.naming)
         absent.append(source.absence)
     raise _missing(arch, name, " and ".join(absent))
+
+
+def imagenet_state_dict(backbone: Backbone, classifier: nn.Linear) -> dict[str, Tensor]:
+    """Returns the state dict of a backbone's ImageNet file, as `load_imagenet` reads it.
+
+    The keys are those of the published file. The classifier is part of it where the published file
+    has it too, for a deep-stem ResNet; other backbones have another classifier or none.
+
+    Args:
+        classifier: the linear layer on the pooled features.
+    """
+    state = {imagenet_file_key(backbone, key): value
+             for key, value in backbone.state_dict().items()}
+    if isinstance(backbone, DeepStemResNet):
+        state |= {f"fc.{key}": value for key, value in classifier.state_dict().items()}
+    return state
 
 
 def timm_state_dict(model: str) -> dict[str, Tensor]:

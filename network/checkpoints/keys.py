@@ -140,6 +140,15 @@ def imagenet_key(backbone: nn.Module, key: str) -> str:
     return key
 
 
+def imagenet_file_key(backbone: nn.Module, key: str) -> str:
+    """Returns the key in a backbone's ImageNet file for the backbone's own key."""
+    if isinstance(backbone, DeepStemResNet):
+        for published, ours in IMAGENET_RENAMES:
+            if key.startswith(ours):
+                return published + key.removeprefix(ours)
+    return key
+
+
 def guess_architecture(keys: Collection[str]) -> str | None:
     """Returns the name of the architecture that published keys belong to, None if unknown.
 

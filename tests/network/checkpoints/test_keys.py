@@ -13,6 +13,7 @@ from network.checkpoints.keys import (
     classifier_keys,
     drop_unused,
     guess_architecture,
+    imagenet_file_key,
     imagenet_key,
     is_auxiliary,
     published_key,
@@ -119,3 +120,12 @@ def test_copies_and_statistics_are_no_parameters() -> None:
 def test_a_deep_stem_is_renamed_and_others_are_not() -> None:
     assert imagenet_key(on_meta("sfnet_resnet18").backbone, "conv1.0.weight") == "layer0.0.0.weight"
     assert imagenet_key(on_meta("sfnet_dfnetv1").backbone, "conv1.0.weight") == "conv1.0.weight"
+
+
+@pytest.mark.parametrize("name", ["sfnet_resnet18", "sfnet_dfnetv1", "sfnet_stdc1"])
+def test_the_keys_of_an_imagenet_file_lead_back_to_the_backbones_own(name: str) -> None:
+    backbone = on_meta(name).backbone
+    keys = list(backbone.state_dict())
+    published = [imagenet_file_key(backbone, key) for key in keys]
+    assert [imagenet_key(backbone, key) for key in published] == keys
+    assert (published != keys) == (name == "sfnet_resnet18")
