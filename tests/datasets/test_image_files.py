@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from datasets.file_kinds import PNG_SIGNATURE
-from datasets.image_files import exif_orientation, read_image, read_label
+from datasets.image_files import exif_orientation, image_size, read_image, read_label
 from datasets.spec import BadSample, DatasetError
 
 IDS = np.arange(48, dtype=np.uint8).reshape(6, 8) % 12
@@ -415,3 +415,17 @@ def test_the_exif_orientation_is_read_in_every_format(tmp_path: Path, suffix: st
 def test_a_file_without_an_orientation_has_1(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no image")
     assert exif_orientation(tmp_path / "a.jpg") == 1
+
+
+# sizes
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
+def test_the_size_is_read_without_the_pixels(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    assert cv2.imwrite(str(path), np.zeros((20, 30, 3), np.uint8))
+    assert image_size(path) == (20, 30)
+    if suffix != ".bmp":
+        path.write_bytes(path.read_bytes()[:-8])
+        with pytest.raises(BadSample, match="truncated or damaged"):
+            image_size(path)

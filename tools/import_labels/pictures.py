@@ -57,9 +57,18 @@ class Pictures:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Returns the images below a folder, without hidden ones, in order."""
-    found = []
+    """Returns the images below a folder, without hidden ones, in order.
+
+    Links to folders are followed, but into each folder once.
+    """
+    found: list[Path] = []
+    visited: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(parent, name) for name in sorted(names)
                   if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]

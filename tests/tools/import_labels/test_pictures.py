@@ -39,6 +39,12 @@ def test_hidden_files_and_files_that_are_no_images_are_not_found(tmp_path: Path)
     assert Pictures([tmp_path]).find(annotated("a")) is None
 
 
+def test_links_in_a_circle_are_followed_once(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "x/a.png")
+    (tmp_path / "x/back").symlink_to(tmp_path, target_is_directory=True)
+    assert Pictures([tmp_path]).by_name["a.png"] == [path]
+
+
 @pytest.mark.parametrize(("file", "name"), [
     ("train/a.b.jpg", "train/a.b"), ("../x/a.PNG", "x/a"), ("/home/me/a.png", "a"),
     ("a.v2", "a.v2"), ("x/.a.png", "x/a"),

@@ -16,7 +16,7 @@ from utils.evaluation.corruptions.camera import line_kernel, to_image
 
 FOG_COLOR = 215.0
 # largest share of the fog's color
-FOG_DENSITIES = (0.45, 0.6, 0.72, 0.82, 0.9)
+FOG_DENSITIES = (0.5, 0.65, 0.77, 0.86, 0.93)
 # share of the picture that drops cover, and flakes of one size about
 RAIN_COVERS = (0.02, 0.04, 0.07, 0.11, 0.16)
 SNOW_COVERS = (0.01, 0.018, 0.03, 0.045, 0.065)
@@ -26,7 +26,7 @@ FLAKES = ((0.003, 1.0), (0.007, 0.8), (0.013, 0.35))
 RAIN_LIGHT = (0.9, 0.83, 0.76, 0.7, 0.64)
 SNOW_HAZE = (0.08, 0.14, 0.2, 0.27, 0.34)
 # light that is left, and its noise as a fraction of white
-NIGHT_LIGHT = (0.55, 0.4, 0.28, 0.19, 0.12)
+NIGHT_LIGHT = (0.6, 0.48, 0.37, 0.28, 0.2)
 NIGHT_NOISE = (0.01, 0.015, 0.02, 0.027, 0.035)
 # of red, green and blue
 NIGHT_TINT = np.array([0.85, 0.9, 1.1], np.float32)
@@ -39,8 +39,8 @@ def fog(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarra
     height in place of the depth.
     """
     height, width = image.shape[:2]
-    # 1 at the top, 0.35 at the bottom
-    rows = np.linspace(1, 0.35, height, dtype=np.float32)[:, None]
+    # 1 at the top, 0.45 at the bottom
+    rows = np.linspace(1, 0.45, height, dtype=np.float32)[:, None]
     density = FOG_DENSITIES[severity - 1] * rows * (0.75 + 0.25 * clouds(height, width, rng))
     density = density[..., None]
     return to_image(image * (1 - density) + FOG_COLOR * density)
@@ -81,7 +81,7 @@ def night(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndar
     """Leaves a share of the light, bluer and darker in the dark parts, with a sensor's noise."""
     light = NIGHT_LIGHT[severity - 1]
     # the exponent keeps bright things, such as lamps, visible
-    levels = (np.arange(256, dtype=np.float32) / 255) ** (1 + 0.25 * severity) * 255 * light
+    levels = (np.arange(256, dtype=np.float32) / 255) ** (1 + 0.1 * severity) * 255 * light
     values = levels[image] * NIGHT_TINT
     grain = 255 * NIGHT_NOISE[severity - 1] * rng.standard_normal(image.shape, np.float32)
     return to_image(values + grain)
