@@ -305,9 +305,8 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
         distributed.let_main_report()
         code = _report(REFUSED, f"{program}: error: {error}", traced=True)
     except torch.OutOfMemoryError as error:
-        reason = str(error).split(". ")[0]
-        hint = f". Give a GPU less at once: {less_memory}" if less_memory else ""
-        code = _report(FAILED, f"{program}: error: {reason}{hint}", traced=True)
+        code = _report(FAILED, f"{program}: error: {_out_of_memory(str(error), less_memory)}",
+                       traced=True)
     except Exception as error:
         if distributed.is_lost_peer(error):
             reason = str(error).splitlines()[0][-120:]
@@ -327,6 +326,20 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
         os._exit(code)
     distributed.stop()
     return code
+
+
+def _out_of_memory(message: str, less_memory: str) -> str:
+    """Returns in one line what torch says about a full GPU, and what to do.
+
+    Torch's message lists other processes as "Process 4711 has 9.50 GiB memory in use".
+    """
+    line = message.split(". ")[0]
+    others = re.findall(r"Process (\d+) has ([\d.]+ \w+) memory in use", message)
+    if others:
+        listed = ", ".join(f"process {number} {size}" for number, size in others)
+        line += (f". Others hold memory of this GPU ({listed}): stop them, or choose another GPU "
+                 "with CUDA_VISIBLE_DEVICES=N")
+    return f"{line}. Give a GPU less at once: {less_memory}" if less_memory else line
 
 
 def _report(code: int, message: str, traced: bool = False) -> int:

@@ -48,13 +48,16 @@ def start(timeout: float = DEFAULT_TIMEOUT) -> None:
         timeout: minutes that a collective operation waits for a silent process before it fails.
 
     Raises:
-        OSError: the processes cannot meet: the port is taken, or a process is missing.
+        OSError: the processes cannot meet: the port is taken, or a process is missing. Or NCCL,
+            which connects GPUs, cannot start.
+        ValueError: this host has more processes than GPUs.
     """
     global _control_group
     if expected_world_size() == 1 or dist.is_initialized():
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank())
+    uses_gpus = torch.cuda.is_available()
+    if uses_gpus:
+        _select_gpu()
     wait = timedelta(minutes=timeout)
     try:
         store, rank, world_size = next(dist.rendezvous("env://", timeout=wait))
@@ -64,9 +67,8 @@ def start(timeout: float = DEFAULT_TIMEOUT) -> None:
             # restarts find the store of the attempt before, with the addresses of dead processes.
             attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
             store = dist.PrefixStore(f"attempt_{attempt}", store)
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size,
-                                timeout=wait)
+        dist.init_process_group("nccl" if uses_gpus else "gloo", store=store, rank=rank,
+                                world_size=world_size, timeout=wait)
         _control_group = dist.new_group(backend="gloo", timeout=wait)
     except (dist.DistError, RuntimeError) as error:
         address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
@@ -77,6 +79,44 @@ def start(timeout: float = DEFAULT_TIMEOUT) -> None:
             advice = "is every host started, and does its firewall let the others in?"
         raise OSError(f"{expected_world_size()} processes cannot meet at {address}: {advice} "
                       f"({str(error).splitlines()[0]})") from error
+    if uses_gpus:
+        _try_nccl()
+
+
+def _select_gpu() -> None:
+    """Selects the GPU of the local rank, with which NCCL needs to be available.
+
+    Raises:
+        OSError: torch is built without NCCL.
+        ValueError: this host has more processes than GPUs.
+    """
+    number, count = local_rank(), torch.cuda.device_count()
+    if number >= count:
+        raise ValueError(f"process {number} of this host has no GPU, of which torch finds {count}: "
+                         f"start {count} processes a host (NPROC={count}, or --nproc_per_node "
+                         f"{count}), or train on the CPU with an empty CUDA_VISIBLE_DEVICES")
+    if not dist.is_nccl_available():
+        raise OSError(f"this torch ({torch.__version__}) is built without NCCL, by which processes "
+                      "on GPUs communicate: install torch's build for Linux, or start one process")
+    torch.cuda.set_device(number)
+
+
+def _try_nccl() -> None:
+    """Adds one number of each process: NCCL starts at its first operation.
+
+    Raises:
+        OSError: NCCL cannot start.
+    """
+    try:
+        all_reduce_sum_(torch.ones(1, device="cuda"))
+        torch.cuda.synchronize()
+    except (dist.DistError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise OSError(f"NCCL, by which the GPUs communicate, cannot start on rank {rank()} "
+                      f"({reason}): see why with NCCL_DEBUG=INFO, then try "
+                      "NCCL_SOCKET_IFNAME=INTERFACE (the network of the hosts), "
+                      "NCCL_P2P_DISABLE=1 (no direct copies between GPUs), or --shm-size 8g for "
+                      "a container") from error
 
 
 def let_main_report() -> None:

@@ -6,6 +6,7 @@ import logging
 import pytest
 import torch
 
+from tests import gpu_answers
 from utils.cli import (
     FlagParser,
     add_switch,
@@ -129,6 +130,14 @@ def test_a_full_gpu_is_told_what_to_change(capsys: pytest.CaptureFixture[str]) -
     assert exit_code_of(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")) == 1
     assert capsys.readouterr().err == (
         "train.py: error: CUDA out of memory. Give a GPU less at once: --bs_mult 1\n")
+
+
+def test_memory_that_others_hold_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of(torch.OutOfMemoryError(gpu_answers.FULL)) == 1
+    assert capsys.readouterr().err == (
+        "train.py: error: CUDA out of memory. Others hold memory of this GPU (process 4711 9.50 "
+        "GiB): stop them, or choose another GPU with CUDA_VISIBLE_DEVICES=N. Give a GPU less at "
+        "once: --bs_mult 1\n")
 
 
 def test_a_program_logs_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

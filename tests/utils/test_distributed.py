@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
+from tests import gpu_answers
 from tests.tiny_training import CPU, Net
 from utils import distributed
 
@@ -59,3 +61,52 @@ def test_a_launcher_may_leave_the_local_rank_out(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert distributed.local_rank() == number
+
+
+def start_as_rank_1_of_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    distributed.start()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu_answers.answer(monkeypatch, count=1)
+    with pytest.raises(ValueError, match=r"process 1 of this host has no GPU, of which torch finds "
+                                         r"1: start 1 processes a host \(NPROC=1"):
+        start_as_rank_1_of_2(monkeypatch)
+
+
+def test_a_torch_without_nccl_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu_answers.answer(monkeypatch, count=2)
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: False)
+    with pytest.raises(OSError, match="built without NCCL, by which processes on GPUs communicate"):
+        start_as_rank_1_of_2(monkeypatch)
+
+
+def test_nccl_that_cannot_start_is_no_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    # it starts at the first operation, not where the process group is made
+    gpu_answers.answer(monkeypatch, count=2)
+
+    def fails(tensor: object) -> None:
+        raise dist.DistBackendError(gpu_answers.NCCL_FAILED)
+
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: True)
+    monkeypatch.setattr(dist, "rendezvous", lambda *args, **options: iter([(Store(), 1, 2)]))
+    monkeypatch.setattr(dist, "PrefixStore", lambda prefix, store: store)
+    monkeypatch.setattr(dist, "init_process_group", lambda *args, **options: None)
+    monkeypatch.setattr(dist, "new_group", lambda **options: None)
+    monkeypatch.setattr(torch, "ones", lambda *args, **options: None)
+    monkeypatch.setattr(distributed, "all_reduce_sum_", fails)
+    with pytest.raises(OSError) as refused:
+        start_as_rank_1_of_2(monkeypatch)
+    said = str(refused.value)
+    assert "NCCL, by which the GPUs communicate, cannot start on rank 0 (Error while creating " in (
+        said)
+    assert "NCCL_DEBUG=INFO" in said and "--shm-size 8g" in said and "\n" not in said
+
+
+class Store:
+    """The store that processes meet at, as far as `start` uses it."""
+
+    def set_timeout(self, timeout: object) -> None:
+        pass

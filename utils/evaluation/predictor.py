@@ -40,7 +40,7 @@ class Predictor:
             of each shape.
 
     Raises:
-        ValueError: `compiled` on a CPU without a C++ compiler, or `graphs` without a CUDA device.
+        ValueError: `compiled` without a compiler for the device, or `graphs` without a CUDA device.
     """
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str, mean: Sequence[float],
@@ -59,6 +59,7 @@ class Predictor:
         if compiled and device.type == "cpu":
             self._network = _FrozenProgram(self._forward)
         elif compiled:
+            require_compiler("--compile", device)
             self._network = torch.compile(self._forward)
         if graphs and device.type != "cuda":
             raise ValueError(f"CUDA graphs need a CUDA device, but this runs on {device.type}: "

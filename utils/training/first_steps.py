@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from utils.batches import Batch, denormalize, split
-from utils.precision import autocast
+from utils.precision import autocast, why_no_cuda
 from utils.training.memory import GB, peak_memory
 from utils.training.micro_batches import sum_of
 from utils.training.recovery import without_trace
@@ -40,6 +40,8 @@ def begin(training: Any, weights_note: str) -> list[Inspection]:
              training.spec.source or training.spec.name, training.precision, training.device.type,
              len(training.data.train_set), training.intervals.total_steps,
              options.batching.describe(), training.folder)
+    if training.device.type == "cpu" and (reason := why_no_cuda()):
+        log.info("  no GPU is used: %s", reason)
     notes, plan = options.batching.notes(), training.data.plan
     mean, std = training.net.normalization
     inputs = f"images are normalized with mean {mean} and standard deviation {std}"
