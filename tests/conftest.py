@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,6 +37,18 @@ def camvid_root() -> Path:
 def idd_lite_root() -> Path:
     """IDD-lite as it is published."""
     return _shared("data", "idd_lite")
+
+
+@pytest.fixture(scope="session")
+def gpu() -> torch.device:
+    """The device of the tests marked `gpu`: the first CUDA device.
+
+    $SFSEG_GPU_TESTS_DEVICE names another one: with `cpu`, the tests check themselves.
+    """
+    name = os.environ.get("SFSEG_GPU_TESTS_DEVICE", "cuda:0")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device; SFSEG_GPU_TESTS_DEVICE=cpu runs the test on the CPU")
+    return torch.device(name)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,9 @@ def jittered(images: Tensor, color: Tensor) -> Tensor:
         color: (N, 3, 4) matrices, whose last column is in units of the image's mean luma.
     """
     pixels = images.permute(0, 2, 3, 1).flatten(1, 2)                              # (N, pixels, 3)
-    mean_luma = pixels.mean(1, keepdim=True) @ pixels.new_tensor(LUMA)[:, None]    # (N, 1, 1)
+    # filled on the device: the copy of `new_tensor(LUMA)` would wait for a GPU
+    luma = torch.stack([pixels.new_full((), weight) for weight in LUMA])
+    mean_luma = pixels.mean(1, keepdim=True) @ luma[:, None]                       # (N, 1, 1)
     offsets = color[:, None, :, 3] * mean_luma                                     # (N, 1, 3)
     changed = torch.baddbmm(offsets, pixels, color[:, :, :3].transpose(1, 2))
     return changed.clamp_(0, 255).unflatten(1, images.shape[2:]).permute(0, 3, 1, 2)

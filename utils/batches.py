@@ -58,7 +58,9 @@ def denormalize(images: Tensor, mean: Triple, std: Triple) -> Tensor:
 
 def _levels(values: Triple, device: torch.device) -> Tensor:
     """Converts three values in [0, 1] to a tensor (1, 3, 1, 1) in [0, 255]."""
-    return torch.tensor(values, device=device).mul(255).view(1, 3, 1, 1)
+    # filled on the device: the copy of `torch.tensor(values, device=device)` would wait for a GPU
+    filled = [torch.full((), value, device=device) for value in values]
+    return torch.stack(filled).mul(255).view(1, 3, 1, 1)
 
 
 def grouped(batches: Iterable[Batch], count: int) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ chunk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -193,9 +194,12 @@ class _ChunkedUpsample(torch.autograd.Function):
         return grad_rows, None, None, None
 
 
-def _autocast_off(tensor: Tensor) -> torch.autocast:
+def _autocast_off(tensor: Tensor) -> AbstractContextManager[object]:
     """Returns a context without autocast, which would widen a chunk in half precision."""
-    return torch.autocast(tensor.device.type, enabled=False)
+    device = tensor.device.type
+    # the meta device has none
+    has_autocast = torch.amp.is_autocast_available(device)
+    return torch.autocast(device, enabled=False) if has_autocast else nullcontext()
 
 
 def _widening(rows: Tensor, width: int) -> Callable[[Tensor], Tensor]:

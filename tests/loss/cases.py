@@ -22,6 +22,21 @@ CRITERIA = [
     loss.DiceLoss(),
     loss.LovaszSoftmax(),
 ]
+COMBINED = [
+    loss.CrossEntropy(),
+    loss.CrossEntropy(class_weights=[1.0, 2.0, 0.5], label_smoothing=0.1),
+    loss.OhemCrossEntropy(0.7, 50),
+    loss.OhemCrossEntropy(0.7, 0.5),
+    loss.FocalLoss(),
+    loss.ImageWeightedCrossEntropy(),
+    loss.RelaxedCrossEntropy(),
+    loss.DiceLoss(),
+    loss.LovaszSoftmax(),
+    loss.DeepSupervision(loss.OhemCrossEntropy(0.7, 50), 0.4),
+    loss.SumOfLosses(
+        [loss.JointBodyEdgeLoss(loss.CrossEntropy(), edge_thresh=0.5), loss.DiceLoss()]
+    ),
+]
 every_criterion = pytest.mark.parametrize(
     "criterion", CRITERIA, ids=lambda criterion: type(criterion).__name__
 )
@@ -38,6 +53,17 @@ def case(shape: tuple[int, ...] = (2, 5, 12, 16), size: tuple[int, int] = (12, 1
     labels = torch.randint(0, shape[1], (shape[0], *size), generator=generator)
     labels[torch.rand(labels.shape, generator=generator) < ignored] = 255
     return torch.randn(shape, generator=generator).requires_grad_(), labels
+
+
+def case_of_all_outputs(size: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Returns `main`, `aux0`, `body` and `edge` at (size, size), and labels of 16x16."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (2, 16, 16), generator=generator)
+    labels[:, :3] = 255
+    channels = {"main": 3, "aux0": 3, "body": 3, "edge": 1}
+    outputs = {name: torch.randn(2, count, size, size, generator=generator).requires_grad_()
+               for name, count in channels.items()}
+    return outputs, labels
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -10,24 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import loss
-from tests.loss.cases import case, every_criterion, total
+from tests.gpu_waits import waiting_is_an_error
+from tests.loss.cases import COMBINED, case, case_of_all_outputs, every_criterion, total
 from utils import resizing
 
-COMBINED = [
-    loss.CrossEntropy(),
-    loss.CrossEntropy(class_weights=[1.0, 2.0, 0.5], label_smoothing=0.1),
-    loss.OhemCrossEntropy(0.7, 50),
-    loss.OhemCrossEntropy(0.7, 0.5),
-    loss.FocalLoss(),
-    loss.ImageWeightedCrossEntropy(),
-    loss.RelaxedCrossEntropy(),
-    loss.DiceLoss(),
-    loss.LovaszSoftmax(),
-    loss.DeepSupervision(loss.OhemCrossEntropy(0.7, 50), 0.4),
-    loss.SumOfLosses(
-        [loss.JointBodyEdgeLoss(loss.CrossEntropy(), edge_thresh=0.5), loss.DiceLoss()]
-    ),
-]
 every_combination = pytest.mark.parametrize(
     "criterion", COMBINED, ids=lambda criterion: type(criterion).__name__
 )
@@ -153,16 +139,6 @@ def test_micro_batches_weighted_by_their_normalizers_give_the_whole_batch(
     torch.testing.assert_close(sum(parts) / criterion.normalizers(labels)["main"], whole)
 
 
-def case_of_all_outputs(size: int) -> tuple[dict[str, Tensor], Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(0, 3, (2, 16, 16), generator=generator)
-    labels[:, :3] = 255
-    channels = {"main": 3, "aux0": 3, "body": 3, "edge": 1}
-    outputs = {name: torch.randn(2, count, size, size, generator=generator).requires_grad_()
-               for name, count in channels.items()}
-    return outputs, labels
-
-
 def loss_and_gradient(
     criterion: nn.Module, outputs: dict[str, Tensor], labels: Tensor
 ) -> list[Tensor]:
@@ -209,19 +185,18 @@ def test_half_logits_are_summed_up_in_float32(
 @pytest.mark.gpu
 @sizes
 @every_combination
-def test_a_gpu_gives_the_same_and_never_waits_for_a_value(criterion: nn.Module, size: int) -> None:
+def test_a_gpu_gives_the_same_and_never_waits_for_a_value(
+    gpu: torch.device, criterion: nn.Module, size: int
+) -> None:
     outputs, labels = case_of_all_outputs(size)
     expected = loss_and_gradient(criterion, outputs, labels)
     there = (
-        {name: each.detach().cuda().requires_grad_() for name, each in outputs.items()},
-        labels.cuda(),
+        {name: each.detach().to(gpu).requires_grad_() for name, each in outputs.items()},
+        labels.to(gpu),
     )
-    criterion = copy.deepcopy(criterion).cuda()
+    criterion = copy.deepcopy(criterion).to(gpu)
     loss_and_gradient(criterion, *there)  # what is set up once may wait
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with waiting_is_an_error(gpu):
         result = loss_and_gradient(criterion, *there)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     for actual, target in zip(result, expected, strict=True):
         torch.testing.assert_close(actual.cpu(), target, rtol=1e-4, atol=1e-6)

@@ -81,7 +81,7 @@ def test_half_precision_logits_are_resized_in_float32() -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_the_labels_of_a_cpu() -> None:
+def test_a_gpu_gives_the_labels_of_a_cpu(gpu: torch.device) -> None:
     logits = scene(2, 19, 32, 64)
-    labels = label_map(logits.cuda(), (128, 256)).cpu()
+    labels = label_map(logits.to(gpu), (128, 256)).cpu()
     assert (labels == label_map(logits, (128, 256))).float().mean() > 0.9999
