@@ -63,9 +63,11 @@ class SimulatedCuda(FakeTensorMode):
             return args[0] if func._schema.returns else None
         if packet is aten.copy_ and not isinstance(args[0], FakeTensor):
             return args[0].zero_()
+        target = kwargs.get("device") or args[0].device if packet is aten._to_copy else None
+        if target is not None and torch.device(target).type == "cpu":
+            return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
         args, kwargs = tree_map(self._without_values, (args, kwargs))
-        result = super().__torch_dispatch__(func, types, args, kwargs)
-        return tree_map(_read, result)
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
     def _without_values(self, leaf: Any) -> Any:
         """Returns a tensor of the CPU as one that has no values; numbers as they are."""
@@ -122,13 +124,6 @@ def _is_waiting_copy(packet: Any, args: Any, kwargs: Any) -> bool:
 
 def _is_cuda(device: Any) -> bool:
     return device is not None and torch.device(device).type == "cuda"
-
-
-def _read(result: Any) -> Any:
-    """Returns zeros in place of a copy on the CPU of a tensor that has no values."""
-    if isinstance(result, FakeTensor) and result.fake_device.type == "cpu":
-        return torch.zeros(result.shape, dtype=result.dtype)
-    return result
 
 
 def _apply(module: nn.Module, fn: Any, recurse: bool = True) -> nn.Module:

@@ -154,6 +154,7 @@ def test_a_confusion_matrix_counts_what_a_gpu_predicts(cuda: SimulatedCuda) -> N
     labels = torch.zeros(8, 8, dtype=torch.uint8)
     counts = matrix.update(torch.zeros(8, 8, dtype=torch.uint8, device=CUDA), labels)
     assert counts.device.type == "cpu" and matrix.matrix.device == CUDA
+    assert counts.sum() == 0 and matrix.iou().isnan().all()
 
 
 def test_weights_are_averaged_and_buffers_restored_without_waiting(cuda: SimulatedCuda) -> None:

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
+from types import ModuleType
 
 import pytest
 import torch
 
+import eval as evaluation
+import train
 from tests import gpu_answers
 from utils.cli import (
     FlagParser,
@@ -18,6 +22,8 @@ from utils.cli import (
     suggest,
     whole_numbers,
 )
+from utils.evaluation import inference
+from utils.training import options
 
 
 @pytest.fixture
@@ -138,6 +144,22 @@ def test_memory_that_others_hold_is_told_apart(capsys: pytest.CaptureFixture[str
         "train.py: error: CUDA out of memory. Others hold memory of this GPU (process 4711 9.50 "
         "GiB): stop them, or choose another GPU with CUDA_VISIBLE_DEVICES=N. Give a GPU less at "
         "once: --bs_mult 1\n")
+
+
+@pytest.mark.parametrize(("program", "less_memory"), [
+    (train, options.LESS_MEMORY), (evaluation, inference.LESS_MEMORY)], ids=["train", "eval"])
+def test_an_image_that_does_not_fit_is_answered_by_flags_that_the_program_has(
+    program: ModuleType, less_memory: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> int:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has a "
+                                     "total capacity of 3.81 GiB of which 1.00 GiB is free.")
+
+    assert run_program("x", work, less_memory=less_memory) == 1
+    said = capsys.readouterr().err
+    flags = set(re.findall(r"--\w+", said))
+    assert len(flags) >= 4 and said.count("\n") == 1
+    assert flags <= program.build_parser()._option_string_actions.keys()
 
 
 def test_a_program_logs_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
