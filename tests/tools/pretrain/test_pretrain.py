@@ -46,6 +46,7 @@ def test_drawn_classes_are_learned(
     assert validations[-1]["top1"] >= 0.9 and validations[-1]["top5"] == 1
     payload = checkpoint(tmp_path / "dfnetv1.pth")
     assert payload["top1"] == validations[-1]["top1"] and payload["step"] == 24
+    assert payload["weights"] == "ema" and payload["backbone"] == "dfnetv1"
     assert payload["classes"] == ["blue_disc", "green_square", "red_triangle"]
     averaged = checkpoint(tmp_path / "run" / "last.pth")["ema"]
     assert all(torch.equal(value, averaged[f"backbone.{key}"])
