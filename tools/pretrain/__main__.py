@@ -39,13 +39,13 @@ NO_LABEL = -1                   # every image has a label
 COMMON_FLAGS = ("arch", "data_root", "val_fraction", "out", "crop_size", "global_batch", "bs_mult",
                 "lr", "max_epoch", "precision", "exp", "resume")
 # The habits of timm for small convolutional networks: five epochs of warm-up and a cosine, 100 in
-# all, and a rate for 256 images, which `scale_lr` adapts to the batch.
+# all. Without --lr, the rate is that of `RATES`.
 RECIPE = {
-    "optimizer": "sgd", "lr": None, "scale_lr": True, "weight_decay": 1e-4,
-    "lr_schedule": "cosine", "warmup_steps": 0.05, "max_epoch": 100, "global_batch": 256,
-    "ema_decay": 0.9999, "eval_epoch": 1, "eval_every": 1, "bs_mult_val": 64,
+    "optimizer": "sgd", "lr": None, "weight_decay": 1e-4, "lr_schedule": "cosine",
+    "warmup_steps": 0.05, "max_epoch": 100, "global_batch": 256, "ema_decay": 0.9999,
+    "eval_epoch": 1, "eval_every": 1, "bs_mult_val": 64,
 }
-# optimizer -> rate for 256 images
+# optimizer -> rate for a global batch of 256 images, to which it is proportional
 RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
 
 
@@ -141,7 +141,8 @@ class Pretraining(train.TrainingLoop):
 
 def build_parser() -> cli.FlagParser:
     parser = cli.FlagParser(prog=f"python {PROGRAM}", common=COMMON_FLAGS,
-                            description="Train a backbone as a classifier of images.")
+                            description="Train a backbone as a classifier of images: 100 epochs, "
+                                        "256 images a step, at a rate of 0.1 (--adamw: 0.001).")
     for package in (images, classifier, optimizer):
         package.add_flags(parser)
     flag_rules.add_flags(parser, scenes=False)
@@ -171,9 +172,9 @@ def default_name(flags: dict[str, Any]) -> str:
 
 def set_dependent_flags(args: Namespace) -> None:
     """Sets the flags whose default depends on other flags, in place."""
-    if args.lr is None:
-        args.lr = RATES[args.optimizer] * optimizer.LR_BATCH / 256
     flag_rules.set_batch_sizes(args)
+    if args.lr is None:
+        args.lr = RATES[args.optimizer] * args.global_batch / 256
 
 
 def check_flags(options: Options) -> None:
