@@ -21,7 +21,7 @@ USERS = {"resnet18": "sfnet_resnet18", "resnet50": "pspnet_resnet50",
          "resnet101": "sfnet_resnet101", "dfnetv1": "fpn_dfnetv1", "dfnetv2": "sfnet_dfnetv2",
          "stdc1": "sfnet_lite_stdc1", "stdc2": "sfnet_stdc2",
          "wideresnet38": "deeplabv3plus_wideresnet38"}
-SLOW = ("resnet101", "wideresnet38")
+SLOW = ("resnet50", "resnet101", "wideresnet38")
 
 
 @pytest.mark.parametrize("name", [
