@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, default_collate
 
 from datasets.sampling import EpochSampler, SampleDraw
 from datasets.spec import BadSample, DatasetError
+from utils import worker_errors
 from utils.training import signals
 
 Batch = dict[str, Any]
@@ -82,7 +82,7 @@ def load_items(dataset: Dataset[T], num_workers: int, indices: Sequence[int]) ->
     """Yields `dataset[index]` for each of the indices in order, computed in worker processes.
 
     Raises:
-        DatasetError: a worker process was killed.
+        DatasetError: as `BatchLoader`.
     """
     loader = BatchLoader(
         _ErrorsAsValues(Subset(dataset, indices)),
@@ -91,13 +91,7 @@ def load_items(dataset: Dataset[T], num_workers: int, indices: Sequence[int]) ->
         collate_fn=_identity,
         worker_init_fn=_start_worker,
     )
-    try:
-        yield from cast(Iterator[T], iter(loader))
-    except RuntimeError as error:
-        if not re.search("killed by signal|exited unexpectedly", str(error)):
-            raise
-        raise DatasetError(f"{error}. Did the machine run out of memory? Try --num_workers 0."
-                           ) from error
+    yield from cast(Iterator[T], iter(loader))
 
 
 def _identity(sample: T) -> T:
@@ -185,15 +179,25 @@ class BatchLoader(DataLoader[Any]):
         self.skipped: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        # starts the workers
-        with signals.block_signals():
-            batches = super().__iter__()
-        for batch in batches:
+        for batch in self._batches():
             if isinstance(batch, DatasetError):
                 raise batch
             if isinstance(batch, dict):
                 self._count(batch.pop(SKIPPED, []))
             yield batch
+
+    def _batches(self) -> Iterator[Any]:
+        """Yields what the workers return. Raises DatasetError if one of them dies."""
+        try:
+            # starts the workers
+            with signals.block_signals():
+                batches = super().__iter__()
+            yield from batches
+        except (RuntimeError, OSError) as error:
+            advice = worker_errors.remedy(error)
+            if advice is None:
+                raise
+            raise DatasetError(advice) from error
 
     def _count(self, skipped: list[str]) -> None:
         for message in skipped:

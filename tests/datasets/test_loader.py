@@ -1,5 +1,6 @@
 """Batches from worker processes: reproducible, with readable errors and clean interruption."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import textwrap
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -304,3 +306,33 @@ def test_ids_that_the_table_does_not_name_are_never_skipped(write_camvid: WriteC
     cv2.imwrite(str(root / "trainannot/train_2.png"), np.full((12, 16), 77, np.uint8))
     with pytest.raises(datasets.DatasetError, match=r"train_2\.png holds ids"):
         epoch_of(loader, sampler, 0)
+
+
+class Dying(torch.utils.data.Dataset[Any]):
+    """Raises torch's error of a full shared memory, as storage.py does in a worker process."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Any:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2_0>: No "
+                           "space left on device (28)")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_worker_that_dies_names_the_remedy(num_workers: int) -> None:
+    with pytest.raises(datasets.DatasetError, match=r"ran out of shared memory.*--num_workers 0.*"
+                                                    r"--shm-size.*</torch_1_2_0>"):
+        list(datasets.loader.load_items(Dying(), num_workers, range(2)))
+
+
+def test_workers_that_cannot_start_name_the_remedy(
+    write_camvid: WriteCamvid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot_start(loader: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", cannot_start)
+    data = datasets.build("camvid", write_camvid(), "val")
+    with pytest.raises(datasets.DatasetError, match=r"ran out of shared memory.*--shm-size"):
+        list(datasets.eval_loader(data, num_workers=1))

@@ -108,9 +108,14 @@ class Records:
             replace: whether another evaluation may be overwritten, with a warning.
 
         Raises:
-            ValueError: the folder holds another evaluation.
+            ValueError: the folder holds another evaluation, or a finished one, of which a single
+                shard would replace a part.
         """
         path = self.folder / RUN
+        if self.shard[1] > 1 and not resume and (self.folder / RESULT).is_file():
+            raise ValueError(f"{self.folder} holds a finished evaluation, which one shard cannot "
+                             "replace: keep it with --resume, choose another --ckpt_path, or "
+                             f"remove {self.folder / RESULT} and evaluate every shard anew.")
         changes = differences(_read_run(path)[0], self.run) if path.is_file() else []
         if changes and (resume or not replace):
             raise ValueError(f"{self.folder} holds another evaluation ({'; '.join(changes)}): "

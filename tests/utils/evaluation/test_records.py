@@ -101,3 +101,19 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
         ValueError, match=r"0of1_000000.npz is damaged .*: remove it and go on with --resume"
     ):
         written.read()
+
+
+def test_one_shard_of_a_finished_evaluation_keeps_its_result(tmp_path: Path) -> None:
+    finished = Records(tmp_path, RUN)
+    finished.prepare_folder(resume=False, replace=False)
+    finished.merge_parts([record(index) for index in range(3)])
+    (tmp_path / "scores.json").write_text("{}")
+    shard = Records(tmp_path, RUN, (0, 2))
+    for may_replace in (False, True):
+        with pytest.raises(ValueError, match=r"holds a finished evaluation, which one shard cannot "
+                                             r"replace: keep it with --resume, .*per_image\.npz"):
+            shard.prepare_folder(resume=False, replace=may_replace)
+    assert len(Records.open(tmp_path).read()) == 3 and (tmp_path / "scores.json").exists()
+    assert shard.start(resume=True, replace=False) == []
+    (tmp_path / records.RESULT).unlink()
+    assert shard.start(resume=False, replace=False) == [0, 2]
