@@ -107,8 +107,18 @@ def check_parts(options: Options) -> None:
     """Raises what a run raises before it reads its data, for `--print_config`."""
     options.check_machine()
     loss.build(options.loss, class_names=options.data.spec.names)
-    network.build(options.network.arch, options.data.spec.num_classes,
-                  options.network.deep_supervision, **options.network.build_options)
+    net = network.build(options.network.arch, options.data.spec.num_classes,
+                        options.network.deep_supervision, **options.network.build_options)
+    freeze_parts(net, options)
+
+
+def freeze_parts(net: SceneParser, options: Options) -> None:
+    """Freezes what the flags exclude from training; raises ValueError if the rest cannot train."""
+    has_body_edge = network.has_body_edge_outputs(options.network.arch)
+    net.freeze(backbone=options.network.freeze_backbone, norms=options.network.fix_bn,
+               training_only=has_body_edge and not options.loss.joint_edgeseg_loss)
+    network.check_batch_statistics(net, options.transforms.crop_size,
+                                   images=options.batching.images_per_norm)
 
 
 class TrainingLoop(ABC):
@@ -381,9 +391,7 @@ class Training(TrainingLoop):
                                   std=self.spec.std)
         weights_note = (f"going on from step {state['step']}" if state
                         else network.load_initial_weights(self.net, options))
-        has_body_edge = network.has_body_edge_outputs(options.arch)
-        self.net.freeze(backbone=options.freeze_backbone, norms=options.fix_bn,
-                        training_only=has_body_edge and not self.options.loss.joint_edgeseg_loss)
+        freeze_parts(self.net, self.options)
         return weights_note
 
     def build_data(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from typing import Any
 
+from network.batch_statistics import check_batch_statistics
 from network.checkpoints import weights
 from network.checkpoints.initial import load_initial_weights, set_normalization
 from network.checkpoints.model_folder import ModelConfig
@@ -24,6 +25,7 @@ __all__ = [
     "add_flags",
     "build",
     "build_options",
+    "check_batch_statistics",
     "flags_in_errors",
     "from_pretrained",
     "fuse_for_inference",

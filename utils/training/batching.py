@@ -62,6 +62,11 @@ class BatchingOptions:
         return cls(sizes=sizes, loss_norm=args.loss_norm, syncbn=args.syncbn, apex=args.apex,
                    timeout=args.timeout)
 
+    @property
+    def images_per_norm(self) -> int:
+        """Returns the number of images over which a batch normalization takes its statistics."""
+        return self.sizes.bs_mult * (distributed.expected_world_size() if self.syncbn else 1)
+
     def describe(self) -> str:
         """Returns the images of a step, and their factors, in words."""
         sizes = self.sizes
@@ -72,9 +77,8 @@ class BatchingOptions:
         """Returns what a user of `--accumulate` must know."""
         if self.sizes.accumulate == 1:
             return []
-        images = self.sizes.bs_mult * (distributed.world_size() if self.syncbn else 1)
-        return [f"  batch normalization sees {images} images at a time: accumulation does not "
-                "widen it"]
+        return [f"  batch normalization sees {self.images_per_norm} images at a time: "
+                "accumulation does not widen it"]
 
 
 def batch_sizes(world_size: int, *, bs_mult: int | None, accumulate: int | None,
