@@ -14,6 +14,10 @@ from network.normalization import IMAGENET
 
 pytest.importorskip("timm", reason="timm is not installed: pip install timm")
 
+# parts of the names of small models, the smallest first
+SMALL = ("test_", "atto", "femto", "pico", "nano", "_050", "_035", "xxs", "tiny", "_xs", "_t0",
+         "_s0", "_b0", "_m0", "_0", "small", "_s", "18", "26", "32", "lite")
+
 
 def images(count: int, height: int, width: int) -> torch.Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -63,6 +67,38 @@ def test_images_are_resized_to_the_sizes_that_the_model_takes(model: str, multip
     assert net.backbone.multiple == multiple
     for size in ((90, 120), (65, 127), (127, 65), (64, 96), (33, 200)):
         assert net(images(1, *size))["main"].shape == (1, 5, *size)
+
+
+def a_small_model_of_each_family() -> list[str]:
+    """One model of each module of timm, by its name a small one."""
+    import timm
+
+    def rank(name: str) -> tuple[int, int]:
+        found = (number for number, word in enumerate(SMALL) if word in name)
+        return next(found, len(SMALL)), len(name)
+
+    return [min(timm.list_models(module=module), key=rank) for module in timm.list_modules()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", a_small_model_of_each_family())
+def test_a_model_of_each_family_takes_images_of_any_size_or_is_refused_by_name(name: str) -> None:
+    net, message = None, ""
+    try:
+        net = network.build(f"fpn_timm:{name}", 3)
+    except ValueError as refusal:
+        message = str(refusal)
+    if net is None:
+        assert name in message
+        return
+    net.eval()
+    with torch.no_grad():
+        for size in ((33, 200), (90, 120), (65, 127), (127, 65), (64, 96), (101, 70)):
+            assert net(images(1, *size))["main"].shape == (1, 3, *size)
+        channels = tuple(features.shape[1] for features in net.backbone(images(1, 96, 160)))
+    assert channels == net.backbone.out_channels
+    net.train()(images(2, 64, 96))["main"].square().mean().backward()
+    assert [key for key, weight in net.named_parameters() if weight.grad is None] == []
 
 
 def test_a_given_output_stride_wins_or_is_refused() -> None:
