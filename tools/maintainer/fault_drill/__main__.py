@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 
-from tools.maintainer.fault_drill import hosts, kills, processes, storage
+from tools.maintainer.fault_drill import chaos, hosts, kills, processes, storage, versions
 from tools.maintainer.fault_drill.site import BrokenPromise, DrillSite, SkippedDrill
 from utils.cli import FAILED, FlagParser, positive_int, run_program
 from utils.files import replace_between, write_text
@@ -30,7 +30,7 @@ class Drill(NamedTuple):
     """A row of the table of drills.
 
     Attributes:
-        fault: what is broken; {times} and {twice} stand for the number of repetitions.
+        fault: what is broken; {times}, {twice} and {points} stand for numbers of repetitions.
         run: breaks a run and returns how it recovered. Raises BrokenPromise or SkippedDrill.
     """
 
@@ -42,14 +42,24 @@ DRILLS = {
     "kill": Drill("kill -9 at random steps, {times} times in one run",
                   kills.killed_at_random_steps),
     "save": Drill("kill -9 during a save, {twice} times", kills.killed_while_saving),
+    "epoch": Drill("kill -9 in the middle of epoch 2", kills.killed_in_an_epoch),
     "signals": Drill("SIGINT, SIGTERM and SIGUSR1, one after another", kills.stopped_by_signals),
     "truncated": Drill("the newest checkpoint cut in half", storage.truncated_checkpoint),
     "full": Drill("a checkpoint that cannot be written completely (file size limit)",
                   storage.full_disk),
     "worker": Drill("kill -9 of one of two processes under torchrun", processes.worker_dies),
+    "worker_save": Drill("kill -9 of rank 1 between its part of a checkpoint and rank 0's file",
+                         processes.worker_dies_in_a_save),
+    "all_reduce": Drill("the connections of rank 1 cut in a step: its all-reduce fails",
+                        processes.all_reduce_fails),
     "raises": Drill("an exception in one of two processes", processes.process_raises),
     "hosts": Drill("one of two hosts (network namespaces) cut off and brought back",
                    hosts.host_cut_off),
+    "versions": Drill("a run begun with another torch, and back", versions.other_torch),
+    "chaos": Drill("ckpt-chaos: killed at each file event in four ways, at most {points} of them",
+                   chaos.killed_at_file_events),
+    "chaos_two": Drill("the same with rank 0 of two processes",
+                       chaos.killed_at_file_events_of_two),
 }
 
 
@@ -66,6 +76,14 @@ def build_parser() -> FlagParser:
                         help="kills of a run; a process that saves is killed twice as often")
     parser.add_argument("--seed", type=int, default=0,
                         help="seed of the random moments at which something breaks")
+    parser.add_argument("--chaos", type=Path, metavar="FOLDER",
+                        help="folder that holds ckpt-chaos (pip install --target FOLDER "
+                             f"ckpt-chaos=={chaos.VERSION}), for the drills of this name")
+    parser.add_argument("--points", type=positive_int, default=1000,
+                        help="kills by ckpt-chaos, evenly spread over the file events")
+    parser.add_argument("--other_python", metavar="PYTHON",
+                        help="interpreter of an environment with another torch, for the drill "
+                             "versions")
     parser.add_argument("--doc", type=Path, metavar="FILE",
                         help="write the table into this document")
     return parser
@@ -79,9 +97,11 @@ def run_drills(args: Namespace) -> tuple[list[str], bool]:
     """
     rows, all_recovered = [], True
     with tempfile.TemporaryDirectory() as scratch:
-        site = DrillSite(Path(scratch), args.steps, args.times, args.seed)
+        site = DrillSite(Path(scratch), args.steps, args.times, args.seed, chaos=args.chaos,
+                         points=args.points, other_python=args.other_python)
         for name in args.only:
-            fault = DRILLS[name].fault.format(times=args.times, twice=2 * args.times)
+            fault = DRILLS[name].fault.format(times=args.times, twice=2 * args.times,
+                                              points=args.points)
             start = time.monotonic()
             try:
                 result = DRILLS[name].run(site)
@@ -92,7 +112,7 @@ def run_drills(args: Namespace) -> tuple[list[str], bool]:
                 all_recovered = False
             seconds = time.monotonic() - start
             print(f"{name:10} {fault}\n{'':10} {result} ({seconds:.0f} s)", flush=True)
-            rows.append(f"| {fault} | {result.splitlines()[0]} | {seconds:.0f} s |")
+            rows.append(f"| {fault} | {result.splitlines()[0]} |")
     return rows, all_recovered
 
 
@@ -102,7 +122,7 @@ def write_table(path: Path, rows: Sequence[str]) -> None:
     commit = (host["commit"] or "unknown")[:7]
     machine = (f"{time.strftime('%Y-%m-%d')}, commit {commit}, {host['device']}, "
                f"{os.cpu_count()} cores, no GPU, torch {host['torch']}:")
-    lines = [machine, "", "| fault | how the run recovered | took |", "|---|---|---|", *rows]
+    lines = [machine, "", "| fault | how the run recovered |", "|---|---|", *rows]
     write_text(path, replace_between(path.read_text(), BEGIN, END, "\n".join(lines)))
 
 

@@ -41,6 +41,19 @@ def killed_at_random_steps(site: DrillSite) -> str:
     return f"{comparison}; at most {max(lost_steps)} steps were repeated"
 
 
+def killed_in_an_epoch(site: DrillSite) -> str:
+    """Kills a run in its second epoch; the resumed one must take the rest of that epoch's plan."""
+    exp = "epoch"
+    site.kill_at(exp, 4)
+    state = checkpoint.newest(site.folder / exp, weights.read)
+    if state is None or state["sampler"] != {"epoch": 1, "step": 1}:
+        raise BrokenPromise("the newest checkpoint is not one of the middle of epoch 2")
+    output = site.run(site.resume_flags(exp))
+    if f"going on from step {state['step']}" not in output:
+        raise BrokenPromise(f"the run did not go on:\n{output}")
+    return f"gone on from step 2 of 2 of epoch 2; {site.compare_with_undisturbed(exp)}"
+
+
 def killed_while_saving(site: DrillSite) -> str:
     """Kills a process that keeps saving; a complete checkpoint must be left each time."""
     folder = site.folder / "saves"

@@ -41,9 +41,17 @@ class DrillSite:
         steps: steps of each run.
         times: number of repetitions, in drills that repeat a fault.
         seed: seed of the random moments at which something breaks.
+        chaos: the folder that holds ckpt-chaos, if there is one.
+        points: file events at which ckpt-chaos kills a run, of all kinds together.
+        other_python: an interpreter with another torch, if there is one.
     """
 
-    def __init__(self, folder: Path, steps: int, times: int, seed: int) -> None:
+    def __init__(self, folder: Path, steps: int, times: int, seed: int, *,
+                 chaos: Path | None = None, points: int = 1000,
+                 other_python: str | None = None) -> None:
+        self.chaos = chaos
+        self.points = points
+        self.other_python = other_python
         self.folder = folder
         self.steps = steps
         self.times = times
@@ -63,24 +71,25 @@ class DrillSite:
 
     def start(self, flags: Sequence[str], *, processes: int = 1, restarts: int = 0,
               prefix: Sequence[str] = (), program: Sequence[str] | None = None,
-              **options: Any) -> subprocess.Popen[str]:
+              python: str = sys.executable, **options: Any) -> subprocess.Popen[str]:
         """Starts train.py with these flags, under torchrun if there are several processes.
 
         Args:
             restarts: how often torchrun may start the processes again.
             prefix: words before the Python interpreter.
-            program: another program in place of train.py or torchrun.
+            program: another program in place of train.py.
+            python: the interpreter.
             options: further arguments of `subprocess.Popen`.
         """
         if program is None:
             program = [str(ROOT / "train.py")]
-            if processes > 1:
-                program = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
-                           str(processes), "--max_restarts", str(restarts), *program]
+        if processes > 1:
+            program = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node",
+                       str(processes), "--max_restarts", str(restarts), *program]
         # A shell in the background starts its children with SIGINT ignored. A run must not
         # inherit that.
         settings = {"stdout": subprocess.PIPE, "preexec_fn": _restore_interrupts, **options}
-        return subprocess.Popen([*prefix, sys.executable, *program, *flags],
+        return subprocess.Popen([*prefix, python, *program, *flags],
                                 stderr=subprocess.STDOUT, text=True,
                                 env={**os.environ, "OMP_NUM_THREADS": "1"}, **settings)
 
@@ -159,11 +168,15 @@ class DrillSite:
             if different:
                 raise BrokenPromise(f"{len(different)} tensors of {part} differ, {different[0]} "
                                     "among them")
+        self.check_log(exp)
+        return "final weights bit-identical, each step logged once"
+
+    def check_log(self, exp: str) -> None:
+        """Raises BrokenPromise if a step is missing from the log of a run or logged twice."""
         lines = (self.folder / exp / "metrics.jsonl").read_text().splitlines()
         logged = [json.loads(line)["step"] for line in lines]
         if logged != list(range(1, self.steps + 1)):
             raise BrokenPromise(f"metrics.jsonl has steps {logged}")
-        return "final weights bit-identical, each step logged once"
 
 
 def _restore_interrupts() -> None:

@@ -22,5 +22,5 @@ def test_a_drill_fills_its_row_of_a_document(tmp_path: Path,
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_or_interrupted_resumes_exactly() -> None:
-    drills = ["kill", "signals"]
+    drills = ["kill", "epoch", "signals"]
     assert fault_drill.main(["--only", *drills, "--steps", "14", "--times", "3"]) == 0
