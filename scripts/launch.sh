@@ -64,5 +64,5 @@ run() {
     else
         exec "$PYTHON" "$@"
     fi
-    exec "$PYTHON" -m torch.distributed.run "$@"
+    exec "$PYTHON" "$ROOT/utils/torchrun.py" "$@"
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -300,6 +301,11 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--max_epochs", "3"], "unknown flag --max_epochs, did you mean '--max_epoch'"),
         (["--bs_mult", "64"], "lower --bs_mult to 6"),
         (["--bs_mult", "1"], "cannot train on a batch of one image"),
+        (
+            ["--bs_mult", "1", "--crop_size", "32", "--arch", "dfsegnet_dfnetv1"],
+            "sees one map of 1x1 for a crop of 32x32: a single value per channel has no variance. "
+            "Use larger crops (--crop_size 64x64), 2 images per process (--bs_mult 2)",
+        ),
         (["--precision", "fp16"], "--precision fp16 needs a CUDA GPU"),
         (
             ["--checkpoint_every", "often"],
@@ -476,9 +482,7 @@ def test_every_recipe_names_flags_that_exist(recipe: str) -> None:
     )
     assert set(RECIPES[recipe]) <= set(options.flags)
     assert options.transforms.crop_size == (1024, 1024)
-    assert options.batching.sizes.global_batch == {"camvid": 4, "imagenet": 4, "streets": 8}.get(
-        recipe, 16
-    )
+    assert options.batching.sizes.global_batch == {"camvid": 4, "streets": 8}.get(recipe, 16)
 
 
 def test_a_worker_that_torchrun_starts_again_goes_on(
@@ -684,14 +688,21 @@ def test_one_command_begins_a_run_and_goes_on_with_it(
 
 
 def test_a_run_that_failed_before_its_first_step_does_not_block_its_name(
-    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     flags = [*command, "--max_iters", "1", "--val_split", "none"]
-    assert "batch of one image" in refusal([*flags, "--bs_mult", "1"], capsys)
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise ValueError("the first step fails")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Training, "train_step", fails)
+        assert "the first step fails" in refusal([*flags, "--lr", "0.5"], capsys)
     assert (tmp_path / "run" / "args.json").exists()
     assert train.main(flags) == 0
     assert "ended before its first step: it is begun anew" in capsys.readouterr().out
-    assert json.loads((tmp_path / "run" / "args.json").read_text())["bs_mult"] == 2
+    assert json.loads((tmp_path / "run" / "args.json").read_text())["lr"] == 0.01
 
 
 def test_the_best_score_of_a_run_is_a_finite_one(
@@ -732,3 +743,35 @@ def test_print_config_calls_derived_values_derived_and_refuses_what_a_run_refuse
         assert flags[0] in message
     assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
     assert "already holds a run" in refusal([*command, "--print_config"], capsys)
+
+
+def test_compiling_without_a_compiler_is_refused_before_any_work(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    message = refusal([*command, "--compile"], capsys)
+    assert "--compile needs a C++ compiler" in message and message.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_closed_terminal_saves_a_checkpoint_as_sigterm_does(
+    command: list[str], tmp_path: Path
+) -> None:
+    pty = pytest.importorskip("pty", reason="Windows has no pseudo terminals")
+    flags = [*command, "--val_split", "none", "--max_epoch", "300"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, str(ROOT / "train.py"), *flags])
+    run = tmp_path / "run"
+    while not (run / "train.log").exists() or "step 2/" not in (run / "train.log").read_text():
+        # the process waits if nobody reads what it draws
+        if select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 4096)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    step = checkpoint(run / "last.pth")["step"]
+    assert 2 <= step < 900
+    assert f"interrupted by SIGHUP: saved at step {step}" in (run / "train.log").read_text()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 
-from utils import distributed
+from utils import distributed, worker_errors
 from utils.logs import start_logging
 from utils.training.signals import Interrupted
 
@@ -84,7 +84,8 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints one line instead of the whole usage, and exits with status 2."""
-        distributed.let_main_report()
+        if not distributed.may_report():
+            self.exit(2)
         every = "--help all" if self.common else "--help"
         self.exit(2, f"{self.prog}: error: {message} (all flags: {self.prog} {every})\n")
 
@@ -279,7 +280,7 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
 
     Unexpected errors of a single process keep their traceback. With several processes, the one
     that fails exits at once without waiting for the others, which notice it: so the first message
-    is that of the process where the error began.
+    is that of the process where the error began. An error that all may have is printed once.
 
     Args:
         program: the program's name, for messages.
@@ -302,13 +303,15 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
         hint = f": install it with pip install '.[{extra}]'" if extra else ""
         code = _report(REFUSED, f"{program}: error: {error}{hint}", traced=True)
     except (ValueError, OSError) as error:
-        distributed.let_main_report()
         code = _report(REFUSED, f"{program}: error: {error}", traced=True)
     except torch.OutOfMemoryError as error:
         code = _report(FAILED, f"{program}: error: {_out_of_memory(str(error), less_memory)}",
                        traced=True)
     except Exception as error:
-        if distributed.is_lost_peer(error):
+        advice = worker_errors.remedy(error)
+        if advice is not None:
+            code = _report(FAILED, f"{program}: error: {advice}", traced=True)
+        elif distributed.is_lost_peer(error):
             reason = str(error).splitlines()[0][-120:]
             code = _report(LOST_PEER, f"{program}: error: another process ended or is silent "
                                       f"({reason}): its own message stands above. Go on with "
@@ -343,5 +346,7 @@ def _out_of_memory(message: str, less_memory: str) -> str:
 
 
 def _report(code: int, message: str, traced: bool = False) -> int:
-    log.error(message, exc_info=traced)
+    """Logs the message, on one process of each host; returns the code."""
+    if distributed.may_report(is_signal=code > 128):
+        log.error(message, exc_info=traced)
     return code

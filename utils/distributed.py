@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +20,7 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT = 10.0          # minutes after which a silent process counts as lost
 
 REPORT_SECONDS = 3.0            # that rank 0 has to print an error first
+STOP_SECONDS = 30.0             # in which torchrun ends the processes beside one that failed
 
 # a gloo group of all processes, for CPU tensors and Python objects
 _control_group: Any = None
@@ -119,14 +121,41 @@ def _try_nccl() -> None:
                       "a container") from error
 
 
-def let_main_report() -> None:
-    """Waits on every process but rank 0, before an error is printed that all may have.
+def may_report(is_signal: bool = False) -> bool:
+    """Returns whether this process prints an error that all may have: one of each host does.
 
-    If rank 0 has it too, it prints it and ends, and torchrun ends the others in the meantime, so
-    that the message stands once.
+    The other processes wait for rank 0 to print it. Under torchrun, whichever comes first claims
+    it, and the rest wait until torchrun ends them, so that it does not list them as failed too.
+
+    Args:
+        is_signal: the message is about a signal; rank 0 prints it, and no process waits.
     """
-    if expected_world_size() > 1 and os.environ["RANK"] != "0":
-        time.sleep(REPORT_SECONDS)
+    if expected_world_size() == 1:
+        return True
+    is_first = os.environ["RANK"] == "0"
+    if is_signal:
+        return is_first
+    claim = _claim_file()
+    if not is_first:
+        deadline = time.monotonic() + REPORT_SECONDS
+        while time.monotonic() < deadline and not (claim and claim.exists()):
+            time.sleep(0.05)
+    try:
+        if claim:
+            claim.touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(STOP_SECONDS)
+        return False
+    return True
+
+
+def _claim_file() -> Path | None:
+    """Returns a file beside the folders in which torchrun expects the errors of this host's
+    processes, anew at each restart; None without torchrun.
+    """
+    error_file = Path(os.environ.get("TORCHELASTIC_ERROR_FILE", ""))
+    folder = error_file.parent.parent
+    return folder / "reported" if error_file.name and folder.is_dir() else None
 
 
 def stop() -> None:

@@ -23,7 +23,8 @@ def start_logging(folder: Path | None = None) -> None:
     Other ranks print errors only.
     """
     if not is_main():
-        logging.basicConfig(level=logging.ERROR, format=f"rank {rank()}: %(message)s", force=True)
+        logging.basicConfig(level=logging.ERROR, handlers=[_TerminalHandler(f"rank {rank()}: ")],
+                            force=True)
         return
     handlers: list[logging.Handler] = [_TerminalHandler()]
     if folder is not None:
@@ -40,7 +41,14 @@ class _TerminalHandler(logging.Handler):
 
     A record that the bar shows already (`progress`) is not printed. The traceback of an error goes
     to `train.log` only.
+
+    Args:
+        prefix: of each line.
     """
+
+    def __init__(self, prefix: str = "") -> None:
+        super().__init__()
+        self.prefix = prefix
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "progress", False) and has_terminal():
@@ -50,7 +58,7 @@ class _TerminalHandler(logging.Handler):
             # names of files may have bytes that the terminal cannot show
             encoding = getattr(stream, "encoding", None) or "utf-8"
             message = record.getMessage().encode(encoding, "backslashreplace").decode(encoding)
-            tqdm.write(message, file=stream)
+            tqdm.write(self.prefix + message, file=stream)
             sys.stdout.flush()
         except OSError:
             # the terminal was closed (SIGHUP): the run must still be able to save

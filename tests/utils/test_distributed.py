@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -110,3 +112,46 @@ class Store:
 
     def set_timeout(self, timeout: object) -> None:
         pass
+
+
+def under_torchrun(monkeypatch: pytest.MonkeyPatch, folder: Path, rank: int) -> None:
+    """Sets the environment of one of two processes of torchrun, and makes waiting short."""
+    error_file = folder / str(rank) / "error.json"
+    for name, value in {"RANK": str(rank), "WORLD_SIZE": "2",
+                        "TORCHELASTIC_ERROR_FILE": str(error_file)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "REPORT_SECONDS", 0.1)
+    monkeypatch.setattr(distributed, "STOP_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("ranks", [(0, 1), (1, 0)])
+def test_the_first_process_that_has_an_error_reports_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ranks: tuple[int, int]
+) -> None:
+    reports = []
+    for rank in ranks:
+        under_torchrun(monkeypatch, tmp_path, rank)
+        reports.append(distributed.may_report())
+    assert reports == [True, False]
+    # torchrun starts the processes again, with another folder
+    (tmp_path / "attempt_1").mkdir()
+    under_torchrun(monkeypatch, tmp_path / "attempt_1", 1)
+    assert distributed.may_report()
+
+
+def test_rank_0_alone_reports_a_signal_and_no_process_waits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for rank in (1, 0):
+        under_torchrun(monkeypatch, tmp_path, rank)
+        monkeypatch.setattr(distributed.time, "sleep", lambda seconds: pytest.fail("it waits"))
+        assert distributed.may_report(is_signal=True) == (rank == 0)
+
+
+def test_without_torchrun_every_process_reports_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for rank in (0, 1):
+        under_torchrun(monkeypatch, tmp_path, rank)
+        monkeypatch.delenv("TORCHELASTIC_ERROR_FILE")
+        assert distributed.may_report()

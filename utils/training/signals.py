@@ -1,7 +1,9 @@
 """Signals that stop a run: noticed between steps, by all processes at the same one."""
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -13,6 +15,8 @@ from torch import Tensor
 from utils import distributed
 
 T = TypeVar("T")
+# in which a second SIGINT under torchrun is the first one, which torchrun passes on
+SAME_SIGNAL_SECONDS = 5.0
 
 
 def _available(*names: str) -> tuple[signal.Signals, ...]:
@@ -59,6 +63,9 @@ class Interrupted(Exception):
 class Interrupts:
     """While entered, remembers the first signal for `check`; a second SIGINT stops at once.
 
+    A terminal sends Ctrl-C to torchrun and its processes, and torchrun passes it on: only a SIGINT
+    some seconds later is a second one.
+
     A closed terminal sends SIGHUP, which `nohup` makes a process ignore: it stays ignored.
 
     Args:
@@ -70,6 +77,7 @@ class Interrupts:
     def __init__(self, agreed: bool = False) -> None:
         self.agreed = agreed and distributed.world_size() > 1
         self.number = 0
+        self.received = 0.0
         self.handlers_before: dict[int, object] = {}
         self.posted: Callable[[], Tensor] | None = None
 
@@ -124,6 +132,12 @@ class Interrupts:
             self.check()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        if self.number and number == signal.SIGINT:
+        if self.number and number == signal.SIGINT and not self._is_passed_on():
             raise KeyboardInterrupt
+        if not self.number:
+            self.received = time.monotonic()
         self.number = number
+
+    def _is_passed_on(self) -> bool:
+        elapsed = time.monotonic() - self.received
+        return "TORCHELASTIC_RUN_ID" in os.environ and elapsed < SAME_SIGNAL_SECONDS

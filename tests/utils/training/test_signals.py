@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from utils.training import signals
 from utils.training.signals import Interrupted, Interrupts
 
 
@@ -57,3 +58,17 @@ def test_an_operating_system_without_some_signals_watches_the_others() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                           cwd=Path(__file__).parents[3], check=True)
     assert done.stdout.split() == ["SIGINT", "SIGTERM"]
+
+
+def test_a_ctrl_c_that_torchrun_passes_on_is_the_same_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    with Interrupts() as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted):
+            interrupts.check()
+        monkeypatch.setattr(signals, "SAME_SIGNAL_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
