@@ -12,8 +12,8 @@ from optimizer.groups import parameter_groups
 from optimizer.options import LR_BATCH, OptimizerOptions, ScheduleOptions, add_flags
 from optimizer.schedules import ScheduleSettings, rate_factor
 
-__all__ = ["LR_BATCH", "OptimizerOptions", "ScheduleOptions", "add_flags", "build",
-           "build_schedule", "parameter_groups"]
+__all__ = ["OptimizerOptions", "ScheduleOptions", "add_flags", "build", "build_schedule",
+           "parameter_groups"]
 
 log = logging.getLogger(__name__)
 

@@ -24,12 +24,13 @@ from network.checkpoints.sources import backbone_of
 from network.registry import names
 from tools.pretrain import classifier, images
 from tools.pretrain.accuracy import Accuracy
-from tools.pretrain.classifier import TIMM, ClassifierOptions
+from tools.pretrain.classifier import ClassifierOptions
 from tools.pretrain.images import ImageOptions
 from utils import batches, cli, distributed, precision
-from utils.evaluation.evaluator import load_batches, shard
+from utils.evaluation.evaluator import load_batches
 from utils.training import options as flag_rules
-from utils.training.validation import evenly_spaced, select_weights
+from utils.training.run_folder import log_replaced
+from utils.training.validation import evenly_spaced, load_share, select_weights
 
 log = logging.getLogger("train")
 
@@ -38,13 +39,13 @@ NO_LABEL = -1                   # every image has a label
 COMMON_FLAGS = ("arch", "data_root", "val_fraction", "out", "crop_size", "global_batch", "bs_mult",
                 "lr", "max_epoch", "precision", "exp", "resume")
 # The habits of timm for small convolutional networks: five epochs of warm-up and a cosine, 100 in
-# all, and a rate for 256 images, which `scale_lr` adapts to the batch.
+# all. Without --lr, the rate is that of `RATES`.
 RECIPE = {
-    "optimizer": "sgd", "lr": None, "scale_lr": True, "weight_decay": 1e-4,
-    "lr_schedule": "cosine", "warmup_steps": 0.05, "max_epoch": 100, "global_batch": 256,
-    "ema_decay": 0.9999, "eval_epoch": 1, "eval_every": 1, "bs_mult_val": 64,
+    "optimizer": "sgd", "lr": None, "weight_decay": 1e-4, "lr_schedule": "cosine",
+    "warmup_steps": 0.05, "max_epoch": 100, "global_batch": 256, "ema_decay": 0.9999,
+    "eval_epoch": 1, "eval_every": 1, "bs_mult_val": 64,
 }
-# optimizer -> rate for 256 images
+# optimizer -> rate for a global batch of 256 images, to which it is proportional
 RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.001}
 
 
@@ -110,11 +111,9 @@ class Pretraining(train.TrainingLoop):
             distributed.copy_buffers_from_main(net)
         net.eval()
         indices = evenly_spaced(len(self.data.val_set), options.validation.eval_images)
-        local = [indices[i] for i in shard(len(indices))]
-        most_images_of_a_rank = len(range(0, len(indices), distributed.world_size()))
-        loader = self.interrupts.during(self.data.load_validation(local), most_images_of_a_rank)
+        loader, count = load_share(self.data.load_validation, indices, self.interrupts)
         accuracy = Accuracy(self.device)
-        for batch in load_batches(loader, total=len(local), description=f"{weights} weights",
+        for batch in load_batches(loader, total=count, description=f"validation, {weights} weights",
                                   images_per_batch=options.validation.bs_mult_val):
             ready = batches.prepare(batch, self.device, *self.net.normalization,
                                     channels_last=options.precision.channels_last)
@@ -125,32 +124,25 @@ class Pretraining(train.TrainingLoop):
         return accuracy
 
     def finish(self) -> None:
-        """Writes the backbone, with the averaged weights if there are any."""
-        options, progress, path = self.options, self.progress, self.options.out
-        replaced = sum(distributed.gather(self.data.loader.skipped.total()))
-        if replaced:
-            log.warning("Images that could not be used, each replaced by another: %d "
-                        "(--on_bad_sample skip).", replaced)
-        if self.is_main:
-            arch = options.classifier.arch
-            classifier.write_backbone(path, self.nets.get("ema", self.net), backbone=arch,
-                                      classes=list(self.spec.names), step=progress.step,
-                                      top1=progress.mean_iu)
-            log.info("Done: %d steps. The backbone is in %s; start from it with: python train.py "
-                     "--arch %s --pretrained %s", progress.step, path, _user_of(arch),
-                     "auto" if path == PRETRAINED / path.name else path)
-
-
-def _user_of(arch: str) -> str:
-    """Returns an architecture on a backbone."""
-    if arch.startswith(TIMM):
-        return f"sfnet_{arch}"
-    return next(name for name in names() if backbone_of(name) == arch)
+        """Writes the backbone: the weights of `--eval_weights`, the averaged ones of both."""
+        log_replaced(sum(distributed.gather(self.data.loader.skipped.total())))
+        if not self.is_main:
+            return
+        arch, path, step = self.options.classifier.arch, self.options.out, self.progress.step
+        weights, net = list(self.validated_nets.items())[-1]
+        top1 = self.progress.mean_iu if len(self.validated_nets) == 1 else None
+        classifier.write_backbone(path, net, backbone=arch, classes=list(self.spec.names),
+                                  step=step, weights=weights, top1=top1)
+        users = (name for name in names() if backbone_of(name) == arch)
+        log.info("Done: %d steps. The backbone is in %s; start from it with: python train.py "
+                 "--arch %s --pretrained %s", step, path, next(users, f"sfnet_{arch}"),
+                 "auto" if path == PRETRAINED / path.name else path)
 
 
 def build_parser() -> cli.FlagParser:
     parser = cli.FlagParser(prog=f"python {PROGRAM}", common=COMMON_FLAGS,
-                            description="Train a backbone as a classifier of images.")
+                            description="Train a backbone as a classifier of images: 100 epochs, "
+                                        "256 images a step, at a rate of 0.1 (--adamw: 0.001).")
     for package in (images, classifier, optimizer):
         package.add_flags(parser)
     flag_rules.add_flags(parser, scenes=False)
@@ -180,9 +172,9 @@ def default_name(flags: dict[str, Any]) -> str:
 
 def set_dependent_flags(args: Namespace) -> None:
     """Sets the flags whose default depends on other flags, in place."""
-    if args.lr is None:
-        args.lr = RATES[args.optimizer] * optimizer.LR_BATCH / 256
     flag_rules.set_batch_sizes(args)
+    if args.lr is None:
+        args.lr = RATES[args.optimizer] * args.global_batch / 256
 
 
 def check_flags(options: Options) -> None:

@@ -1,7 +1,7 @@
 """A backbone with a classifier of whole images, and the file that other trainings start from."""
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,11 @@ class ClassifierOptions:
     label_smoothing: float = 0.1
     out: Path | None = None
 
+    def __post_init__(self) -> None:
+        check_backbone(self.arch)
+        if self.label_smoothing == 1:
+            raise ValueError("--label_smoothing 1.0 leaves nothing of the label: give less.")
+
     @classmethod
     def from_args(cls, args: Namespace) -> ClassifierOptions:
         return cls(args.arch, args.label_smoothing, Path(args.out) if args.out else None)
@@ -123,7 +128,7 @@ class ClassifierOptions:
 def add_flags(parser: ArgumentParser) -> None:
     """Declares the flags of `ClassifierOptions`."""
     group = parser.add_argument_group("Classifier")
-    group.add_argument("--arch", type=_backbone, default=ClassifierOptions.arch,
+    group.add_argument("--arch", default=ClassifierOptions.arch,
                        help=f"backbone: {', '.join(BACKBONES)}, or {TIMM}MODEL")
     group.add_argument("--label_smoothing", type=fraction,
                        default=ClassifierOptions.label_smoothing,
@@ -133,10 +138,11 @@ def add_flags(parser: ArgumentParser) -> None:
                             f"{PRETRAINED.name}/ that --pretrained auto reads)")
 
 
-def _backbone(name: str) -> str:
+def check_backbone(name: str) -> None:
+    """Raises ValueError if there is no backbone of this name; names the nearest."""
     if name in BACKBONES or (name.startswith(TIMM) and name != TIMM):
-        return name
+        return
     inner = backbone_of(name)
     hint = f": its backbone is {inner}" if inner in BACKBONES else suggest(name, BACKBONES)
-    raise ArgumentTypeError(f"{name!r} is no backbone{hint} (all names: {', '.join(BACKBONES)}, "
-                            f"{TIMM}MODEL)")
+    raise ValueError(f"--arch {name} is no backbone{hint} (all names: {', '.join(BACKBONES)}, "
+                     f"{TIMM}MODEL)")

@@ -179,6 +179,13 @@ def log_stop(reason: Exception, progress: Progress, folder: Path,
              program, folder)
 
 
+def log_replaced(images: int) -> None:
+    """Warns of images that could not be read, if there were any."""
+    if images:
+        log.warning("Images that could not be used, each replaced by another: %d (--on_bad_sample "
+                    "skip).", images)
+
+
 def log_closing_summary(options: FolderOptions, progress: Progress, data_flags: list[str],
                         skipped: int) -> None:
     """Logs where the files of a finished run are, and the commands that use them.
@@ -187,9 +194,7 @@ def log_closing_summary(options: FolderOptions, progress: Progress, data_flags: 
         data_flags: the flags of eval.py that name the data.
         skipped: how many images could not be read.
     """
-    if skipped:
-        log.warning("Images that could not be used, each replaced by another: %d (--on_bad_sample "
-                    "skip).", skipped)
+    log_replaced(skipped)
     folder, best = options.folder, progress.best
     last, events = shlex.quote(str(folder / "last.pth")), shlex.quote(str(options.tensorboard))
     data = shlex.join(data_flags)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,12 +152,9 @@ class Validator:
                   interrupts: Interrupts) -> ValidationResult:
         num_classes, thresholds = self.spec.num_classes, self.options.thresholds
         result = ValidationResult(weights, ConfusionMatrix(num_classes, device=predictor.device))
-        indices = self.indices
-        local = [indices[i] for i in shard(len(indices))]
-        most_images_of_a_rank = len(range(0, len(indices), distributed.world_size()))
-        batches = interrupts.during(self.load(local), most_images_of_a_rank)
+        batches, count = load_share(self.load, self.indices, interrupts)
         with self.record_flows(predictor.net) as flows:
-            predictions = predict(predictor, batches, total=len(local),
+            predictions = predict(predictor, batches, total=count,
                                   description=f"validation on {self.data.split}, {weights} weights",
                                   images_per_batch=self.options.bs_mult_val)
             for number, prediction in enumerate(predictions):
@@ -220,6 +217,18 @@ def evenly_spaced(count: int, limit: int | None) -> list[int]:
     """Returns `limit` of `count` indices, evenly spaced; all of them if `limit` is None."""
     length = min(count, limit or count)
     return [i * count // length for i in range(length)]
+
+
+def load_share(load: Loader, indices: Sequence[int],
+               interrupts: Interrupts) -> tuple[Iterator[dict[str, Any]], int]:
+    """Loads this process's share of the images, and checks for signals after each image.
+
+    Returns:
+        Batches of one image, and their number.
+    """
+    local = [indices[i] for i in shard(len(indices))]
+    most_images_of_a_rank = len(range(0, len(indices), distributed.world_size()))
+    return interrupts.during(load(local), most_images_of_a_rank), len(local)
 
 
 def draw(prediction: Prediction, flows: dict[str, Tensor], palette: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from tools.pretrain import __main__ as pretrain
 from tools.pretrain import classifier
 
 ROOT = Path(train.__file__).parent
-FAST = ["--adamw", "--lr", "0.002", "--no_scale_lr", "--ema_decay", "0.8", "--min_area", "0.5",
+FAST = ["--adamw", "--lr", "0.002", "--ema_decay", "0.8", "--min_area", "0.5",
         "--color_jitter", "0.1"]
 
 
@@ -46,6 +46,7 @@ def test_drawn_classes_are_learned(
     assert validations[-1]["top1"] >= 0.9 and validations[-1]["top5"] == 1
     payload = checkpoint(tmp_path / "dfnetv1.pth")
     assert payload["top1"] == validations[-1]["top1"] and payload["step"] == 24
+    assert payload["weights"] == "ema" and payload["backbone"] == "dfnetv1"
     assert payload["classes"] == ["blue_disc", "green_square", "red_triangle"]
     averaged = checkpoint(tmp_path / "run" / "last.pth")["ema"]
     assert all(torch.equal(value, averaged[f"backbone.{key}"])
@@ -149,6 +150,7 @@ def test_a_damaged_image_stops_the_run_or_is_replaced(
 
 @pytest.mark.parametrize(("flags", "message"), [
     (["--data_root", ""], "--data_root is missing"),
+    (["--label_smoothing", "1"], "--label_smoothing 1.0 leaves nothing"),
     (["--lr_schedule", "scl-poly"], "--lr_schedule scl-poly restarts where"),
     (["--min_area", "0"], "--min_area 0.0 is out of range"),
     (["--recipe", "ours"], "unknown flag --recipe"),
@@ -184,9 +186,10 @@ def test_every_value_of_the_recipe_is_shown(
     told = capsys.readouterr().out
     assert [name for name in pretrain.RECIPE if name not in told] == []
     adamw = pretrain.parse([*command, "--adamw"])
-    # --lr is for 16 images
-    assert [options.optimizer.lr * 256 / 16 for options in (sgd, adamw)] == pytest.approx(
-        [0.1, 0.001])
+    # 0.1 and 0.001 for 256 images, of which a step has 8
+    assert [options.optimizer.lr for options in (sgd, adamw)] == [0.1 / 32, 0.001 / 32]
+    given = pretrain.parse([*command, "--lr", "0.5"])
+    assert (given.optimizer.lr, given.optimizer.scale_lr) == (0.5, False)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ OTHERS = """
     lovasz_weight lr lr_schedule lr_step max_epoch max_iters memory_estimate nesterov num_workers
     ohem on_bad_sample on_nan optimizer output_stride packed precision pretrained print_config
     recipe recompute restore_optimizer resume rlx_off_epoch rotate saturation scale_lr scale_max
-    scale_min seed snapshot strict_bdr_cls syncbn tb_path test_mode tf32 timeout train_split
+    scale_min seed snapshot strict_bdr_cls syncbn tb_path test_mode tf32 timeout track train_split
     val_split warmup_steps weight_decay
 """.split()  # noqa: SIM905
 
