@@ -51,3 +51,14 @@ def test_a_backbone_of_timm_is_named_in_full() -> None:
         str(ROOT), "timm", source="local", arch="sfnet_timm:mobilenetv3_small_050", num_classes=3)
     with torch.no_grad():
         assert net.eval()(torch.zeros(1, 3, 64, 64))["main"].shape == (1, 3, 64, 64)
+
+
+def test_a_shipped_network_is_an_entry() -> None:
+    pytest.importorskip("timm", reason="timm is not installed: pip install timm")
+    net = torch.hub.load(str(ROOT), "sfnet_lite_efflite0_camvid", source="local")
+    assert not net.training
+    with torch.no_grad():
+        assert net(torch.zeros(1, 3, 64, 64))["main"].shape == (1, 11, 64, 64)
+    same = torch.hub.load(str(ROOT), "timm", source="local", weights="sfnet_lite_efflite0_camvid",
+                          arch="sfnet_lite_timm:tf_efficientnet_lite0")
+    assert all(torch.equal(*pair) for pair in zip(net.parameters(), same.parameters(), strict=True))

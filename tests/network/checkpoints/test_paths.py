@@ -54,3 +54,23 @@ def test_the_error_of_an_unknown_name_lists_the_shipped_networks(
 
 def test_the_folder_is_that_of_the_checkout() -> None:
     assert Path(__file__).resolve().parents[3] / "pretrained_models" == paths.PRETRAINED
+
+
+SHIPPED = ("sfnet_lite_efflite0_camvid",)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_file_states_its_license_score_and_training(name: str) -> None:
+    path = shipped()[name]
+    assert path.stat().st_size < 10_000_000
+    payload = weights.read(name)
+    assert {"license", "score", "training"} <= set(payload["notes"])
+    launcher = payload["notes"]["training"].split()[1]
+    assert (paths.PRETRAINED.parent / launcher).is_file()
+    terms = (paths.PRETRAINED / "LICENSE-WEIGHTS").read_text(encoding="utf-8")
+    assert f"{path.name}\n----" in terms
+    assert payload["mean"] == payload["std"] == [0.5, 0.5, 0.5]
+
+
+def test_no_other_network_is_shipped() -> None:
+    assert set(shipped()) == set(SHIPPED)

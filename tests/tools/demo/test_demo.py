@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,3 +257,28 @@ def test_an_image_of_a_camera_on_its_side_is_turned_upright(tmp_path: Path) -> N
     data = path.read_bytes()
     path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
     assert datasets.read_image(path, upright=True).shape == (30, 20, 3)
+
+
+def test_the_shipped_network_runs_without_further_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("timm", reason="timm is not installed: pip install timm")
+    photograph = picture(tmp_path / "a.jpg", 90, 120)
+    assert demo.main(["--input", str(photograph), "--out", str(tmp_path / "out")]) == 0
+    output = capsys.readouterr().out
+    assert "sfnet_lite_efflite0_camvid.safetensors: CC BY-NC 4.0" in output
+    ids = cv2.imread(str(tmp_path / "out" / "label_ids" / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert ids.shape == (90, 120)
+    assert ids.max() < SPEC.num_classes
+
+
+def test_without_timm_one_line_says_how_to_install_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    photograph = picture(tmp_path / "a.jpg")
+    assert demo.main(["--input", str(photograph), "--out", str(tmp_path / "out")]) == 2
+    last = capsys.readouterr().err.strip().splitlines()
+    assert len(last) == 1
+    assert "pip install" in last[0]
+    assert "timm" in last[0]
