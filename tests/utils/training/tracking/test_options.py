@@ -99,3 +99,28 @@ def test_a_tracker_that_is_not_installed_is_refused_at_the_start(
         run(camvid, tmp_path, "--track", "mlflow")
     assert stop.value.code == 2 and "pip install '.[tracking]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRACKERS)
+def test_the_library_takes_a_run_offline_and_goes_on_with_it(
+        name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("MLFLOW_TRACKING_URI", "WANDB_MODE", "WANDB_PROJECT"):
+        monkeypatch.delenv(variable, raising=False)
+    # read when trackio is imported
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    pytest.importorskip(name, reason="the extra `tracking` brings it")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    # MLflow takes 100 parameters at once
+    flags = {f"flag_{number}": number for number in range(130)} | {"scales": (1.0, 2.0), "cv": None}
+    for start in (0, 3):
+        tracker = TrackingOptions(name).open(folder, flags)
+        assert tracker is not None
+        for step in range(start, start + 3):
+            tracker.scalars({"train/loss": 1 / (step + 1), "validation/person/animal (x)": 0.5},
+                            step)
+        tracker.pictures({"validation/a b": np.zeros((20, 30, 3), np.uint8)}, start + 2)
+        tracker.finish({"mIoU": 0.5})
+        assert not tracker.failed
+    assert [path for path in tmp_path.rglob("*") if path.is_file()]
