@@ -69,8 +69,13 @@ def build_parser() -> FlagParser:
     return parser
 
 
+def is_split_name(text: str) -> bool:
+    """Returns whether a split can have this name, which is also that of its folders."""
+    return bool(re.fullmatch(r"\w[\w.-]*", text)) and text not in ("none", "trainval")
+
+
 def _split(text: str) -> str:
-    if not re.fullmatch(r"[\w.-]+", text) or text in ("none", "trainval"):
+    if not is_split_name(text):
         raise ArgumentTypeError(f"{text!r} is no name of a split: use letters, digits, '_', '-'")
     return text
 
@@ -234,7 +239,8 @@ def find_items(options: Options, annotations: Annotations) -> list[Item]:
             annotations.leave_out_image("images without a shape")
             continue
         name = name_of(annotated, image)
-        key = (options.split or annotated.split, name)
+        # as in `choose_splits`: where some files name splits, the others belong to train
+        key = (options.split or annotated.split or "train", name)
         if key in items:
             raise DatasetError(f"{items[key].image} and {image} would have the same label file "
                                f"{name}.png: rename one of them.")
@@ -252,9 +258,19 @@ def find_items(options: Options, annotations: Annotations) -> list[Item]:
 
 
 def choose_splits(options: Options, items: Sequence[Item]) -> list[str]:
-    """Returns the split of each image: `--split`, or that of its file, or train and val."""
+    """Returns the split of each image: `--split`, or that of its file, or train and val.
+
+    Raises:
+        DatasetError: the name of a split in a file cannot be that of a folder.
+    """
     if options.split:
         return [options.split] * len(items)
+    for annotated in (item.annotated for item in items):
+        if annotated.split and not is_split_name(annotated.split):
+            raise DatasetError(f"{annotated.source}: {annotated.file} belongs to the split "
+                               f"{annotated.split!r}, which is no name of a split: rename it with "
+                               "letters, digits, '_' or '-', or put all images into one split with "
+                               "--split.")
     named = [item.annotated.split for item in items]
     if any(named):
         return [split or "train" for split in named]

@@ -158,6 +158,35 @@ def test_two_images_of_one_name_are_refused(folder: Path, tmp_path: Path,
         capsys, "coco", folder, "--out", tmp_path / "out")
 
 
+def write_cvat(folder: Path, **subsets: str) -> Path:
+    """annotations.xml with a box in each image; subset -> image."""
+    box = "<box label='car' xtl='1' ytl='1' xbr='3' ybr='3'/>"
+    images = "".join(f"<image name='{name}' width='8' height='8' subset='{subset}'>{box}</image>"
+                     for subset, name in subsets.items())
+    (folder / "annotations.xml").write_text(f"<annotations>{images}</annotations>")
+    return folder / "annotations.xml"
+
+
+@pytest.mark.parametrize("split", ["../../../elsewhere", "..", "/elsewhere", "trainval"])
+def test_a_split_that_is_no_name_is_refused(folder: Path, tmp_path: Path, split: str,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_cvat(folder, **{split: "a.png"})
+    before = sorted(tmp_path.rglob("*"))
+    message = refused(capsys, "cvat", source, "--out", tmp_path / "out/deep")
+    assert f"a.png belongs to the split '{split}', which is no name of a split" in message
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(SystemExit):
+        run("cvat", source, "--out", tmp_path / "out", "--split", split)
+    assert run("cvat", source, "--out", tmp_path / "out", "--split", "train") == 0
+
+
+def test_images_of_one_name_in_train_and_in_no_split_are_refused(
+        folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_cvat(folder, Train="a.png", default="a.png")
+    assert "would have the same label file a.png" in refused(
+        capsys, "cvat", source, "--out", tmp_path / "out")
+
+
 def test_an_image_beside_the_labels_or_where_they_say_is_found(folder: Path,
                                                                tmp_path: Path) -> None:
     tool = tmp_path / "tool"
