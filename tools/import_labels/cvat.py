@@ -65,8 +65,9 @@ def _image(path: Path, image: Element, annotations: Annotations) -> AnnotatedIma
             annotations.classes.setdefault(shape.name)
             shapes.append(shape)
     size = int(image.attrib["height"]), int(image.attrib["width"])
+    subset = image.get("subset", "").lower()
     # "default" is the name of the subset of images that belong to none
-    split = image.get("subset", "").lower().replace("default", "")
+    split = "" if subset == "default" else subset
     return AnnotatedImage(image.attrib["name"], path, lambda: shapes, size, split,
                           is_empty=not shapes, folders=(path.parent / "images",))
 
@@ -75,10 +76,10 @@ def _shape(entry: Element) -> Shape:
     name, values = entry.attrib["label"], entry.attrib
     order = int(values.get("z_order", 0))
     if entry.tag == "mask":
-        runs = [int(run) for run in values["rle"].split(",")]
-        mask = decode_rows(runs, int(values["height"]), int(values["width"]))
-        window = partial(Window, int(values["top"]), int(values["left"]), mask)
-        return Shape(name, mask=window, order=order)
+        mask = partial(_decode_mask, values)
+        # raises for a damaged mask; kept masks of all images would fill the memory
+        mask()
+        return Shape(name, mask=mask, order=order)
     if entry.tag == "polygon":
         outline = ring([[float(value) for value in point.split(",")]
                         for point in values["points"].split(";")])
@@ -89,6 +90,13 @@ def _shape(entry: Element) -> Shape:
     else:
         raise ValueError(f"the shape <{entry.tag}> is unknown")
     return Shape(name, (_turned(outline, values),), order=order)
+
+
+def _decode_mask(values: dict[str, str]) -> Window:
+    """Returns the pixels of a `<mask>` with these attributes."""
+    runs = [int(run) for run in values["rle"].split(",")]
+    mask = decode_rows(runs, int(values["height"]), int(values["width"]))
+    return Window(int(values["top"]), int(values["left"]), mask)
 
 
 def _turned(outline: np.ndarray, values: dict[str, str]) -> np.ndarray:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,10 @@ def _shape(kind: str, entry: dict[str, Any]) -> Shape:
         outline = ellipse(float(points[0, 0]), float(points[0, 1]), radius, radius)
     elif kind in ("mask", "ai_mask"):
         left, top = np.rint(points[0]).astype(int).tolist()
-        window = _decode_mask(entry["mask"], top, left)
-        return Shape(name, mask=lambda: window)
+        mask = partial(_decode_mask, entry["mask"], top, left)
+        # raises for a damaged mask; kept masks of all images would fill the memory
+        mask()
+        return Shape(name, mask=mask)
     else:
         raise ValueError(f"the shape_type {kind!r} is unknown")
     return Shape(name, (outline,))

@@ -51,7 +51,8 @@ class Shape:
 
     Args:
         rings: outlines, each (N, 2) of x and y; the shape is their union.
-        mask: returns the pixels, in place of rings. It may reach beyond the image.
+        mask: returns the pixels, in place of rings. It may reach beyond the image. It decodes
+            them at each call, so that the masks of one image at a time are in memory.
         order: shapes of a higher order lie on top; equal ones lie in the order of the file.
     """
 
@@ -90,7 +91,7 @@ class AnnotatedImage:
         size: (height, width) that the annotation file says; None if it does not.
         split: of the annotation file; "" if it names none.
         is_empty: the file has no shape for the image.
-        load: returns the shapes. Masks are decoded here, one image at a time.
+        load: returns the shapes.
         folders: folders in which `file`, or its name, is looked for before the others.
         name: path in the dataset, without suffix; that of `file` if empty.
     """
@@ -135,7 +136,7 @@ class Annotations:
 
 @contextmanager
 def reading(place: str) -> Iterator[None]:
-    """Turns errors of a record that is built otherwise than its format says into a DatasetError.
+    """Turns the errors in reading a malformed record into a DatasetError.
 
     Args:
         place: file and record, such as "a.json: annotation 7".
@@ -144,10 +145,10 @@ def reading(place: str) -> Iterator[None]:
         yield
     except DatasetError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise DatasetError(f"{place} is not as its format says ({reason}): export the labels "
-                           "again, or mend this entry.") from error
+        raise DatasetError(f"{place} is malformed ({reason}): export the labels again, or correct "
+                           "this entry.") from error
 
 
 def ring(points: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
@@ -155,6 +156,8 @@ def ring(points: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
     outline = np.asarray(points, np.float64)
     if outline.ndim != 2 or outline.shape[1] != 2:
         raise ValueError("points are pairs of x and y")
+    if not len(outline):
+        raise ValueError("it has no points")
     if not np.isfinite(outline).all():
         raise ValueError("a coordinate is not a finite number")
     if np.abs(outline).max(initial=0) > 1e7:

@@ -73,7 +73,7 @@ def _images(path: Path, root: Path, entry: Any) -> list[tuple[Path, str]]:
     if place.is_file():
         lines = [line.strip() for line in read_text(place).splitlines()]
         return [(root, line.removeprefix("./")) for line in lines if line]
-    raise DatasetError(f"{path} names {entry}, but {place} does not exist: mend the path.")
+    raise DatasetError(f"{path} names {entry}, but {place} does not exist: fix the path.")
 
 
 def _labels_of(image: Path) -> Path:

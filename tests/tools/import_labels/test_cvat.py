@@ -49,6 +49,15 @@ def test_the_folder_of_an_export_and_labels_without_meta_are_read(folder: Path) 
     annotations = read(folder)
     assert annotations.classes == {"bus": None}
     assert annotations.images[0].split == ""
+    write(folder, "", image="subset='Default_2'")
+    assert read(folder).images[0].split == "default_2"
+
+
+def test_masks_are_not_kept_in_memory(folder: Path) -> None:
+    path = write(folder, '<mask label="car" rle="1, 5" left="0" top="0" width="3" height="2"/>')
+    (shape,) = read(path).images[0].load()
+    assert shape.mask is not None
+    assert shape.mask().mask is not shape.mask().mask
 
 
 @pytest.mark.parametrize(("shapes", "message"), [

@@ -34,6 +34,15 @@ def test_shapes_are_read_in_their_order_and_classes_by_name(folder: Path) -> Non
     assert windows[4][:2] == (1, 5) and windows[4].mask.tolist() == [[0, 0], [1, 1], [1, 1]]
 
 
+def test_masks_are_not_kept_in_memory(folder: Path) -> None:
+    encoded = base64.b64encode(cv2.imencode(".png", np.ones((3, 2), np.uint8))[1]).decode()
+    write_labelme(folder / "a.json",
+                  labelme("dust", [[5, 1], [6, 3]], shape_type="mask", mask=encoded))
+    (shape,) = read(folder).images[0].load()
+    assert shape.mask is not None
+    assert shape.mask().mask is not shape.mask().mask
+
+
 @pytest.mark.parametrize(("shape", "message"), [
     ({"points": LEFT}, r"shape 0 .*'label' is missing"),
     (labelme("a", [[1, 2, 3]]), "pairs of x and y"),

@@ -106,6 +106,7 @@ def test_an_ellipse_has_its_area_and_a_turned_box_keeps_it() -> None:
     ([1, 2, 3], "pairs of x and y"),
     ([[1, 2], [float("nan"), 3]], "not a finite number"),
     ([[1, 2], [1e9, 3]], "1e[+]09 pixels"),
+    (np.zeros((0, 2)), "it has no points"),
 ])
 def test_points_that_are_no_outline_are_refused(points: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):

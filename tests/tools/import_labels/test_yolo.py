@@ -48,7 +48,8 @@ def test_polygons_are_scaled_to_their_image(tmp_path: Path, data: str) -> None:
     ("names: [car]\ntrain: images/train\n", LINES, "0.txt, line 1 .*class 1 has no name"),
     ("names: [car, road]\ntrain: images/train\n", "1 0 0 0.5 0 0.5 1 0\n", "0.txt, line 1"),
     ("names: [car, road]\ntrain: images/train\n", "road 0 0 1 0 1 1\n", "0.txt, line 1"),
-    ("names: [car, road]\ntrain: pictures\n", LINES, "pictures does not exist"),
+    ("names: [car, road]\ntrain: images/train\n", "1\n", "0.txt, line 1 .*it has no points"),
+    ("names: [car, road]\ntrain: pictures\n", LINES, "pictures does not exist: fix the path"),
     ("names: [car\n", LINES, "is not YAML"),
 ])
 def test_a_damaged_file_is_named(tmp_path: Path, data: str, lines: str, message: str) -> None:
