@@ -10,6 +10,7 @@ import numpy as np
 from datasets.image_files import read_label
 from datasets.spec import RGB, DatasetError
 from tools.import_labels.files import only_file, read_json
+from tools.import_labels.pictures import relative_path
 from tools.import_labels.run_lengths import decode_coco
 from tools.import_labels.shapes import AnnotatedImage, Annotations, Shape, Window, reading, ring
 
@@ -79,7 +80,8 @@ def _load(path: Path, masks: Path, names: dict[Any, str], size: tuple[int, int],
     for entry in entries:
         with reading(f"{path}: annotation {entry.get('id', entry.get('file_name'))}"):
             if "segments_info" in entry:
-                shapes += _segments(masks / entry["file_name"], names, size, entry)
+                file = masks / relative_path(entry["file_name"])
+                shapes += _segments(file, names, size, entry)
             elif _has_area(entry):
                 name = _name(names, entry["category_id"])
                 shapes.append(_shape(name, entry["segmentation"], size))

@@ -53,6 +53,9 @@ def test_panoptic_segments_are_read_from_the_png_files(folder: Path) -> None:
     path = write(folder, content)
     assert sizes(path) == [("road", 24), ("car", 16)]
     assert read(path).classes == {"car": (1, 2, 3), "road": None}
+    # steps out of the folder of the masks are dropped
+    content["annotations"][0]["file_name"] = "../a.png"
+    assert sizes(write(folder, content)) == [("road", 24), ("car", 16)]
     content["annotations"][0]["segments_info"] = segments[:1]
     with pytest.raises(DatasetError, match="holds segment 66053, which segments_info lacks"):
         sizes(write(folder, content))
@@ -72,6 +75,7 @@ def test_panoptic_segments_are_read_from_the_png_files(folder: Path) -> None:
     ({"category_id": 3, "segmentation": {"counts": [64]}}, "'size' is missing"),
     ({"category_id": 3, "segmentation": [[1, 2, 3]]}, "annotation 0"),
     ({"category_id": 3, "segmentation": 4}, "annotation 0"),
+    ({"category_id": 3, "segmentation": {"size": [8, 8], "counts": [2**70]}}, "annotation 0"),
 ])
 def test_a_damaged_annotation_is_named(folder: Path, annotation: dict, message: str) -> None:
     path = write(folder, coco(annotation))
@@ -85,6 +89,8 @@ def test_a_damaged_annotation_is_named(folder: Path, annotation: dict, message: 
     (coco(images=[{"id": 1, "file_name": "a.png"}]), "image 0 .*'height' is missing"),
     (coco({"category_id": 3, "segmentation": LEFT}, images=[]),
      "annotations belong to image id 1, which the list of images lacks"),
+    (coco(images=[{"id": 1, "file_name": "a.png", "height": float("inf"), "width": 8}]),
+     "image 0 is malformed"),
     (coco(categories=[{"name": "car"}]), "categories .*'id' is missing"),
 ])
 def test_an_incomplete_file_is_refused(folder: Path, content: dict, message: str) -> None:
