@@ -1,7 +1,7 @@
-"""The folder of a trained network that travels: `config.json`, `model.safetensors`, `README.md`.
+"""Model folders: a trained network as `config.json`, `model.safetensors` and `README.md`.
 
-The form is that of transformers and segmentation_models_pytorch, which hubs of models show. A
-folder holds no pickle, and its config is the only place that says what the tensors are.
+The form is that of transformers and segmentation_models_pytorch, which hubs of models show. No
+pickle is read from a model folder, and only its config says what the tensors are.
 """
 from __future__ import annotations
 
@@ -60,23 +60,30 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(isinstance(self.arch, str), "arch", "the name of an architecture", self.arch)
-        _require(len(self.classes) >= 2 and all(isinstance(name, str) for name in self.classes),
+        _require(_is_list(self.classes) and len(self.classes) >= 2
+                 and all(isinstance(name, str) for name in self.classes),
                  "classes", "a list of two or more names", self.classes)
-        _require(len(self.colors) == len(self.classes) and all(map(_is_color, self.colors)),
+        _require(_is_list(self.colors, len(self.classes)) and all(map(_is_color, self.colors)),
                  "colors", f"{len(self.classes)} colors [red, green, blue]", self.colors)
-        for name in ("options", "origin", "notes"):
+        _require(self.dataset is None or isinstance(self.dataset, str), "dataset", "a name",
+                 self.dataset)
+        for name in ("options", "origin", "notes", "description"):
             value = getattr(self, name)
-            _require(isinstance(value, Mapping), name, "an object", value)
+            is_absent = name == "description" and value is None
+            _require(is_absent or isinstance(value, Mapping), name, "an object", value)
         for name in self.options:
             _require(name in BUILD_OPTIONS, "options", f"some of {', '.join(BUILD_OPTIONS)}", name)
         for name in ("mean", "std"):
             value = getattr(self, name)
-            _require(value is None or (len(value) == 3 and all(map(_is_number, value))), name,
+            _require(value is None or (_is_list(value, 3) and all(map(_is_number, value))), name,
                      "three numbers", value)
         _require(self.std is None or min(self.std) > 0, "std", "three numbers above 0", self.std)
         _require(self.temperature is None
                  or (_is_number(self.temperature) and self.temperature > 0),
                  "temperature", "a number above 0", self.temperature)
+        _require(self.crop_size is None
+                 or (_is_list(self.crop_size, 2) and all(map(_is_side, self.crop_size))),
+                 "crop_size", "a height and a width in pixels", self.crop_size)
 
     @classmethod
     def read(cls, folder: str | Path) -> ModelConfig:
@@ -166,7 +173,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     """Returns the object in a config. Raises WeightsError if it is not one of this project."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"it is not JSON ({error}): copy or download it again") from error
     if not isinstance(content, dict) or content.get("library_name") != LIBRARY:
         raise WeightsError("it describes a model of another library, which does not run here: "
@@ -182,12 +189,20 @@ def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
+def _is_list(value: Any, length: int | None = None) -> bool:
+    return isinstance(value, tuple | list) and length in (None, len(value))
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_color(value: Any) -> bool:
-    return (isinstance(value, tuple) and len(value) == 3
+    return (_is_list(value, 3)
             and all(isinstance(channel, int) and 0 <= channel <= 255 for channel in value))
 
 

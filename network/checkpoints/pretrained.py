@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from network.checkpoints import WeightsError
+from network.checkpoints.keys import class_count
 from network.checkpoints.model_folder import CONFIG, MODEL, PACK, ModelConfig, model_file
 from network.checkpoints.snapshot import Snapshot
 from network.checkpoints.weights import published_state_dict, write_tensors
 from network.model import SceneParser
 
-# What is downloaded from a hub: no pickle, no code.
-TRAVELLING = (CONFIG, MODEL)
+# The files that are downloaded from a hub: no pickle, no code.
+MODEL_FILES = (CONFIG, MODEL)
 EXTRA = "pip install '.[hub]'"
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+# Not a path such as ../model.
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def from_pretrained(folder_or_hub_name: str | Path, *, revision: str | None = None) -> SceneParser:
@@ -56,16 +58,21 @@ def save_pretrained(net: SceneParser, folder: str | Path, config: ModelConfig) -
         config: of the architecture and the classes of `net`.
 
     Raises:
+        WeightsError: the config has another number of classes than the network.
         ImportError: the package safetensors is not installed.
         OSError: the folder cannot be written.
     """
+    tensors = published_state_dict(net)
+    if class_count(tensors) != len(config.classes):
+        raise WeightsError(f"the network has {class_count(tensors)} classes, but its config names "
+                           f"{len(config.classes)}: give the config of this network")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     values: Mapping[str, Any] = {**vars(config), **net.normalization._asdict()}
     # Written beside and renamed: an interrupted call leaves no file that is cut.
-    temporary = [folder / f"{name}.tmp" for name in TRAVELLING]
+    temporary = [folder / f"{name}.tmp" for name in MODEL_FILES]
     temporary[0].write_text(ModelConfig(**values).text(), encoding="utf-8")
-    write_tensors(published_state_dict(net), temporary[1])
+    write_tensors(tensors, temporary[1])
     for path in temporary:
         path.replace(path.with_suffix(""))
 
@@ -90,7 +97,7 @@ def download(name: str, revision: str | None = None) -> Path:
         raise WeightsError(f"there is no folder {name}, and the hub needs huggingface_hub: {EXTRA}"
                            ) from error
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=[*TRAVELLING]))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=[*MODEL_FILES]))
     # the bases are OSError and every error of the HTTP library, such as a missing connection
     except (*HfHubHTTPError.__bases__, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -449,7 +449,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get(HEADER)
-            rest = json.loads(header) if header else payload_beside(path)
+            # in a model folder, a header of an earlier form of the file does not count
+            rest = payload_beside(path) or json.loads(header or "{}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except WeightsError:
         raise

@@ -47,6 +47,14 @@ def test_a_config_is_read_as_it_was_written(tmp_path: Path) -> None:
     ({"options": 3}, "options must be an object"),
     ({"options": {"wings": 2}}, "options must be some of fam_levels, .*, not wings"),
     ({"arch": 3}, "arch must be the name of an architecture"),
+    ({"classes": "ab"}, "classes must be a list of two or more names"),
+    ({"classes": 2}, "classes must be a list of two or more names"),
+    ({"colors": 2}, "colors must be 2 colors"),
+    ({"mean": 0.5}, "mean must be three numbers"),
+    ({"dataset": 3}, "dataset must be a name"),
+    ({"description": "toys"}, "description must be an object"),
+    ({"crop_size": 64}, "crop_size must be a height and a width in pixels"),
+    ({"crop_size": [64, 0]}, "crop_size must be a height and a width in pixels"),
 ])
 def test_an_invalid_config_is_refused(tmp_path: Path, changes: dict[str, Any],
                                       message: str) -> None:

@@ -12,7 +12,7 @@ import network
 from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
 from network.checkpoints.pretrained import download
 from network.checkpoints.snapshot import Snapshot, snapshot_path
-from network.checkpoints.weights import WeightsError, published_state_dict
+from network.checkpoints.weights import WeightsError, published_state_dict, write_safetensors
 from network.model import SceneParser
 from network.normalization import Normalization
 
@@ -93,11 +93,29 @@ def test_a_config_of_another_network_is_refused(folder: Path, change: dict[str, 
         network.from_pretrained(folder)
 
 
+def test_the_config_counts_not_the_header_of_the_tensors(folder: Path, net: SceneParser) -> None:
+    write_safetensors({"state_dict": published_state_dict(net), "arch": "sfnet_dfnetv2",
+                       "temperature": 9.0}, folder / MODEL)
+    config = replace(CONFIG_OF_NET, temperature=1.5)
+    (folder / CONFIG).write_text(config.text())
+    assert network.from_pretrained(folder).config == config
+    assert Snapshot(folder).temperature == 1.5
+
+
+def test_a_config_of_other_classes_is_not_saved(net: SceneParser, tmp_path: Path) -> None:
+    config = replace(CONFIG_OF_NET, classes=("a", "b"), colors=((1, 2, 3), (4, 5, 6)))
+    with pytest.raises(WeightsError, match="the network has 3 classes, but its config names 2"):
+        network.save_pretrained(net, tmp_path / "model", config)
+    assert not (tmp_path / "model").exists()
+
+
 def test_what_is_no_model_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"holds no config\.json and no model\.safetensors"):
         network.from_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError, match="or USER/NAME of a network"):
         network.from_pretrained(tmp_path / "missing")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder \.\./missing: give a model"):
+        network.from_pretrained("../missing")
 
 
 def test_the_hub_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
