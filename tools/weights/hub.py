@@ -6,12 +6,12 @@ from pathlib import Path
 
 import network
 from network.checkpoints.model_folder import CARD
-from network.checkpoints.pretrained import EXTRA, TRAVELLING
+from network.checkpoints.pretrained import EXTRA, MODEL_FILES
 from tools.weights.card import PICTURE
 from utils.cli import FlagParser, add_switch
 
 # what is uploaded: no pickle, and nothing else that lies in the folder
-FILES = (*TRAVELLING, CARD, PICTURE)
+FILES = (*MODEL_FILES, CARD, PICTURE)
 
 
 def add_push_flags(parser: FlagParser) -> None:

@@ -53,7 +53,7 @@ def pack(args: Namespace) -> bool:
 
 
 def config_of(trained: Snapshot, spec: datasets.DatasetSpec) -> ModelConfig:
-    """Returns the config of a trained network, without the paths of this machine."""
+    """Returns the config of a trained network, without the names of this machine's folders."""
     description = dict(spec.description) if spec.description else None
     if description is not None:
         description.pop("root", None)
@@ -86,10 +86,16 @@ def origin_of(trained: Snapshot) -> dict[str, Any]:
 
 
 def _command(environment: Mapping[str, Any]) -> str | None:
-    """Returns the command of a training, without the path of the interpreter."""
+    """Returns the command of a training, with the last part of each absolute path."""
     if not environment.get("command"):
         return None
     processes = environment.get("processes", 1)
     start = ["torchrun", "--nproc_per_node", str(processes)] if processes > 1 else ["python"]
     program, *flags = environment["command"][1:]
-    return shlex.join([*start, Path(program).name, *flags])
+    return shlex.join([*start, Path(program).name, *map(_without_folders, flags)])
+
+
+def _without_folders(word: str) -> str:
+    """Returns a word of a command, such as `DIR` or `--data_root=DIR`; see `_command`."""
+    flag, equals, value = word.rpartition("=")
+    return f"{flag}{equals}{Path(value).name}" if Path(value).is_absolute() else word

@@ -44,12 +44,14 @@ def test_the_origin_is_the_file_and_the_command_of_its_run(tmp_path: Path, snaps
     path.parent.mkdir()
     path.write_bytes(snapshot.read_bytes())
     assert origin_of(Snapshot(path)) == {"checkpoint_sha256": sha256(path), "weights": "raw"}
-    environment = {"command": ["/home/me/python", "/home/me/train.py", "--exp", "a b"],
+    environment = {"command": ["/home/me/python", "/home/me/train.py", "--exp", "a b",
+                               "--data_root", "/home/me/camvid", "--ckpt=/home/me/logs"],
                    "commit": "0123456789", "processes": 2}
     (tmp_path / "env.json").write_text(json.dumps(environment))
     assert origin_of(Snapshot(path)) == {
         "checkpoint_sha256": sha256(path), "weights": "raw", "commit": "0123456789",
-        "command": "torchrun --nproc_per_node 2 train.py --exp 'a b'"}
+        "command": "torchrun --nproc_per_node 2 train.py --exp 'a b' --data_root camvid "
+                   "--ckpt=logs"}
 
 
 def test_a_dataset_of_a_yaml_file_travels_without_its_folder(tmp_path: Path) -> None:
