@@ -5,7 +5,7 @@ import importlib
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def build_parser() -> FlagParser:
     group.add_argument("--input", nargs="+", required=True, metavar="INPUT",
                        help="images, and folders of images (without their subfolders)")
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER",
-                       help="gets the files of the tool")
+                       help="gets the files of the tool; existing ones are not replaced")
     group.add_argument("--smallest", type=positive_int, default=16, metavar="PIXELS",
                        help="leave out regions of fewer pixels: the region around them covers them")
     snapshot_flags.add_flags(parser)
@@ -81,6 +81,19 @@ def find_images(names: Sequence[str]) -> dict[str, Path]:
     return images
 
 
+def check_new(names: Iterable[str], file: str, out: Path) -> None:
+    """Raises ValueError if a file of labels exists: somebody may have corrected it.
+
+    Args:
+        file: see `Format`.
+    """
+    for name in names:
+        path = out / file.format(name=name)
+        if path.exists():
+            raise ValueError(f"--out {out} holds {path.name} already, which may have been "
+                             "corrected: name another folder, or remove the file.")
+
+
 def predict(images: Mapping[str, Path], predictor: Predictor,
             upright: bool) -> Iterator[Prediction]:
     """Yields each image with its predictions. Raises DatasetError for a damaged image."""
@@ -94,6 +107,7 @@ def run(args: Namespace) -> None:
     """Predicts and writes. Raises ValueError or OSError if something is invalid."""
     options, output = Options.from_args(args), FORMATS[args.format]
     images = find_images(options.input)
+    check_new(images, output.file, options.out)
     if options.format == "coco":
         # before the network is loaded
         importlib.import_module("pycocotools.mask")
@@ -114,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     return run_program("tools.export_labels", lambda: run(args), extra="labels",
                        less_memory=inference_flags.LESS_MEMORY,
-                       resume=f"finished files are in {args.out}")
+                       resume=f"finished files are in {args.out}; remove them to begin again")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tools.export_labels.regions import outline, regions
 from tools.import_labels.run_lengths import encode_coco
 from utils.files import write_text
 
-COCO_FILE = "instances.json"
+LABELME_FILE, COCO_FILE = "{name}.json", "instances.json"
 
 
 class Prediction(NamedTuple):
@@ -32,11 +32,13 @@ class Format(NamedTuple):
         write: (predictions, spec, folder, smallest) writes the files; `smallest` is the number of
             pixels of the smallest region that is written.
         upright: images are turned as their EXIF orientation says, as the tool shows them.
+        file: name of the file of an image, with its `{name}`, or of all images.
         help: what is written.
     """
 
     write: Callable[[Iterable[Prediction], DatasetSpec, Path, int], None]
     upright: bool
+    file: str
     help: str
 
 
@@ -53,7 +55,7 @@ def write_labelme(predictions: Iterable[Prediction], spec: DatasetSpec, folder: 
         content = {"version": "5.0.0", "flags": {}, "shapes": shapes,
                    "imagePath": os.path.relpath(image, folder), "imageData": None,
                    "imageHeight": label.shape[0], "imageWidth": label.shape[1]}
-        write_text(folder / f"{name}.json", json.dumps(content, indent=1))
+        write_text(folder / LABELME_FILE.format(name=name), json.dumps(content, indent=1))
 
 
 def write_coco(predictions: Iterable[Prediction], spec: DatasetSpec, folder: Path,
@@ -80,8 +82,8 @@ def write_coco(predictions: Iterable[Prediction], spec: DatasetSpec, folder: Pat
 
 
 FORMATS = {
-    "labelme": Format(write_labelme, upright=True,
+    "labelme": Format(write_labelme, upright=True, file=LABELME_FILE,
                       help="a JSON file for each image, with polygons"),
-    "coco": Format(write_coco, upright=False,
+    "coco": Format(write_coco, upright=False, file=COCO_FILE,
                    help=f"{COCO_FILE} with run-length encoded masks (pip install '.[labels]')"),
 }

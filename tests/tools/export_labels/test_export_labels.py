@@ -20,6 +20,12 @@ def test_the_predictions_of_a_folder_are_written(snapshot: Path, camvid_root: Pa
     content = json.loads(files[0].read_text())
     assert content["shapes"] and (content["imageHeight"], content["imageWidth"]) == (64, 96)
     assert (tmp_path / "tool" / content["imagePath"]).samefile(camvid_root / "val/0.png")
+    # a corrected file is not lost
+    files[1].write_text("corrected")
+    files[0].unlink()
+    assert main(["labelme", *flags, "--out", str(tmp_path / "tool")]) == 2
+    assert "tool holds 1.json already, which may have been corrected" in capsys.readouterr().err
+    assert files[1].read_text() == "corrected" and not files[0].exists()
 
 
 def test_what_cannot_be_written_is_refused(snapshot: Path, tmp_path: Path,
