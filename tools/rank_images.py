@@ -1,4 +1,4 @@
-"""Orders unlabeled images by doubt: `python -m tools.rank_images --input FOLDER --out FOLDER`.
+"""Ranks unlabeled images by uncertainty: `python -m tools.rank_images --input ... --out FOLDER`.
 
 The images that come first are those whose labels would teach a network most.
 """
@@ -34,8 +34,8 @@ from utils.visualization import confidence, label_maps
 
 log = logging.getLogger("rank_images")
 
-# doubt of an image -> what it is, for the help
-DOUBTS = {
+# uncertainty of an image -> its definition, for the help
+UNCERTAINTIES = {
     "entropy": "mean entropy of a pixel, from 0 to 1",
     "margin": "mean of 1 - margin between the two most probable classes",
     "disagreement": "share of the pixels to which two snapshots give different classes",
@@ -47,16 +47,16 @@ THUMBNAIL = (180, 320)
 def build_parser() -> FlagParser:
     parser = FlagParser(
         prog="python -m tools.rank_images",
-        description="Order images without labels by a network's doubt: what to label next.",
+        description="Rank images without labels by a network's uncertainty: what to label next.",
         epilog="Exit status: 0 all images are ranked, 1 an image was skipped, 2 an invalid flag or "
         "file.")
     group = parser.add_argument_group("Images")
     group.add_argument("--input", nargs="+", required=True, metavar="INPUT",
                        help="images, and folders of them (without their subfolders)")
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER",
-                       help=f"gets {RANKING}, the most doubtful first, and {SHEET}")
-    group.add_argument("--by", choices=list(DOUBTS),
-                       help="; ".join(f"{name}: {text}" for name, text in DOUBTS.items())
+                       help=f"gets {RANKING}, the most uncertain first, and {SHEET}")
+    group.add_argument("--by", choices=list(UNCERTAINTIES),
+                       help="; ".join(f"{name}: {text}" for name, text in UNCERTAINTIES.items())
                        + " (default: entropy, or disagreement with --compare)")
     group.add_argument("--compare", type=snapshot_path, metavar="FILE",
                        help="a second snapshot of the same classes, for the disagreement")
@@ -102,11 +102,11 @@ class Options:
 
 
 class Ranked(NamedTuple):
-    """An image and its doubts, each in [0, 1]."""
+    """An image and its uncertainties, each in [0, 1]."""
 
     name: str
     path: Path
-    doubts: dict[str, float]
+    uncertainties: dict[str, float]
 
 
 def load(options: Options) -> list[LoadedModel]:
@@ -129,26 +129,26 @@ def load(options: Options) -> list[LoadedModel]:
     return models
 
 
-def doubt_maps(models: Sequence[LoadedModel], image: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns name of `DOUBTS` -> map (H, W) float32 in [0, 1] of an image (H, W, 3).
+def uncertainty_maps(models: Sequence[LoadedModel], image: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns name of `UNCERTAINTIES` -> map (H, W) float32 in [0, 1] of an image (H, W, 3).
 
     The disagreement is there with two networks.
     """
     batch = torch.from_numpy(image).permute(2, 0, 1)[None]
     labels, maps = models[0].predictor.confidence(batch, ("entropy", "margin"))
-    doubts = {"entropy": maps["entropy"][0], "margin": 1 - maps["margin"][0]}
+    uncertainties = {"entropy": maps["entropy"][0], "margin": 1 - maps["margin"][0]}
     if len(models) == 2:
         others = models[1].predictor.labels(batch)
-        doubts["disagreement"] = (labels != others)[0].float()
-    return {name: values.cpu().numpy() for name, values in doubts.items()}
+        uncertainties["disagreement"] = (labels != others)[0].float()
+    return {name: values.cpu().numpy() for name, values in uncertainties.items()}
 
 
 def rank(models: Sequence[LoadedModel], images: Mapping[str, Path], by: str
          ) -> tuple[list[Ranked], int]:
-    """Predicts every image; keeps its mean doubts only.
+    """Predicts every image; keeps its mean uncertainties only.
 
     Returns:
-        The images, the most doubtful first, and the number of those that could not be read.
+        The images, the most uncertain first, and the number of those that could not be read.
     """
     ranked, skipped = [], 0
     for name, path in track(images.items(), len(images), "images"):
@@ -158,31 +158,31 @@ def rank(models: Sequence[LoadedModel], images: Mapping[str, Path], by: str
             log.warning("skipped: %s", error)
             skipped += 1
             continue
-        doubts = {doubt: float(values.mean())
-                  for doubt, values in doubt_maps(models, image).items()}
-        ranked.append(Ranked(name, path, doubts))
-    return sorted(ranked, key=lambda entry: (-entry.doubts[by], entry.name)), skipped
+        means = {measure: float(values.mean())
+                 for measure, values in uncertainty_maps(models, image).items()}
+        ranked.append(Ranked(name, path, means))
+    return sorted(ranked, key=lambda entry: (-entry.uncertainties[by], entry.name)), skipped
 
 
 def write_ranking(path: Path, ranked: Sequence[Ranked]) -> None:
-    """Writes the table: rank, path, and each doubt."""
+    """Writes the table: rank, path, and each uncertainty."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
-    writer.writerow(["rank", "path", *ranked[0].doubts])
+    writer.writerow(["rank", "path", *ranked[0].uncertainties])
     for number, entry in enumerate(ranked, start=1):
-        doubts = [f"{value:.6f}" for value in entry.doubts.values()]
-        writer.writerow([number, str(entry.path), *doubts])
+        values = [f"{value:.6f}" for value in entry.uncertainties.values()]
+        writer.writerow([number, str(entry.path), *values])
     write_bytes(path, buffer.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def contact_sheet(models: Sequence[LoadedModel], ranked: Sequence[Ranked], by: str) -> np.ndarray:
-    """Returns the images in their order, each beside the map of its doubt, light for much."""
+    """Returns the images in their order, each beside the map of its uncertainty, light for high."""
     titled: list[tuple[str, np.ndarray]] = []
     for number, entry in enumerate(ranked, start=1):
         image = datasets.read_image(entry.path, upright=True)
-        values = doubt_maps(models, image)[by]
+        values = uncertainty_maps(models, image)[by]
         titled += [(f"{number} {entry.name}", _thumbnail(image)),
-                   (f"{by} {entry.doubts[by]:.3f}", _thumbnail(confidence.colors(values)))]
+                   (f"{by} {entry.uncertainties[by]:.3f}", _thumbnail(confidence.colors(values)))]
     return label_maps.panels(titled, columns=min(4, len(titled)))
 
 
@@ -224,7 +224,7 @@ def run(args: Namespace) -> int:
         sheet = contact_sheet(models, ranked[:options.top], options.by)
         label_maps.write(options.out / SHEET, sheet)
     for number, entry in enumerate(ranked[:5], start=1):
-        log.info("%d. %s, %s %.3f", number, entry.path, options.by, entry.doubts[options.by])
+        log.info("%d. %s, %s %.3f", number, entry.path, options.by, entry.uncertainties[options.by])
     log.info("%d images by %s in %s; %d skipped", len(ranked), options.by, options.out / RANKING,
              skipped)
     return 1 if skipped else 0

@@ -9,7 +9,7 @@ import pytest
 
 import datasets
 from tools import rank_images
-from tools.rank_images import doubt_maps, load
+from tools.rank_images import load, uncertainty_maps
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,10 @@ def rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_images_are_ordered_by_their_mean_doubt(two_snapshots: tuple[Path, Path], folder: Path,
-                                                tmp_path: Path) -> None:
+def test_images_are_ranked_by_their_mean_uncertainty(two_snapshots: tuple[Path, Path],
+                                                     folder: Path, tmp_path: Path) -> None:
     first, second = two_snapshots
-    for by in rank_images.DOUBTS:
+    for by in rank_images.UNCERTAINTIES:
         assert run(first, tmp_path / by, "--input", folder, "--compare", second, "--by", by) == 0
         table = rows(tmp_path / by)
         assert [row["rank"] for row in table] == ["1", "2", "3", "4"]
@@ -46,7 +46,7 @@ def test_images_are_ordered_by_their_mean_doubt(two_snapshots: tuple[Path, Path]
          "--out", "y"])
     options = rank_images.Options.from_args(args)
     assert options.by == "disagreement"
-    maps = doubt_maps(load(options), datasets.read_image(folder / "0.png"))
+    maps = uncertainty_maps(load(options), datasets.read_image(folder / "0.png"))
     row = next(row for row in rows(tmp_path / "entropy") if row["path"].endswith("0.png"))
     for name, values in maps.items():
         assert values.shape == (64, 96)

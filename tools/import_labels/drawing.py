@@ -1,4 +1,4 @@
-"""Draws the shapes of an image into a map of class ids, and counts what was not unambiguous."""
+"""Draws the shapes of an image into a map of class ids, and counts overlaps and lost shapes."""
 from __future__ import annotations
 
 from collections import Counter
@@ -15,7 +15,7 @@ from utils import IGNORE_LABEL
 UNLABELED = 254
 # Annotation tools let an outline end slightly beyond the border.
 BORDER = 1.0
-# which shape a pixel belongs to that several cover
+# the shape to which a pixel belongs that several shapes cover
 LAST, SMALLEST, IGNORE = "last", "smallest", "ignore"
 OVERLAPS = (LAST, SMALLEST, IGNORE)
 

@@ -56,7 +56,7 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
 
 
 def only_file(source: Path, suffixes: tuple[str, ...], description: str) -> Path:
-    """Returns the file that SOURCE names: itself, or the only one of the suffixes in a folder.
+    """Returns SOURCE, or the only file with one of the suffixes if SOURCE is a folder.
 
     Raises:
         DatasetError: there is none, or there are several.

@@ -1,4 +1,4 @@
-"""The table of formats: what reads each, where its images are, and what lies on top.
+"""The table of formats: their readers, the folders of their images, and their rules of overlap.
 
 Libraries that read some of them, in 2026-11:
 

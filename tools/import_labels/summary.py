@@ -1,4 +1,4 @@
-"""Says what was imported: classes, overlaps, labels without a class, and what was left out."""
+"""Describes an import: classes, overlaps, labels without a class, and what was left out."""
 from __future__ import annotations
 
 import shlex

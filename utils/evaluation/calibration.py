@@ -1,14 +1,14 @@
-"""Calibration: whether a network is right as often as it is sure.
+"""Calibration: whether the confidence of a network matches its accuracy.
 
 Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2. The
-probability of the chosen class is the confidence of a pixel. The n labeled pixels are put into
-M = 15 bins B_m of equal width in [0, 1] by their confidence. The expected calibration error is
+probability of the chosen class is the confidence of a pixel. The n labeled pixels are divided by
+their confidence into M = 15 bins B_m of equal width in [0, 1]. The expected calibration error is
 
     ECE = sum_m |B_m| / n * |acc(B_m) - conf(B_m)|
 
-with acc the share of right pixels in a bin and conf their mean confidence. All images are counted
-together. Each image is counted in `FINE_BINS` bins, which add up to the 15, so that no image's
-probabilities are kept.
+with acc the share of right pixels in a bin and conf the mean confidence of its pixels. All images
+are counted together. Each image is counted in `FINE_BINS` bins, which add up to the 15, so that no
+image's probabilities are kept.
 """
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def summarize(counts: np.ndarray, temperature: float = 1.0) -> dict[str, Any]:
     """Returns the calibration of counts (3, FINE_BINS), in JSON types; None where undefined.
 
     `ECE` in [0, 1]; `bins`, each with its range, its share of the pixels, its accuracy and its mean
-    confidence; `error_rate`; `review`, the share of the pixels, least sure first, that must be
+    confidence; `error_rate`; `review`, the share of the pixels, least confident first, that must be
     looked at to see `CAUGHT` of the errors; `curve`, the share of errors seen for shares of pixels
     looked at in equal steps from 0 to 1.
 
@@ -79,7 +79,7 @@ def expected_calibration_error(counts: np.ndarray) -> float | None:
 
 
 def share_to_review(counts: np.ndarray, caught: float = CAUGHT) -> float | None:
-    """Returns the share of the pixels, least sure first, that contains a share of the errors.
+    """Returns the share of the pixels, least confident first, that contains `caught` of the errors.
 
     Within a fine bin, errors are taken as evenly spread. None without errors.
     """
@@ -95,7 +95,7 @@ def share_to_review(counts: np.ndarray, caught: float = CAUGHT) -> float | None:
 
 
 def review_curve(counts: np.ndarray) -> list[float] | None:
-    """Returns the share of the errors within each share of the pixels, least sure first.
+    """Returns the share of the errors within each share of the pixels, least confident first.
 
     The shares of the pixels are `CURVE_POINTS` equal steps from 0 to 1. None without errors.
     """

@@ -1,4 +1,4 @@
-"""How sure a network is of the class of each pixel, without full-size probabilities.
+"""The confidence of a network at each pixel, without full-size probabilities.
 
 With p the probabilities of the classes at a pixel, largest first:
 
@@ -25,7 +25,7 @@ SMALLEST_PROBABILITY = 1e-12
 
 
 class Confidence(NamedTuple):
-    """The label maps of images, with maps of how sure they are.
+    """The label maps of images, with maps of their confidence.
 
     Attributes:
         labels: (N, H, W) uint8 train ids.

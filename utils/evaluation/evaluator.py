@@ -88,7 +88,11 @@ def split_batch(batch: Batch, predictions: Tensor,
 
 def predict_batch(predictor: Predictor, batch: Batch,
                   with_probabilities: bool = False) -> Iterator[Prediction]:
-    """Yields the images of a batch with their predictions, and how probable these are."""
+    """Yields the images of a batch with their predictions.
+
+    Args:
+        with_probabilities: also compute the probabilities of the predicted classes.
+    """
     if not with_probabilities:
         yield from split_batch(batch, predictor.labels(batch["image"]))
         return

@@ -185,7 +185,7 @@ class InferenceOptions:
 
     def confidence(self, predict: Predict, images: Tensor, temperature: float = 1.0,
                    measures: Sequence[str] = MEASURES) -> Confidence:
-        """Returns the labels of `labels`, with maps of how sure they are.
+        """Returns the labels of `labels`, with maps of their confidence.
 
         Args:
             temperature: as in `probabilities`.

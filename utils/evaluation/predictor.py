@@ -97,7 +97,7 @@ class Predictor:
             return probabilities[..., :images.shape[-2], :images.shape[-1]]
 
     def confidence(self, images: Tensor, measures: Sequence[str] = MEASURES) -> Confidence:
-        """Predicts label maps as `labels` does, and how sure each pixel is.
+        """Predicts label maps as `labels` does, and the confidence at each pixel.
 
         The probabilities are not held at the size of the images unless several views are averaged.
 

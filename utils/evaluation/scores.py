@@ -161,7 +161,7 @@ def print_calibration(summary: Mapping[str, Any]) -> None:
     """Prints the calibration error, and how many pixels hold most of the errors."""
     log.info("%-22s  %s %%  (15 bins, temperature %.3f)", "calibration error",
              _percent(summary["ECE"]), summary["temperature"])
-    log.info("%-22s  %s %% of the pixels, the least sure ones, hold 90 %% of the errors", "review",
+    log.info("%-22s  %s %% of the pixels, the least confident, hold 90 %% of the errors", "review",
              _percent(summary["review"]))
 
 

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes a network's probabilities as sure as they are right.
+"""Temperature scaling: one number that calibrates the probabilities of a network.
 
 Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 4.2. Logits are
 divided by T > 0, which changes no label. T minimizes the negative log likelihood of the labels,

@@ -295,7 +295,7 @@ def _calibration(summary: Mapping[str, Any] | None) -> list[tuple[str, str]]:
             ("Temperature", f"{summary['temperature']:.3f}")]
     if summary["review"] is not None:
         rows.append(("90 % of the errors are in", f"{percent(summary['review'])} % of the pixels, "
-                                                  "the least sure ones"))
+                                                  "the least confident"))
     return rows
 
 

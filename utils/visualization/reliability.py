@@ -56,7 +56,7 @@ def _draw_reliability(axes: Any, calibration: Mapping[str, Any]) -> None:
 
 
 def _draw_review(axes: Any, calibration: Mapping[str, Any]) -> None:
-    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="pixels looked at, least sure first, %",
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="pixels looked at, least confident first, %",
              ylabel="errors among them, %", title="no error")
     curve, review = calibration["curve"], calibration["review"]
     if curve is None:

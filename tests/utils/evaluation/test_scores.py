@@ -52,7 +52,7 @@ def test_the_calibration_is_that_of_all_images_together(
     out = capsys.readouterr().out
     assert "calibration error       40.00 %  (15 bins, temperature 1.500)" in out
     # the errors are spread evenly over the pixels of the bin
-    assert "90.00 % of the pixels, the least sure ones, hold 90 % of the errors" in out
+    assert "90.00 % of the pixels, the least confident, hold 90 % of the errors" in out
     assert "calibration" not in scores.summarize(records, RUN)
 
 
