@@ -59,3 +59,14 @@ def test_what_cannot_be_shared_evenly_is_refused(
         batching.batch_sizes(
             processes, bs_mult=bs_mult, accumulate=accumulate, global_batch=global_batch
         )
+
+
+def test_a_synchronized_norm_sees_the_images_of_all_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = batching.BatchSizes(global_batch=2, bs_mult=1, accumulate=1)
+    assert batching.BatchingOptions(sizes).images_per_norm == 1
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert batching.BatchingOptions(sizes).images_per_norm == 2
+    assert batching.BatchingOptions(sizes, syncbn=False).images_per_norm == 1
