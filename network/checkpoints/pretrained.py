@@ -9,6 +9,7 @@ from typing import Any
 from network.checkpoints import WeightsError
 from network.checkpoints.keys import class_count
 from network.checkpoints.model_folder import CONFIG, MODEL, PACK, ModelConfig, model_file
+from network.checkpoints.paths import shipped
 from network.checkpoints.snapshot import Snapshot
 from network.checkpoints.weights import published_state_dict, write_tensors
 from network.model import SceneParser
@@ -28,7 +29,8 @@ def from_pretrained(folder_or_hub_name: str | Path, *, revision: str | None = No
 
     Args:
         folder_or_hub_name: a model folder, as `save_pretrained` and `tools.weights pack` write it;
-            or USER/NAME on the Hugging Face hub, if there is no such folder.
+            or, if there is no such folder, the name of a shipped network (see `paths.shipped`),
+            which has no config, or USER/NAME on the Hugging Face hub.
         revision: branch, tag or commit on the hub.
 
     Raises:
@@ -37,6 +39,8 @@ def from_pretrained(folder_or_hub_name: str | Path, *, revision: str | None = No
             or does not fit the other, or the download failed.
     """
     folder = Path(folder_or_hub_name)
+    if not folder.is_dir() and folder_or_hub_name in shipped():
+        return Snapshot(folder_or_hub_name).build_network()
     if not folder.is_dir():
         folder = download(str(folder_or_hub_name), revision)
     path = model_file(folder)
@@ -88,8 +92,10 @@ def download(name: str, revision: str | None = None) -> Path:
         WeightsError: huggingface_hub is not installed, or the download failed.
     """
     if not _HUB_NAME.fullmatch(name):
-        raise FileNotFoundError(f"there is no folder {name}: give a model folder, or USER/NAME of "
-                                "a network on the Hugging Face hub")
+        names = ", ".join(shipped()) or "none"
+        raise FileNotFoundError(f"there is no folder {name}: give a model folder, a shipped "
+                                f"network ({names}), or USER/NAME of a network on the Hugging "
+                                "Face hub")
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError

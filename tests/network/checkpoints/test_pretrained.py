@@ -10,6 +10,7 @@ import torch
 
 import network
 from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
+from network.checkpoints.paths import shipped
 from network.checkpoints.pretrained import download
 from network.checkpoints.snapshot import Snapshot, snapshot_path
 from network.checkpoints.weights import WeightsError, published_state_dict, write_safetensors
@@ -116,6 +117,21 @@ def test_what_is_no_model_folder_is_refused(tmp_path: Path) -> None:
         network.from_pretrained(tmp_path / "missing")
     with pytest.raises(FileNotFoundError, match=r"there is no folder \.\./missing: give a model"):
         network.from_pretrained("../missing")
+
+
+def test_a_name_stands_for_a_shipped_network(net: SceneParser, tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = {**CONFIG_OF_NET.payload(), "state_dict": published_state_dict(net)}
+    write_safetensors(payload, tmp_path / "street_net.safetensors")
+    monkeypatch.setattr(shipped, "__defaults__", (tmp_path,))
+    monkeypatch.chdir(tmp_path)
+    loaded = network.from_pretrained("street_net")
+    state = published_state_dict(net)
+    assert all(torch.equal(value, state[key])
+               for key, value in published_state_dict(loaded).items())
+    assert loaded.config is None
+    with pytest.raises(FileNotFoundError, match=r"a shipped network \(street_net\)"):
+        network.from_pretrained("other_net")
 
 
 def test_the_hub_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

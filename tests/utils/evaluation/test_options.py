@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -32,3 +33,9 @@ def test_a_shard_that_does_not_exist_is_refused(index: str) -> None:
     with pytest.raises(ValueError, match=f"--split_index {index} is out of range: the shards of "
                                          "--split_count 2 are numbered from 0 to 1"):
         parse("--split_count", "2", "--split_index", index)
+
+
+def test_a_missing_package_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ValueError, match="--calibration draws a diagram with matplotlib"):
+        parse("--calibration")
