@@ -235,7 +235,7 @@ def test_each_tab_is_pictured_for_documents(
 ) -> None:
     screenshots.take_app(chromium, address, tmp_path, (700, 1000), street)
     shown = {path.stem: cv2.imread(str(path)).std() for path in tmp_path.iterdir()}
-    assert set(shown) == {"classes", "flow_fields", "comparison"}
+    assert set(shown) == {"classes", "flow_fields", "confidence", "comparison"}
     assert min(shown.values()) > 10
     assert screenshots.main([address, "--out", str(tmp_path)]) == 2
     assert "the app needs a --picture to predict, and none is given" in capsys.readouterr().err
