@@ -109,6 +109,16 @@ def fit(model: LoadedModel, data: datasets.SegmentationDataset, options: Options
     return temperature.fit(scores, labels)
 
 
+def warn_of_trained_images(model: LoadedModel, split: str) -> None:
+    """Warns if the network was trained on the split, on which it is surer and more often right."""
+    args = model.trained.payload.get("args") or {}
+    trained = model.spec.splits.get(args.get("train_split") or "", ())
+    if {*trained} & {*model.spec.splits[split]}:
+        log.warning("the network was trained on %s, which contains %s: its probabilities there say "
+                    "little about other images. Give a --split that it was not trained on",
+                    args["train_split"], split)
+
+
 def save(model: LoadedModel, value: float, options: Options) -> Path:
     """Writes the temperature; returns the file that holds it."""
     if options.is_folder:
@@ -142,6 +152,7 @@ def run(args: Namespace) -> None:
     data = options.data.build(model.spec)
     if not data.labeled:
         raise ValueError(f"{data.spec.title} {data.split} has no labels: choose another --split")
+    warn_of_trained_images(model, data.split)
     result = fit(model, data, options)
     log.info("temperature %.4f, fitted on %s %s", result.temperature, data.spec.title, data.split)
     log.info("on the pixels of the fit: negative log likelihood %.4f -> %.4f, expected calibration "

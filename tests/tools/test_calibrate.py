@@ -76,6 +76,17 @@ def test_a_model_folder_keeps_its_weights(snapshot: Path, noisy_root: Path,
     assert load_predictor(folder).predictor.temperature == value
 
 
+@pytest.mark.parametrize(("train_split", "warned"), [("trainval", True), ("val", True),
+                                                     ("train", False), (None, False)])
+def test_a_split_that_was_trained_on_is_told(snapshot: Path, caplog: pytest.LogCaptureFixture,
+                                             train_split: str | None, warned: bool) -> None:
+    model = load_predictor(snapshot, device="cpu", precision="fp32")
+    model.trained.payload["args"] = {"train_split": train_split}
+    with caplog.at_level("WARNING", logger="calibrate"):
+        calibrate.warn_of_trained_images(model, "val")
+    assert ("was trained on" in caplog.text) == warned
+
+
 def test_a_split_without_labels_is_refused(snapshot: Path, noisy_root: Path, tmp_path: Path,
                                            capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "new.pth")]
