@@ -39,13 +39,13 @@ def write(path: Path, calibration: Mapping[str, Any]) -> None:
 
 
 def _draw_reliability(axes: Any, calibration: Mapping[str, Any]) -> None:
-    """Draws accuracy over confidence; the height of a line below shows a bin's share of pixels."""
+    """Draws the accuracy of each bin, as a bar and as a point over its mean confidence."""
     bins = [row for row in calibration["bins"] if row["pixels"]]
     width = 1 / len(calibration["bins"])
     axes.bar([row["from"] for row in bins], [row["accuracy"] for row in bins], width,
-             align="edge", color=BLUE, edgecolor="white", linewidth=0.5, label="accuracy")
+             align="edge", color=BLUE, edgecolor="white", linewidth=0.5, label="of each bin")
     axes.plot([row["confidence"] for row in bins], [row["accuracy"] for row in bins], "o",
-              color=ORANGE, markersize=4, label="at its mean confidence")
+              color=ORANGE, markersize=4, label="over its mean probability")
     axes.plot([0, 1], [0, 1], "--", color=GRAY, label="calibrated")
     ece = calibration["ECE"]
     title = "no pixel" if ece is None else f"ECE {100 * ece:.2f} %"
