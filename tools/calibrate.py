@@ -113,7 +113,7 @@ def warn_of_trained_images(model: LoadedModel, split: str) -> None:
     """Warns if the network was trained on the split, on which it is surer and more often right."""
     args = model.trained.payload.get("args") or {}
     trained = model.spec.splits.get(args.get("train_split") or "", ())
-    if {*trained} & {*model.spec.splits[split]}:
+    if any(part in trained for part in model.spec.splits[split]):
         log.warning("the network was trained on %s, which contains %s: its probabilities there say "
                     "little about other images. Give a --split that it was not trained on",
                     args["train_split"], split)
