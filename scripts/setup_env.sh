@@ -89,6 +89,13 @@ install_packages() {
     }
 }
 
+# add_extra EXTRA: installs one more extra after setup_env; fails if pip does, with pip's message.
+add_extra() {
+    is_installed "$1" test && return
+    "$PYTHON" -m pip install --quiet --no-input --disable-pip-version-check "$ROOT[$1]" &&
+        stamp >"$VENV/.installed-$1"
+}
+
 # setup_env [EXTRA]
 setup_env() {
     VENV=$ROOT/.venv

@@ -23,6 +23,7 @@ case "$*" in
 *print*) echo "${VERSION:-3.12.1}" ;;
 *ensurepip*) exit ${NO_ENSUREPIP:-0} ;;
 "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo venv >>"$CALLS" ;;
+"-m pip "*"[${PIP_LACKS:-nothing}]") exit 1 ;;
 "-m pip "*) echo "$*" >>"$CALLS"; exit ${PIP_STATUS:-0} ;;
 "-c "*) exit 0 ;;
 *) echo "$*" >>"$CALLS"
@@ -205,7 +206,8 @@ def test_the_quick_start_draws_trains_and_scores(machine: Machine) -> None:
     assert done.returncode == 0, done.stderr
     draw, train, score = machine.programs()
     assert draw.startswith("-m tools.make_streets --out data/streets ")
-    assert train.startswith(f"{machine.checkout}/train.py ") and "--arch sfnet_resnet18" in train
+    assert train.startswith(f"{machine.checkout}/train.py ")
+    assert "--pretrained auto --arch sfnet_lite_timm:tf_efficientnet_lite0" in train
     assert train.endswith("--exp quickstart --max_epoch 1")
     assert score.startswith(
         "eval.py --snapshot logs/quickstart/last.pth --data_root data/streets --split val"
@@ -220,7 +222,15 @@ def test_the_second_quick_start_goes_on_with_the_same_run(machine: Machine) -> N
     first = len(machine.programs())
     assert machine.run("quickstart").returncode == 0
     assert machine.programs()[first + 1] == "train.py --resume logs/quickstart"
-    assert machine.installed() == ["[report]"]
+    assert machine.installed() == ["[report]", "[imagenet]"]
+
+
+def test_the_quick_start_without_imagenet_weights_starts_from_random_ones(machine: Machine) -> None:
+    done = machine.run("quickstart", PIP_LACKS="imagenet")
+    assert done.returncode == 0, done.stderr
+    assert "cannot be installed: starting from random weights" in done.stdout
+    _, train, _ = machine.programs()
+    assert "--recipe streets --arch sfnet_resnet18" in train
 
 
 def test_the_quick_start_stops_at_the_first_failure_with_its_status(machine: Machine) -> None:

@@ -56,7 +56,7 @@ def test_the_folder_is_that_of_the_checkout() -> None:
     assert Path(__file__).resolve().parents[3] / "pretrained_models" == paths.PRETRAINED
 
 
-SHIPPED = ("sfnet_lite_efflite0_camvid",)
+SHIPPED = ("sfnet_lite_efflite0_camvid", "sfnet_lite_efflite0_streets")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
