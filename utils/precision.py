@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from utils.cli import add_switch
+from utils.machine import cpu_features
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # of Triton, with which torch.compile makes kernels for a GPU
@@ -282,11 +282,5 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def _is_fast_at_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & _cpu_features())
+    return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & cpu_features())
 
-
-def _cpu_features() -> set[str]:
-    """Returns the x86 feature flags that Linux lists; empty on other systems."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    return {word for line in lines if line.startswith("flags") for word in line.split()}

@@ -25,7 +25,7 @@ def test_fp16_on_a_cpu_is_refused() -> None:
 def test_bf16_is_the_default_only_where_it_is_fast(
     monkeypatch: pytest.MonkeyPatch, features: set[str], expected: str
 ) -> None:
-    monkeypatch.setattr(precision, "_cpu_features", lambda: features)
+    monkeypatch.setattr(precision, "cpu_features", lambda: features)
     assert precision.resolve_precision(None, CPU) == expected
     assert precision.resolve_precision("fp32", CPU) == "fp32"
 
@@ -38,7 +38,7 @@ def apply(*flags: str) -> str:
 
 
 def test_exact_is_float32_where_bf16_would_be_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_cpu_features", lambda: {"amx_bf16"})
+    monkeypatch.setattr(precision, "cpu_features", lambda: {"amx_bf16"})
     assert apply() == "bf16"
     assert apply("--exact") == apply("--exact", "--precision", "fp32") == "fp32"
 

@@ -3,8 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import sys
 import tempfile
 import time
 from argparse import Namespace
@@ -27,6 +25,7 @@ from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.predictor import Predictor
 from utils.files import write_text
+from utils.machine import peak_memory
 from utils.precision import PrecisionOptions, default_device
 
 PARTS = ("reading", "network", "resizing", "accumulation", "metric", "other")
@@ -148,7 +147,7 @@ def measure(options: Options, data: datasets.SegmentationDataset) -> dict[str, A
     seconds = {part: value / count for part, value in watch.seconds.items()}
     without_reading = sum(seconds.values()) - seconds["reading"]
     return {
-        "seconds": seconds, "images": count, "peak_host_bytes": peak_memory(),
+        "seconds": seconds, "images": count, "peak_host_bytes": peak_memory(torch.device("cpu")),
         "overhead": 1 - seconds["network"] / without_reading,
         "settings": {
             "arch": options.arch, "size": [height, width], **options.inference.settings(),
@@ -190,9 +189,3 @@ def report(result: dict[str, Any]) -> None:
     print(f"{'together':14} {total:8.3f} s/image; {100 * result['overhead']:.0f} % outside the "
           f"network; peak memory of this process {result['peak_host_bytes'] / 2**30:.2f} GiB")
 
-
-def peak_memory() -> int:
-    """Returns the peak resident memory of this process in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # bytes on macOS, KiB elsewhere
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -30,6 +30,7 @@ from utils.batches import normalize
 from utils.cli import FlagParser, add_switch, positive_int, size
 from utils.evaluation.predictor import Predictor
 from utils.files import write_text
+from utils.machine import clock, host_memory, peak_memory, reset_peak
 from utils.training import run_folder
 
 PLAIN = "plain"
@@ -344,19 +345,6 @@ def describe(options: Options, device: torch.device) -> dict[str, Any]:
         "float32": f"not rounded to TF32, but for tf32; {PLAIN} is float32"}
 
 
-def clock(device: torch.device) -> float | None:
-    """Returns the clock of the device in MHz; None where it cannot be read."""
-    if device.type == "cuda":
-        try:
-            return torch.cuda.clock_rate(device)
-        except (ImportError, RuntimeError):
-            # the library of the driver is missing
-            return None
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.is_file() else []
-    return next((float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")), None)
-
-
 def load(options: Options, position: int) -> Subject:
     """Returns the network at a position of `--snapshot` or else `--arch`."""
     if options.snapshot:
@@ -469,29 +457,19 @@ def peak(options: Options, position: int, setting: Setting,
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        labels(batch)
-        most = torch.cuda.max_memory_allocated(device)
-        return most - before, most
-    try:
-        # returns free memory to the system, which would hide a part of the peak
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        # resets the peak
-        Path("/proc/self/clear_refs").write_text("5")
-        before = resident("VmRSS")
-    except (OSError, AttributeError):
-        # not Linux with glibc
-        return None, None
+    else:
+        try:
+            # returns free memory to the system, which would hide a part of the peak
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            before = host_memory()
+        except (OSError, AttributeError):
+            # not Linux with glibc
+            return None, None
+    reset_peak(device)
     labels(batch)
-    most = resident("VmHWM")
+    most = peak_memory(device)
     return most - before, most
-
-
-def resident(field: str) -> int:
-    """Returns a memory field of /proc/self/status in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 
 
 def table(rows: Sequence[Row]) -> str:

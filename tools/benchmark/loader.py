@@ -26,6 +26,7 @@ from tools.benchmark.pair import cityscapes_sized, write_cityscapes
 from transforms import TransformOptions
 from utils.cli import FlagParser, positive_int
 from utils.files import write_text
+from utils.machine import host_memory
 
 # samples or batches before the timed ones
 WARM_UP = 3
@@ -315,19 +316,9 @@ def memory(data: datasets.SegmentationDataset, options: Options) -> dict[str, fl
         worker = next(child.pid for child in multiprocessing.active_children()
                       if child.pid not in before)
         if samples >= SETTLED:
-            amounts.setdefault(f"{SETTLED} samples", anonymous_mb(worker))
-    amounts[f"{options.memory} samples"] = anonymous_mb(worker)
+            amounts.setdefault(f"{SETTLED} samples", host_memory("RssAnon", worker) / 1e6)
+    amounts[f"{options.memory} samples"] = host_memory("RssAnon", worker) / 1e6
     return amounts
-
-
-def anonymous_mb(process: int | None) -> float:
-    """Returns the resident memory of a process that belongs to no file, in MB."""
-    path = Path(f"/proc/{process}/status")
-    if not path.is_file():
-        raise OSError(f"--memory needs {path}, which only Linux has: leave it out.")
-    line = next(line for line in path.read_text().splitlines() if line.startswith("RssAnon"))
-    # the file counts in KiB
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 def report(result: dict[str, Any], options: Options) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-import resource
 import statistics
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -20,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import loss
-from utils import IGNORE_LABEL
+from utils import IGNORE_LABEL, machine
 from utils.cli import FlagParser, positive_int, size
 from utils.files import write_text
 from utils.precision import default_device
@@ -201,31 +199,11 @@ def _peak(name: str, kind: str, shape: Sequence[int], stride: int, threads: int)
     logits, labels = case(kind, shape, stride, device)
     # a small step first, which loads libraries
     step(FUNCTIONS[name], *case(kind, (1, 2, 64, 64), stride, device))
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step(FUNCTIONS[name], logits, labels)
-        return torch.cuda.max_memory_allocated() - before
-    before = _peak_of_process(reset=True)
+    # a new peak begins at the memory that is in use
+    machine.reset_peak(device)
+    before = machine.peak_memory(device)
     step(FUNCTIONS[name], logits, labels)
-    return _peak_of_process() - before
-
-
-def _peak_of_process(reset: bool = False) -> int:
-    """Returns the peak memory of this process in bytes.
-
-    Args:
-        reset: start a new peak first, which works on Linux only.
-    """
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        # macOS counts bytes, other systems kilobytes
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    line, = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return 1024 * int(line.split()[1])
+    return machine.peak_memory(device) - before
 
 
 def table(measurements: dict[str, Any]) -> str:

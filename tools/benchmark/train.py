@@ -28,8 +28,8 @@ from network.normalization import IMAGENET
 from utils import IGNORE_LABEL
 from utils.cli import FlagParser, positive_int
 from utils.files import write_text
+from utils.machine import GB, peak_memory
 from utils.precision import autocast
-from utils.training.memory import peak_memory
 
 # steps before the timed ones: workers start, and kernels are chosen
 WARM_UP = 3
@@ -122,7 +122,7 @@ def compare(options: Options) -> dict[str, Any]:
     medians = {name: statistics.median(of_loop) for name, of_loop in speeds.items()}
     return {
         "images_per_second": medians, "ratio": statistics.median(ratios), "rounds": speeds,
-        "step": parts, "peak_memory_gb": peak_memory(training.device),
+        "step": parts, "peak_memory_gb": peak_memory(training.device) / GB,
         "settings": {
             "flags": list(options.train_flags), "against": options.against,
             "precision": training.precision, "device": str(training.device),

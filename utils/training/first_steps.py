@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from utils.batches import Batch, denormalize, split
+from utils.machine import GB, peak_memory, reset_peak
 from utils.precision import autocast, why_no_cuda
-from utils.training.memory import GB, peak_memory
 from utils.training.micro_batches import sum_of
 from utils.training.recovery import without_trace
 from utils.visualization import label_maps
@@ -78,9 +76,9 @@ class MemoryEstimate:
             return
         self.is_done = True
         device = self.training.device
-        _reset_peak(device)
+        reset_peak(device)
         self.dry_run(batch)
-        peak = peak_memory(device) + optimizer_state_size(self.training.optimizer)
+        peak = peak_memory(device) / GB + optimizer_state_size(self.training.optimizer)
         if device.type == "cuda":
             available = torch.cuda.mem_get_info(device)[1] / GB
             log.info("a step needs about %.2f GB of the GPU's %.1f GB", peak, available)
@@ -105,15 +103,6 @@ def optimizer_state_size(optimizer: torch.optim.Optimizer) -> float:
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     size = sum(parameter.numel() * parameter.element_size() for parameter in parameters)
     return STATE_TENSORS.get(type(optimizer), 2) * size / GB
-
-
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    else:
-        # only Linux can; elsewhere the peak is that since the start of the process
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
 
 
 class AugmentedImages:

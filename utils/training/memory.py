@@ -1,7 +1,6 @@
-"""The memory of a training process, and activation checkpointing to reduce it."""
+"""Activation checkpointing, which trades time for memory."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -11,28 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-try:
-    import resource
-except ImportError:             # Windows
-    resource = None  # type: ignore[assignment]
-
-GB = 1e9
 Context = AbstractContextManager[object]
-
-
-def peak_memory(device: torch.device) -> float:
-    """Returns the peak memory of this process in GB: of its GPU if it has one, else of the host.
-
-    0 on a host that does not count it (Windows).
-    """
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / GB
-    if resource is None:
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # in bytes on macOS, in KiB on Linux
-    unit = 1 if sys.platform == "darwin" else 1024
-    return peak * unit / GB
 
 
 def recompute(module: nn.Module) -> int:

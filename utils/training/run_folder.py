@@ -23,6 +23,7 @@ from utils import distributed
 from utils.cli import add_switch
 from utils.files import commit, git_output, write_text
 from utils.logs import start_logging
+from utils.machine import device_name
 from utils.training import checkpoint, run_log
 from utils.training.progress import Progress
 
@@ -210,7 +211,6 @@ def environment(device: torch.device, precision: str,
                 data_files: Iterable[Path]) -> dict[str, Any]:
     """Returns what a result depends on besides the flags: code, versions, machine and data files.
     """
-    is_cuda = device.type == "cuda"
     return {
         "commit": commit(),
         "diff": git_output("diff", "HEAD"),
@@ -222,20 +222,13 @@ def environment(device: torch.device, precision: str,
         "machine": platform.platform(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
-        "device": torch.cuda.get_device_name(device) if is_cuda else _processor(),
+        "device": device_name(device),
         "precision": precision,
         "processes": distributed.world_size(),
         # workers that torchrun restarts resume the run if this is their own torchrun
         "torchrun": os.environ.get("TORCHELASTIC_RUN_ID"),
         "data": _hash_of_names_and_sizes(data_files),
     }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()
 
 
 def _hash_of_names_and_sizes(files: Iterable[Path]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from utils.distributed import all_reduce_sum_, world_size
 from utils.files import sync, write_text
 from utils.logs import has_terminal
-from utils.training.memory import peak_memory
+from utils.machine import GB, peak_memory
 from utils.training.tracking.tracker import BackgroundTracker
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class RunLog:
         waiting = window.waited / seconds
         loss = sum(terms.values())
         epoch = step / self.steps_per_epoch
-        memory = peak_memory(self.device)
+        memory = peak_memory(self.device) / GB
         gradient = None if grad_norm is None else float(grad_norm)
         self.write("train", step, epoch=epoch, loss=loss, terms=terms, lr=rate,
                    gradient_norm=gradient, images_per_second=speed, waiting_for_data=waiting,
