@@ -4,7 +4,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tools.benchmark import evaluation, infer, loader, losses, models, sampling, train
+from tools.benchmark import evaluation, infer, loader, losses, memory, models, sampling, train
+from tools.benchmark.machine import command as machine
 from utils.cli import Command, FlagParser, run_program
 
 BENCHMARKS = {
@@ -20,6 +21,10 @@ BENCHMARKS = {
                       loader.add_flags, loader.run),
     "sampling": Command("time of class-uniform sampling, and the classes in its crops",
                         sampling.add_flags, sampling.run),
+    "machine": Command("what this machine does: rates, training, inference, hours of a run",
+                       machine.add_flags, machine.run),
+    "memory": Command("memory of a training step on a GPU, computed without one",
+                      memory.add_flags, memory.run),
     "train": Command("images per second of training, against a plain loop",
                      train.add_flags, train.run),
 }

@@ -1,0 +1,166 @@
+"""Memory computed without a GPU, against the tensors of real steps on the CPU."""
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from tools.benchmark import __main__ as benchmark
+from tools.benchmark import memory
+from tools.benchmark.memory import Footprint, compute
+from tools.benchmark.steps import Steps
+from tools.benchmark.storages import StorageTracker
+from utils import machine
+from utils.machine import GB
+
+SMALL = ["--arch", "sfnet_dfnetv1", "--crop_size", "192x256", "--bs_mult", "1"]
+CPU = torch.device("cpu")
+
+
+def real_steps(options: train.Options) -> Steps:
+    """Steps on the CPU that update all weights at once, as a GPU does."""
+    steps = Steps(options, CPU)
+    for group in steps.optimizer.param_groups:
+        group["foreach"] = True
+    return steps
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_computed_peak_is_that_of_real_tensors(precision: str) -> None:
+    options = train.parse([*SMALL, "--precision", precision, "--fpn_dsn_loss"])
+    with StorageTracker("cpu") as tracker:
+        steps = real_steps(options)
+        steps.create_optimizer_state()
+        steps.take(1)
+    assert compute(options, precision).peak == pytest.approx(tracker.peak, rel=0.03)
+
+
+def test_each_flag_changes_the_memory_as_it_should() -> None:
+    plain = compute(train.parse(SMALL), "fp32")
+    parameters = 4 * sum(weight.numel() for weight in
+                         Steps(train.parse(SMALL), torch.device("meta")).net.parameters())
+    # a block of 512 bytes holds a small tensor, and batch norms have buffers
+    assert parameters < plain.weights < 1.02 * parameters
+    assert parameters < plain.optimizer_state < 1.02 * parameters and plain.average == 0
+    assert plain.features == plain.peak - plain.weights - plain.optimizer_state > parameters
+    averaged = compute(train.parse([*SMALL, "--ema_decay", "0.9"]), "fp32")
+    assert averaged.average == plain.weights
+    assert averaged.peak == pytest.approx(plain.peak + plain.weights, rel=0.01)
+    adam = compute(train.parse([*SMALL, "--adamw"]), "fp32")
+    assert adam.optimizer_state == pytest.approx(2 * plain.optimizer_state, rel=0.02)
+    assert compute(train.parse([*SMALL, "--recompute"]), "fp32").features < 0.9 * plain.features
+    assert compute(train.parse(SMALL), "fp16").features < 0.8 * plain.features
+
+
+def child_peak(flags: list[str], connection) -> None:
+    """Sends how much a step adds to the memory of this process, and what is computed for it."""
+    torch.set_num_threads(1)
+    options = train.parse(flags)
+    steps = real_steps(options)
+    steps.create_optimizer_state()
+    machine.reset_peak(CPU)
+    before = machine.host_memory()
+    steps.take(1)
+    computed = compute(options, "fp32")
+    connection.send((machine.peak_memory(CPU) - before,
+                     computed.peak - computed.weights - computed.optimizer_state))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path(machine.CLEAR_REFS).exists(),
+                    reason="only Linux tells the memory of a process")
+def test_a_process_grows_by_about_the_computed_memory() -> None:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    flags = ["--arch", "sfnet_resnet18", "--crop_size", "512x512", "--bs_mult", "2",
+             "--precision", "fp32"]
+    child = context.Process(target=child_peak, args=(flags, there))
+    child.start()
+    measured, computed = here.recv()
+    child.join()
+    assert computed == pytest.approx(measured, rel=0.25)
+
+
+@pytest.mark.gpu
+def test_a_gpu_takes_what_is_computed() -> None:
+    for precision in ("fp32", "fp16"):
+        options = train.parse(["--arch", "sfnet_resnet18", "--crop_size", "512x1024", "--bs_mult",
+                               "2", "--ohem", "--precision", precision])
+        measured = memory.measure(options, torch.device("cuda"))
+        assert compute(options, precision).peak == pytest.approx(measured, rel=0.1)
+
+
+def test_a_card_fits_if_a_gigabyte_is_left() -> None:
+    footprint = Footprint(weights=1, average=2, optimizer_state=3, peak=int(10 * GB))
+    assert footprint.features == int(10 * GB) - 6
+    assert footprint.fits(11) and not footprint.fits(10.9)
+
+
+def test_the_command_prints_and_writes_the_bytes(tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "memory.json"
+    assert benchmark.main(["memory", *SMALL, "--precision", "bf16", "--json", str(out), "--",
+                           "--ohem"]) == 0
+    said, (step,) = capsys.readouterr().out, json.loads(out.read_text())["steps"]
+    assert step["flags"][-3:] == ["--ohem", "--precision", "bf16"]
+    assert step["peak"] > step["weights"] + step["optimizer_state"] > 0
+    assert f"peak             {step['peak'] / GB:7.3f} GB" in said
+    assert "11 GB: fits, 16 GB: fits, 24 GB: fits (with 1 GB for what is no tensor)" in said
+
+
+def test_a_launcher_gets_the_first_flags_that_fit(monkeypatch: pytest.MonkeyPatch,
+                                                  tmp_path: Path,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    asked = []
+
+    def fake(options: train.Options, precision: str) -> Footprint:
+        sizes, recomputes = options.batching.sizes, options.step.recompute
+        asked.append((sizes.bs_mult, sizes.accumulate, precision, recomputes))
+        # 14 GB an image in float32, half of it in float16, and a quarter less with --recompute
+        share = {"fp32": 1.0, "fp16": 0.5}[precision] * (0.75 if recomputes else 1.0)
+        return Footprint(0, 0, 0, int(14 * GB * sizes.bs_mult * share))
+
+    monkeypatch.setattr(memory, "compute", fake)
+    page = tmp_path / "memory.md"
+    assert benchmark.main(["memory", "--launchers", "cityscapes_sfnet_res18",
+                           "cityscapes_sfnet_res18_trainval", "--doc", str(page)]) == 0
+    # two images on each of 8 GPUs: 28, 14 and 10.5 GB; then one at a time: 7 GB
+    assert asked == [(2, 1, "fp32", False), (2, 1, "fp16", False), (2, 1, "fp16", True),
+                     (1, 2, "fp16", False)]
+    row = ("| `cityscapes_sfnet_res18` | 1024x1024 | 2 | 28.00 | "
+           "`--precision fp16 --bs_mult 1 --accumulate 2` (7.00 GB) | "
+           "`--precision fp16` (14.00 GB) | `--precision fp16` (14.00 GB) |")
+    assert row in page.read_text()
+    # the second launcher needs as much, and was not computed again
+    assert row.replace("res18`", "res18_trainval`") in page.read_text()
+    assert "cityscapes_sfnet_res18_trainval" in capsys.readouterr().out
+
+
+def test_what_fits_nowhere_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "compute", lambda *_: Footprint(0, 0, 0, int(15 * GB)))
+    row = memory.launcher_row("cityscapes_sfnet_res18", {})
+    assert row["fits"] == {"11": None, "16": "", "24": ""}
+    assert "11 GB: no, 16 GB: yes, 24 GB: yes" in memory.row_text(row)
+    assert len(row["bytes"]) == 5
+
+
+def test_nothing_is_computed_beyond_what_fits_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "compute", lambda *_: Footprint(0, 0, 0, int(5 * GB)))
+    row = memory.launcher_row("camvid_sfnet_dfv1", {})
+    # a global batch of 4 is one GPU's
+    assert row["bytes"] == {"": 5 * GB} and row["images"] == 4
+    assert memory.row_text(row).endswith("5.00 GB in fp32; 11 GB: yes, 16 GB: yes, 24 GB: yes")
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    (["--doc", "a.md"], "--doc is the page of --launchers"),
+    (["--launchers", "nothing"], "there is no launcher"),
+])
+def test_wrong_flags_are_refused(flags: list[str], message: str,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main(["memory", *flags]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,37 @@
+"""Steps without data are those of train.py."""
+from __future__ import annotations
+
+import torch
+
+import train
+from tests.tiny_training import weights
+from tools.benchmark.steps import Steps
+
+FLAGS = ["--arch", "sfnet_dfnetv1", "--crop_size", "64x96", "--precision", "fp32"]
+
+
+def test_steps_train_with_what_the_flags_ask_for() -> None:
+    options = train.parse([*FLAGS, "--bs_mult", "1", "--accumulate", "2", "--fpn_dsn_loss",
+                           "--ohem", "--ema_decay", "0.9", "--recompute", "--adamw"])
+    steps = Steps(options, torch.device("cpu"))
+    assert steps.batch["image"].shape == (2, 3, 64, 96)
+    labels = steps.batch["label"]
+    assert labels.shape == (2, 64, 96)
+    # one label in each square of 64 pixels, a class or ignored
+    assert len(labels[0, :, :64].unique()) == 1
+    assert bool(((labels < 19) | (labels == 255)).all())
+    before, averaged = weights(steps.net), weights(steps.ema.net)
+    terms = steps.train_step(steps.batch)
+    assert terms is not None and {"main", "aux0"} <= set(terms)
+    steps.take(2)
+    assert steps.progress.step == 2
+    assert not torch.equal(weights(steps.net), before)
+    assert not torch.equal(weights(steps.ema.net), averaged)
+
+
+def test_the_optimizer_has_its_state_before_the_first_step() -> None:
+    steps = Steps(train.parse(FLAGS), torch.device("meta"))
+    steps.create_optimizer_state()
+    parameters = list(steps.net.parameters())
+    assert len(steps.optimizer.state) == len(parameters)
+    assert all(parameter.grad is None for parameter in parameters)

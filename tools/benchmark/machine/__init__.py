@@ -1,0 +1,1 @@
+"""What this machine does with the networks: rates, inference, training, loading, hours of a run."""
