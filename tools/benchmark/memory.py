@@ -249,10 +249,11 @@ def less_and_less(images: int) -> Iterator[tuple[str, ...]]:
     yield ()
     yield half
     yield half + recompute
-    if images > 1:
-        one = ("--bs_mult", "1", "--accumulate", str(images))
-        yield half + one
-        yield half + one + recompute
+    # a single image has no batch statistics
+    if images > 2 and images % 2 == 0:
+        pairs = ("--bs_mult", "2", "--accumulate", str(images // 2))
+        yield half + pairs
+        yield half + pairs + recompute
 
 
 def known_footprint(flags: Sequence[str], words: Sequence[str], images: int,

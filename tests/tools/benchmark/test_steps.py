@@ -11,12 +11,12 @@ FLAGS = ["--arch", "sfnet_dfnetv1", "--crop_size", "64x96", "--precision", "fp32
 
 
 def test_steps_train_with_what_the_flags_ask_for() -> None:
-    options = train.parse([*FLAGS, "--bs_mult", "1", "--accumulate", "2", "--fpn_dsn_loss",
+    options = train.parse([*FLAGS, "--bs_mult", "2", "--accumulate", "2", "--fpn_dsn_loss",
                            "--ohem", "--ema_decay", "0.9", "--recompute", "--adamw"])
     steps = Steps(options, torch.device("cpu"))
-    assert steps.batch["image"].shape == (2, 3, 64, 96)
+    assert steps.batch["image"].shape == (4, 3, 64, 96)
     labels = steps.batch["label"]
-    assert labels.shape == (2, 64, 96)
+    assert labels.shape == (4, 64, 96)
     # one label in each square of 64 pixels, a class or ignored
     assert len(labels[0, :, :64].unique()) == 1
     assert bool(((labels < 19) | (labels == 255)).all())

@@ -230,7 +230,8 @@ def time_training(run: str, arithmetic: str, images: int, plan: Plan, device: to
         row = {"run": run, "arithmetic": arithmetic, "images": images, "crop": list(plan.crop)}
         options = training_options(run, arithmetic, plan.crop, images)
         row = attempt(row, deadline, kind, training_speed, options, plan.steps, device)
-        if images == 1 or not row.get("error", "").startswith("OutOfMemoryError"):
+        # a single image has no batch statistics
+        if images <= 2 or not row.get("error", "").startswith("OutOfMemoryError"):
             return row
         images //= 2
 

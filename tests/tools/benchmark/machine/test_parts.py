@@ -13,7 +13,7 @@ from tools.benchmark.machine.worker import Deadline
 
 RUN = "cityscapes_sfnet_dfv1"
 TINY = replace(plan.CPU, runs=(RUN,), compared_runs=(RUN,), compared_crop=(64, 64), crop=(64, 64),
-               images=2, few_images=1, training=("fp32", "bf16"), steps=1, image=(64, 64),
+               images=4, few_images=2, training=("fp32", "bf16"), steps=1, image=(64, 64),
                rounds=2, matrix_side=64, copied=1 << 20, street=(64, 128), loaded_batches=1,
                loaded_images=2)
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def test_a_step_is_repeated_until_its_gradient_is_finite(monkeypatch: pytest.Mon
 def test_training_is_timed_with_many_and_with_few_images() -> None:
     rows = measured(parts.training)
     assert [(row["arithmetic"], row["images"]) for row in rows] == [
-        ("fp32", 2), ("fp32", 1), ("bf16", 2)]
+        ("fp32", 4), ("fp32", 2), ("bf16", 4)]
     for row in rows:
         assert row["images_per_second"] == pytest.approx(row["images"] / row["seconds"])
         assert row["arch"] == "sfnet_dfnetv1" and row["peak_memory"] > 0
