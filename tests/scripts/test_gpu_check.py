@@ -59,7 +59,7 @@ class Check:
             path.write_text(text)
             path.chmod(0o755)
 
-    def __call__(self, *flags: str, failing: str = "none", hanging: str = "none ",
+    def __call__(self, *flags: str, failing: str = "nothing", hanging: str = "nothing",
                  has_gpu: bool = True) -> subprocess.CompletedProcess[str]:
         env = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "FAILING": failing,
