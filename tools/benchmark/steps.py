@@ -50,9 +50,7 @@ class Steps(train.Training):
         with torch.device("meta" if self.is_meta else "cpu"):
             self.net = network.build(options.arch, self.spec.num_classes,
                                      options.deep_supervision, **options.build_options)
-        has_body_edge = network.has_body_edge_outputs(options.arch)
-        self.net.freeze(backbone=options.freeze_backbone, norms=options.fix_bn,
-                        training_only=has_body_edge and not self.options.loss.joint_edgeseg_loss)
+        train.freeze_parts(self.net, self.options)
         precision.move(self.net, self.device, self.options.precision.channels_last)
 
     def _build_optimizer(self) -> None:
