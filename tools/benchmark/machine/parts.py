@@ -146,7 +146,8 @@ def agreement(plan: Plan, deadline: Deadline) -> Iterator[Row]:
 def loss_and_gradient(run: str, arithmetic: str, plan: Plan,
                       device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns the loss, a scalar, and the gradient of all weights, a vector, of the first step."""
-    options = training_options(run, arithmetic, plan.compared_crop, plan.few_images)
+    # many images: the batch norm of a cell of the pooling sees one value for each
+    options = training_options(run, arithmetic, plan.compared_crop, plan.images)
     steps = Steps(options, device)
     for _ in range(MAX_SCALING_STEPS):
         # the same dropout masks in every arithmetic

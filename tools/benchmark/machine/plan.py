@@ -82,7 +82,7 @@ FULL = Plan(
     rounds=30, street=None, loaded_batches=12, loaded_images=8)
 
 QUICK = replace(
-    FULL, limits={"machine": 40, "rates": 15, "agreement": 12, "training": 50, "inference": 40,
+    FULL, limits={"machine": 30, "rates": 15, "agreement": 12, "training": 50, "inference": 40,
                   "loading": 20, "memory": 10, "recipes": 15},
     compared_runs=RUNS[:1], training=("bf16", "fp16", "tf32", "fp32", "bf16+compile"), steps=6,
     settings=(("bf16", "bf16+graphs", "fp16+graphs"), ("bf16+compile+graphs",)), rounds=10,

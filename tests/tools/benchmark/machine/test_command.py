@@ -58,9 +58,9 @@ def test_files_are_written_after_every_part(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_the_page_is_printed_without_a_file(monkeypatch: pytest.MonkeyPatch,
                                             capsys: pytest.CaptureFixture[str]) -> None:
-    """Measures in a process of its own."""
     small = replace(plan.CPU, matrix_side=64, copied=1 << 20)
     monkeypatch.setattr(command, "plan_for", lambda device, quick: small)
+    monkeypatch.setattr(command, "Worker", FakeWorker)
     assert benchmark.main(["machine", "--parts", "machine", "rates"]) == 0
     printed = capsys.readouterr().out
     assert "# What this machine does" in printed and "| product of 64x64, fp32 |" in printed
