@@ -25,6 +25,7 @@ from tools.make_streets.writing import make_streets
 from utils import machine, precision
 from utils.cli import FlagParser
 from utils.precision import PRECISIONS, default_device
+from utils.training.micro_batches import sum_of
 
 # repetitions: blocks of products or copies, of which the fastest counts
 BLOCKS, PER_BLOCK = 5, 4
@@ -152,14 +153,13 @@ def loss_and_gradient(run: str, arithmetic: str, plan: Plan,
     for _ in range(MAX_SCALING_STEPS):
         # the same dropout masks in every arithmetic
         torch.manual_seed(0)
-        terms = steps.train_step(steps.batch)
-        assert terms is not None
+        terms = steps.train_step(steps.batch) or {}
         gradient = torch.cat([parameter.grad.flatten() for parameter in steps.net.parameters()
                               if parameter.grad is not None])
         # float16 overflows at first, and lowers its loss scale without a step
         if gradient.isfinite().all():
             break
-    return torch.stack(list(terms.values())).sum(), gradient
+    return sum_of(terms), gradient
 
 
 def differences(expected: tuple[Tensor, Tensor], run: str, arithmetic: str, plan: Plan,
@@ -232,7 +232,7 @@ def time_training(run: str, arithmetic: str, images: int, plan: Plan, device: to
         options = training_options(run, arithmetic, plan.crop, images)
         row = attempt(row, deadline, kind, training_speed, options, plan.steps, device)
         # a single image has no batch statistics
-        if images <= 2 or not row.get("error", "").startswith("OutOfMemoryError"):
+        if images <= 2 or not str(row.get("error")).startswith("OutOfMemoryError"):
             return row
         images //= 2
 
