@@ -227,8 +227,8 @@ def launcher_row(run: str, known: dict[str, Footprint]) -> dict[str, Any]:
     flags = launchers.flags_of(run)
     options = train.parse(flags)
     total = options.batching.sizes.global_batch
-    # a small batch is one GPU's
-    images = total // GPUS if total >= GPUS else total
+    # a small batch is one GPU's, since a single image has no batch statistics
+    images = total // GPUS if total >= 2 * GPUS else total
     peaks: dict[str, int] = {}
     fits: dict[str, str | None] = {str(card): None for card in CARDS}
     for words in less_and_less(images):
@@ -296,8 +296,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         f"A card fits if the peak leaves {RESERVE:g} GB of it for what is no tensor: CUDA itself,",
         "NCCL, the work space of kernels, fragments.", "",
         f"- *images*: of a forward pass on one GPU, if {GPUS} GPUs share the launcher's batch; a",
-        f"  batch below {GPUS} is one GPU's. On fewer GPUs, give `--bs_mult` this number: the rest",
-        "  is accumulated.",
+        f"  batch below {2 * GPUS} is one GPU's. On fewer GPUs, `--bs_mult` with this number keeps the",
+        "  memory, and the rest is accumulated.",
         "- *fp32*: the peak in GB with `--precision fp32`. fp16 and bf16 need less, both as much.",
         "- *11 GB* and so on: *yes* in fp32, or the first flags with which it fits, and the peak.",
         "",

@@ -157,9 +157,9 @@ def test_what_fits_nowhere_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_computed_beyond_what_fits_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "compute", lambda *_: Footprint(0, 0, 0, int(5 * GB)))
-    row = memory.launcher_row("camvid_sfnet_dfv1", {})
-    # a global batch of 4 is one GPU's
-    assert row["bytes"] == {"": 5 * GB} and row["images"] == 4
+    row = memory.launcher_row("streets_sfnet_dfv1", {})
+    # a global batch of 8 is one GPU's
+    assert row["bytes"] == {"": 5 * GB} and row["images"] == 8
     assert memory.row_text(row).endswith("5.00 GB in fp32; 11 GB: yes, 16 GB: yes, 24 GB: yes")
 
 
