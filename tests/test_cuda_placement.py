@@ -33,7 +33,10 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_CLASSES = 5
 # by a copy of such a tensor
 pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
-every_network = pytest.mark.parametrize("name", network.names())
+# the last has depthwise convolutions, and normalizations that are followed by an activation
+every_network = pytest.mark.parametrize(
+    "name", [*network.names(), "sfnet_lite_timm:test_efficientnet"]
+)
 every_criterion = pytest.mark.parametrize(
     "criterion", COMBINED, ids=lambda criterion: type(criterion).__name__
 )
@@ -47,6 +50,8 @@ def cuda() -> Iterator[SimulatedCuda]:
 
 def build(name: str, device: torch.device) -> nn.Module:
     """The network with its auxiliary heads, with its parameters on a device."""
+    if ":" in name:
+        pytest.importorskip("timm", reason="the extra `timm` has its backbone")
     with torch.device(device):
         has_body_edge = network.has_body_edge_outputs(name)
         return network.build(name, NUM_CLASSES, deep_supervision=not has_body_edge)
