@@ -171,13 +171,19 @@ class RunLog:
         """
         if not self.path.exists():
             return
-        lines = []
+        lines, last, is_damaged = [], 0, False
         for line in self.path.read_text().splitlines() if step else ():
             try:
-                if json.loads(line)["step"] <= step:
-                    lines.append(line)
+                line_step = json.loads(line)["step"]
             except json.JSONDecodeError:
+                is_damaged = True
                 continue
+            if line_step <= step:
+                lines.append(line)
+                last = max(last, line_step)
+        if is_damaged and last < step:
+            log.warning("%s was cut short: it logs no step from %d to %d", self.path, last + 1,
+                        step)
         write_text(self.path, "".join(f"{line}\n" for line in lines))
 
 

@@ -7,6 +7,7 @@ import math
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from utils.training.run_log import RunLog, Window, last_step
@@ -33,6 +34,18 @@ def test_a_resumed_log_has_no_step_twice_and_no_torn_line(tmp_path: Path) -> Non
         (4, 1.0),
         (6, 0.5),
     ]
+
+
+def test_lines_that_a_damaged_log_lost_are_named(tmp_path: Path,
+                                                 caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"kind": "train", "step": 2, "loss": 1.0}\n{"kind": "trai')
+    RunLog(tmp_path, tmp_path / "tb", step=4, total_steps=10, steps_per_epoch=5, device=CPU).close()
+    assert f"{path} was cut short: it logs no step from 3 to 4" in caplog.text
+    caplog.clear()
+    RunLog(tmp_path, tmp_path / "tb", step=4, total_steps=10, steps_per_epoch=5, device=CPU).close()
+    assert not caplog.text
+    assert [line["step"] for line in lines(tmp_path)] == [2]
 
 
 def test_a_quiet_log_writes_nothing(tmp_path: Path) -> None:
