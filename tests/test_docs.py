@@ -1,11 +1,13 @@
 """Links, paths, names of code, commands and their flags in the documents exist."""
 
+import configparser
 import importlib
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 import eval as evaluation
 import train
@@ -177,3 +179,14 @@ def test_the_changelog_names_the_flags_that_are_kept_and_retired() -> None:
         for flag in CODE.findall(row)
     }
     assert named == {*TRAINING_RETIRED, *EVALUATION_RETIRED}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    version = setup["metadata"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    released = re.findall(r"^## (\d+\.\d+\.\d+) \((\S+)\)$",
+                          (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert released[0] == (version, str(citation["date-released"]))
+    assert citation["version"] == version
