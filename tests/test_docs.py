@@ -172,7 +172,8 @@ def test_the_changelog_names_the_flags_that_are_kept_and_retired() -> None:
         assert [flag for flag in flags.split() if flag not in known] == [] and len(
             flags.split()
         ) >= 15
-    removed = text.partition("### Removed")[2].partition("###")[0]
+    first_release = text.partition("## 0.1.0")[2]
+    removed = first_release.partition("### Removed")[2].partition("###")[0]
     named = {
         flag
         for row in re.findall(r"^\| (`--.*?) \|", removed, re.MULTILINE)
