@@ -10,8 +10,9 @@ import pytest
 
 import eval as evaluation
 import train
-from tools import merge, weights
+from tools import merge
 from tools.report import __main__ as report
+from tools.weights import __main__ as weights
 
 # the folder in which the archive was written
 WRITTEN_IN = "/tmp/old/fix"

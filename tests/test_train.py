@@ -765,6 +765,8 @@ def test_a_closed_terminal_saves_a_checkpoint_as_sigterm_does(
     flags = [*command, "--val_split", "none", "--max_epoch", "300"]
     pid, terminal = pty.fork()
     if pid == 0:
+        # the tests themselves may run under nohup
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.execv(sys.executable, [sys.executable, str(ROOT / "train.py"), *flags])
     run = tmp_path / "run"
     while not (run / "train.log").exists() or "step 2/" not in (run / "train.log").read_text():

@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import network
+from eval import load_predictor
 from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
 from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
 from utils.cli import FlagParser
@@ -41,11 +42,10 @@ def pack(args: Namespace) -> bool:
         if (args.out / name).exists():
             raise ValueError(f"--out {args.out} holds a {name} already: choose another folder, or "
                              "remove that file")
-    with network.flags_in_errors():
-        trained = Snapshot(args.snapshot, args.arch, args.weights)
-        spec = datasets.spec(args.dataset or trained.dataset)
-        net = trained.network(spec.name, spec.names, mean=spec.mean, std=spec.std)
-    network.save_pretrained(net, args.out, config_of(trained, spec))
+    model = load_predictor(args.snapshot, arch=args.arch, weights=args.weights,
+                           dataset=args.dataset, device="cpu", fuse=False)
+    trained, spec = model.trained, model.spec
+    network.save_pretrained(model.net, args.out, config_of(trained, spec))
     print(f"{args.out}: {trained.arch}, {trained.weights} weights, {len(spec.names)} classes of "
           f"{spec.title}, {(args.out / MODEL).stat().st_size:,} bytes. Its card: python -m "
           f"tools.weights card {shlex.quote(str(args.out))} --scores EVALUATION/scores.json")

@@ -35,13 +35,16 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
 def test_a_closed_terminal_stops_a_run_as_sigterm_does_but_not_under_nohup() -> None:
-    with Interrupts() as interrupts:
-        os.kill(os.getpid(), signal.SIGHUP)
-        with pytest.raises(Interrupted) as stopped:
-            interrupts.check()
-    assert stopped.value.exit_code == 129
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does
+    # the tests themselves may run under nohup
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            with pytest.raises(Interrupted) as stopped:
+                interrupts.check()
+        assert stopped.value.exit_code == 129
+        # what nohup does
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         with Interrupts() as interrupts:
             os.kill(os.getpid(), signal.SIGHUP)
             interrupts.check()
