@@ -10,5 +10,5 @@ launch \
     --arch sfnet_lite_timm:tf_efficientnet_lite0 \
     --dataset streets --data_root "$ROOT/data/streets" \
     --crop_size 128x256 \
-    --lr 0.001 --head_lr_factor 2 --fpn_dsn_loss --aux_weight 0.4 --max_epoch 7 \
+    --lr 0.001 --head_lr_factor 2 --fpn_dsn_loss --aux_weight 0.4 \
     "$@"
