@@ -89,11 +89,14 @@ def host_memory(field: str = "VmRSS", process: int | None = None) -> int:
         process: its id; None for this process.
 
     Raises:
-        OSError: the system is not Linux.
+        OSError: the system is not Linux, or lists no such line (a sandbox such as gVisor has no
+            VmHWM).
     """
     path = Path(STATUS.format(process or "self"))
     if not path.is_file():
         raise OSError(f"the memory of a process is read from {path}, which only Linux has")
-    # the file counts in KiB
-    return 1024 * next(int(line.split()[1]) for line in path.read_text().splitlines()
-                       if line.startswith(f"{field}:"))
+    for line in path.read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            # the file counts in KiB
+            return 1024 * int(line.split()[1])
+    raise OSError(f"{path} has no line {field}: this kernel does not count it")

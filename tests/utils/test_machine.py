@@ -49,6 +49,20 @@ def test_a_peak_counts_what_is_freed_again_and_is_reset() -> None:
     assert machine.peak_memory(CPU) - before < 60e6
 
 
+def test_without_a_line_for_the_peak_it_is_that_of_getrusage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("resource")
+    # as gVisor writes it
+    (tmp_path / "self").write_text("Name:\tpython\nVmSize:\t 900 kB\nVmRSS:\t 300 kB\n")
+    monkeypatch.setattr(machine, "STATUS", str(tmp_path / "{}"))
+    assert machine.host_memory() == 300 * 1024
+    with pytest.raises(OSError, match="has no line VmHWM"):
+        machine.host_memory("VmHWM")
+    # in bytes: a process that has imported torch holds more than 20 MB
+    assert machine.peak_memory(CPU) > 20e6
+
+
 @on_linux
 def test_another_process_has_its_own_memory() -> None:
     anonymous = machine.host_memory("RssAnon", os.getpid())
