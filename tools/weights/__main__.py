@@ -207,7 +207,8 @@ def add_convert_flags(parser: FlagParser) -> None:
     add_switch(parser, "--half", default=False,
                help="store matrices and kernels as float16, which halves the file; vectors, such "
                     "as the statistics of batch normalization, stay float32")
-    parser.add_argument("--note", nargs="+", type=_note, default=[], metavar="NAME=TEXT",
+    parser.add_argument("--note", nargs="+", action="extend", type=_note, default=[],
+                        metavar="NAME=TEXT",
                         help="kept in the file and shown by inspect, such as score=..., "
                              "training=COMMAND; license=... is logged when the file is loaded")
 
@@ -238,10 +239,10 @@ def convert(args: Namespace) -> bool:
 
 
 def half(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Returns the tensors with matrices and kernels as float16; `network.build`'s are float32.
+    """Returns the tensors with matrices and kernels as float16; loading makes them float32 again.
 
     Raises:
-        ValueError: a number is beyond the range of float16, 65504.
+        ValueError: a number is beyond the range of float16, which ends at 65504.
     """
     result = {}
     for key, value in tensors.items():

@@ -87,14 +87,15 @@ def test_notes_are_kept_shown_and_converted_again(
     source = run_checkpoint(tmp_path / "last.pth", state)
     first, second = tmp_path / "first.safetensors", tmp_path / "second.pth"
     assert weights.main(["convert", "--snapshot", str(source), "--out", str(first),
-                         "--note", "license=for research", "score=66.6 % of toys"]) == 0
+                         "--note", "license=for research", "--note", "score=66.6 % of toys",
+                         "training=a command"]) == 0
     assert weights.main(["convert", "--snapshot", str(first), "--out", str(second),
                          "--note", "score=70 %"]) == 0
     assert Snapshot(first).license == Snapshot(second).license == "for research"
     assert Snapshot(source).license is None
     capsys.readouterr()
     weights.main(["inspect", str(second)])
-    assert "license: for research; score: 70 %" in capsys.readouterr().out
+    assert "license: for research; score: 70 %; training: a command" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         weights.main(["convert", "--snapshot", str(first), "--out", "x.pth", "--note", "nothing"])
     assert "'nothing' is not NAME=TEXT" in capsys.readouterr().err
