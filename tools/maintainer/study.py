@@ -56,6 +56,7 @@ class PlannedRun:
     """A training, its evaluation and the study that keeps it.
 
     Attributes:
+        study: the folder of the study.
         label, seed: the row of the study and the seed.
         train_flags, eval_flags: of `train.py` and `eval.py`, without the folder and the snapshot.
     """
@@ -105,7 +106,7 @@ def build_parser() -> FlagParser:
 
 
 def _side_by_side() -> int:
-    """One training for each GPU, or for each core: small networks gain little from more threads."""
+    """Returns the number of GPUs, or of cores: small networks gain little from more threads."""
     return torch.cuda.device_count() or os.cpu_count() or 1
 
 
@@ -185,7 +186,7 @@ class Runner:
         self.processes: set[subprocess.Popen[bytes]] = set()
 
     def train_all(self, runs: Sequence[PlannedRun], interrupts: Interrupts) -> None:
-        """Trains, scores and keeps runs; a failure ends those that have not begun.
+        """Trains, scores and keeps runs; after a failure the other trainings save and stop.
 
         Raises:
             Interrupted: a signal came; every training has saved a checkpoint.

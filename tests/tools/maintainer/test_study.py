@@ -128,14 +128,30 @@ class StopWhenBegun(Interrupts):
         super().check()
 
 
+def saving_program(begun: Path) -> str:
+    """Returns a program that creates a file, and prints "saved" when it receives SIGTERM."""
+    return ("import signal, time, pathlib\n"
+            "def save(*_):\n    print('saved', flush=True)\n    raise SystemExit(143)\n"
+            "signal.signal(signal.SIGTERM, save)\n"
+            f"pathlib.Path({str(begun)!r}).touch()\n"
+            "time.sleep(60)")
+
+
 def test_a_signal_lets_trainings_save_and_begins_no_other(tmp_path: Path, run: FakeRun) -> None:
-    saves = ("import signal, time, pathlib\n"
-             "def save(*_):\n    print('saved', flush=True)\n    raise SystemExit(143)\n"
-             "signal.signal(signal.SIGTERM, save)\n"
-             f"pathlib.Path({str(tmp_path / 'begun')!r}).touch()\n"
-             "time.sleep(60)")
-    slow = replace(run, train_flags=(saves,))
+    slow = replace(run, train_flags=(saving_program(tmp_path / "begun"),))
     with StopWhenBegun(tmp_path / "begun") as interrupts, pytest.raises(Interrupted):
         Runner(tmp_path / "logs", 1).train_all([slow, replace(run, seed=1)], interrupts)
     assert (tmp_path / "logs/a_s0.out").read_text() == "saved\n"
     assert not (tmp_path / "logs/a_s1.out").exists()
+
+
+def test_a_failure_lets_the_other_trainings_save(tmp_path: Path, run: FakeRun) -> None:
+    begun = tmp_path / "begun"
+    fails = ("import time, pathlib\n"
+             f"while not pathlib.Path({str(begun)!r}).exists():\n    time.sleep(0.05)\n"
+             "raise SystemExit('no data')")
+    runs = [replace(run, train_flags=(saving_program(begun),)),
+            replace(run, seed=1, train_flags=(fails,)), replace(run, seed=2)]
+    with Interrupts() as interrupts, pytest.raises(ChildProcessError, match="a_s1 failed"):
+        Runner(tmp_path / "logs", 2).train_all(runs, interrupts)
+    assert (tmp_path / "logs/a_s0.out").read_text() == "saved\n"
