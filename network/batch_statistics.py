@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# crops of so many times the height and width are tried, to say which one would do
+# factors of the crop's height and width that are tried, to name a crop that is large enough
 LARGER = (2, 4, 8)
 
 
 class _SingleValue(Exception):
-    """A batch normalization got one value per channel. Its arguments: name, height and width."""
+    """A batch normalization got one value per channel. Arguments: its name, height and width."""
 
 
 def check_batch_statistics(net: nn.Module, crop_size: tuple[int, int], images: int) -> None:
@@ -37,8 +37,8 @@ def check_batch_statistics(net: nn.Module, crop_size: tuple[int, int], images: i
     shapes = _without_values(net)
     try:
         _forward(shapes, crop_size)
-    except _SingleValue as found:
-        name, *size = found.args
+    except _SingleValue as error:
+        name, *size = error.args
         raise ValueError(_message(shapes, name, "x".join(map(str, size)), crop_size)) from None
 
 

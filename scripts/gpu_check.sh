@@ -98,7 +98,7 @@ step() {
     if [ "$limit" -lt 1 ]; then
         status=124
     elif command -v timeout >/dev/null; then
-        # time to stop in good order, then none
+        # SIGTERM, at which a training saves its state, and SIGKILL five seconds later
         timeout -k 5 "$limit" "$@" >"$OUT/$name.txt" 2>&1
         status=$?
     else

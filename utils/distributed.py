@@ -94,9 +94,10 @@ def _select_gpu() -> None:
     """
     number, count = local_rank(), torch.cuda.device_count()
     if number >= count:
-        raise ValueError(f"process {number} of this host has no GPU, of which torch finds {count}: "
-                         f"start {count} processes a host (NPROC={count}, or --nproc_per_node "
-                         f"{count}), or train on the CPU with an empty CUDA_VISIBLE_DEVICES")
+        raise ValueError(f"process {number} of this host, counted from 0, has no GPU: torch "
+                         f"finds {count}. Start {count} processes a host (NPROC={count}, or "
+                         f"--nproc_per_node {count}), or train on the CPU with an empty "
+                         "CUDA_VISIBLE_DEVICES")
     if not dist.is_nccl_available():
         raise OSError(f"this torch ({torch.__version__}) is built without NCCL, by which processes "
                       "on GPUs communicate: install torch's build for Linux, or start one process")

@@ -20,7 +20,7 @@ from utils.machine import cpu_features
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # of Triton, with which torch.compile makes kernels for a GPU
 COMPILED_CAPABILITY = (7, 0)
-# of a GPU's memory that other processes may hold without a warning
+# fraction of a GPU's memory that other processes may hold without a warning
 MAX_TAKEN = 0.5
 
 ON_THE_CPU = "an empty CUDA_VISIBLE_DEVICES runs this on the CPU"

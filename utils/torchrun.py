@@ -1,7 +1,7 @@
-"""torchrun that leaves the last word to the process that fails.
+"""torchrun without the report that it prints after the message of a process that fails.
 
 Takes torchrun's arguments. When a process ends with an error, torchrun prints a traceback of its
-own and a table of all processes below the message of that process. This program prints nothing
+own and a table of all processes below the message of that process. This program prints neither,
 and exits with the code of that process. `scripts/launch.sh` starts it, as a file, from any folder.
 """
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOST_PEER = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs torchrun; returns 0, the code of the process that failed, or 128 + a signal's number."""
-    # this process's alone: what it logs about each process that ends
+    # torchrun logs an error for each process that ends; those processes themselves log as before
     logging.disable(logging.ERROR)
     # torchrun's own default, which it would announce
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -73,8 +73,8 @@ def start_as_rank_1_of_2(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu_answers.answer(monkeypatch, count=1)
-    with pytest.raises(ValueError, match=r"process 1 of this host has no GPU, of which torch finds "
-                                         r"1: start 1 processes a host \(NPROC=1"):
+    with pytest.raises(ValueError, match=r"process 1 of this host, counted from 0, has no GPU: "
+                                         r"torch finds 1\. Start 1 processes a host \(NPROC=1"):
         start_as_rank_1_of_2(monkeypatch)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from utils import torchrun
+from utils import cli, torchrun
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -96,5 +96,6 @@ def failure(local_rank: int, code: int) -> ProcessFailure:
 def test_the_origin_of_several_failures_is_told_from_those_that_noticed_it(
     codes: list[int], origin: int
 ) -> None:
+    assert torchrun.LOST_PEER == cli.LOST_PEER
     failures = [failure(local_rank, code) for local_rank, code in enumerate(codes)]
     assert torchrun.origin(failures).local_rank == origin

@@ -23,8 +23,8 @@ from utils.files import commit, write_text
 from utils.machine import GB, peak_memory, reset_peak
 from utils.precision import PRECISIONS, default_device
 
-# memory of common GPUs in GB, and what is left free of it for CUDA itself, NCCL, the work space of
-# kernels and fragments, none of which is a tensor's
+# memory of common GPUs in GB, and the part that is left free for CUDA itself, NCCL, the work space
+# of kernels and fragments, none of which is memory of a tensor
 CARDS, RESERVE = (11, 16, 24), 1.0
 # steps that are measured; those before them choose kernels
 MEASURED_STEPS = 2
@@ -153,7 +153,7 @@ def report(options: Options, precision: str) -> dict[str, Any]:
     for part in ("weights", "average", "optimizer_state", "features", "peak"):
         print(f"  {part.replace('_', ' '):16} {getattr(footprint, part) / GB:7.3f} GB")
     cards = [f"{card} GB: {'fits' if footprint.fits(card) else 'does not fit'}" for card in CARDS]
-    print(f"  {', '.join(cards)} (with {RESERVE:g} GB for what is no tensor)")
+    print(f"  {', '.join(cards)} (with {RESERVE:g} GB left free for CUDA itself)")
     measured = measure(train_options, device) if device.type == "cuda" else None
     if measured:
         print(f"  {'measured here':16} {measured / GB:7.3f} GB, "
@@ -293,8 +293,8 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
         "python -m tools.benchmark memory --launchers --doc results/memory.md", "```", "",
         f"with torch {torch.__version__}, without a GPU: the tensors of one training step are",
         "followed on torch's meta device, where they have sizes but no memory. GB are 10^9 bytes.",
-        f"A card fits if the peak leaves {RESERVE:g} GB of it for what is no tensor: CUDA itself,",
-        "NCCL, the work space of kernels, fragments.", "",
+        f"A step fits into a card if its peak leaves {RESERVE:g} GB free, for CUDA itself, NCCL,",
+        "the work space of kernels and fragments.", "",
         f"- *images*: of a forward pass on one GPU, if {GPUS} GPUs share the launcher's batch; a",
         f"  batch below {2 * GPUS} is one GPU's. On fewer GPUs, `--bs_mult` with this number keeps",
         "  the memory, and the rest is accumulated.",

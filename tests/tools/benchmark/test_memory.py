@@ -111,7 +111,7 @@ def test_the_command_prints_and_writes_the_bytes(tmp_path: Path,
     assert step["flags"][-3:] == ["--ohem", "--precision", "bf16"]
     assert step["peak"] > step["weights"] + step["optimizer_state"] > 0
     assert f"peak             {step['peak'] / GB:7.3f} GB" in said
-    assert "11 GB: fits, 16 GB: fits, 24 GB: fits (with 1 GB for what is no tensor)" in said
+    assert "11 GB: fits, 16 GB: fits, 24 GB: fits (with 1 GB left free for CUDA itself)" in said
 
 
 def test_a_launcher_gets_the_first_flags_that_fit(monkeypatch: pytest.MonkeyPatch,

@@ -129,9 +129,9 @@ def agreement(result: Result) -> str:
 def loading(result: Result) -> str:
     rows = [[row["source"], str(row["workers"]), f"{row['images_per_second']:.1f}"]
             for row in rows_of(result, "loading")]
-    eaten = max((row["images_per_second"] for row in rows_of(result, "training")), default=0.0)
-    return section("Loading", f"Drawn images. The fastest training above takes {eaten:.1f} images "
-                   "a second.", ["source", "workers", "images/s"], rows)
+    consumed = max((row["images_per_second"] for row in rows_of(result, "training")), default=0.0)
+    return section("Loading", f"Drawn images. The fastest training above takes {consumed:.1f} "
+                   "images a second.", ["source", "workers", "images/s"], rows)
 
 
 def problems(result: Result) -> str:

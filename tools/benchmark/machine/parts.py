@@ -165,7 +165,7 @@ def loss_and_gradient(run: str, arithmetic: str, plan: Plan,
 def differences(expected: tuple[Tensor, Tensor], run: str, arithmetic: str, plan: Plan,
                 device: torch.device) -> Row:
     measured = loss_and_gradient(run, arithmetic, plan, device)
-    return {name: float((one - other).norm() / other.norm()) for name, one, other
+    return {name: float((value - reference).norm() / reference.norm()) for name, value, reference
             in zip(("loss", "gradient"), measured, expected, strict=True)}
 
 
