@@ -248,7 +248,7 @@ def half(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for key, value in tensors.items():
         is_kernel = value.is_floating_point() and value.ndim > 1
         result[key] = value.half() if is_kernel else value
-        if not torch.isfinite(result[key]).all():
+        if (torch.isfinite(result[key]) != torch.isfinite(value)).any():
             raise ValueError(f"{key} has numbers that float16 cannot hold: leave out --half")
     return result
 
