@@ -151,6 +151,36 @@ def load_predictor(
     return LoadedModel(trained, spec, net, predictor)
 
 
+def load_from_options(
+    snapshot: SnapshotOptions,
+    precision: PrecisionOptions,
+    inference: InferenceOptions,
+    *,
+    dataset: str | None = None,
+    fuse: bool = True,
+    compare: Path | None = None,
+) -> list[LoadedModel]:
+    """Loads the network that the flags of a program name, and the one to compare it with.
+
+    Args:
+        dataset, fuse: as in `load_predictor`.
+        compare: a second snapshot, of the same classes; None for one network.
+
+    Raises:
+        ValueError, OSError: a snapshot or a flag is invalid, or the two have different classes.
+    """
+    device = default_device()
+    settings: dict[str, Any] = {
+        "weights": snapshot.weights, "device": device,
+        "precision": precision.apply(device, one_size=False),
+        "channels_last": precision.channels_last, "inference": inference, "fuse": fuse,
+        "compile": precision.compile}
+    models = [load_predictor(snapshot.path, arch=snapshot.arch, dataset=dataset, **settings)]
+    if compare:
+        models.append(load_predictor(compare, dataset=models[0].spec, **settings))
+    return models
+
+
 def evaluate(options: Options, interrupts: Interrupts) -> bool:
     """Loads, predicts, scores and reports.
 
@@ -161,13 +191,8 @@ def evaluate(options: Options, interrupts: Interrupts) -> bool:
         ValueError, OSError: an option, the snapshot or the data is invalid.
         Interrupted: a signal arrived; the results so far are saved.
     """
-    device = default_device()
-    precision = options.precision.apply(device, one_size=False)
-    model = load_predictor(
-        options.snapshot.path, arch=options.snapshot.arch, weights=options.snapshot.weights,
-        dataset=options.data.dataset, device=device, precision=precision,
-        channels_last=options.precision.channels_last, inference=options.inference,
-        fuse=options.evaluation.fuse, compile=options.precision.compile)
+    [model] = load_from_options(options.snapshot, options.precision, options.inference,
+                                dataset=options.data.dataset, fuse=options.evaluation.fuse)
     data = options.data.build(model.spec)
     check_options(options, data)
     as_expected = True

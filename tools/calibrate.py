@@ -17,7 +17,7 @@ import numpy as np
 
 import datasets
 from datasets import EvalDataOptions
-from eval import LoadedModel, load_predictor
+from eval import LoadedModel, load_from_options
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
 from network.checkpoints.snapshot import SnapshotOptions
@@ -29,7 +29,7 @@ from utils.evaluation import temperature
 from utils.evaluation.evaluator import load_batches
 from utils.evaluation.inference import InferenceOptions
 from utils.files import write_text
-from utils.precision import PrecisionOptions, default_device
+from utils.precision import PrecisionOptions
 
 log = logging.getLogger("calibrate")
 
@@ -140,13 +140,8 @@ def run(args: Namespace) -> None:
     options = Options.from_args(args)
     if not options.is_folder:
         check_new(options.file)
-    device = default_device()
-    precision = options.precision.apply(device, one_size=False)
-    model = load_predictor(
-        options.snapshot.path, arch=options.snapshot.arch, weights=options.snapshot.weights,
-        dataset=options.data.dataset, device=device, precision=precision,
-        channels_last=options.precision.channels_last, inference=options.inference, fuse=False,
-        compile=options.precision.compile)
+    [model] = load_from_options(options.snapshot, options.precision, options.inference,
+                                dataset=options.data.dataset, fuse=False)
     # an earlier temperature is replaced, not refined
     model.predictor.temperature = 1.0
     data = options.data.build(model.spec)

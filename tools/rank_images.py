@@ -12,14 +12,14 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
 import datasets
-from eval import LoadedModel, load_predictor
+from eval import LoadedModel, load_from_options
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import SnapshotOptions, snapshot_path
 from tools.demo.inputs import Input, find_inputs, is_clip
@@ -29,7 +29,7 @@ from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
 from utils.files import write_bytes
 from utils.logs import track
-from utils.precision import PrecisionOptions, default_device
+from utils.precision import PrecisionOptions
 from utils.visualization import confidence, label_maps
 
 log = logging.getLogger("rank_images")
@@ -115,18 +115,8 @@ def load(options: Options) -> list[LoadedModel]:
     Raises:
         ValueError, OSError: a snapshot or a flag is invalid, or the two have different classes.
     """
-    device = default_device()
-    snapshot, precision = options.snapshot, options.precision
-    settings: dict[str, Any] = {
-        "weights": snapshot.weights, "device": device,
-        "precision": precision.apply(device, one_size=False),
-        "channels_last": precision.channels_last, "inference": options.inference,
-        "compile": precision.compile}
-    models = [load_predictor(snapshot.path, arch=snapshot.arch, dataset=options.dataset,
-                             **settings)]
-    if options.compare:
-        models.append(load_predictor(options.compare, dataset=models[0].spec, **settings))
-    return models
+    return load_from_options(options.snapshot, options.precision, options.inference,
+                             dataset=options.dataset, compare=options.compare)
 
 
 def uncertainty_maps(models: Sequence[LoadedModel], image: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,16 +12,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from eval import LoadedModel, load_predictor
+from eval import LoadedModel, load_from_options
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import DEFAULT_SNAPSHOT, SnapshotOptions
 from utils import precision as precision_flags
 from utils.cli import FlagParser, positive_int, positive_number, run_program
 from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
-from utils.precision import PrecisionOptions, default_device
+from utils.precision import PrecisionOptions
 
 log = logging.getLogger("app")
 
@@ -80,18 +79,8 @@ def load(options: Options) -> list[LoadedModel]:
     Raises:
         ValueError, OSError: a snapshot or a flag is invalid, or the two have different classes.
     """
-    device = default_device()
-    snapshot, precision = options.snapshot, options.precision
-    settings: dict[str, Any] = {
-        "weights": snapshot.weights, "device": device,
-        "precision": precision.apply(device, one_size=False),
-        "channels_last": precision.channels_last, "inference": options.inference,
-        "compile": precision.compile}
-    models = [load_predictor(snapshot.path, arch=snapshot.arch, dataset=options.dataset,
-                             **settings)]
-    if options.compare:
-        models.append(load_predictor(options.compare, dataset=models[0].spec, **settings))
-    return models
+    return load_from_options(options.snapshot, options.precision, options.inference,
+                             dataset=options.dataset, compare=options.compare)
 
 
 @contextmanager

@@ -47,10 +47,7 @@ def predict(model: LoadedModel, image: np.ndarray) -> np.ndarray:
 def predict_confidence(model: LoadedModel,
                        image: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Returns the train ids (H, W) of an image (H, W, 3), and measure -> map of confidence."""
-    batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-    labels, maps = model.predictor.confidence(batch, tuple(confidence.TITLES))
-    return labels[0].cpu().numpy(), {name: values[0].cpu().numpy()
-                                     for name, values in maps.items()}
+    return model.predictor.image_confidence(image, tuple(confidence.TITLES))
 
 
 def read(path: str, name: str, max_pixels: int) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import datasets
-from eval import LoadedModel, load_predictor
+from eval import LoadedModel, load_from_options
 from network.alignment import FlowAlignment, recorded_flows
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import DEFAULT_SNAPSHOT, SnapshotOptions
@@ -30,7 +30,7 @@ from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
 from utils.logs import track
-from utils.precision import PrecisionOptions, default_device
+from utils.precision import PrecisionOptions
 from utils.training.signals import Interrupts
 from utils.visualization import confidence as confidence_pictures
 from utils.visualization import flow, label_maps
@@ -311,13 +311,9 @@ def predict_all(demo: Demo, inputs: dict[str, Input], options: Options,
 
 def load(options: Options) -> LoadedModel:
     """Returns the network that the flags name. Raises ValueError or OSError if it is invalid."""
-    device = default_device()
-    snapshot, precision = options.snapshot, options.precision
-    return load_predictor(
-        snapshot.path, arch=snapshot.arch, weights=snapshot.weights, dataset=options.dataset,
-        device=device, precision=precision.apply(device, one_size=False),
-        channels_last=precision.channels_last, inference=options.inference,
-        compile=precision.compile)
+    [model] = load_from_options(options.snapshot, options.precision, options.inference,
+                                dataset=options.dataset)
+    return model
 
 
 def run(args: Namespace) -> int:

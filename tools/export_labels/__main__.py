@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 import datasets
-from eval import load_predictor
+from eval import load_from_options
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import SnapshotOptions
 from tools.demo.inputs import find_inputs, is_clip
@@ -23,7 +23,7 @@ from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
 from utils.logs import track
-from utils.precision import PrecisionOptions, default_device
+from utils.precision import PrecisionOptions
 
 log = logging.getLogger("export_labels")
 
@@ -111,12 +111,7 @@ def run(args: Namespace) -> None:
     if options.format == "coco":
         # before the network is loaded
         importlib.import_module("pycocotools.mask")
-    device = default_device()
-    snapshot, precision = options.snapshot, options.precision
-    model = load_predictor(
-        snapshot.path, arch=snapshot.arch, weights=snapshot.weights, device=device,
-        precision=precision.apply(device, one_size=False), channels_last=precision.channels_last,
-        inference=options.inference, compile=precision.compile)
+    [model] = load_from_options(options.snapshot, options.precision, options.inference)
     options.out.mkdir(parents=True, exist_ok=True)
     output.write(predict(images, model.predictor, output.upright), model.spec, options.out,
                  options.smallest)

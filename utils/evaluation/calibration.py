@@ -53,8 +53,8 @@ def summarize(counts: np.ndarray, temperature: float = 1.0) -> dict[str, Any]:
 
     `ECE` in [0, 1]; `bins`, each with its range, its share of the pixels, its accuracy and its mean
     confidence; `error_rate`; `review`, the share of the pixels, least confident first, that must be
-    looked at to see `CAUGHT` of the errors; `curve`, the share of errors seen for shares of pixels
-    looked at in equal steps from 0 to 1.
+    reviewed to find `CAUGHT` of the errors; `curve`, the share of errors seen for shares of pixels
+    reviewed in equal steps from 0 to 1.
 
     Args:
         temperature: by which the logits were divided, for information.

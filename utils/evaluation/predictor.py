@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -111,6 +112,18 @@ class Predictor:
                                                      self.temperature, measures)
             return Confidence(labels[:, :height, :width],
                               {name: values[:, :height, :width] for name, values in maps.items()})
+
+    def image_confidence(self, image: np.ndarray, measures: Sequence[str] = MEASURES
+                         ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Predicts one image, (H, W, 3) uint8 RGB, as `confidence` does.
+
+        Returns:
+            The train ids (H, W), and measure -> map (H, W) float32.
+        """
+        batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+        labels, maps = self.confidence(batch, measures)
+        return labels[0].cpu().numpy(), {name: values[0].cpu().numpy()
+                                         for name, values in maps.items()}
 
     def logits(self, images: Tensor) -> Tensor:
         """Predicts logits (N, K, H, W) float32 of whole images (N, 3, H, W) uint8 RGB.

@@ -40,10 +40,7 @@ class ReportModel:
     def predict_confidence(self, image: np.ndarray
                            ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Returns the train ids of `predict`, and measure -> map (H, W) of their confidence."""
-        batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-        labels, maps = self.predictor.confidence(batch, tuple(confidence.TITLES))
-        return labels[0].cpu().numpy(), {name: values[0].cpu().numpy()
-                                         for name, values in maps.items()}
+        return self.predictor.image_confidence(image, tuple(confidence.TITLES))
 
     def predict_flows(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Returns the semantic flows (2 or 4, h, w) in predicting the whole (H, W, 3) image."""

@@ -70,7 +70,7 @@ def test_images_are_resized_to_the_sizes_that_the_model_takes(model: str, multip
 
 
 def a_small_model_of_each_family() -> list[str]:
-    """One model of each module of timm, by its name a small one."""
+    """One model of each module of timm, whose name says that it is small."""
     import timm
 
     def rank(name: str) -> tuple[int, int]:
