@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from utils.evaluation import inference as inference_flags
 from utils.evaluation import options as eval_flags
 from utils.evaluation.boundary import BoundaryOptions
 from utils.evaluation.corruptions import Corrupted, Corruption, CorruptionOptions
-from utils.evaluation.evaluator import load_batches, predict_batch, shard
+from utils.evaluation.evaluator import Prediction, load_batches, predict_batch, shard
 from utils.evaluation.identity import default_folder, run_identity, run_settings
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.options import EvalOptions
@@ -242,21 +242,42 @@ def predict_images(model: LoadedModel, data: SegmentationDataset | Corrupted,
     """
     num_classes, thresholds = data.spec.num_classes, records.run["thresholds"] or ()
     pooling = options.inference.mode == "pooling"
-    batches = load_batches(
-        datasets.eval_loader(data, options.data.num_workers, indices), total=len(indices),
-        description=f"{data.spec.name} {data.split}",
-        images_per_batch=options.inference.windows_per_batch if pooling else 1)
-    next_index = iter(indices)
+    predictions = predict_split(
+        model, data, indices, num_workers=options.data.num_workers,
+        images_per_batch=options.inference.windows_per_batch if pooling else 1,
+        with_probabilities=options.evaluation.calibration)
     with records:
-        for batch in batches:
-            for prediction in predict_batch(model.predictor, batch, options.evaluation.calibration):
-                matrix = prediction.counts(num_classes).numpy()
-                boundary_scores = prediction.boundary_f(num_classes, thresholds)
-                if options.evaluation.dump_images:
-                    dump_images(records.folder, prediction, data.spec)
-                records.add(Record(next(next_index), prediction.name, matrix, boundary_scores,
-                                   prediction.calibration()))
-                check_signals()
+        for index, prediction in predictions:
+            matrix = prediction.counts(num_classes).numpy()
+            boundary_scores = prediction.boundary_f(num_classes, thresholds)
+            if options.evaluation.dump_images:
+                dump_images(records.folder, prediction, data.spec)
+            records.add(Record(index, prediction.name, matrix, boundary_scores,
+                               prediction.calibration()))
+            check_signals()
+
+
+def predict_split(model: LoadedModel, data: SegmentationDataset | Corrupted,
+                  indices: Sequence[int], *, num_workers: int, images_per_batch: int,
+                  with_probabilities: bool) -> Iterator[tuple[int, Prediction]]:
+    """Yields images of a split one by one, with their index and their prediction.
+
+    Args:
+        indices: images to predict, in this order.
+        num_workers: processes that load them.
+        images_per_batch: largest number of images of one size in a forward pass.
+        with_probabilities: also compute the probabilities of the predicted classes.
+
+    Raises:
+        ValueError: a file of the dataset is damaged or does not fit its spec.
+    """
+    batches = load_batches(
+        datasets.eval_loader(data, num_workers, indices), total=len(indices),
+        description=f"{data.spec.name} {data.split}", images_per_batch=images_per_batch)
+    next_index = iter(indices)
+    for batch in batches:
+        for prediction in predict_batch(model.predictor, batch, with_probabilities):
+            yield next(next_index), prediction
 
 
 def report(model: LoadedModel, data: SegmentationDataset, records: Records,

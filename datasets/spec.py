@@ -214,6 +214,11 @@ class DatasetSpec:
             return np.stack([red, green, blue], axis=-1).astype(np.uint8)
         return raw.astype(np.uint8 if raw.max() < 256 else np.uint16)
 
+    def without_labels(self) -> DatasetSpec:
+        """Returns the spec whose label files are neither looked for nor read."""
+        parts = tuple((folder, part.without_labels()) for folder, part in self.parts)
+        return replace(self, unlabeled=tuple(self.splits), parts=parts)
+
     def with_train_id_labels(self) -> DatasetSpec:
         """Returns the spec for label files that hold train ids, and 255 for ignored pixels."""
         classes = tuple(replace(info, raw_ids=None) for info in self.classes)

@@ -35,21 +35,11 @@ def run_identity(options: Any, model: Any, data: Any,
 
     Evaluations that differ in it are not mixed in one folder.
     """
-    names = [sample.name for sample in data.samples[:options.data.max_images]]
     scores_boundaries = options.boundary.enabled and data.labeled
     identity = {
-        "dataset": data.spec.name,
-        "split": data.split,
-        "images": len(names),
-        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        **prediction_identity(options, model, data),
         "labelled": data.labeled,
-        "classes": data.spec.names,
         "categories": [row.category for row in data.spec.classes],
-        "arch": model.trained.arch,
-        "snapshot_sha256": files.sha256(options.snapshot.path),
-        "weights": model.trained.weights,
-        "precision": model.predictor.precision,
-        **options.inference.settings(),
         "thresholds": options.boundary.thresholds if scores_boundaries else None,
     }
     # only if given, so that folders of older versions can be resumed
@@ -60,6 +50,23 @@ def run_identity(options: Any, model: Any, data: Any,
     if corruption:
         identity["corruption"] = str(corruption)
     return identity
+
+
+def prediction_identity(options: Any, model: Any, data: Any) -> dict[str, Any]:
+    """Returns everything that the predicted label maps of a split depend on."""
+    names = [sample.name for sample in data.samples[:options.data.max_images]]
+    return {
+        "dataset": data.spec.name,
+        "split": data.split,
+        "images": len(names),
+        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        "classes": data.spec.names,
+        "arch": model.trained.arch,
+        "snapshot_sha256": files.sha256(options.snapshot.path),
+        "weights": model.trained.weights,
+        "precision": model.predictor.precision,
+        **options.inference.settings(),
+    }
 
 
 def run_settings(options: Any, identity: Mapping[str, Any], model: Any,

@@ -18,14 +18,40 @@ RETIRED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvalOptions:
+class ShardOptions:
+    """How the images of a split are shared among runs of a program.
+
+    Args:
+        resume: go on with the results in the output folder.
+        shard_index, shard_count: predict every shard_count-th image from shard_index on
+            (`--split_index`, `--split_count`).
+
+    Raises:
+        ValueError: the index of the shard is out of range.
+    """
+
+    resume: bool = False
+    shard_index: int = 0
+    shard_count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shard_index < self.shard_count:
+            raise ValueError(f"--split_index {self.shard_index} is out of range: the shards of "
+                             f"--split_count {self.shard_count} are numbered from 0 to "
+                             f"{self.shard_count - 1}.")
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """(index, count) of the shard."""
+        return self.shard_index, self.shard_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalOptions(ShardOptions):
     """How an evaluation is split, resumed and written.
 
     Args:
         fuse: evaluate the network as the demo, the app and exports run it (`--deployed`).
-        resume: go on with the results in the output folder.
-        shard_index, shard_count: evaluate every shard_count-th image from shard_index on
-            (`--split_index`, `--split_count`).
         dump_images: write pictures of each image.
         report: write the HTML page.
         calibration: compare the probabilities with the share of right pixels.
@@ -37,19 +63,13 @@ class EvalOptions:
     """
 
     fuse: bool = False
-    resume: bool = False
-    shard_index: int = 0
-    shard_count: int = 1
     dump_images: bool = False
     report: bool = False
     calibration: bool = False
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shard_index < self.shard_count:
-            raise ValueError(f"--split_index {self.shard_index} is out of range: the shards of "
-                             f"--split_count {self.shard_count} are numbered from 0 to "
-                             f"{self.shard_count - 1}.")
+        super().__post_init__()
         if self.calibration:
             # now, before any work is done
             require_matplotlib("--calibration")
@@ -61,24 +81,13 @@ class EvalOptions:
                    shard_count=args.split_count, dump_images=args.dump_images, report=args.report,
                    calibration=args.calibration, folder=args.ckpt_path)
 
-    @property
-    def shard(self) -> tuple[int, int]:
-        """(index, count) of the shard."""
-        return self.shard_index, self.shard_count
-
 
 def add_flags(parser: ArgumentParser) -> None:
     """Declares the flags of `EvalOptions`, and those of `scores.ScoreOptions` beside them."""
     add_switch(parser.add_argument_group("Network"), "--deployed", default=False,
                help="evaluate the network as the demo, the app and exports run it: normalization "
                     "folded into convolutions")
-    shards = parser.add_argument_group("Sharding and resuming")
-    add_switch(shards, "--resume", default=False,
-               help="go on with the results of this evaluation in the output folder")
-    shards.add_argument("--split_count", type=positive_int, default=1, metavar="N",
-                        help="evaluate every N-th image only; `python -m tools.merge` merges the N "
-                             "shards")
-    shards.add_argument("--split_index", type=int, default=0, help="index of the shard, from 0")
+    add_shard_flags(parser, together="`python -m tools.merge` merges the N shards")
     output = parser.add_argument_group("Output")
     scores.add_flags(output)
     add_switch(output, "--dump_images", default=False,
@@ -94,3 +103,17 @@ def add_flags(parser: ArgumentParser) -> None:
     output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
                         help="output folder (default: eval_DATASET_SPLIT beside the snapshot, and "
                              "eval_DATASET_SPLIT_firstN with --max_images N)")
+
+
+def add_shard_flags(parser: ArgumentParser, together: str) -> None:
+    """Declares the flags of `ShardOptions`.
+
+    Args:
+        together: how the results of all shards become one, for the help.
+    """
+    group = parser.add_argument_group("Sharding and resuming")
+    add_switch(group, "--resume", default=False,
+               help="go on with the results of the same command in the output folder")
+    group.add_argument("--split_count", type=positive_int, default=1, metavar="N",
+                       help=f"predict every N-th image only; {together}")
+    group.add_argument("--split_index", type=int, default=0, help="index of the shard, from 0")

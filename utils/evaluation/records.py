@@ -8,7 +8,7 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,6 @@ from utils.visualization.rendering import SUBFOLDERS
 log = logging.getLogger(__name__)
 
 RUN, RESULT, PARTS = "run.json", "per_image.npz", "parts"
-# files that are computed from the result, and removed with it
-DERIVED = ("scores.json", "submission.zip", "calibration.png")
 # seconds between two saves: the most work that a crash loses
 SAVE_INTERVAL = 20.0
 
@@ -61,6 +59,10 @@ class Records:
 
     As a context manager it saves on exit, also after an error.
 
+    Attributes:
+        KIND, FOLDER_FLAG: what the folder holds, and the flag that names it, for messages.
+        DERIVED: files that are computed from the result, and removed with it.
+
     Args:
         run: everything that the scores depend on, in JSON types; among it `images`, the number of
             images, and `classes`, their names.
@@ -68,6 +70,9 @@ class Records:
         settings: for information. They may differ between the shards of one evaluation, as the
             folder of the data does.
     """
+
+    KIND, FOLDER_FLAG = "evaluation", "--ckpt_path"
+    DERIVED: tuple[str, ...] = ("scores.json", "submission.zip", "calibration.png")
 
     def __init__(self, folder: Path, run: Mapping[str, Any], shard: tuple[int, int] = (0, 1),
                  settings: Mapping[str, Any] | None = None) -> None:
@@ -113,16 +118,17 @@ class Records:
         """
         path = self.folder / RUN
         if self.shard[1] > 1 and not resume and (self.folder / RESULT).is_file():
-            raise ValueError(f"{self.folder} holds a finished evaluation, which one shard cannot "
-                             "replace: keep it with --resume, choose another --ckpt_path, or "
-                             f"remove {self.folder / RESULT} and evaluate every shard anew.")
+            raise ValueError(f"{self.folder} holds a finished {self.KIND}, which one shard cannot "
+                             "replace: keep it with --resume, choose another "
+                             f"{self.FOLDER_FLAG}, or remove {self.folder / RESULT} and run every "
+                             "shard anew.")
         changes = differences(_read_run(path)[0], self.run) if path.is_file() else []
         if changes and (resume or not replace):
-            raise ValueError(f"{self.folder} holds another evaluation ({'; '.join(changes)}): "
-                             "choose another --ckpt_path or remove that folder.")
+            raise ValueError(f"{self.folder} holds another {self.KIND} ({'; '.join(changes)}): "
+                             f"choose another {self.FOLDER_FLAG} or remove that folder.")
         if changes:
-            log.warning("%s holds another evaluation (%s), which this one overwrites; "
-                        "--ckpt_path FOLDER keeps both", self.folder, "; ".join(changes))
+            log.warning("%s holds another %s (%s), which this one overwrites; %s FOLDER keeps "
+                        "both", self.folder, self.KIND, "; ".join(changes), self.FOLDER_FLAG)
             for pictures in SUBFOLDERS:
                 shutil.rmtree(self.folder / pictures, ignore_errors=True)
         if not resume:
@@ -139,7 +145,7 @@ class Records:
         if distributed.is_main():
             self.prepare_folder(resume, replace)
         distributed.barrier()
-        finished = self.read() if resume else {}
+        finished = {record.index for record in self.stream()} if resume else set()
         # no process writes before all have read
         distributed.barrier()
         index, count = self.shard
@@ -170,12 +176,22 @@ class Records:
         Raises:
             ValueError: a part is damaged.
         """
-        records: dict[int, Record] = {}
-        for path in [*sorted((self.folder / PARTS).glob("*.npz")), self.folder / RESULT]:
+        return dict(sorted((record.index, record) for record in self.stream()))
+
+    def stream(self) -> Iterator[Record]:
+        """Yields the saved result of each image once, with a single file in memory at a time.
+
+        Raises:
+            ValueError: a part is damaged.
+        """
+        seen: set[int] = set()
+        for path in [self.folder / RESULT, *sorted((self.folder / PARTS).glob("*.npz"))]:
             # another shard may be merging the parts at this moment
             with suppress(FileNotFoundError):
-                records.update((record.index, record) for record in _read(path))
-        return dict(sorted(records.items()))
+                for record in _read(path):
+                    if record.index not in seen:
+                        seen.add(record.index)
+                        yield record
 
     def merge_parts(self, records: Iterable[Record]) -> None:
         """Writes the results of all images as `per_image.npz` and removes the parts."""
@@ -193,7 +209,7 @@ class Records:
         # other shards of the same evaluation may be running
         pattern = "*.npz" if all_shards else f"{self._prefix()}_*.npz"
         parts = (self.folder / PARTS).glob(pattern)
-        for path in [*parts, *(self.folder / name for name in (RESULT, *DERIVED))]:
+        for path in [*parts, *(self.folder / name for name in (RESULT, *self.DERIVED))]:
             path.unlink(missing_ok=True)
 
 
