@@ -256,7 +256,7 @@ class TrainingLoop(ABC):
             except recovery.NotFinite as error:
                 self.progress = self.checkpoints.rewind(error, self.progress,
                                                         self.options.step.on_nan)
-                self.log.rewind(self.progress.step)
+                self.log.rewind(self.progress)
 
     def train(self) -> None:
         """The training loop, from the current step to the last; raises NotFinite."""
@@ -348,8 +348,8 @@ class TrainingLoop(ABC):
         return self.intervals.should_save(self.progress.step) or self.save_requested
 
     def save(self) -> None:
-        """Writes a checkpoint of this step, after the log lines before it."""
-        self.log.sync()
+        """Writes a checkpoint of this step, with the log lines so far."""
+        self.progress.metrics = self.log.text()
         self.checkpoints.save(self.progress)
         self.intervals.mark_saved()
 
@@ -358,7 +358,7 @@ class TrainingLoop(ABC):
         open_folder(self.options.run, self.options.flags, device=self.device,
                     precision=self.precision, data_files=self.data.files())
         self.log = run_log.RunLog(
-            self.folder, self.options.run.tensorboard, self.progress.step, device=self.device,
+            self.folder, self.options.run.tensorboard, self.progress, device=self.device,
             total_steps=self.intervals.total_steps, steps_per_epoch=len(self.data.sampler),
             quiet=not self.is_main, tracker=self.options.tracking.open(
                 self.folder, self.options.flags, quiet=not self.is_main))

@@ -25,6 +25,8 @@ class Progress:
             classifier; None if no pixel had a label.
         best: the best score so far.
         skipped_steps: steps left out after a rewind, counted from 1.
+        metrics: the text of `metrics.jsonl` so far; None in a checkpoint of version 0.2.0 or
+            earlier, which did not keep it.
     """
 
     step: int = 0
@@ -32,6 +34,7 @@ class Progress:
     mean_iu: float | None = None
     best: float | None = None
     skipped_steps: list[int] = field(default_factory=list)
+    metrics: str | None = ""
 
     def record_validation(self, mean_iu: float) -> None:
         """Records the score of this step; NaN, which is better than no other score, as None."""
@@ -48,14 +51,15 @@ class Progress:
 
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step, "validated": self.validated, "mean_iu": self.mean_iu,
-                "best": self.best, "left_out": self.skipped_steps}
+                "best": self.best, "left_out": self.skipped_steps,
+                "metrics": self.metrics}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Progress:
         """Reads the progress from a checkpoint."""
         return cls(step=state["step"], validated=state["validated"],
                    mean_iu=finite(state["mean_iu"]), best=finite(state["best"]),
-                   skipped_steps=state["left_out"])
+                   skipped_steps=state["left_out"], metrics=state.get("metrics"))
 
 
 def finite(score: float | None) -> float | None:

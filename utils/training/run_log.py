@@ -19,9 +19,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils.distributed import all_reduce_sum_, world_size
-from utils.files import sync, write_text
+from utils.files import write_text
 from utils.logs import has_terminal
 from utils.machine import GB, peak_memory
+from utils.training.progress import Progress
 from utils.training.tracking.tracker import BackgroundTracker
 
 T = TypeVar("T")
@@ -34,25 +35,26 @@ class RunLog:
     Args:
         folder: the run's folder.
         tensorboard: folder of the TensorBoard files.
-        step: the step from which a run is resumed; what was logged after it is removed, so that no
-            step is logged twice.
+        progress: of the checkpoint from which a run is resumed. `metrics.jsonl` becomes what that
+            checkpoint holds: what was logged after it is removed, and what a crash destroyed is
+            written again.
         total_steps, steps_per_epoch: of the run; a bar is drawn on a terminal only.
         device: whose memory is logged.
         quiet: writes and draws nothing, for every process but the main one.
         tracker: gets the numbers and images too.
     """
 
-    def __init__(self, folder: Path, tensorboard: Path, step: int, *, total_steps: int,
-                 steps_per_epoch: int, device: torch.device, quiet: bool = False,
+    def __init__(self, folder: Path, tensorboard: Path, progress: Progress, *,
+                 total_steps: int, steps_per_epoch: int, device: torch.device, quiet: bool = False,
                  tracker: BackgroundTracker | None = None) -> None:
         self.path = folder / "metrics.jsonl"
         self.total_steps = total_steps
         self.steps_per_epoch = steps_per_epoch
         self.device = device
         self.quiet = quiet
-        self.first_step = step
+        self.first_step = step = progress.step
         if not quiet:
-            self._remove_after(step)
+            self._restore(progress)
         self.file = self._open()
         self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None,
                                          write_to_disk=not quiet)
@@ -121,13 +123,13 @@ class RunLog:
         if self.tracker and images:
             self.tracker.pictures(images, step)
 
-    def rewind(self, step: int) -> None:
-        """Removes what was logged after a step."""
+    def rewind(self, progress: Progress) -> None:
+        """Goes back to what a checkpoint holds."""
         self.file.close()
         if not self.quiet:
-            self._remove_after(step)
+            self._restore(progress)
         self.file = self._open()
-        self.bar.update(step - self.bar.n)
+        self.show_step(progress.step)
 
     def write_sampling(self, draws: Mapping[int, int], names: Sequence[str]) -> None:
         """Writes, at the start of a run, how often class-uniform sampling draws each class.
@@ -149,10 +151,9 @@ class RunLog:
         self.bar.set_postfix_str(values)
         log.info("%s %s %s", position, values, left, extra={"progress": True})
 
-    def sync(self) -> None:
-        """Makes the lines so far durable: no checkpoint may outlive the lines before it."""
-        if not self.quiet:
-            sync(self.file)
+    def text(self) -> str:
+        """Returns the lines so far, for a checkpoint; every process but the main one has none."""
+        return "" if self.quiet else self.path.read_text()
 
     def close(self) -> None:
         self.bar.close()
@@ -164,27 +165,29 @@ class RunLog:
     def _open(self) -> TextIO:
         return (Path(os.devnull) if self.quiet else self.path).open("a")
 
-    def _remove_after(self, step: int) -> None:
-        """Removes the objects after a step, and a last line that a crash cut short.
+    def _restore(self, progress: Progress) -> None:
+        """Makes `metrics.jsonl` agree with a checkpoint."""
+        metrics = progress.metrics
+        if metrics is None:
+            metrics = _lines_until(self.path, progress.step)
+        write_text(self.path, metrics)
 
-        Of a run that begins again at step 0 nothing stays: it describes itself anew.
-        """
-        if not self.path.exists():
-            return
-        lines, last, is_damaged = [], 0, False
-        for line in self.path.read_text().splitlines() if step else ():
-            try:
-                line_step = json.loads(line)["step"]
-            except json.JSONDecodeError:
-                is_damaged = True
-                continue
-            if line_step <= step:
-                lines.append(line)
-                last = max(last, line_step)
-        if is_damaged and last < step:
-            log.warning("%s was cut short: it logs no step from %d to %d", self.path, last + 1,
-                        step)
-        write_text(self.path, "".join(f"{line}\n" for line in lines))
+
+def _lines_until(path: Path, step: int) -> str:
+    """Returns the lines of a `metrics.jsonl` up to a step, without lines that a crash cut short."""
+    lines, last, is_damaged = [], 0, False
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            line_step = json.loads(line)["step"]
+        except json.JSONDecodeError:
+            is_damaged = True
+            continue
+        if line_step <= step:
+            lines.append(line)
+            last = max(last, line_step)
+    if is_damaged and last < step:
+        log.warning("%s was cut short: it logs no step from %d to %d", path, last + 1, step)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def last_step(path: Path) -> int:

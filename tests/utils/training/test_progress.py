@@ -21,10 +21,15 @@ def test_a_step_is_the_best_only_if_it_was_validated_with_a_higher_score() -> No
 
 
 def test_a_checkpoint_holds_the_progress_under_its_own_keys() -> None:
-    progress = Progress(step=3, validated=2, mean_iu=0.25, best=0.5, skipped_steps=[1])
+    progress = Progress(step=3, validated=2, mean_iu=0.25, best=0.5, skipped_steps=[1],
+                        metrics='{"step": 3}\n')
     state = progress.state_dict()
-    assert state == {"step": 3, "validated": 2, "mean_iu": 0.25, "best": 0.5, "left_out": [1]}
+    assert state == {"step": 3, "validated": 2, "mean_iu": 0.25, "best": 0.5, "left_out": [1],
+                     "metrics": '{"step": 3}\n'}
     assert Progress.from_state(state) == progress
+    # of version 0.2.0
+    del state["metrics"]
+    assert Progress.from_state(state).metrics is None
 
 
 def test_a_score_that_is_undefined_is_never_the_best() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from utils.training.progress import Progress
 from utils.training.run_log import RunLog, Window, last_step
 
 CPU = torch.device("cpu")
@@ -19,39 +20,45 @@ def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_resumed_log_has_no_step_twice_and_no_torn_line(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, tmp_path / "tb", step=0, total_steps=10, steps_per_epoch=5, device=CPU)
-    for step in (2, 4, 6):
+def open_log(folder: Path, progress: Progress | None = None, **options: bool) -> RunLog:
+    return RunLog(folder, folder / "tb", progress or Progress(), total_steps=10, steps_per_epoch=5,
+                  device=CPU, **options)
+
+
+def test_a_resumed_log_is_what_the_checkpoint_holds_whatever_became_of_the_file(
+        tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    for step in (2, 4):
         log.write("train", step, loss=1.0, terms={"main": 1.0, "aux0": None})
+    text = log.text()
+    log.write("train", 6, loss=1.0)
     log.close()
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"kind": "train", "st')  # what a crash leaves
-    log = RunLog(tmp_path, tmp_path / "tb", step=4, total_steps=10, steps_per_epoch=5, device=CPU)
-    log.write("train", 6, loss=0.5)
-    log.close()
-    assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [
-        (2, 1.0),
-        (4, 1.0),
-        (6, 0.5),
-    ]
+    path = tmp_path / "metrics.jsonl"
+    for damaged in (path.read_text(), text[:len(text) // 2], ""):
+        path.write_text(damaged)
+        log = open_log(tmp_path, Progress(step=4, metrics=text))
+        assert log.text() == text
+        log.write("train", 6, loss=0.5)
+        log.close()
+        assert [(line["step"], line["loss"]) for line in lines(tmp_path)] == [
+            (2, 1.0), (4, 1.0), (6, 0.5)]
 
 
-def test_lines_that_a_damaged_log_lost_are_named(tmp_path: Path,
-                                                 caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_without_the_log_keeps_the_whole_lines_before_its_step(
+        tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"kind": "train", "step": 2, "loss": 1.0}\n{"kind": "trai')
-    RunLog(tmp_path, tmp_path / "tb", step=4, total_steps=10, steps_per_epoch=5, device=CPU).close()
+    old = Progress(step=4, metrics=None)
+    open_log(tmp_path, old).close()
     assert f"{path} was cut short: it logs no step from 3 to 4" in caplog.text
     caplog.clear()
-    RunLog(tmp_path, tmp_path / "tb", step=4, total_steps=10, steps_per_epoch=5, device=CPU).close()
+    open_log(tmp_path, old).close()
     assert not caplog.text
     assert [line["step"] for line in lines(tmp_path)] == [2]
 
 
 def test_a_quiet_log_writes_nothing(tmp_path: Path) -> None:
-    log = RunLog(
-        tmp_path, tmp_path / "tb", step=0, total_steps=10, steps_per_epoch=5, device=CPU, quiet=True
-    )
+    log = open_log(tmp_path, quiet=True)
     log.write("train", 1, loss=1.0)
     log.close()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -74,7 +81,7 @@ def test_a_pause_is_not_counted() -> None:
 
 
 def test_a_number_that_is_not_finite_is_null_because_json_has_no_nan(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, tmp_path / "tb", step=0, total_steps=10, steps_per_epoch=5, device=CPU)
+    log = open_log(tmp_path)
     log.write("validation", 1, mIoU=math.nan, mIoU_of={"raw": math.inf}, norms=[1.0, -math.inf])
     log.close()
 
@@ -87,8 +94,7 @@ def test_a_number_that_is_not_finite_is_null_because_json_has_no_nan(tmp_path: P
 
 def test_a_run_that_begins_again_at_step_0_keeps_no_line(tmp_path: Path) -> None:
     for _ in range(2):
-        log = RunLog(tmp_path, tmp_path / "tb", step=0, total_steps=4, steps_per_epoch=2,
-                     device=CPU)
+        log = open_log(tmp_path)
         log.write_sampling({0: 3}, ["road"])
         log.close()
     assert [line["kind"] for line in lines(tmp_path)] == ["sampling"]
