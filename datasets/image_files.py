@@ -25,6 +25,7 @@ from datasets.file_kinds import (
     kind_of,
     remedy_for,
 )
+from datasets.png_files import decode_rgb
 from datasets.spec import SEE_DATASETS, BadSample, DatasetError
 
 PNG_PALETTE = 3             # color type in a PNG header
@@ -67,6 +68,9 @@ def read_image(path: Path | str, upright: bool = False) -> np.ndarray:
     data = _read_bytes(path)
     flags = cv2.IMREAD_COLOR
     if not upright:
+        decoded = decode_rgb(data, MAX_PIXELS)
+        if decoded is not None:
+            return decoded
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     image = _decode_colors(path, data, flags)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)

@@ -13,7 +13,9 @@ SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 REQUIREMENTS = "\n".join(
     [SETUP["options"]["install_requires"], *SETUP["options.extras_require"].values()]
 )
-DECLARED = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("%(")]
+# without markers, such as that of a system
+DECLARED = [line.split(";")[0] for line in REQUIREMENTS.splitlines()
+            if line and not line.startswith("%(")]
 PINNED = dict(
     line.split("==")
     for line in (ROOT / "scripts/floors.txt").read_text(encoding="utf-8").splitlines()
