@@ -248,12 +248,14 @@ def predict_images(model: LoadedModel, data: SegmentationDataset | Corrupted,
         with_probabilities=options.evaluation.calibration)
     with records:
         for index, prediction in predictions:
-            matrix = prediction.counts(num_classes).numpy()
-            boundary_scores = prediction.boundary_f(num_classes, thresholds)
             if options.evaluation.dump_images:
                 dump_images(records.folder, prediction, data.spec)
-            records.add(Record(index, prediction.name, matrix, boundary_scores,
-                               prediction.calibration()))
+            records.add(Record(
+                index, prediction.name,
+                matrix=prediction.counts(num_classes).numpy(),
+                boundary=prediction.boundary_f(num_classes, thresholds),
+                calibration=prediction.calibration(),
+                border=prediction.border_counts(num_classes, options.evaluation.trimap)))
             check_signals()
 
 

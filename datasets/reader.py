@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from datasets.groups import groups
 from datasets.image_files import APPLY_ORIENTATION, exif_orientation, read_image, read_label
 from datasets.listing import Sample, find_samples
 from datasets.sampling import SampleDraw
@@ -96,6 +97,14 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
     def labeled(self) -> bool:
         """Whether the split has labels."""
         return self.split not in self.spec.unlabeled
+
+    def groups(self, count: int | None = None) -> tuple[str, ...] | None:
+        """Returns the group of correlated images to which each image belongs; None without groups.
+
+        Args:
+            count: of the first images only.
+        """
+        return groups(self.spec, self.root, self.samples[:count])
 
     def __len__(self) -> int:
         return len(self.samples)

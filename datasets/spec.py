@@ -65,6 +65,10 @@ class DatasetSpec:
         mean, std: of RGB in [0, 1], for a normalization that is the dataset's own and not that of
             the network's weights.
         colors: label files hold colors; raw ids are colors, encoded by `rgb_to_int`.
+        group: regular expression that finds the group of correlated images, such as the drive, in
+            an image's path below the root: what its parentheses match; "" for independent images.
+        block: cuts a group into blocks of this many images that follow one another; 0 for whole
+            groups.
         parts: for a merged dataset, pairs of (folder below the root, spec) with the same classes.
         root: folder of the data without `--data_root`.
         source: the YAML file that describes the dataset; "" for a table in code.
@@ -88,6 +92,8 @@ class DatasetSpec:
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     colors: bool = False
+    group: str = ""
+    block: int = 0
     parts: tuple[tuple[str, DatasetSpec], ...] = ()
     root: str | None = None
     source: str = ""

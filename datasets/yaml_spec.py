@@ -26,6 +26,7 @@ SUFFIXES = (".yaml", ".yml")
 KEYS = (
     "name", "title", "root", "images", "labels", "label_format", "classes", "ignored_ids",
     "ignored_rgbs", "mean", "std", "crop_size", "splits", "unlabeled", "unlabelled",
+    "group", "block",
 )
 REQUIRED = ("images", "labels", "classes")
 CLASS_KEYS = ("name", "rgb", "id", "ids", "label_rgbs", "category")
@@ -145,6 +146,8 @@ class _Parser:
                 mean=self.channels(content, "mean"),
                 std=self.channels(content, "std"),
                 colors=colors,
+                group=self.group(content),
+                block=self.block(content),
                 root=self.text(content, "root") if "root" in content else None,
                 source=self.source,
                 description=content,
@@ -403,6 +406,29 @@ class _Parser:
         if "list" in value:
             choose = Listed((self.text(value, "list", prefix=f"{key}."),))
         return Subset((self.text(value, "folder", split, prefix=f"{key}."),), choose)
+
+    # group and block
+
+    def group(self, content: Mapping[str, Any]) -> str:
+        if "group" not in content:
+            return ""
+        pattern = self.text(content, "group")
+        try:
+            parentheses = re.compile(pattern).groups
+        except re.error as error:
+            self.refuse("group", f"{pattern!r} is no regular expression: {error}")
+        if parentheses != 1:
+            self.refuse("group", f"{pattern!r} must have one pair of parentheses, around the part "
+                                 "of an image's path that names its group")
+        return pattern
+
+    def block(self, content: Mapping[str, Any]) -> int:
+        value = content.get("block", 0)
+        if "block" in content and ("group" not in content or isinstance(value, bool)
+                                   or not _is_positive(value)):
+            self.refuse("block", f"must be a number of images of one group, which the key group "
+                                 f"tells, not {value!r}")
+        return value
 
     def unlabeled(self, content: Mapping[str, Any], splits: Collection[str]) -> tuple[str, ...]:
         if "unlabeled" in content and "unlabelled" in content:

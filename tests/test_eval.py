@@ -414,6 +414,29 @@ def test_the_counts_of_each_image_are_written_beside_the_scores(
     assert "boundary F at 0.05" in capsys.readouterr().out
 
 
+def test_drives_and_borders_are_scored_and_kept(
+    snapshot: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # a copy whose names tell two videos
+    for folder in ("val", "valannot"):
+        (tmp_path / folder).mkdir()
+        for index, video in enumerate("aaabb"):
+            data = (root / folder / f"frame{index}.png").read_bytes()
+            (tmp_path / folder / f"{video}_{index}.png").write_bytes(data)
+    assert run(snapshot, tmp_path, "--ckpt_path", tmp_path / "out", "--trimap", 2) == 0
+    found = np.load(tmp_path / "out" / "per_image.npz")
+    groups = ["a, block 0"] * 3 + ["b, block 0"] * 2
+    assert found["groups"].tolist() == groups
+    assert (found["border"] <= found["matrices"]).all() and found["border"].any()
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    expected = bootstrap(found["matrices"], groups=groups)
+    assert scores["mIoU_interval"] == pytest.approx(expected)
+    assert scores["mIoU_interval_groups"] == 2
+    assert scores["trimap"]["width"] == 2
+    out = capsys.readouterr().out
+    assert "over 2 groups of images" in out and "mIoU at borders" in out
+
+
 def test_merged_shards_give_the_scores_of_one_run(
     snapshot: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

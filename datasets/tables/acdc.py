@@ -35,4 +35,6 @@ ACDC = DatasetSpec(
     },
     unlabeled=("test", *(f"test_{condition}" for condition in CONDITIONS)),
     hint="the folder that holds rgb_anon/ and gt/",
+    # the drive
+    group="([^/]+)/[^/]+$",
 )

@@ -31,6 +31,9 @@ CAMVID = DatasetSpec(
     # SegNet's files hold 11 for void, other copies 255
     ignored_raw_ids=(11, 255),
     hint="the folder that holds train/, trainannot/, val/, valannot/, test/ and testannot/",
+    # the video, of which there are few: blocks of it take the place of whole videos
+    group="([^/]+)_[^/_]*$",
+    block=20,
     crop_size=(360, 480),
 )
 

@@ -65,6 +65,8 @@ IDD = DatasetSpec(
     ignored_raw_ids=(*(raw_id for raw_id in IDS if raw_id not in CITYSCAPES_TO_IDD.values()), 255),
     hint="the folder that holds leftImg8bit/ and gtFine/, with label images made by the dataset's "
          "public code",
+    # the drive
+    group="([^/]+)/[^/]+$",
 )
 
 IDD26 = replace(

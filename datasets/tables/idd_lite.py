@@ -38,5 +38,7 @@ IDD_LITE = DatasetSpec(
     },
     unlabeled=("test",),
     hint="the folder that holds leftImg8bit/ and gtFine/",
+    # the drive
+    group="^leftImg8bit/[^/]+/([^/]+)/",
     crop_size=(227, 320),
 )

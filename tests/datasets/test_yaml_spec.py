@@ -426,3 +426,27 @@ def test_a_description_is_a_table_or_an_error_that_names_the_file(
     except DatasetError as error:
         message = str(error)
     assert not message or message.startswith("my.yaml: ")
+
+
+def test_groups_of_correlated_images_are_described_by_a_pattern(describe: Describe) -> None:
+    spec = datasets.spec(str(describe(group="^([^/]+)_", block=5)))
+    assert (spec.group, spec.block) == ("^([^/]+)_", 5)
+    assert datasets.spec(str(describe())).group == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group": "("}, r"group: '\(' is no regular expression"),
+        ({"group": "a_b"}, "group: 'a_b' must have one pair of parentheses"),
+        ({"group": 3}, "group: must be text, not 3"),
+        ({"block": 5}, "block: must be a number of images of one group, which the key group"),
+        ({"group": "(a)", "block": 0}, "block: must be a number of images .* not 0"),
+        ({"group": "(a)", "block": True}, "block: must be a number of images .* not True"),
+    ],
+)
+def test_a_pattern_that_finds_no_group_is_refused(
+    describe: Describe, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        datasets.spec(str(describe(**changes)))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from utils import distributed
 from utils.batches import grouped
-from utils.evaluation import calibration
+from utils.evaluation import calibration, trimap
 from utils.evaluation.boundary import boundary_f
 from utils.evaluation.metrics import count_pairs
 from utils.evaluation.predictor import Predictor
@@ -61,6 +61,12 @@ class Prediction(NamedTuple):
         predictions, labels = self.predictions.cpu().numpy(), self.labels.cpu().numpy()
         return boundary_f(predictions, labels, num_classes, thresholds)
 
+    def border_counts(self, num_classes: int, width: int | None) -> np.ndarray | None:
+        """Returns the counts (K, K) of `trimap.count`, None without labels or a width."""
+        if self.labels is None or width is None:
+            return None
+        predictions, labels = self.predictions.cpu().numpy(), self.labels.cpu().numpy()
+        return trimap.count(predictions, labels, num_classes, width)
 
     def calibration(self) -> np.ndarray | None:
         """Returns the counts of `calibration.count`, None without labels or probabilities."""

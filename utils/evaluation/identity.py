@@ -47,6 +47,10 @@ def run_identity(options: Any, model: Any, data: Any,
         identity["deployed"] = True
     if options.evaluation.calibration and data.labeled:
         identity["temperature"] = model.predictor.temperature
+    if options.evaluation.trimap and data.labeled:
+        identity["trimap"] = options.evaluation.trimap
+    if groups := data.groups(options.data.max_images):
+        identity["groups"] = groups
     if corruption:
         identity["corruption"] = str(corruption)
     return identity

@@ -55,6 +55,8 @@ class EvalOptions(ShardOptions):
         dump_images: write pictures of each image.
         report: write the HTML page.
         calibration: compare the probabilities with the share of right pixels.
+        trimap: also score the pixels within this distance of a class border, in pixels, and the
+            others; None for all pixels together only.
         folder: output folder; beside the snapshot when None (`--ckpt_path`).
 
     Raises:
@@ -66,6 +68,7 @@ class EvalOptions(ShardOptions):
     dump_images: bool = False
     report: bool = False
     calibration: bool = False
+    trimap: int | None = None
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -79,7 +82,7 @@ class EvalOptions(ShardOptions):
         """Reads the flags of `add_flags`."""
         return cls(fuse=args.deployed, resume=args.resume, shard_index=args.split_index,
                    shard_count=args.split_count, dump_images=args.dump_images, report=args.report,
-                   calibration=args.calibration, folder=args.ckpt_path)
+                   calibration=args.calibration, trimap=args.trimap, folder=args.ckpt_path)
 
 
 def add_flags(parser: ArgumentParser) -> None:
@@ -100,6 +103,9 @@ def add_flags(parser: ArgumentParser) -> None:
                help="score how well probabilities fit: expected calibration error, reliability "
                     "diagram, and the share of the pixels that holds 90 %% of the errors (needs: "
                     "pip install '.[report]')")
+    output.add_argument("--trimap", type=positive_int, metavar="PIXELS",
+                        help="also score the pixels within this distance of a class border, the "
+                             "others, and thin and large classes")
     output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
                         help="output folder (default: eval_DATASET_SPLIT beside the snapshot, and "
                              "eval_DATASET_SPLIT_firstN with --max_images N)")

@@ -39,6 +39,7 @@ class Record:
         boundary: (T, K) boundary F at each threshold, NaN for a class without boundaries; None if
             boundaries are not scored.
         calibration: (3, B) counts of `calibration.count`; None if it is not scored.
+        border: (K, K) counts of `trimap.count`; None if borders are not scored apart.
     """
 
     index: int
@@ -46,6 +47,7 @@ class Record:
     matrix: np.ndarray
     boundary: np.ndarray | None = None
     calibration: np.ndarray | None = None
+    border: np.ndarray | None = None
 
 
 class Records:
@@ -55,7 +57,8 @@ class Records:
     images per file. When all images are there, `merge_parts` writes `per_image.npz`, in the order
     of the split: `names` (M,), `matrices` (M, K, K) int32 with labels in rows, `classes` (K,), and
     if boundaries were scored `boundary_f` (M, T, K) float64 with `thresholds` (T,); if the
-    calibration was scored `calibration` (M, 3, B) float64.
+    calibration was scored `calibration` (M, 3, B) float64; if borders were scored apart `border`
+    (M, K, K) int32; if images are correlated `groups` (M,).
 
     As a context manager it saves on exit, also after an error.
 
@@ -198,6 +201,8 @@ class Records:
         extra: dict[str, Any] = {"classes": self.run["classes"]}
         if self.run.get("thresholds"):
             extra["thresholds"] = self.run["thresholds"]
+        if self.run.get("groups"):
+            extra["groups"] = self.run["groups"]
         _write(self.folder / RESULT, list(records), **extra)
         shutil.rmtree(self.folder / PARTS, ignore_errors=True)
 
@@ -265,6 +270,9 @@ def _write(path: Path, records: list[Record], **arrays: Any) -> None:
         arrays["boundary_f"] = np.stack([np.asarray(record.boundary) for record in records])
     if records and all(record.calibration is not None for record in records):
         arrays["calibration"] = np.stack([np.asarray(record.calibration) for record in records])
+    if records and all(record.border is not None for record in records):
+        arrays["border"] = np.stack([np.asarray(record.border) for record in records]
+                                    ).astype(np.int32)
     names = np.array([record.name for record in records], dtype=np.str_)
     matrices = np.stack([record.matrix for record in records]).astype(np.int32)
     buffer = io.BytesIO()
@@ -278,6 +286,7 @@ def _read(path: Path) -> list[Record]:
     indices = arrays.get("index", np.arange(len(names)))
     boundaries = arrays.get("boundary_f", [None] * len(names))
     calibrations = arrays.get("calibration", [None] * len(names))
-    rows = zip(indices, names, matrices, boundaries, calibrations, strict=True)
-    return [Record(int(index), str(name), matrix, boundary, calibration)
-            for index, name, matrix, boundary, calibration in rows]
+    borders = arrays.get("border", [None] * len(names))
+    rows = zip(indices, names, matrices, boundaries, calibrations, borders, strict=True)
+    return [Record(int(index), str(name), matrix, boundary, calibration, border)
+            for index, name, matrix, boundary, calibration, border in rows]

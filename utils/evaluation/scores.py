@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.evaluation import calibration
+from utils.evaluation import calibration, trimap
 from utils.evaluation.boundary import mean_scores
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.records import Record, Records
@@ -78,17 +78,25 @@ def summarize(records: Sequence[Record], run: Mapping[str, Any]) -> dict[str, An
 
     Args:
         records: results of all images of a split with labels.
-        run: as given to `Records`; `classes`, `categories`, `thresholds` and `temperature` are
-            read. The last is there if the calibration was scored.
+        run: as given to `Records`; `classes`, `categories`, `thresholds`, `groups`, `trimap` and
+            `temperature` are read. The last two are there if borders and the calibration were
+            scored.
     """
     matrices = np.stack([record.matrix for record in records])
     matrix = ConfusionMatrix(len(run["classes"]))
     matrix.add(torch.from_numpy(matrices.sum(0, dtype=np.int64)))
     scores = matrix.summary(run["classes"], run.get("categories"))
-    scores["mIoU_interval"] = list(bootstrap(matrices)) if matrix.pixels else None
+    groups = run.get("groups")
+    scores["mIoU_interval"] = list(bootstrap(matrices, groups=groups)) if matrix.pixels else None
+    # number of the groups of images that were drawn, None if single images were
+    scores["mIoU_interval_groups"] = len(set(groups)) if groups else None
     if run.get("thresholds"):
         boundaries = np.stack([np.asarray(record.boundary) for record in records])
         scores["boundary_F"] = mean_scores(boundaries, run["thresholds"], run["classes"])
+    if run.get("trimap"):
+        border = np.sum([np.asarray(record.border) for record in records], axis=0, dtype=np.int64)
+        scores["trimap"] = trimap.summarize(matrix.matrix.numpy(), border, run["classes"],
+                                            run["trimap"])
     if run.get("temperature"):
         counts = np.sum([np.asarray(record.calibration) for record in records], axis=0)
         scores["calibration"] = calibration.summarize(counts, run["temperature"])
@@ -147,14 +155,28 @@ def print_scores(scores: Mapping[str, Any]) -> None:
         interval = ""
         if name == "mIoU" and scores["mIoU_interval"]:
             low, high = scores["mIoU_interval"]
-            interval = f"  (95 % bootstrap interval: {100 * low:.2f} to {100 * high:.2f})"
+            groups = scores.get("mIoU_interval_groups")
+            over = f" over {groups} groups of images" if groups else ""
+            interval = f"  (95 % bootstrap interval{over}: {100 * low:.2f} to {100 * high:.2f})"
         unit = "" if scores[name] is None else " %"
         log.info("%-22s  %s%s%s", title, _percent(scores[name]), unit, interval)
     for threshold, means in scores.get("boundary_F", {}).items():
         log.info("%-22s  %s %%, of present classes %s %%", f"boundary F at {threshold}",
                  _percent(means["mean"]), _percent(means["mean_present"]))
+    if "trimap" in scores:
+        print_trimap(scores["trimap"])
     if "calibration" in scores:
         print_calibration(scores["calibration"])
+
+
+def print_trimap(summary: Mapping[str, Any]) -> None:
+    """Prints the mean IoU near class borders and away from them, of thin and of large classes."""
+    log.info("%-22s  %s %%  (%s %% of the pixels, within %d of a class border)", "mIoU at borders",
+             _percent(summary["border"]["mIoU"]), _percent(summary["share"]), summary["width"])
+    log.info("%-22s  %s %%", "mIoU of the interior", _percent(summary["interior"]["mIoU"]))
+    for group in ("thin", "large"):
+        log.info("%-22s  %s %%  (%s)", f"mIoU, {group} classes", _percent(summary[group]["mIoU"]),
+                 ", ".join(summary[group]["classes"]) or "none")
 
 
 def print_calibration(summary: Mapping[str, Any]) -> None:

@@ -23,15 +23,17 @@ class Comparison(NamedTuple):
     p_value: float
 
 
-def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95,
-              seed: int = 0) -> tuple[float, float]:
+def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95, seed: int = 0,
+              groups: Sequence[str] | None = None) -> tuple[float, float]:
     """Returns the percentile bootstrap interval (low, high) of the mean IoU over images.
 
     Source: Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 1979.
     With n_b the number of times that each of the M images is in draw b of M images with
     replacement, the draw's mean IoU is that of the counts sum_m n_b[m] C_m; low and high are the
-    (1 - level) / 2 and (1 + level) / 2 quantiles over the draws. The images are taken as
-    independent: frames of one video are correlated, so the true interval is wider.
+    (1 - level) / 2 and (1 + level) / 2 quantiles over the draws. Images are taken as independent.
+    Frames of one video are not: with `groups`, whole groups are drawn in place of images (the
+    cluster or block bootstrap; Davison and Hinkley, "Bootstrap Methods and their Application",
+    1997, sections 3.8 and 8.2), which makes the interval as wide as it should be.
 
     Args:
         matrices: (M, K, K) counts of each image; rows are labels. With (S, M, K, K) of S models,
@@ -39,17 +41,18 @@ def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95,
             with the same draws for all models.
         repeats: number of draws.
         level: fraction of the draws within the interval, in (0, 1).
+        groups: name of the group of each image.
 
     Raises:
-        ValueError: no images, another shape, models scored on different images, or a level outside
-            (0, 1).
+        ValueError: no images, not a group for each, another shape, models scored on different
+            images, or a level outside (0, 1).
     """
-    counts = _intersection_and_union(matrices)
+    counts = _intersection_and_union(sum_groups(matrices, groups))
     return _interval(_mean_iou((draws(counts.shape[1], repeats, seed), counts)), level)
 
 
 def paired_test(a: np.ndarray, b: np.ndarray, repeats: int = 2000, level: float = 0.95,
-                seed: int = 0) -> Comparison:
+                seed: int = 0, groups: Sequence[str] | None = None) -> Comparison:
     """Compares two models by their counts on the same images.
 
     The interval is that of `bootstrap`, with the same draws for both models. The p-value is that of
@@ -64,10 +67,12 @@ def paired_test(a: np.ndarray, b: np.ndarray, repeats: int = 2000, level: float 
             models, such as pairs trained with the same seed: the mean of their differences is
             tested, and an image is drawn or exchanged in all pairs at once, because the difficulty
             of an image is common to them.
+        groups: name of the group of each image; whole groups are drawn, and exchanged.
 
     Raises:
         ValueError: the models did not count the same labels, or see `bootstrap`.
     """
+    a, b = sum_groups(a, groups), sum_groups(b, groups)
     counts_a, counts_b = _intersection_and_union(a), _intersection_and_union(b)
     if np.shape(a) != np.shape(b) or not np.array_equal(np.sum(a, axis=-1), np.sum(b, axis=-1)):
         raise ValueError(f"the two models' matrices {np.shape(a)} and {np.shape(b)} do not count "
@@ -105,6 +110,29 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, flo
     half = float(quantile * np.std(values, ddof=1) / np.sqrt(len(values)))
     mean = float(np.mean(values))
     return mean - half, mean + half
+
+
+def sum_groups(matrices: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
+    """Returns (..., G, K, K): the counts of each group, in the order of the groups' first images.
+
+    Drawing a group is drawing the sum of its images: what draws images from these counts draws
+    whole groups.
+
+    Args:
+        matrices: (..., M, K, K) counts of each image.
+        groups: name of the group of each image; None leaves the counts of the images.
+
+    Raises:
+        ValueError: there is not a group for each image.
+    """
+    if groups is None:
+        return matrices
+    if np.ndim(matrices) < 3 or np.shape(matrices)[-3] != len(groups):
+        raise ValueError(f"{len(groups)} groups for matrices {np.shape(matrices)}: give the group "
+                         "of each image.")
+    of_images = np.array(groups)
+    return np.stack([np.asarray(matrices)[..., of_images == name, :, :].sum(-3, dtype=np.int64)
+                     for name in dict.fromkeys(groups)], axis=-3)
 
 
 def draws(images: int, repeats: int, seed: int) -> np.ndarray:

@@ -23,9 +23,9 @@ from utils.visualization.label_maps import WRONG, color_wheel
 FOLDER = Path(__file__).parent
 GROUPS = ("Worst", "Best", "Random")
 PAIRED_GROUPS = ("B ahead", "A ahead", "Random")
-INTERVAL_NOTE = ("Intervals hold 95 % of the scores of 2,000 bootstrap draws of the images: they "
-                 "show how much the score depends on the choice of images, and do not show how "
-                 "much it varies between trainings.")
+INTERVAL_NOTE = ("Intervals hold 95 % of the scores of 2,000 bootstrap draws of the images, or of "
+                 "whole drives where the dataset names them: they show how much the score depends "
+                 "on the choice of images, and do not show how much it varies between trainings.")
 SINGLE_NOTE = ("The images with the lowest and the highest mean IoU, and random others, with the "
                "predictions. Open one for its labels, errors, confidence and semantic flow. With a "
                "class chosen, the images that contain it are sorted by its IoU.")
@@ -74,7 +74,8 @@ def write(path: Path, model: ReportModel, data: Any, images: int = 50) -> None:
     ranking = results.mean(results.iou(evaluated.matrices))
     choices = gallery.choose(ranking, images, GROUPS)
     items = list(gallery.single_items(model, data, choices))
-    total, draws = evaluated.matrices.sum(0), results.resampled(evaluated.matrices)
+    total = evaluated.matrices.sum(0)
+    draws = results.resampled(evaluated.matrices, groups=evaluated.groups)
     colors, classes = tables.class_colors(data), evaluated.classes
     _render(path, template, items, _single_viewer(), evaluated, colors, {
         "comparison": False,
@@ -123,9 +124,11 @@ def compare(path: Path, a: ReportModel, b: ReportModel, data: Any, images: int =
 
 def _comparison(a: Results, b: Results, data: Any, colors: list[str]) -> dict[str, Any]:
     """Returns the numbers of the page of two models, for the template."""
-    test = paired_test(a.matrices, b.matrices)
+    # an evaluation of an older version has no groups
+    groups = a.groups or b.groups
+    test = paired_test(a.matrices, b.matrices, groups=groups)
     total_a, total_b = a.matrices.sum(0), b.matrices.sum(0)
-    draws_a, draws_b = results.resampled(a.matrices), results.resampled(b.matrices)
+    draws_a, draws_b = (results.resampled(model.matrices, groups=groups) for model in (a, b))
     return {
         "summary": tables.comparison_summary(test, a, data),
         "headlines": [

@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.evaluation.records import RESULT, read_arrays
 from utils.evaluation.scores import SCORES
-from utils.evaluation.statistics import draws
+from utils.evaluation.statistics import draws, sum_groups
 
 REMEDY = "run eval.py on the snapshot first, which writes them"
 
@@ -25,6 +25,9 @@ class Results:
         names: of the M images.
         matrices: (M, K, K) int64 counts of each image, rows are labels.
         classes: the K names.
+        groups: name of the group of correlated images to which each image belongs; None if they
+            are independent.
+        border: (M, K, K) int64 counts of the pixels near a class border; None without --trimap.
     """
 
     folder: Path
@@ -32,6 +35,8 @@ class Results:
     names: tuple[str, ...]
     matrices: np.ndarray
     classes: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+    border: np.ndarray | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -46,8 +51,11 @@ class Results:
 
     def select(self, indices: Sequence[int]) -> Results:
         """Returns the results of some images, in the given order."""
-        return replace(self, names=tuple(self.names[index] for index in indices),
-                       matrices=self.matrices[list(indices)])
+        return replace(
+            self, names=tuple(self.names[index] for index in indices),
+            matrices=self.matrices[list(indices)],
+            groups=tuple(self.groups[index] for index in indices) if self.groups else None,
+            border=None if self.border is None else self.border[list(indices)])
 
     @property
     def title(self) -> str:
@@ -102,8 +110,11 @@ def read(folder: Path) -> Results:
     arrays = read_arrays(folder / RESULT)
     try:
         scores = json.loads((folder / SCORES).read_text())
-        results = Results(folder, scores, tuple(map(str, arrays["names"])),
-                          arrays["matrices"].astype(np.int64), tuple(map(str, arrays["classes"])))
+        results = Results(
+            folder, scores, tuple(map(str, arrays["names"])), arrays["matrices"].astype(np.int64),
+            tuple(map(str, arrays["classes"])),
+            tuple(map(str, arrays["groups"])) if "groups" in arrays else None,
+            arrays["border"].astype(np.int64) if "border" in arrays else None)
         per_class, settings = list(scores["per_class_IoU"]), scores["settings"]
         required = (settings["dataset"], settings["split"], scores["arch"],
                     scores["snapshot_sha256"])
@@ -163,16 +174,19 @@ def merge_classes(matrices: np.ndarray, groups: Sequence[str]) -> np.ndarray:
     return membership @ matrices @ membership.T
 
 
-def resampled(matrices: np.ndarray, repeats: int = 2000, seed: int = 0) -> dict[str, np.ndarray]:
+def resampled(matrices: np.ndarray, repeats: int = 2000, seed: int = 0,
+              groups: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Returns every score on bootstrap draws, the same as in `utils.evaluation.statistics`.
 
     Args:
         matrices: (M, K, K) counts of each image.
         repeats: number B of draws.
+        groups: name of the group of each image; whole groups are drawn.
 
     Returns:
         score -> (B,); "per_class_IoU" -> (B, K).
     """
+    matrices = sum_groups(matrices, groups)
     weights = draws(len(matrices), repeats, seed)
     # each (B, K)
     correct = weights @ np.diagonal(matrices, axis1=1, axis2=2).astype(float)

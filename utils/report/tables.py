@@ -101,7 +101,7 @@ def headlines(evaluated: Results, draws: dict[str, np.ndarray], data: Any) -> li
         # the interval is known if each class has a category
         if all(categories):
             merged = results.merge_classes(evaluated.matrices, categories)
-            by_category = results.resampled(merged)["mIoU"]
+            by_category = results.resampled(merged, groups=evaluated.groups)["mIoU"]
         shown.append(headline("Mean category IoU", value, results.interval(by_category)))
     return shown
 

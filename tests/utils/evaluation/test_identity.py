@@ -16,11 +16,12 @@ def parts(tmp_path: Path, max_images: int | None = None) -> tuple[SimpleNamespac
     options = SimpleNamespace(
         data=SimpleNamespace(max_images=max_images), boundary=SimpleNamespace(enabled=False),
         snapshot=SimpleNamespace(path=snapshot), inference=InferenceOptions(),
-        evaluation=SimpleNamespace(fuse=False, calibration=False),
+        evaluation=SimpleNamespace(fuse=False, calibration=False, trimap=None),
         flags={"json": "x", "scales": (1.0,)})
     model = SimpleNamespace(trained=SimpleNamespace(arch="a", weights="raw"),
                             predictor=SimpleNamespace(precision="fp32", device="cpu"))
     data = SimpleNamespace(spec=spec("camvid"), split="val", labeled=True, root=tmp_path,
+                           groups=lambda count: None,
                            samples=[SimpleNamespace(name="1"), SimpleNamespace(name="2")])
     return options, model, data
 
@@ -31,6 +32,16 @@ def test_a_corruption_is_another_evaluation_and_a_clean_one_is_as_before(tmp_pat
     assert clean["images"] == 2 and "corruption" not in clean and "deployed" not in clean
     assert run_identity(options, model, data, Corruption("fog", 2)) == {
         **clean, "corruption": "fog_2"}
+
+
+def test_groups_and_borders_are_named_only_if_they_are_scored(tmp_path: Path) -> None:
+    options, model, data = parts(tmp_path, max_images=1)
+    assert not {"groups", "trimap"} & set(run_identity(options, model, data))
+    options.evaluation.trimap, data.groups = 3, lambda count: ("drive",) * count
+    identity = run_identity(options, model, data)
+    assert identity["trimap"] == 3 and identity["groups"] == ("drive",)
+    data.labeled = False
+    assert "trimap" not in run_identity(options, model, data)
 
 
 def test_a_look_at_a_few_images_has_a_folder_of_its_own(tmp_path: Path) -> None:

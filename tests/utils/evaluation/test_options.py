@@ -23,9 +23,9 @@ def test_without_flags_all_images_are_evaluated_and_only_scores_are_written() ->
 
 def test_each_flag_sets_its_option() -> None:
     assert parse("--deployed", "--resume", "--split_count", "3", "--split_index", "2",
-                 "--dump_images", "--report", "--ckpt_path", "out") == EvalOptions(
+                 "--dump_images", "--report", "--ckpt_path", "out", "--trimap", "3") == EvalOptions(
         fuse=True, resume=True, shard_index=2, shard_count=3, dump_images=True, report=True,
-        folder=Path("out"))
+        trimap=3, folder=Path("out"))
 
 
 @pytest.mark.parametrize("index", ["-1", "2"])

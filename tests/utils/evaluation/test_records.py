@@ -45,6 +45,19 @@ def test_calibration_counts_are_kept_of_each_image(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(found[1].calibration), np.full((3, 5), 0.5))
 
 
+def test_groups_and_border_counts_are_kept_of_each_image(tmp_path: Path) -> None:
+    written = Records(tmp_path, {**RUN, "groups": ["x", "x", "y"]})
+    written.prepare_folder(resume=False, replace=False)
+    for index in range(3):
+        written.add(replace(record(index), border=np.full((2, 2), index)))
+    written.save()
+    written.merge_parts(written.read().values())
+    assert np.array_equal(np.asarray(Records.open(tmp_path).read()[2].border), np.full((2, 2), 2))
+    arrays = np.load(tmp_path / records.RESULT)
+    assert arrays["groups"].tolist() == ["x", "x", "y"]
+    assert arrays["border"].dtype == np.int32
+
+
 def test_results_are_saved_at_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = Records(tmp_path, RUN)
     written.prepare_folder(resume=False, replace=False)

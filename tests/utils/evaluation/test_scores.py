@@ -34,6 +34,32 @@ def test_scores_are_those_of_the_sum_of_all_images() -> None:
     assert summary["boundary_F"]["0.1"]["mean_present"] == pytest.approx((0.75 + 0.5) / 2)
 
 
+def test_correlated_images_are_drawn_together() -> None:
+    summary = scores.summarize(RECORDS, {**RUN, "groups": ["drive", "drive"]})
+    # every draw is the one drive
+    assert summary["mIoU_interval"] == pytest.approx([summary["mIoU"]] * 2)
+    assert summary["mIoU_interval_groups"] == 1
+    assert scores.summarize(RECORDS, RUN)["mIoU_interval_groups"] is None
+
+
+def test_pixels_near_borders_are_scored_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    start_logging()
+    borders = [np.array([[1, 1], [0, 1]]), np.array([[0, 0], [1, 2]])]
+    records = [replace(record, border=border)
+               for record, border in zip(RECORDS, borders, strict=True)]
+    summary = scores.summarize(records, {**RUN, "trimap": 3})
+    # near [[1, 1], [1, 3]]: IoU 1 / 3 and 3 / 5; away from it [[4, 0], [1, 1]]: 4 / 5 and 1 / 2
+    assert summary["trimap"]["border"]["mIoU"] == pytest.approx((1 / 3 + 3 / 5) / 2)
+    assert summary["trimap"]["interior"]["mIoU"] == pytest.approx((4 / 5 + 1 / 2) / 2)
+    scores.print_scores({**summary, "mIoU_interval_groups": 7})
+    out = capsys.readouterr().out
+    assert "(95 % bootstrap interval over 7 groups of images: " in out
+    assert "mIoU at borders         46.67 %  (50.00 % of the pixels, within 3 of a " in out
+    assert "mIoU, thin classes      57.14 %  (sky)" in out
+    assert "mIoU, large classes     62.50 %  (road)" in out
+    assert "trimap" not in scores.summarize(RECORDS, RUN)
+
+
 def test_the_calibration_is_that_of_all_images_together(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib", reason="the extra `report` brings it")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from utils.evaluation.metrics import ConfusionMatrix
-from utils.evaluation.statistics import bootstrap, paired_test, t_interval
+from utils.evaluation.statistics import bootstrap, paired_test, sum_groups, t_interval
 
 
 def images(accuracy: float, count: int = 40, classes: int = 3, seed: int = 0) -> np.ndarray:
@@ -121,6 +121,45 @@ def test_the_interval_of_few_values_is_students() -> None:
         t_interval([1.0])
     with pytest.raises(ValueError, match="level 2 must lie"):
         t_interval([1.0, 2.0], level=2)
+
+
+def test_groups_are_drawn_and_exchanged_whole() -> None:
+    # IoU of the one class of two groups: 4 / 4, 0 / 4; of all, 4 / 8
+    right, wrong = np.array([[2, 0], [0, 0]]), np.array([[0, 2], [0, 0]])
+    matrices = np.stack([right, wrong, right, wrong])
+    groups = ["a", "b", "a", "b"]
+    assert sum_groups(matrices, groups).tolist() == [[[4, 0], [0, 0]], [[0, 4], [0, 0]]]
+    # a draw of two groups is of a alone in 1 of 4, and of b alone in 1 of 4
+    iou = bootstrap(matrices, groups=groups)
+    assert iou == bootstrap(sum_groups(matrices, groups))
+    assert iou == (0.0, 1.0)
+    # single images: four of one kind in 1 of 16 draws, so the interval is as wide only here
+    other = matrices[[1, 1, 3, 3]]
+    tested = paired_test(matrices, other, groups=groups)
+    assert tested == paired_test(sum_groups(matrices, groups), sum_groups(other, groups))
+    # the models differ in one group only: each exchange gives the difference or its negative
+    assert tested.p_value == 1.0
+
+
+def test_the_interval_of_correlated_images_is_wider() -> None:
+    # frames of a drive are copies: 40 drives of 5 equal frames are 40 images, not 200
+    drives = images(0.8)
+    frames = drives.repeat(5, axis=0)
+    groups = [f"drive{index // 5}" for index in range(200)]
+    assert bootstrap(frames, groups=groups) == pytest.approx(bootstrap(drives))
+    (low, high), (narrow_low, narrow_high) = bootstrap(drives), bootstrap(frames)
+    # by the square root of 5, give or take the noise of 2,000 draws
+    assert (high - low) / (narrow_high - narrow_low) == pytest.approx(5 ** 0.5, rel=0.15)
+
+
+def test_groups_of_seeds_are_those_of_each() -> None:
+    several = np.stack([images(0.8, seed=1), images(0.75, seed=2)])
+    groups = [str(index // 4) for index in range(40)]
+    assert sum_groups(several, groups).shape == (2, 10, 3, 3)
+    assert (sum_groups(several, groups)[1] == sum_groups(several[1], groups)).all()
+    assert sum_groups(several, None) is several
+    with pytest.raises(ValueError, match=r"39 groups for matrices \(40, 3, 3\)"):
+        bootstrap(several[0], groups=groups[:39])
 
 
 def test_models_on_other_images_cannot_be_pooled() -> None:

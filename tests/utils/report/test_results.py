@@ -32,6 +32,13 @@ def test_resampled_scores_have_the_interval_of_the_bootstrap(counts: Counts) -> 
     assert results.interval(draws["mIoU"]) == pytest.approx(expected, abs=1e-12)
 
 
+def test_resampled_groups_have_the_interval_of_the_bootstrap(counts: Counts) -> None:
+    matrices, groups = counts(20), [str(index // 5) for index in range(20)]
+    drawn = results.resampled(matrices, groups=groups)
+    expected = statistics.bootstrap(matrices, groups=groups)
+    assert results.interval(drawn["mIoU"]) == pytest.approx(expected, abs=1e-12)
+
+
 def test_any_draw_of_equal_images_has_their_scores(counts: Counts) -> None:
     same = np.repeat(counts(1), 5, axis=0)
     summary = matrix_of(same.sum(0)).summary(CLASSES)

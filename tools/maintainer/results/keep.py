@@ -81,16 +81,24 @@ def keep(run: Path, study: Path, label: str | None = None, evaluation: Path | No
         for name, content in (("args.json", args), ("env.json", env), (SCORES, scores)):
             (made / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         shutil.copyfile(run / METRICS, made / METRICS)
-        # without the boundary scores of each image
-        np.savez_compressed(made / results.RESULT, names=np.array(evaluated.names),
-                            classes=np.array(evaluated.classes),
-                            matrices=evaluated.matrices.astype(np.int32))
+        np.savez_compressed(made / results.RESULT, **_arrays(evaluated))
         others = [kept for kept in studies.read(study).runs if kept.name != folder.name]
         studies.check_comparable(studies.read_run(made, question.rows), others)
         if folder.exists():
             folder.rename(Path(beside, "replaced"))
         made.rename(folder)
     return folder
+
+
+def _arrays(evaluated: results.Results) -> dict[str, np.ndarray]:
+    """Returns what is kept of each image: all but the boundary scores and the calibration."""
+    arrays = {"names": np.array(evaluated.names), "classes": np.array(evaluated.classes),
+              "matrices": evaluated.matrices.astype(np.int32)}
+    if evaluated.groups is not None:
+        arrays["groups"] = np.array(evaluated.groups)
+    if evaluated.border is not None:
+        arrays["border"] = evaluated.border.astype(np.int32)
+    return arrays
 
 
 def _label(run: Path, args: dict[str, Any], question: Study, label: str | None) -> str:
