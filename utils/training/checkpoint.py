@@ -258,7 +258,8 @@ class Checkpoints:
             "state_dict": published(self.net),
             "ema": published(self.ema) if self.ema else None,
             **{name: part.state_dict() for name, part in self.parts.items()},
-            "sampler": {"epoch": epoch, "step": position},
+            "sampler": {"epoch": epoch, "step": position,
+                        "steps_per_epoch": self.steps_per_epoch},
             "rng": distributed.gather(precision.generators(self.device)),
             "epoch": epoch,
             **progress.state_dict(),
@@ -277,7 +278,17 @@ class Checkpoints:
         return Progress()
 
     def restore(self, state: dict[str, Any]) -> Progress:
-        """Loads a checkpoint into the run; returns how far it had come."""
+        """Loads a checkpoint into the run; returns how far it had come.
+
+        Raises:
+            ValueError: an epoch has another length than when the run began.
+        """
+        # older checkpoints do not say it
+        steps = state.get("sampler", {}).get("steps_per_epoch", self.steps_per_epoch)
+        if steps != self.steps_per_epoch:
+            raise ValueError(f"an epoch has {self.steps_per_epoch} steps, and {steps} when the run "
+                             f"in {self.folder} began: restore the images that it began with, also "
+                             "those of --extra_data, or start a new run under another --exp.")
         self.weights.load(self.net, state)
         if self.ema:
             self.weights.load(self.ema, state, ema=True)
