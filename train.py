@@ -404,7 +404,7 @@ class Training(TrainingLoop):
         return gpu_color.apply if gpu_color else None
 
     def first_look(self) -> Iterable[str]:
-        return datasets.first_look(self.data.train_set.samples)
+        return self.data.first_look()
 
     def build_validator(self) -> None:
         options = self.options

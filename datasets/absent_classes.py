@@ -63,15 +63,19 @@ def describe_absent(spec: DatasetSpec, pixels: Mapping[int, int], complete: bool
 
 
 def first_look(samples: Sequence[Sample]) -> list[str]:
-    """Returns warnings about a training split, from some of its files.
+    """Returns warnings about training images, from some files of each dataset among them.
 
     Reads evenly spaced label files of a dataset that a YAML file describes; files that cannot be
     read are left to the loader, which names them.
     """
-    described = [sample for sample in samples
-                 if sample.label is not None and sample.spec.description is not None]
-    if not described:
-        return []
+    by_spec: dict[int, list[Sample]] = {}
+    for sample in samples:
+        if sample.label is not None and sample.spec.description is not None:
+            by_spec.setdefault(id(sample.spec), []).append(sample)
+    return [message for described in by_spec.values() for message in _first_look(described)]
+
+
+def _first_look(described: Sequence[Sample]) -> list[str]:
     count = min(LOOKED_AT, len(described))
     indices = np.linspace(0, len(described) - 1, count).round().astype(int).tolist()
     pixels: Counter[int] = Counter()

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.absent_classes import first_look
 from datasets.class_uniform.plan import check_sampling, plan_training
+from datasets.extra_data import ExtraData, mix, seen_in_validation
 from datasets.loader import BatchLoader, default_workers, eval_loader, train_loader
 from datasets.reader import Extras, JoinedDataset, SegmentationDataset, Transform
 from datasets.registry import build, help_text, spec
 from datasets.sampling import EpochPlan, EpochSampler
 from datasets.spec import DatasetError, DatasetSpec, split_name
 from datasets.tables.streets import STREETS
-from utils.cli import fraction, positive_int, whole_numbers
+from utils.cli import Repeated, fraction, positive_int, whole_numbers
 
 BAD_SAMPLE_POLICIES = ("stop", "skip")
 ANNOTATIONS = ("fine", "coarse")
@@ -43,6 +45,11 @@ class TrainingData:
         samples = self.train_set.samples
         return [path for sample in samples for path in (sample.image, sample.label) if path]
 
+    def first_look(self) -> list[str]:
+        """Returns warnings about the training images."""
+        seen = seen_in_validation(self.plan, self.train_set, self.val_set)
+        return [*first_look(self.train_set.samples), *filter(None, [seen])]
+
     def load_validation(self, indices: Sequence[int]) -> Iterable[dict[str, Any]]:
         """Returns batches of one image, of the validation images with these indices."""
         assert self.val_set is not None
@@ -70,6 +77,7 @@ class DataOptions:
         max_cu_epoch: last epoch, counted from 1, with class-uniform crops; all when None.
         coarse_boost_classes: train ids whose class-uniform crops may come from the coarse split.
         cache_dir: folder that keeps the points of the classes; the user's cache folder when None.
+        extra_data: further images of the same classes, which each epoch mixes in.
         num_workers: processes that load images, for each training process.
 
     Raises:
@@ -88,6 +96,7 @@ class DataOptions:
     max_cu_epoch: int | None = None
     coarse_boost_classes: tuple[int, ...] = ()
     cache_dir: str | None = None
+    extra_data: tuple[ExtraData, ...] = ()
     num_workers: int = 0
 
     def __post_init__(self) -> None:
@@ -103,6 +112,8 @@ class DataOptions:
             if value is not None and value < 1:
                 raise DatasetError(f"--{flag} {value} is out of range: give 1 or more.")
         check_sampling(self.spec, self.class_uniform_pct, self.coarse_boost_classes)
+        for extra in self.extra_data:
+            extra.check_classes(self.spec)
 
     @classmethod
     def from_args(cls, args: Namespace) -> DataOptions:
@@ -120,6 +131,7 @@ class DataOptions:
             max_cu_epoch=args.max_cu_epoch,
             coarse_boost_classes=tuple(args.coarse_boost_classes),
             cache_dir=args.cache_dir,
+            extra_data=tuple(map(ExtraData.parse, args.extra_data)),
             num_workers=args.num_workers,
         )
 
@@ -158,7 +170,7 @@ class DataOptions:
 
     def build_train_set(self, transform: Transform, extras: Extras | None,
                         seed: int) -> tuple[SegmentationDataset | JoinedDataset, EpochPlan]:
-        """Returns the training images, joined by coarsely labeled ones on request, and their plan.
+        """Returns the training images, joined by other ones on request, and their plan.
 
         Args:
             transform, extras: as for `SegmentationDataset`.
@@ -170,7 +182,7 @@ class DataOptions:
         """
         split = split_name(self.spec, self.train_split, fold=self.cv)
         data = build(self.spec, self.data_root, split, transform, extras, self.packed)
-        return plan_training(
+        images, plan = plan_training(
             data,
             seed,
             class_uniform_pct=self.class_uniform_pct,
@@ -181,6 +193,8 @@ class DataOptions:
             num_workers=self.num_workers,
             skip_bad=self.skip_bad,
         )
+        others = [extra.build(self.data_root, transform, extras) for extra in self.extra_data]
+        return mix(images, plan, self.extra_data, others)
 
     def build_training(self, transform: Transform, extras: Extras | None, *, seed: int,
                        batch_size: int, rank: int, world_size: int) -> TrainingData:
@@ -286,6 +300,11 @@ def _add_training_flags(group: _ArgumentGroup) -> None:
         "--cv", type=int, default=0,
         help="cross-validation split, for datasets that have several: which images are train and "
         "which are val; 0 is the usual one")
+    group.add_argument(
+        "--extra_data", action=Repeated, default=(), metavar="YAML[:SPLIT][:WEIGHT]",
+        help="further training images of the same classes, such as pseudo-labels; may be repeated. "
+        "Each epoch draws WEIGHT times their number of them (default: 1, each image once), from "
+        "SPLIT (default: train, or the only one)")
     group.add_argument(
         "--on_bad_sample", choices=BAD_SAMPLE_POLICIES, default="stop",
         help="at a training image that is missing or damaged: stop the run, or log it and use "

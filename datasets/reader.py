@@ -1,9 +1,11 @@
 """The reader of every dataset: decodes the files of a split and maps raw ids to train ids."""
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -141,22 +143,26 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
 
 class JoinedDataset(Dataset[dict[str, Any]]):
-    """Two splits with one numbering: the images of the second follow those of the first."""
+    """Splits with one numbering: the images of each follow those of the splits before it.
 
-    def __init__(self, first: SegmentationDataset, second: SegmentationDataset) -> None:
-        self.first = first
-        self.second = second
-        self.spec = first.spec
-        self.samples = (*first.samples, *second.samples)
+    Attributes:
+        spec: that of the first split.
+        starts: number of the first image of each split.
+    """
+
+    def __init__(self, *parts: SegmentationDataset | JoinedDataset) -> None:
+        self.parts = parts
+        self.spec: DatasetSpec = parts[0].spec
+        self.samples: tuple[Sample, ...] = sum((part.samples for part in parts), ())
+        self.starts = [0, *accumulate(len(part) for part in parts[:-1])]
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, key: int | SampleDraw) -> dict[str, Any]:
         draw = SampleDraw.of(key)
-        if draw.index < len(self.first):
-            return self.first[draw]
-        return self.second[replace(draw, index=draw.index - len(self.first))]
+        number = bisect_right(self.starts, draw.index) - 1
+        return self.parts[number][replace(draw, index=draw.index - self.starts[number])]
 
 
 def read_train_ids(path: Path, spec: DatasetSpec) -> np.ndarray:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch.utils.data import Sampler
 
+# an image, and the point (x, y) that its crop must contain
+Choice = tuple[int, tuple[int, int] | None]
+
 
 @dataclass(frozen=True)
 class SampleDraw:
@@ -75,6 +78,22 @@ class EpochPlan:
         order = self._rng(epoch).permutation(self.dataset_size).tolist()
         return [SampleDraw(index, self.seed, epoch, position)
                 for position, index in enumerate(order)]
+
+    def _shuffled(self, chosen: Sequence[Choice], epoch: int, stream: int) -> list[SampleDraw]:
+        """Returns the draws of an epoch's images and points, shuffled by (seed, epoch, stream)."""
+        order = self._rng(epoch, stream).permutation(len(chosen)).tolist()
+        draws = []
+        for position, entry in enumerate(order):
+            image, focus = chosen[entry]
+            draws.append(SampleDraw(image, self.seed, epoch, position, focus))
+        return draws
+
+    def _slice_of_passes(self, size: int, start: int, count: int, *stream: int) -> np.ndarray:
+        """Returns entries [start, start + count) of endless shuffled passes over range(size)."""
+        first, last = start // size, (start + count - 1) // size
+        passes = [self._rng(*stream, number).permutation(size) for number in range(first, last + 1)]
+        entries = np.concatenate([np.empty(0, np.int64), *passes])
+        return entries[start - first * size :][:count]
 
     def _rng(self, *stream: int) -> np.random.Generator:
         # The seeds (seed, epoch) and (seed, epoch, 0) give the same generator, so without a spawn

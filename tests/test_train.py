@@ -22,9 +22,11 @@ import numpy as np
 import pytest
 import torch
 
+import datasets
 import network
 import train
 from network.checkpoints.weights import published_state_dict
+from tools.import_labels import writing
 from tools.make_streets import __main__ as make_streets
 from utils.training.recipes import RECIPES
 
@@ -182,6 +184,57 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         for name in ("whole", "run")
     ]
     assert losses[0] == losses[1]
+
+
+def test_a_run_with_extra_data_goes_on_in_the_middle_of_an_epoch(
+    command: list[str],
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    extra = ["--extra_data", f"{write_pseudo_labels(scenes, tmp_path)}:0.5"]
+    flags = [*command, *extra, "--num_workers", "1", "--dump_augmentation_images",
+             "--class_uniform_pct", "0.5", "--class_uniform_tile", "32",
+             "--cache_dir", str(tmp_path / "cache")]
+    assert train.main([*flags, "--exp", "whole"]) == 0
+    said = capsys.readouterr().out
+    assert ("an epoch draws 8 samples, 6 of them from streets (procedural scenes) train"
+            in said)
+    assert f"  and 2 from the 4 images of {tmp_path}/pseudo/dataset.yaml train" in said
+    assert len(metrics(tmp_path / "whole", "train")) == 8
+    assert len([*(tmp_path / "whole/augmented").glob("*.png")]) == 4
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step=5)  # in the middle of the second epoch of four steps
+        assert train.main(flags) == 130
+    # the same flag may be given again, and no other one
+    assert train.main(["--resume", str(tmp_path / "run"), *extra]) == 0
+    whole, resumed = (checkpoint(tmp_path / name / "last.pth") for name in ("whole", "run"))
+    assert all(torch.equal(weight, resumed["state_dict"][key])
+               for key, weight in whole["state_dict"].items())
+    with pytest.raises(SystemExit):
+        train.main(["--resume", str(tmp_path / "run"), *extra, *extra])
+    assert "would change the run" in capsys.readouterr().err
+    for kind in ("images", "labels"):
+        (tmp_path / f"pseudo/{kind}/train/0.png").unlink()
+        (tmp_path / f"pseudo/{kind}/train/1.png").unlink()
+    assert train.main(["--resume", str(tmp_path / "run")]) == 2
+    assert "an epoch has 3 steps, and 4 when the run" in capsys.readouterr().err
+
+
+def write_pseudo_labels(scenes: Path, folder: Path) -> Path:
+    """Four images of the scenes, labeled as road and sky, in a folder of pseudo-labels."""
+    spec = datasets.spec("streets")
+    for kind in ("images", "labels"):
+        (folder / "pseudo" / kind / "train").mkdir(parents=True)
+    for i, image in enumerate(sorted(scenes.glob("leftImg8bit/train/*/*.png"))[:4]):
+        (folder / f"pseudo/images/train/{i}.png").symlink_to(image)
+        label = np.zeros((64, 128), np.uint8)
+        label[:32] = 10
+        cv2.imwrite(str(folder / f"pseudo/labels/train/{i}.png"), label)
+    path = folder / "pseudo/dataset.yaml"
+    path.write_text(writing.describe("pseudo", spec.classes, {"train": None}, (64, 64), "hand"))
+    return path
 
 
 def test_an_interrupted_validation_is_made_up_for(

@@ -197,6 +197,17 @@ def add_switch(group: argparse._ActionsContainer, flag: str, *, default: bool | 
     group.add_argument(flag, action=_Switch, default=default, help=help)
 
 
+class Repeated(argparse.Action):
+    """Collects the values of a flag that may be repeated, in a tuple as recorded flags hold it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any,
+                 option_string: str | None = None) -> None:
+        earlier = getattr(namespace, self.dest, ())
+        # `FlagParser.given` marks flags that are not given
+        earlier = earlier if isinstance(earlier, tuple) else ()
+        setattr(namespace, self.dest, (*earlier, values))
+
+
 def size(text: str) -> tuple[int, int]:
     """Reads "N" or "HEIGHTxWIDTH" as (height, width) in pixels."""
     match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", text.strip())

@@ -13,7 +13,7 @@ import numpy as np
 from datasets.class_uniform.centroid_cache import default_folder
 from datasets.class_uniform.centroids import find_centroids
 from datasets.reader import JoinedDataset, SegmentationDataset
-from datasets.sampling import EpochPlan, SampleDraw
+from datasets.sampling import Choice, EpochPlan, SampleDraw
 from datasets.spec import DatasetError, DatasetSpec
 
 
@@ -65,18 +65,12 @@ class ClassUniformPlan(EpochPlan):
             return super().draws(epoch)
         num_images = self.dataset_size - self.num_uniform
         images = self._slice_of_passes(self.dataset_size, epoch * num_images, num_images)
-        chosen: list[tuple[int, tuple[int, int] | None]] = [
-            (image, None) for image in images.tolist()]
+        chosen: list[Choice] = [(image, None) for image in images.tolist()]
         for train_id, quota in self._class_quota(epoch).items():
             pool = self.pools[train_id]
             rows = self._slice_of_passes(len(pool), quota.before, quota.draws, 0, train_id)
             chosen += [(image, (x, y)) for image, x, y in pool[rows].tolist()]
-        order = self._rng(epoch, 0).permutation(len(chosen)).tolist()
-        draws = []
-        for position, entry in enumerate(order):
-            image, focus = chosen[entry]
-            draws.append(SampleDraw(image, self.seed, epoch, position, focus))
-        return draws
+        return self._shuffled(chosen, epoch, 0)
 
     def class_draws(self, epoch: int) -> dict[int, int]:
         if not self._is_uniform(epoch):
@@ -118,13 +112,6 @@ class ClassUniformPlan(EpochPlan):
             after = max(0, -(-(stop - number) // len(self.pools)))
             quotas[train_id] = _Quota(before, after - before)
         return quotas
-
-    def _slice_of_passes(self, size: int, start: int, count: int, *stream: int) -> np.ndarray:
-        """Returns entries [start, start + count) of endless shuffled passes over range(size)."""
-        first, last = start // size, (start + count - 1) // size
-        passes = [self._rng(*stream, number).permutation(size) for number in range(first, last + 1)]
-        entries = np.concatenate([np.empty(0, np.int64), *passes])
-        return entries[start - first * size :][:count]
 
 
 def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: float = 0,

@@ -109,3 +109,20 @@ def test_a_first_look_warns_of_some_of_the_files(tmp_path: Path) -> None:
     warning, = first_look(data.samples)
     assert warning.startswith("in 24 of 30 label files, no pixel belongs to crack")
     assert first_look([sample._replace(label=None) for sample in data.samples]) == []
+
+
+def test_a_first_look_judges_each_dataset_by_its_own_ids(tmp_path: Path) -> None:
+    """255 is ignored in the first dataset and a class of the second."""
+    samples = []
+    for name, keys in (("a", {}), ("b", {"ignored_ids": []})):
+        classes = [{**TWO[0], "id": 0}, {**TWO[1], "id": 255 if name == "b" else 1}]
+        for folder in ("train", "trainannot"):
+            (tmp_path / name / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / name / "train/0.png"), np.zeros((4, 4, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / name / "trainannot/0.png"),
+                    np.array([[0, 255]] * 2, np.uint8))
+        described = spec(classes, splits={"train": "train"}, **keys)
+        samples += datasets.build(described, tmp_path / name, "train").samples
+    warning, = first_look(samples)
+    assert warning.startswith("in 1 of 1 label files, no pixel belongs to crack")
+    assert first_look(samples[1:]) == []

@@ -117,3 +117,10 @@ def test_every_raw_id_becomes_what_the_table_says(data: st.DataObject, kind: str
     train_ids = spec.to_train_ids(np.array([raw], dtype))
     assert train_ids.dtype == np.uint8
     assert train_ids.tolist() == [[expected.get(raw_id, UNKNOWN) for raw_id in raw]]
+
+
+def test_without_labels_no_split_has_any() -> None:
+    for name in ("cityscapes", "uds"):
+        spec = datasets.spec(name).without_labels()
+        assert set(spec.unlabeled) == set(spec.splits) and spec.names == datasets.spec(name).names
+        assert all(set(part.unlabeled) == set(part.splits) for _, part in spec.parts)

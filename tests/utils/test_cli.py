@@ -13,6 +13,7 @@ import train
 from tests import gpu_answers
 from utils.cli import (
     FlagParser,
+    Repeated,
     add_switch,
     count_or_fraction,
     fraction,
@@ -226,3 +227,14 @@ def test_flags_that_set_the_same_value_exclude_each_other(
     with pytest.raises(SystemExit):
         parser.parse_args(["--sgd", "--adam"])
     assert "--adam and --sgd exclude each other" in capsys.readouterr().err
+
+
+def test_the_values_of_a_repeated_flag_are_collected() -> None:
+    parser = FlagParser(prog="train.py")
+    parser.add_argument("--extra_data", action=Repeated, default=())
+    assert parser.parse_args([]).extra_data == ()
+    words = ["--extra_data", "a", "--extra_data", "b"]
+    assert parser.parse_args(words).extra_data == ("a", "b")
+    # again: the default is not changed
+    assert parser.parse_args(words).extra_data == ("a", "b")
+    assert (parser.given(words), parser.given([])) == ({"extra_data": ("a", "b")}, {})
