@@ -46,6 +46,7 @@ SMALL = {
     "tools.make_streets": "--train 6 --val 2 --size 64x128 --workers 1",
     "tools.check_dataset": "--num_workers 0",
     "tools.pack_dataset": "--num_workers 1",
+    "tools.pseudo_label": "--num_workers 0",
     "tools.export": "--size 64x96",
     "tools.benchmark infer": "--size 64x96 --rounds 1 --warm_up 1 --settings fp32 --no_memory",
     "tools.benchmark models": "--size 64x96",

@@ -95,7 +95,7 @@ def describe(name: str, classes: Sequence[ClassInfo], splits: Mapping[str, None]
              crop_size: tuple[int, int], command: str) -> str:
     """Returns the YAML file of an imported dataset."""
     rows = [f"  - {{name: {json.dumps(info.name, ensure_ascii=False)}, id: {index}, "
-            f"rgb: {list(info.rgb)}}}" for index, info in enumerate(classes)]
+            f"rgb: {list(info.rgb)}{_category(info)}}}" for index, info in enumerate(classes)]
     named = ", ".join(f"{json.dumps(split)}: {json.dumps(split)}" for split in splits)
     return "\n".join([
         f"# made by {command}",
@@ -110,6 +110,12 @@ def describe(name: str, classes: Sequence[ClassInfo], splits: Mapping[str, None]
         f"splits: {{{named}}}",
         "",
     ])
+
+
+def _category(info: ClassInfo) -> str:
+    if not info.category:
+        return ""
+    return f", category: {json.dumps(info.category, ensure_ascii=False)}"
 
 
 def crop_size_for(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -130,3 +130,13 @@ def test_one_shard_of_a_finished_evaluation_keeps_its_result(tmp_path: Path) -> 
     assert shard.start(resume=True, replace=False) == []
     (tmp_path / records.RESULT).unlink()
     assert shard.start(resume=False, replace=False) == [0, 2]
+
+
+def test_results_are_streamed_once_for_each_image(tmp_path: Path) -> None:
+    written = Records(tmp_path, RUN)
+    written.prepare_folder(resume=False, replace=False)
+    for indices in ((0, 1), (1, 2)):
+        for index in indices:
+            written.add(record(index))
+        written.save()
+    assert sorted(each.index for each in written.stream()) == [0, 1, 2]

@@ -1,0 +1,1 @@
+"""Makes a dataset of the confident part of a trained network's predictions."""
