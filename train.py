@@ -160,7 +160,7 @@ class TrainingLoop(ABC):
         torch.manual_seed(options.run.seed)
         weights_note = self.build_network(state)
         torch.manual_seed(options.run.seed + distributed.rank())
-        self.build_steps(color=self.build_data())
+        self.build_steps(self.build_data())
         self.build_optimizer()
         self.build_validator()
         self.progress = self.checkpoints.start(state, momentum_of=self.momentum_of)
@@ -179,8 +179,8 @@ class TrainingLoop(ABC):
         """
 
     @abstractmethod
-    def build_data(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
-        """Builds `data`; returns the color augmentation on the device (`batches.prepare`)."""
+    def build_data(self) -> batches.Augment | None:
+        """Builds `data`; returns the augmentation on the device (`batches.prepare`)."""
 
     @abstractmethod
     def build_validator(self) -> None:
@@ -202,11 +202,11 @@ class TrainingLoop(ABC):
         """Returns warnings about the training images."""
         return ()
 
-    def build_steps(self, color: Callable[[Tensor, Tensor, Tensor], Tensor] | None) -> None:
+    def build_steps(self, augment: batches.Augment | None) -> None:
         options = self.options
         mean, std = self.net.normalization
         prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
-                          channels_last=options.precision.channels_last, color=color)
+                          channels_last=options.precision.channels_last, augment=augment)
         self.split_step = MicroBatches(
             self.criterion, prepare, accumulate=options.batching.sizes.accumulate,
             loss_norm=options.batching.loss_norm)
@@ -394,14 +394,14 @@ class Training(TrainingLoop):
         freeze_parts(self.net, self.options)
         return weights_note
 
-    def build_data(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+    def build_data(self) -> batches.Augment | None:
         options, sizes = self.options, self.options.batching.sizes
-        transform, gpu_color = transforms.build(options.transforms)
+        transform, on_device = transforms.build(options.transforms)
         self.data = options.data.build_training(
-            transform, gpu_color.draw if gpu_color else None, seed=options.run.seed,
+            transform, on_device.draw if on_device else None, seed=options.run.seed,
             batch_size=sizes.bs_mult * sizes.accumulate, rank=distributed.rank(),
             world_size=distributed.world_size())
-        return gpu_color.apply if gpu_color else None
+        return on_device.augment if on_device else None
 
     def first_look(self) -> Iterable[str]:
         return self.data.first_look()

@@ -5,6 +5,7 @@ from datasets.layout import Layout
 from datasets.listing import Sample
 from datasets.loader import default_workers, eval_loader, train_loader
 from datasets.options import DataOptions, EvalDataOptions, add_flags
+from datasets.partners import add_partners
 from datasets.reader import JoinedDataset, SegmentationDataset, read_image, read_label
 from datasets.registry import SPECS, build, help_text, names, spec
 from datasets.sampling import EpochPlan, EpochSampler, SampleDraw
@@ -27,6 +28,7 @@ __all__ = [
     "SampleDraw",
     "SegmentationDataset",
     "add_flags",
+    "add_partners",
     "build",
     "check_same_data",
     "default_workers",

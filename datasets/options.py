@@ -11,6 +11,7 @@ from datasets.absent_classes import first_look
 from datasets.class_uniform.plan import check_sampling, plan_training
 from datasets.extra_data import ExtraData, mix, seen_in_validation
 from datasets.loader import BatchLoader, default_workers, eval_loader, train_loader
+from datasets.partners import add_partners
 from datasets.reader import Extras, JoinedDataset, SegmentationDataset, Transform
 from datasets.registry import build, help_text, spec
 from datasets.sampling import EpochPlan, EpochSampler
@@ -182,6 +183,8 @@ class DataOptions:
         """
         split = split_name(self.spec, self.train_split, fold=self.cv)
         data = build(self.spec, self.data_root, split, transform, extras, self.packed)
+        add_partners(data, class_uniform_tile=self.class_uniform_tile, cache_dir=self.cache_dir,
+                     num_workers=self.num_workers, skip_bad=self.skip_bad)
         images, plan = plan_training(
             data,
             seed,
@@ -194,6 +197,8 @@ class DataOptions:
             skip_bad=self.skip_bad,
         )
         others = [extra.build(self.data_root, transform, extras) for extra in self.extra_data]
+        for other in others:
+            other.partners = data.partners
         return mix(images, plan, self.extra_data, others)
 
     def build_training(self, transform: Transform, extras: Extras | None, *, seed: int,

@@ -59,6 +59,14 @@ class Files:
         return read_train_ids(sample.label, sample.spec)
 
 
+class PartnerSource(Protocol):
+    """Other images for a transform that mixes some into a sample (`datasets.partners`)."""
+
+    def transform_of(self, index: int, transform: Any) -> Transform:
+        """Returns the transform of the sample of one image."""
+        ...
+
+
 class SegmentationDataset(Dataset[dict[str, Any]]):
     """A split of a dataset.
 
@@ -75,6 +83,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         source: where pairs are read; `Files` unless a packed copy replaces it.
+        partners: the images that the transform mixes into others, see `add_partners`; or None.
 
     Raises:
         FileNotFoundError: the root is missing, has another layout, or lacks labels.
@@ -94,6 +103,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         self.root = Path(root).expanduser()
         self.samples = find_samples(spec, self.root, split)
         self.source: PairSource = Files(self.samples)
+        self.partners: PartnerSource | None = None
 
     @property
     def labeled(self) -> bool:
@@ -117,14 +127,20 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         image, label = self.read(draw.index)
         if label is None:
             return {"image": _to_tensor(image), "name": name}
-        rng = draw.rng()
-        if self.transform is not None:
-            image, label = self.transform(image, label, draw.focus, rng)
+        rng, transform = draw.rng(), self.transform_of(draw.index)
+        if transform is not None:
+            image, label = transform(image, label, draw.focus, rng)
         extras = self.extras(rng) if self.extras else {}
         # torch warns about read-only arrays, which a packed copy gives without a transform
         image, label = np.require(image, requirements="W"), np.require(label, requirements="W")
         sample = {"image": _to_tensor(image), "label": torch.from_numpy(label), "name": name}
         return {**sample, **extras}
+
+    def transform_of(self, index: int) -> Transform | None:
+        """Returns the transform of one image, to which its partners are known."""
+        if self.partners is None:
+            return self.transform
+        return self.partners.transform_of(index, self.transform)
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns an image (H, W, 3) and its label (H, W) of train ids, without the transform.

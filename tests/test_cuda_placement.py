@@ -20,6 +20,7 @@ from network import alignment
 from network.layers import Fusion
 from tests.loss.cases import COMBINED, case_of_all_outputs
 from tests.simulated_cuda import SimulatedCuda, simulated_cuda
+from transforms.randaugment import NAMES
 from utils import batches, precision
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.label_map import label_map
@@ -148,10 +149,23 @@ def test_a_batch_is_augmented_and_normalized_without_waiting(
     batch = {"image": torch.zeros(2, 3, 32, 48, dtype=torch.uint8),
              "label": torch.zeros(2, 32, 48, dtype=torch.uint8),
              **{key: torch.stack([values[key] for values in drawn]) for key in drawn[0]}}
-    ready = batches.prepare(batch, CUDA, MEAN, STD, channels_last=True, color=augmentation.apply)
+    ready = batches.prepare(batch, CUDA, MEAN, STD, channels_last=True,
+                            augment=augmentation.augment)
     assert ready["image"].device == ready["label"].device == CUDA
     assert ready["image"].is_contiguous(memory_format=torch.channels_last)
     assert cuda.waits == []
+
+
+@pytest.mark.parametrize("operation", NAMES)
+def test_an_operation_of_randaugment_stays_on_the_gpu(
+    cuda: SimulatedCuda, operation: str
+) -> None:
+    pytest.importorskip("torchvision", reason="RandAugment computes with torchvision")
+    images = torch.zeros(2, 3, 8, 12, dtype=torch.uint8, device=CUDA)
+    labels = torch.zeros(2, 8, 12, dtype=torch.uint8, device=CUDA)
+    changed, moved = transforms.RandAugment().apply(images, labels, [f"{operation}:0.3"] * 2)
+    assert changed.device == moved.device == CUDA
+    assert (changed.shape, moved.shape) == (images.shape, labels.shape)
 
 
 def test_a_confusion_matrix_counts_what_a_gpu_predicts(cuda: SimulatedCuda) -> None:

@@ -146,7 +146,7 @@ def test_a_batch_is_augmented_and_normalized_as_on_the_cpu(
 
     def prepared(device: torch.device) -> Tensor:
         ready = batches.prepare(batch, device, MEAN, STD, channels_last=True,
-                                color=augmentation.apply)
+                                augment=augmentation.augment)
         return ready["image"]
 
     prepared(gpu)  # what is set up once may wait

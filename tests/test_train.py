@@ -155,6 +155,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         "32",
         "--cache_dir",
         str(tmp_path / "cache"),
+        *("--cutmix", "0.5", "--mosaic", "0.5"),
     ]
     assert train.main([*flags, "--exp", "whole"]) == 0
     assert (
@@ -453,6 +454,7 @@ def test_what_the_network_sees_is_written_as_pictures(command: list[str], tmp_pa
         *command,
         "--augment_on",
         "device",
+        *("--cutmix", "0.5", "--randaugment", "2:9"),
         "--dump_augmentation_images",
         "--val_split",
         "none",

@@ -1,5 +1,7 @@
-"""Color and blur of whole batches on the device, with values drawn by the loader."""
+"""RandAugment, color and blur of batches on the device, with values drawn by the loader."""
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -7,33 +9,55 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transforms.color import LUMA, ColorJitter, GaussianBlur
+from transforms.randaugment import RandAugment
 
 
 class GpuColorAugmentation:
-    """`ColorJitter` and `GaussianBlur` in two steps: `draw` in the loader, `apply` on the device.
+    """`RandAugment`, `ColorJitter` and `GaussianBlur` in two steps: `draw` in the loader, `augment`
+    on the device.
 
     Both steps use the random numbers of the transforms themselves, so a sample looks the same as in
     the loader, apart from rounding: `apply` does not round. The difference is at most 2 of 255
-    levels, and at most 0.5 on average.
+    levels, and at most 0.5 on average. The operations of RandAugment are those of the loader.
 
     Args:
-        jitter, blur: the transforms; None leaves a transform out.
+        jitter, blur, randaugment: the transforms; None leaves a transform out.
     """
 
-    def __init__(self, jitter: ColorJitter | None, blur: GaussianBlur | None) -> None:
+    def __init__(self, jitter: ColorJitter | None, blur: GaussianBlur | None,
+                 randaugment: RandAugment | None = None) -> None:
         self.jitter = jitter
         self.blur = blur
+        self.randaugment = randaugment
 
-    def draw(self, rng: np.random.Generator) -> dict[str, Tensor]:
+    def draw(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draws the values of a sample.
 
         Returns:
-            `color`, a (3, 4) matrix for a crop of mean luma 1, and `blur`, a scalar sigma in
-            pixels, 0 for no blur.
+            `operations`, the text of `RandAugment.draw`, if it is on; `color`, a (3, 4) matrix for
+            a crop of mean luma 1; and `blur`, a scalar sigma in pixels, 0 for no blur.
         """
+        drawn: dict[str, Any] = {}
+        if self.randaugment:
+            drawn["operations"] = self.randaugment.draw(rng)
         color = self.jitter.draw(rng) if self.jitter else np.eye(3, 4)
         sigma = self.blur.draw(rng) if self.blur else 0.0
-        return {"color": torch.from_numpy(color.astype(np.float32)), "blur": torch.tensor(sigma)}
+        return {**drawn, "color": torch.from_numpy(color.astype(np.float32)),
+                "blur": torch.tensor(sigma)}
+
+    def augment(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Returns a batch with its images, and the labels that move with them, augmented.
+
+        Args:
+            batch: `image` (N, 3, H, W) and `label` (N, H, W), both uint8 and on the device, and
+                the values of `draw`, collated.
+        """
+        changed = dict(batch)
+        if self.randaugment:
+            changed["image"], changed["label"] = self.randaugment.apply(
+                batch["image"], batch["label"], batch["operations"])
+        changed["image"] = self.apply(changed["image"], batch["color"], batch["blur"])
+        return changed
 
     def apply(self, images: Tensor, color: Tensor, blur: Tensor) -> Tensor:
         """Changes the colors of a batch and blurs it.

@@ -4,10 +4,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass, fields
 
-from transforms.base import Transform
+from transforms.base import Compose, Transform
 from transforms.color import BilateralBlur, ColorJitter, GaussianBlur
 from transforms.geometry import RandomFlip, RandomScaleCrop
-from utils.cli import add_switch, size
+from transforms.mixing import CopyPaste, CutMix, Mix, Mosaic
+from transforms.randaugment import RandAugment, count_and_magnitude
+from utils.cli import add_switch, fraction, size, whole_numbers
 
 AUGMENT_ON = ("loader", "device")
 
@@ -21,12 +23,15 @@ class TransformOptions:
         scale_min, scale_max: range of the random scale.
         rotate: largest angle in degrees, in either direction.
         flip: mirror half of the images left to right.
+        cutmix, mosaic, copy_paste: probabilities with which other images are mixed in.
+        copy_paste_classes: train ids that are pasted; the rare classes of the dataset when empty.
+        randaugment: number and magnitude of its operations; None is off.
         color_aug: strength of the color jitter; 0 turns it off. For hue, at most 0.5 is used.
         brightness, contrast, saturation, hue: strengths that replace `color_aug`; None keeps it.
         gblur: blur some images by a Gaussian.
         bblur: blur some images by a bilateral filter instead.
         gblur_prob: probability of a blur, of either kind.
-        augment_on: one of `AUGMENT_ON`, where color and blur are computed.
+        augment_on: one of `AUGMENT_ON`, where RandAugment, color and blur are computed.
 
     Raises:
         ValueError: a value is out of range, or two flags exclude each other.
@@ -37,6 +42,11 @@ class TransformOptions:
     scale_max: float = 2.0
     rotate: float = 0.0
     flip: bool = True
+    cutmix: float = 0.0
+    mosaic: float = 0.0
+    copy_paste: float = 0.0
+    copy_paste_classes: tuple[int, ...] = ()
+    randaugment: tuple[int, int] | None = None
     color_aug: float = 0.25
     brightness: float | None = None
     contrast: float | None = None
@@ -54,6 +64,10 @@ class TransformOptions:
         # a JSON file of flags has lists for tuples
         height, width = args.crop_size
         values["crop_size"] = (height, width)
+        values["copy_paste_classes"] = tuple(args.copy_paste_classes)
+        if args.randaugment is not None:
+            count, magnitude = args.randaugment
+            values["randaugment"] = (count, magnitude)
         return cls(**values)
 
     def __post_init__(self) -> None:
@@ -61,7 +75,8 @@ class TransformOptions:
             raise ValueError(f"--augment_on {self.augment_on} is unknown: choose "
                              f"{' or '.join(AUGMENT_ON)}")
         # each transform checks the ranges of its own arguments
-        self.geometry()
+        self.mixes()
+        self.operations()
         self.jitter()
         if isinstance(self.blur(), BilateralBlur) and self.augment_on == "device":
             raise ValueError("--bblur blurs in the loader only: use --gblur, or leave out "
@@ -72,6 +87,23 @@ class TransformOptions:
         crop = RandomScaleCrop(self.crop_size, scale_min=self.scale_min, scale_max=self.scale_max,
                                rotate=self.rotate)
         return [crop, RandomFlip()] if self.flip else [crop]
+
+    def mixes(self) -> list[Mix]:
+        """Returns the transforms that mix other images into a crop, in order."""
+        geometry = Compose(self.geometry())
+        # built even if they are off, because the constructors check the probabilities
+        mixes = [Mosaic(self.mosaic, geometry), CutMix(self.cutmix, geometry),
+                 CopyPaste(self.copy_paste, geometry)]
+        return [mix for mix in mixes if mix.probability > 0]
+
+    @property
+    def pasted_classes(self) -> tuple[int, ...] | None:
+        """The classes of copy-paste, as `MixingCompose` takes them."""
+        return self.copy_paste_classes if self.copy_paste > 0 else None
+
+    def operations(self) -> RandAugment | None:
+        """Returns RandAugment; None if it is off."""
+        return RandAugment(*self.randaugment) if self.randaugment else None
 
     def jitter(self) -> ColorJitter | None:
         """Returns the color jitter; None if every strength is 0."""
@@ -105,6 +137,21 @@ def add_flags(parser: ArgumentParser) -> None:
                        help="largest random rotation in degrees; 0 is off")
     add_switch(group, "--flip", default=default.flip,
                help="mirror half of the images left to right")
+    group.add_argument("--cutmix", type=fraction, default=default.cutmix, metavar="P",
+                       help="probability that a rectangle of another image replaces that of a crop")
+    group.add_argument("--mosaic", type=fraction, default=default.mosaic, metavar="P",
+                       help="probability that a crop is joined from parts of four images")
+    group.add_argument("--copy_paste", type=fraction, default=default.copy_paste, metavar="P",
+                       help="probability that the pixels of a rare class of another image are "
+                            "pasted into a crop")
+    group.add_argument("--copy_paste_classes", type=whole_numbers,
+                       default=default.copy_paste_classes, metavar="ID,ID",
+                       help="train ids of the pasted classes (default: the classes that at most "
+                            "half of the training images hold)")
+    group.add_argument("--randaugment", type=count_and_magnitude, default=default.randaugment,
+                       metavar="N:M",
+                       help="N random operations of magnitude M, 0 to 30, on each crop, before "
+                            "color and blur; usual is 2:9 (default: none)")
     group.add_argument("--color_aug", type=float, default=default.color_aug,
                        help="strength of random brightness, contrast, saturation and hue; 0 is off")
     for name in ("brightness", "contrast", "saturation"):
@@ -119,5 +166,5 @@ def add_flags(parser: ArgumentParser) -> None:
     group.add_argument("--gblur_prob", type=float, default=default.gblur_prob,
                        help="probability that an image is blurred")
     group.add_argument("--augment_on", choices=AUGMENT_ON, default=default.augment_on,
-                       help="where color and Gaussian blur are computed: in the loader's "
-                            "processes, or in batches on the training device")
+                       help="where RandAugment, color and Gaussian blur are computed: in the "
+                            "loader's processes, or on the training device")

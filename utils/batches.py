@@ -10,30 +10,32 @@ from torch import Tensor
 
 Batch = dict[str, Any]
 Triple = tuple[float, ...]      # of the three channels
+# changes `image` and `label` of a batch, both uint8 and on the device; images may become float32
+Augment = Callable[[Batch], Batch]
 
 
 def prepare(batch: Batch, device: torch.device, mean: Triple, std: Triple,
             channels_last: bool = False,
-            color: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> Batch:
-    """Moves a batch to the device, augments its colors there if asked, and normalizes it.
+            augment: Augment | None = None) -> Batch:
+    """Moves a batch to the device, augments it there if asked, and normalizes it.
 
     Args:
         batch: `image` (N, 3, H, W) uint8 RGB, perhaps `label` (N, H, W) uint8; other entries stay
             as they are.
         mean, std: of each channel, for values in [0, 1].
-        color: color augmentation on the device: (image, batch's `color`, batch's `blur`) -> image
-            in [0, 255].
+        augment: augmentation on the device, which leaves images in [0, 255].
 
     Returns:
         The batch with `image` in float32 and `label` in int64 on the device.
     """
     ready = dict(batch)
-    image = batch["image"].to(device, non_blocking=True)
-    if color is not None:
-        image = color(image, batch["color"], batch["blur"])
-    ready["image"] = normalize(image, mean=mean, std=std, channels_last=channels_last)
-    if "label" in batch:
-        ready["label"] = batch["label"].to(device, non_blocking=True).long()
+    for name in batch.keys() & {"image", "label"}:
+        ready[name] = batch[name].to(device, non_blocking=True)
+    if augment is not None:
+        ready = augment(ready)
+    ready["image"] = normalize(ready["image"], mean=mean, std=std, channels_last=channels_last)
+    if "label" in ready:
+        ready["label"] = ready["label"].long()
     return ready
 
 

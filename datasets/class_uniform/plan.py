@@ -142,6 +142,7 @@ def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: fl
     if coarse_boost_classes:
         coarse = SegmentationDataset(data.spec, data.root, data.spec.coarse_split, data.transform,
                                      data.extras)
+        coarse.partners = data.partners
         rows = find_centroids(coarse, class_uniform_tile, num_workers, folder, skip_bad)
         rows = rows[np.isin(rows[:, 1], list(coarse_boost_classes))]
         # the images of the second dataset are numbered after those of the first

@@ -69,7 +69,7 @@ def test_prepare_changes_colors_before_it_normalizes() -> None:
     color = GpuColorAugmentation(ColorJitter(), GaussianBlur(1.0))
     batch = batch_of(color, range(3))
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
-    ready = prepare(batch, torch.device("cpu"), mean, std, color=color.apply)
+    ready = prepare(batch, torch.device("cpu"), mean, std, augment=color.augment)
     expected = color.apply(batch["image"], batch["color"], batch["blur"])
     assert torch.equal(denormalize(ready["image"], mean, std), expected.round().to(torch.uint8))
     assert batch["image"].dtype == torch.uint8

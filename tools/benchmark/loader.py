@@ -156,8 +156,9 @@ def open_sources(options: Options, scratch: Path) -> dict[str, datasets.Segmenta
             transform, color = transforms.build(replace(options.transforms, augment_on=augment_on))
             name = source if color is None else f"{source}, color on the device"
             extras = None if color is None else color.draw
-            sources[name] = datasets.build(options.dataset, root, options.split, transform, extras,
-                                           folder)
+            data = datasets.build(options.dataset, root, options.split, transform, extras, folder)
+            datasets.add_partners(data, cache_dir=scratch)
+            sources[name] = data
     return sources
 
 
@@ -228,10 +229,10 @@ def time_transforms(data: datasets.SegmentationDataset, draw: datasets.SampleDra
     else:
         image, label = data.read(draw.index)            # type: ignore[assignment]
         clock.stop("map the pair into memory")
-    rng, focus = draw.rng(), draw.focus
-    assert isinstance(data.transform, transforms.Compose)
+    rng, focus, compose = draw.rng(), draw.focus, data.transform_of(draw.index)
+    assert isinstance(compose, transforms.Compose)
     clock.restart()
-    for transform in data.transform.transforms:
+    for transform in compose.transforms:
         image, label = transform(image, label, focus, rng)
         focus = None
         clock.stop(type(transform).__name__)

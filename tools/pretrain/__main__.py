@@ -7,14 +7,14 @@ from __future__ import annotations
 import logging
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import loss
 import optimizer
@@ -81,12 +81,11 @@ class Pretraining(train.TrainingLoop):
         return (f"going on from step {state['step']}" if state
                 else "starting at step 0 from random weights")
 
-    def build_data(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+    def build_data(self) -> None:
         options, sizes = self.options, self.options.batching.sizes
         self.data = options.data.build(
             self.spec, seed=options.run.seed, batch_size=sizes.bs_mult * sizes.accumulate,
             rank=distributed.rank(), world_size=distributed.world_size())
-        return None
 
     def build_validator(self) -> None:
         self.validated_nets = select_weights(self.options.validation.eval_weights, self.nets)

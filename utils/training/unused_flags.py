@@ -39,6 +39,8 @@ USES = (
         "add --snapshot FILE, whose weights it concerns"),
     Use(("class_uniform_tile", "max_cu_epoch"), lambda flags: flags["class_uniform_pct"] > 0,
         "add --class_uniform_pct above 0"),
+    Use(("copy_paste_classes",), lambda flags: flags["copy_paste"] > 0,
+        "add --copy_paste above 0"),
     Use(("momentum",), lambda flags: flags["optimizer"] == "sgd", "use --sgd"),
     Use(("poly_exp",), lambda flags: "poly" in flags["lr_schedule"], "use --lr_schedule poly"),
     Use(("repoly", "rescale"), lambda flags: flags["lr_schedule"] == "scl-poly",

@@ -19,13 +19,13 @@ def test_loading_is_measured_stage_by_stage_in_each_way(tmp_path: Path,
     data = ["--dataset", "streets", "--data_root", str(root)]
     assert pack_dataset.main([*data, "--out", str(pack), "--num_workers", "0"]) == 0
     flags = [*data, "--packed", str(pack), "--crop_size", "64", "--samples", "4", "--bs_mult", "2",
-             "--batches", "2", "--num_workers", "0", "--step_ms", "3"]
+             "--batches", "2", "--num_workers", "0", "--step_ms", "3", "--cutmix", "1"]
     assert benchmark.main(["loader", *flags, "--json", str(out)]) == 0
     found = json.loads(out.read_text())
     assert [*found["ms"]] == ["files", "files, color on the device", "pack",
                               "pack, color on the device"]
-    assert {"read and decode the image", "read and map the label", "ColorJitter", "collate",
-            "whole sample"} <= {*found["ms"]["files"]}
+    assert {"read and decode the image", "read and map the label", "CutMix", "ColorJitter",
+            "collate", "whole sample"} <= {*found["ms"]["files"]}
     assert not {"ColorJitter", "GaussianBlur",
                 "read and map the label"} & {*found["ms"]["pack, color on the device"]}
     assert all(time > 0 for way in found["ms"].values() for time in way.values())

@@ -11,17 +11,17 @@ from utils.training.unused_flags import USES
 
 # read by every run, or refused by the options of their package where they have no effect
 OTHERS = """
-    accumulate aux apex arch augment_on batch_weighting bblur bs_mult brightness cache_dir
+    accumulate apex arch augment_on aux batch_weighting bblur brightness bs_mult cache_dir
     channels_last checkpoint_every ckpt class_uniform_pct class_weights clip_grad
-    coarse_boost_classes compile context contrast crop_size cv data_root dataset decay_norms
-    deterministic dice_weight dump_augmentation_images ema_decay eval_weights exp fam_levels
-    final_fams fix_bn flip focal fpn_dsn_loss freeze_backbone gblur global_batch head_lr_factor hue
-    img_wt_loss init joint_edgeseg_loss jointwtborder keep label_smoothing log_every loss_norm
-    lovasz_weight lr lr_schedule lr_step max_epoch max_iters memory_estimate nesterov num_workers
-    ohem on_bad_sample on_nan optimizer output_stride packed precision pretrained print_config
-    recipe recompute restore_optimizer resume rlx_off_epoch rotate saturation scale_lr scale_max
-    scale_min seed snapshot strict_bdr_cls syncbn tb_path test_mode tf32 timeout track train_split
-    val_split warmup_steps weight_decay
+    coarse_boost_classes compile context contrast copy_paste crop_size cutmix cv data_root dataset
+    decay_norms deterministic dice_weight dump_augmentation_images ema_decay eval_weights exp
+    extra_data fam_levels final_fams fix_bn flip focal fpn_dsn_loss freeze_backbone gblur
+    global_batch head_lr_factor hue img_wt_loss init joint_edgeseg_loss jointwtborder keep
+    label_smoothing log_every loss_norm lovasz_weight lr lr_schedule lr_step max_epoch max_iters
+    memory_estimate mosaic nesterov num_workers ohem on_bad_sample on_nan optimizer output_stride
+    packed precision pretrained print_config randaugment recipe recompute restore_optimizer resume
+    rlx_off_epoch rotate saturation scale_lr scale_max scale_min seed snapshot strict_bdr_cls syncbn
+    tb_path test_mode tf32 timeout track train_split val_split warmup_steps weight_decay
 """.split()  # noqa: SIM905
 
 
@@ -40,6 +40,7 @@ def refusal(words: str, capsys: pytest.CaptureFixture[str]) -> str:
     ("--init_aux", "add --snapshot FILE"),
     ("--max_cu_epoch 3", "add --class_uniform_pct"),
     ("--class_uniform_tile 64 --class_uniform_pct 0", "add --class_uniform_pct"),
+    ("--copy_paste_classes 3", "--copy_paste_classes would be ignored: add --copy_paste above 0"),
     ("--momentum 0.8 --adamw", "--momentum would be ignored: use --sgd"),
     ("--poly_exp 1 --lr_schedule cosine", "use --lr_schedule poly"),
     ("--rescale 2", "use --lr_schedule scl-poly"),
