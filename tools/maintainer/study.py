@@ -9,6 +9,13 @@
       sfnet: --arch sfnet_timm:tf_efficientnet_lite0
     order:                                   # groups of rows; in a group, all rows of a seed first
       - {rows: [fpn, sfnet], seeds: 5}
+    same_time:                               # optional: row -> the row that it takes as long as
+      fpn_longer: sfnet
+
+A row that is scored in another way is `{train: FLAGS, evaluate: FLAGS}`.
+
+A row of `same_time` has the number of its steps in its flags, `--max_iters N`. Before the runs
+begin, the steps of both rows are timed, and the number that takes as long is printed.
 
 A run that is kept already is left out. Stopped at any time, the same command goes on: a training
 that has begun is resumed at its step.
@@ -28,9 +35,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -46,9 +54,13 @@ from utils.training.signals import Interrupts
 log = logging.getLogger("study")
 
 PLAN = "plan.yaml"
-ENTRIES = {"train", "evaluate", "rows", "order"}
+# entry -> its type; the last is optional
+ENTRIES = {"evaluate": str, "order": list, "rows": dict, "train": str, "same_time": dict}
+OPTIONAL = {"same_time"}
 # timed steps, after others in which kernels are chosen and workers start
 WARM_UP, TIMED = 2, 5
+# fraction by which the time of a row of `same_time` may differ
+TIME_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class PlannedRun:
         study: the folder of the study.
         label, seed: the row of the study and the seed.
         train_flags, eval_flags: of `train.py` and `eval.py`, without the folder and the snapshot.
+        same_time: a run of the row that it takes as long as; None for equal steps.
     """
 
     study: Path
@@ -66,6 +79,7 @@ class PlannedRun:
     seed: int
     train_flags: tuple[str, ...]
     eval_flags: tuple[str, ...]
+    same_time: PlannedRun | None = None
 
     @property
     def name(self) -> str:
@@ -118,16 +132,16 @@ def read_plan(folder: Path, data_root: Path | None) -> list[PlannedRun]:
 
     Raises:
         FileNotFoundError: the folder holds no study.yaml or no plan.yaml.
-        ValueError: the plan has unknown entries or rows, or none.
+        ValueError: the plan has unknown entries or rows, or none, or one of another type.
     """
     question, path = studies.read_question(folder), folder / PLAN
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no {PLAN}, which lists the runs: tools/maintainer/"
                                 "study.py shows one")
-    plan = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(plan, dict) or set(plan) != ENTRIES:
-        raise ValueError(f"{path} must have the entries {', '.join(sorted(ENTRIES))}, and no other")
-    for label in [*plan["rows"], *(label for group in plan["order"] for label in group["rows"])]:
+    plan = _read_yaml(path)
+    labels = [*plan["rows"], *(label for group in plan["order"] for label in group["rows"]),
+              *plan["same_time"], *plan["same_time"].values()]
+    for label in labels:
         if label not in question.rows or label not in plan["rows"]:
             raise ValueError(f"{path}: the row {label!r} is not in `rows` of the plan and of "
                              f"{studies.STUDY}{suggest(label, question.rows)}")
@@ -140,23 +154,105 @@ def read_plan(folder: Path, data_root: Path | None) -> list[PlannedRun]:
     return list({run.name: run for run in runs}.values())
 
 
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Returns the entries of a plan. Raises ValueError if one is missing, unknown or invalid."""
+    try:
+        plan = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(plan, dict) or set(plan) | OPTIONAL != set(ENTRIES):
+        required = ", ".join(name for name in ENTRIES if name not in OPTIONAL)
+        raise ValueError(f"{path} must have the entries {required}, may have "
+                         f"{', '.join(OPTIONAL)}, and no other")
+    plan = {"same_time": {}, **plan}
+    for name, kind in ENTRIES.items():
+        if not isinstance(plan[name], kind):
+            raise ValueError(f"{path}: {name!r} is a {type(plan[name]).__name__}, not a "
+                             f"{kind.__name__}: tools/maintainer/study.py shows a plan")
+    plan["rows"] = {label: _row(path, label, row) for label, row in plan["rows"].items()}
+    for group in plan["order"]:
+        is_group = (isinstance(group, dict) and set(group) == {"rows", "seeds"}
+                    and isinstance(group["rows"], list) and isinstance(group["seeds"], int))
+        if not is_group:
+            raise ValueError(f"{path}: `order` is a list of groups such as "
+                             f"{{rows: [a, b], seeds: 3}}, and {group!r} is none")
+    for label in plan["same_time"]:
+        if label in plan["rows"] and "--max_iters" not in plan["rows"][label]["train"]:
+            raise ValueError(f"{path}: the row {label!r} of `same_time` has no --max_iters in its "
+                             "flags: write any number, and --dry_run prints the right one")
+    return plan
+
+
+def _row(path: Path, label: str, row: Any) -> dict[str, str]:
+    """Returns the flags of a row: those of its training, and those of its evaluation."""
+    flags = {"train": row or ""} if isinstance(row, str | None) else row
+    is_row = (isinstance(flags, dict) and set(flags) <= {"train", "evaluate"}
+              and all(isinstance(words, str) for words in flags.values()))
+    if not is_row:
+        raise ValueError(f"{path}: the row {label!r} is {row!r}, and neither flags nor "
+                         "{train: FLAGS, evaluate: FLAGS}")
+    return {"train": "", "evaluate": "", **flags}
+
+
 def _plan(folder: Path, plan: Mapping[str, Any], label: str, seed: int,
           roots: Sequence[str]) -> PlannedRun:
-    train_flags = shlex.split(f"{plan['train']} {plan['rows'][label]}")
+    row = plan["rows"][label]
+    train_flags = shlex.split(f"{plan['train']} {row['train']}")
+    eval_flags = shlex.split(f"{plan['evaluate']} {row['evaluate']}")
+    reference = plan["same_time"].get(label)
+    # the reference has none itself
+    same_time = None
+    if reference:
+        same_time = _plan(folder, {**plan, "same_time": {}}, reference, seed, roots)
     return PlannedRun(folder, label, seed, (*train_flags, *roots),
-                      (*shlex.split(plan["evaluate"]), *roots))
+                      (*eval_flags, *roots), same_time)
 
 
-def expected_seconds(runs: Sequence[PlannedRun]) -> dict[str, float]:
-    """Returns label -> seconds of one training, timed over a few steps with one thread."""
-    seconds: dict[str, float] = {}
+class Timing(NamedTuple):
+    """How long a training takes.
+
+    Attributes:
+        step: seconds of a step.
+        steps: their number.
+    """
+
+    step: float
+    steps: int
+
+    @property
+    def seconds(self) -> float:
+        return self.step * self.steps
+
+
+def expected_times(runs: Sequence[PlannedRun]) -> dict[str, Timing]:
+    """Returns the timings of the rows, by label, from a few steps of each with one thread.
+
+    The rows that `same_time` refers to are among them.
+    """
+    times: dict[str, Timing] = {}
+    for run in (*runs, *(run.same_time for run in runs)):
+        if run is not None and run.label not in times:
+            times[run.label] = _time(run)
+    return times
+
+
+def unequal_times(runs: Sequence[PlannedRun], times: Mapping[str, Timing]) -> list[str]:
+    """Returns a line for each row of `same_time`: the number of steps that takes as long."""
+    lines = {}
     for run in runs:
-        if run.label not in seconds:
-            seconds[run.label] = _time(run)
-    return seconds
+        if run.same_time is None:
+            continue
+        timing, reference = times[run.label], times[run.same_time.label]
+        steps = round(reference.seconds / timing.step)
+        fits = abs(timing.steps / steps - 1) <= TIME_TOLERANCE
+        lines[run.label] = (
+            f"{run.label}: {steps} steps take as long as the {reference.steps} of "
+            f"{run.same_time.label} ({timing.step:.2f} s and {reference.step:.2f} s a step); the "
+            f"plan has {timing.steps}{'' if fits else f': write --max_iters {steps}'}")
+    return list(lines.values())
 
 
-def _time(run: PlannedRun) -> float:
+def _time(run: PlannedRun) -> Timing:
     with TemporaryDirectory() as scratch:
         options = train.parse([*run.train_flags, "--ckpt", scratch, "--exp", "timing"])
         with closing(train.Training(options)) as training:
@@ -164,7 +260,8 @@ def _time(run: PlannedRun) -> float:
             steps.run(WARM_UP)
             start = time.perf_counter()
             steps.run(TIMED)
-            return (time.perf_counter() - start) / TIMED * training.intervals.total_steps
+            step = (time.perf_counter() - start) / TIMED
+            return Timing(step, training.intervals.total_steps)
 
 
 class Stopped(Exception):
@@ -184,6 +281,10 @@ class Runner:
         self.at_once = at_once
         self.stop = Event()
         self.processes: set[subprocess.Popen[bytes]] = set()
+        # a run takes a slot, which decides its GPU, and gives it back
+        self.slots: SimpleQueue[int] = SimpleQueue()
+        for slot in range(at_once):
+            self.slots.put(slot)
 
     def train_all(self, runs: Sequence[PlannedRun], interrupts: Interrupts) -> None:
         """Trains, scores and keeps runs; after a failure the other trainings save and stop.
@@ -193,7 +294,7 @@ class Runner:
             ChildProcessError: a command failed.
         """
         with ThreadPoolExecutor(self.at_once) as pool:
-            futures = [pool.submit(self.train_one, run, slot) for slot, run in enumerate(runs)]
+            futures = [pool.submit(self.train_one, run) for run in runs]
             try:
                 while any(not future.done() for future in futures):
                     interrupts.check()
@@ -212,11 +313,16 @@ class Runner:
             if error is not None and not isinstance(error, Stopped):
                 raise error
 
-    def train_one(self, run: PlannedRun, slot: int) -> None:
+    def train_one(self, run: PlannedRun) -> None:
         training, evaluation = run.commands(self.logs)
         started = time.monotonic()
-        for command in (training, evaluation):
-            self.call(run, command, slot)
+        # as many slots as threads: one is always free
+        slot = self.slots.get()
+        try:
+            for command in (training, evaluation):
+                self.call(run, command, slot)
+        finally:
+            self.slots.put(slot)
         kept = keep(self.logs / run.name, run.study, run.label)
         minutes = (time.monotonic() - started) / 60
         log.info("%s: kept in %s after %.0f minutes", run.name, kept, minutes)
@@ -273,10 +379,13 @@ def run(args: Namespace) -> None:
         return
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-    seconds = expected_seconds(missing)
+    times = expected_times(missing)
     for run in missing:
-        log.info("%-24s %5.0f minutes", run.name, seconds[run.label] / 60)
-    hours = sum(seconds[run.label] for run in missing) / min(args.at_once, len(missing)) / 3600
+        log.info("%-24s %5.0f minutes", run.name, times[run.label].seconds / 60)
+    for line in unequal_times(missing, times):
+        log.info("%s", line)
+    seconds = sum(times[run.label].seconds for run in missing)
+    hours = seconds / min(args.at_once, len(missing)) / 3600
     log.info("about %.1f hours, %d at once; less for trainings that have begun", hours,
              args.at_once)
     if args.dry_run:

@@ -190,7 +190,9 @@ def _score_table(scores: Mapping[str, Any]) -> str:
     interval = "" if low is None else f"{_percent(low)} to {_percent(high)}"
     rows = [("mIoU", scores["mIoU"], interval), ("pixel accuracy", scores["pixel_accuracy"], ""),
             ("mean accuracy", scores["mean_accuracy"], "")]
-    lines = ["| score | % | 95 % bootstrap interval over the images |", "|---|---|---|"]
+    groups = scores.get("mIoU_interval_groups")
+    over = f"{groups} groups of correlated images" if groups else "the images"
+    lines = [f"| score | % | 95 % bootstrap interval over {over} |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {name} | {_percent(value)} | {between} |"
                                 for name, value, between in rows)])
 

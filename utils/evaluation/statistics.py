@@ -130,7 +130,7 @@ def sum_groups(matrices: np.ndarray, groups: Sequence[str] | None) -> np.ndarray
     if np.ndim(matrices) < 3 or np.shape(matrices)[-3] != len(groups):
         raise ValueError(f"{len(groups)} groups for matrices {np.shape(matrices)}: give the group "
                          "of each image.")
-    of_images = np.array(groups)
+    of_images = np.array(list(groups))
     return np.stack([np.asarray(matrices)[..., of_images == name, :, :].sum(-3, dtype=np.int64)
                      for name in dict.fromkeys(groups)], axis=-3)
 

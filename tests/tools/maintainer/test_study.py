@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import eval as evaluate
+import train
 from tools.maintainer import study
-from tools.maintainer.study import PlannedRun, Runner
+from tools.maintainer.results.studies import RUNS
+from tools.maintainer.study import PlannedRun, Runner, Timing
 from utils.training.signals import Interrupted, Interrupts
 
 QUESTION = """title: A question
@@ -56,8 +59,15 @@ def test_a_run_trains_resumes_and_scores_its_last_checkpoint(folder: Path, tmp_p
 
 @pytest.mark.parametrize(("text", "message"), [
     (PLAN.replace("[fpn, sfnet]", "[fpn, sfnets]"), r"'sfnets' .* did you mean 'sfnet'"),
-    (PLAN.replace("evaluate:", "eval:"), "must have the entries evaluate, order, rows, train"),
+    (PLAN.replace("evaluate:", "eval:"), "must have the entries evaluate, order, rows, train, may"),
     ("- a list", "must have the entries"),
+    (PLAN.replace("train:", "train: ["), "is not YAML"),
+    (PLAN.partition("rows:")[0] + "rows:\norder: []\n", "'rows' is a NoneType, not a dict"),
+    (PLAN.partition("order:")[0] + "order: [fpn]\n", "and 'fpn' is none"),
+    (PLAN.replace("--arch sfnet_dfnetv1", "3"), "the row 'sfnet' is 3, and neither flags nor"),
+    (PLAN.replace("resnet18}", "resnet18 --max_iters 9}") + "same_time: {psp: sfnets}",
+     r"'sfnets' .* did you mean 'sfnet'"),
+    (PLAN + "same_time: {psp: sfnet}", "'psp' of `same_time` has no --max_iters"),
 ])
 def test_a_wrong_plan_is_refused(folder: Path, text: str, message: str) -> None:
     (folder / "plan.yaml").write_text(text)
@@ -75,14 +85,59 @@ def test_a_dry_run_says_how_long_the_missing_runs_take(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "fpn_s0").mkdir()
-    seconds = {"fpn": 600.0, "sfnet": 1200.0, "psp": 1800.0}
-    monkeypatch.setattr(study, "expected_seconds", lambda runs: seconds)
+    times = {"fpn": Timing(0.5, 1200), "sfnet": Timing(1.0, 1200), "psp": Timing(1.5, 1200)}
+    monkeypatch.setattr(study, "expected_times", lambda runs: times)
     assert study.main(["pair", "--runs", str(folder.parent), "--at_once", "2", "--dry_run"]) == 0
     output = capsys.readouterr().out
     assert "4 of 5 runs are missing" in output
     assert "fpn_s0" not in output
     # 1200 + 600 + 1200 + 1800 s by two
     assert "about 0.7 hours, 2 at once" in output
+
+
+def test_a_row_may_be_scored_in_another_way(folder: Path) -> None:
+    (folder / "plan.yaml").write_text(PLAN.replace(
+        "sfnet: --arch sfnet_dfnetv1", "sfnet: {train: --crop_size 9, evaluate: --scales 1.5}"))
+    fpn, sfnet = study.read_plan(folder, None)[:2]
+    assert sfnet.train_flags[-2:] == ("--crop_size", "9")
+    assert sfnet.eval_flags == ("--split", "val", "--scales", "1.5")
+    assert fpn.eval_flags == ("--split", "val")
+
+
+def test_a_row_takes_as_long_as_another_by_its_number_of_steps(folder: Path) -> None:
+    (folder / "plan.yaml").write_text(PLAN.replace(
+        "psp: --arch pspnet_resnet18", "psp: --arch pspnet_resnet18 --max_iters 700")
+        + "same_time: {psp: sfnet}\n")
+    runs = study.read_plan(folder, None)
+    assert [run.same_time and run.same_time.label for run in runs] == [None] * 4 + ["sfnet"]
+    times = {"fpn": Timing(1.0, 500), "sfnet": Timing(1.2, 500), "psp": Timing(0.8, 700)}
+    # 500 steps of 1.2 s take as long as 750 of 0.8 s
+    assert study.unequal_times(runs, times) == [
+        "psp: 750 steps take as long as the 500 of sfnet (0.80 s and 1.20 s a step); the plan has "
+        "700: write --max_iters 750"]
+    times["psp"] = Timing(0.84, 700)
+    # 714 steps: within 5 %
+    assert study.unequal_times(runs, times)[0].endswith("the plan has 700")
+
+
+def test_the_reference_of_a_row_is_timed_even_if_its_runs_are_kept(
+        folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "plan.yaml").write_text(PLAN.replace(
+        "psp: --arch pspnet_resnet18", "psp: --arch pspnet_resnet18 --max_iters 700")
+        + "same_time: {psp: sfnet}\n")
+    monkeypatch.setattr(study, "_time", lambda run: Timing(len(run.label), 2))
+    times = study.expected_times(study.read_plan(folder, None)[4:])
+    assert times == {"psp": Timing(3, 2), "sfnet": Timing(5, 2)}
+    assert times["sfnet"].seconds == 10
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RUNS.glob("*/plan.yaml")))
+def test_every_plan_has_flags_that_its_programs_know(name: str) -> None:
+    for run in {run.label: run for run in study.read_plan(RUNS / name, None)}.values():
+        training, evaluation = run.commands(Path("logs"))
+        train.build_parser().parse_args(training[2:])
+        evaluate.Options.from_args(evaluate.build_parser().parse_args(evaluation[2:]))
+        train.parse([*run.train_flags, "--exp", run.name])
 
 
 class FakeRun(PlannedRun):
@@ -106,6 +161,23 @@ def test_runs_are_trained_scored_and_kept(tmp_path: Path, run: FakeRun,
         Runner(tmp_path / "logs", 2).train_all([run, replace(run, seed=1)], interrupts)
     assert sorted(kept) == [(tmp_path / f"logs/a_s{seed}", tmp_path, "a") for seed in (0, 1)]
     assert (tmp_path / "logs/a_s1.out").read_text() == "trained\nscored\n"
+
+
+def test_a_run_takes_the_slot_that_is_free(tmp_path: Path, run: FakeRun,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "keep", lambda *words: None)
+    monkeypatch.setattr(study.torch.cuda, "device_count", lambda: 2)
+    begun, name = tmp_path / "begun", "print(__import__('os').environ['CUDA_VISIBLE_DEVICES'])"
+    # the first run ends when the third, which follows the short second, has begun
+    waits = ("import time, pathlib\n"
+             f"while not pathlib.Path({str(begun)!r}).exists():\n    time.sleep(0.05)\n{name}")
+    begins = f"import pathlib\npathlib.Path({str(begun)!r}).touch()\n{name}"
+    runs = [replace(run, train_flags=(waits,)), replace(run, seed=1, train_flags=(name,)),
+            replace(run, seed=2, train_flags=(begins,))]
+    with Interrupts() as interrupts:
+        Runner(tmp_path / "logs", 2).train_all(runs, interrupts)
+    gpus = [(tmp_path / f"logs/a_s{seed}.out").read_text().splitlines()[0] for seed in range(3)]
+    assert gpus[1] == gpus[2] != gpus[0]
 
 
 def test_a_failure_names_the_run_and_its_last_line(tmp_path: Path, run: FakeRun) -> None:

@@ -25,6 +25,7 @@ def test_the_card_states_scores_command_and_terms(packed: Path, scores_file: Pat
     card = (folder / "README.md").read_text()
     # IoU = 8 / (8 + 2 + 2) of each class
     assert "| mIoU | 66.67 | 60.00 to 70.00 |" in card
+    assert "95 % bootstrap interval over 13 groups of correlated images |" in card
     assert "| pixel accuracy | 80.00 |  |" in card
     assert "| 3 | Road | 128, 64, 128 | 66.67 |" in card
     assert "233 images of camvid test" in card

@@ -1,6 +1,7 @@
 """Writes results/README.md from the runs in results/runs/.
 
-`--add logs/NAME --study STUDY` adds a run.
+`--readme README.md` also writes what was found into the README. `--add logs/NAME --study STUDY`
+adds a run.
 """
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tools.maintainer.results import results_page, studies
+from tools.maintainer.results import readme, results_page, studies
 from tools.maintainer.results.keep import keep
 from utils.cli import FlagParser, add_switch, run_program
 from utils.files import write_text
@@ -24,6 +25,9 @@ def build_parser() -> FlagParser:
     parser.add_argument("--runs", type=Path, default=studies.RUNS, help="folder of the studies")
     parser.add_argument("--out", type=Path,
                         help="page to write (default: results.md beside the folder of the studies)")
+    parser.add_argument("--readme", type=Path, metavar="FILE",
+                        help="also write the sentences of the studies that decide a claim into "
+                             f"this page, between {readme.BEGIN} and {readme.END}")
     adding = parser.add_argument_group("Keeping a run")
     adding.add_argument("--add", type=Path, nargs="+", metavar="RUN",
                         help="folders of runs whose small files are kept; the page is then not "
@@ -56,6 +60,8 @@ def run(args: Namespace) -> None:
     all_studies = studies.read_all(args.runs)
     out = args.out or args.runs.parent / "README.md"
     write_text(out, results_page.write(all_studies))
+    if args.readme:
+        readme.write_claims(args.readme, results_page.claims(all_studies))
     runs = {run.folder for study in all_studies for run in study.runs}
     print(f"{out}: {len(runs)} runs of {len(all_studies)} studies")
 

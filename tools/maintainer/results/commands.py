@@ -11,7 +11,7 @@ from tools.maintainer.results.studies import SCORING_SETTINGS, Run
 from tools.maintainer.results.text import WIDTH
 
 # settings of an evaluation, other than `SCORING_SETTINGS`, that decide the scores on the page
-MORE_SETTINGS = ("mode", "cv_split", "evaluateF", "eval_thresholds")
+MORE_SETTINGS = ("mode", "cv_split", "evaluateF", "eval_thresholds", "trimap")
 
 
 def wrap(command: str) -> str:

@@ -34,6 +34,8 @@ CONCLUSIONS = {
         "The difference is within the noise, of the seeds and of the images: these runs do not "
         "show which of the two is better.",
 }
+# a difference of fractions: an interval that holds 0 and is narrower shows that little differs
+NARROW = 0.01
 # is the sign certain over the images -> the conclusion from a single seed
 CONCLUSIONS_OF_ONE_SEED = {
     True:
@@ -85,6 +87,31 @@ class Outcome(NamedTuple):
         )
 
 
+    @property
+    def verdict(self) -> str:
+        """Says whether the interval over the seeds decides the comparison, and by what."""
+        if self.over_seeds is None:
+            return "undecided, one seed"
+        low, high = self.over_seeds
+        if not _contains_zero(low, high):
+            return "the interval excludes zero"
+        if high - low < NARROW:
+            return "the interval holds zero and is narrower than one point"
+        return f"undecided, half-width {percent((high - low) / 2)} points"
+
+
+def claim(study: Study, outcome: Outcome) -> str:
+    """Returns the sentence about the first compared pair of a study that decides a claim."""
+    a, b = (study.rows[label].partition(",")[0] for label in study.compare[0])
+    count = len(outcome.pairs)
+    text = f"{study.claim}, {a} scores {points(outcome.pooled.difference)} points over {b}"
+    if outcome.over_seeds is None:
+        return f"{text} with one seed, which decides nothing."
+    low, high = map(points, outcome.over_seeds)
+    return (f"{text} ({count} seeds, Student's 95 % interval {low} to {high}): "
+            f"{outcome.verdict}.")
+
+
 def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:
     """Returns the outcome of each compared pair of labels that share a seed."""
     outcome_of = {}
@@ -92,13 +119,17 @@ def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:
         pairs = study.paired(a, b)
         if not pairs:
             continue
-        per_seed = [paired_test(run_a.matrices, run_b.matrices) for run_a, run_b in pairs]
+        # an evaluation of an older version has no groups
+        groups = next((run.groups for pair in pairs for run in pair if run.groups), None)
+        per_seed = [paired_test(run_a.matrices, run_b.matrices, groups=groups)
+                    for run_a, run_b in pairs]
         matrices_a = np.stack([run_a.matrices for run_a, _ in pairs])
         matrices_b = np.stack([run_b.matrices for _, run_b in pairs])
         over_seeds = None
         if len(pairs) > 1:
             over_seeds = t_interval([comparison.difference for comparison in per_seed])
-        outcome_of[a, b] = Outcome(pairs, per_seed, paired_test(matrices_a, matrices_b), over_seeds)
+        pooled = paired_test(matrices_a, matrices_b, groups=groups)
+        outcome_of[a, b] = Outcome(pairs, per_seed, pooled, over_seeds)
     return outcome_of
 
 

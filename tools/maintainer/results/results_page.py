@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.maintainer.results import commands, pairs
+from tools.maintainer.results import borders, commands, pairs
 from tools.maintainer.results.studies import Measured, Run, Study
 from tools.maintainer.results.text import percent, points, spread, table, wrap_prose
 from utils.evaluation.statistics import bootstrap
@@ -31,10 +31,18 @@ sources of chance:
 - *Other images*: 2,000 bootstrap samples of the scored images give a 95 % interval. p is the share
   of 2,000 random exchanges of two networks' results, image by image, whose difference is at least
   as large. An image is resampled, or exchanged, for all seeds at once. Frames of one video are
-  correlated, so the true interval is wider and the true p larger.
+  correlated: where a section names groups of images, whole drives, or blocks of 20 frames, are
+  drawn and exchanged.
 
 Nothing is corrected for the number of comparisons in a section. The time of training is that of its
 steps, on a machine that did other work too."""
+
+BRIEF_HEAD = """\
+## Earlier studies, from random weights
+
+Question, protocol and limits of a study are in the linked file, and the command of each run in its
+`env.json` beside it. None of these networks had ImageNet weights, the trainings were short, and of
+so many comparisons some differ by chance."""
 
 # pair of labels -> outcome
 Outcomes = Mapping[tuple[str, str], pairs.Outcome]
@@ -51,12 +59,26 @@ def write(studies: Iterable[Study]) -> str:
     """Returns the page, without studies that have neither runs nor measured tables."""
     shown = [(study, pairs.outcomes(study))
              for study in studies if study.own_runs or study.measured]
-    sections = [section(study, outcomes) for study, outcomes in shown]
-    return wrap_prose("\n\n".join(filter(None, [HEAD, in_short(shown), *sections]))) + "\n"
+    whole = [entry for entry in shown if not entry[0].brief]
+    sections = [section(study, outcomes) for study, outcomes in whole]
+    earlier = brief([entry for entry in shown if entry[0].brief])
+    parts = filter(None, [HEAD, in_short(whole), *sections, earlier])
+    return wrap_prose("\n\n".join(parts)) + "\n"
+
+
+def claims(studies: Iterable[Study]) -> str:
+    """Returns the sentences of the studies that decide a claim, as the README gives them."""
+    sentences = []
+    for study in studies:
+        outcome = pairs.outcomes(study).get(study.compare[0]) if study.claim else None
+        if outcome is not None:
+            sentences.append(pairs.claim(study, outcome))
+    return " ".join(sentences)
 
 
 def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
     """Returns the outcomes of all comparisons over several seeds, a row each."""
+    sentences = claims(study for study, _ in shown)
     rows = []
     for study, outcomes in shown:
         # as GitHub makes it
@@ -64,12 +86,38 @@ def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
         rows += [(f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}",
                   len(outcome.pairs), points(outcome.pooled.difference),
                   f"{points(outcome.over_seeds[0])} to {points(outcome.over_seeds[1])}",
-                  TOLD_APART[outcome.is_certain])
+                  TOLD_APART[outcome.is_certain], outcome.verdict)
                  for (a, b), outcome in outcomes.items() if outcome.over_seeds]
     note = 'Two seeds bound little, and among so many comparisons a wrong "yes" is to be expected.'
     head = ("", "mIoU of the first minus that of the second", "seeds", "points",
-            "95 % over the seeds", "told apart")
-    return f"## In short\n\n{table(head, rows)}\n\n{note}" if rows else ""
+            "95 % over the seeds", "told apart", "verdict over the seeds")
+    parts = filter(None, ["## In short", sentences, table(head, rows), note])
+    return "\n\n".join(parts) if rows else ""
+
+
+def brief(shown: Sequence[tuple[Study, Outcomes]]) -> str:
+    """Returns the table of the studies that have no section of their own."""
+    rows = []
+    for study, outcomes in shown:
+        title = f"[{study.title}](runs/{study.name}/study.yaml)"
+        for label, runs in study.labels.items():
+            differences = [
+                f"{_difference(outcome)} than `{b}`"
+                for (a, b), outcome in outcomes.items() if a == label]
+            rows.append((title, study.rows[label], f"`{label}`",
+                         spread(run.scores["mIoU"] for run in runs),
+                         ", ".join(percent(run.scores["mIoU"]) for run in runs),
+                         "; ".join(differences) or "-"))
+    head = ("study", "row", "label", "mIoU, %", "each seed",
+            "points more (Student's 95 % interval over the seeds)")
+    return f"{BRIEF_HEAD}\n\n{table(head, rows)}" if rows else ""
+
+
+def _difference(outcome: pairs.Outcome) -> str:
+    text = points(outcome.pooled.difference)
+    if outcome.over_seeds is None:
+        return text
+    return f"{text} ({points(outcome.over_seeds[0])} to {points(outcome.over_seeds[1])})"
 
 
 def section(study: Study, outcomes: Outcomes) -> str:
@@ -79,7 +127,8 @@ def section(study: Study, outcomes: Outcomes) -> str:
         parts += [_scored(study), _scores(study),
                   *(pairs.describe(study, *labels, outcome)
                     for labels, outcome in outcomes.items()),
-                  _classes(study, outcomes), _boundaries(study), _validations(study), _facts(study),
+                  _classes(study, outcomes), borders.describe(study, outcomes),
+                  _boundaries(study), _validations(study), _facts(study),
                   _commands(study)]
     parts += [_measured(measured) for measured in study.measured]
     return "\n\n".join(filter(None, [*parts, study.limits.strip()]))
@@ -92,14 +141,18 @@ def _scored(study: Study) -> str:
         f"({'averaged' if run.scores['settings']['weights'] == 'ema' else 'raw'} weights)"
         for run in study.runs)
     settings = study.runs[0].scores["settings"]
+    groups = next((run.groups for run in study.runs if run.groups), None)
+    correlated = f", in {len(set(groups))} groups of correlated images" if groups else ""
     return (f"Scored: {' or '.join(snapshots)} on the {len(study.runs[0].images)} images of "
-            f"{settings['dataset']} `{settings['split']}`, {len(study.runs[0].classes)} classes.")
+            f"{settings['dataset']} `{settings['split']}`{correlated}, "
+            f"{len(study.runs[0].classes)} classes.")
 
 
 def _scores(study: Study) -> str:
     rows = []
     for label, runs in study.labels.items():
-        low, high = bootstrap(np.stack([run.matrices for run in runs]))
+        groups = next((run.groups for run in runs if run.groups), None)
+        low, high = bootstrap(np.stack([run.matrices for run in runs]), groups=groups)
         rows.append((study.rows[label], f"`{label}`", len(runs),
                      spread(run.scores["mIoU"] for run in runs),
                      ", ".join(percent(run.scores["mIoU"]) for run in runs),
@@ -126,10 +179,11 @@ def _classes(study: Study, outcomes: Outcomes) -> str:
 
 
 def _boundaries(study: Study) -> str:
-    """The boundary F of the rows that were scored with --evaluateF."""
+    """The boundary F of the rows that `borders.describe` does not give."""
     rows = []
     for label, runs in study.labels.items():
-        scores_of_runs = [run.scores["boundary_F"] for run in runs if "boundary_F" in run.scores]
+        scores_of_runs = [run.scores["boundary_F"] for run in runs
+                          if "boundary_F" in run.scores and "trimap" not in run.scores]
         rows += [(f"`{label}`", threshold,
                   *(spread(scores[threshold][name]
                            for scores in scores_of_runs if threshold in scores)

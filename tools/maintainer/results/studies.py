@@ -91,6 +91,11 @@ class Run:
         return self.result.names
 
     @property
+    def groups(self) -> tuple[str, ...] | None:
+        """The group of correlated images to which each image belongs; None without groups."""
+        return self.result.groups
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return self.result.classes
 
@@ -152,6 +157,9 @@ class Study:
         rows: label -> what the row is, in the order of the table.
         compare: pairs of labels; the first's scores minus the second's are tested.
         borrow: label -> the study beside this one that keeps the runs of that row.
+        claim: where the first compared pair decides a claim, such as "On CamVid test"; the README
+            gives its outcome. "" for a study that decides none.
+        brief: the study is shown by rows of one table with others, and not by a section.
         runs: in the order of the rows and of the seeds.
     """
 
@@ -164,6 +172,8 @@ class Study:
     rows: Mapping[str, str] = field(default_factory=dict)
     compare: tuple[tuple[str, str], ...] = ()
     borrow: Mapping[str, str] = field(default_factory=dict)
+    claim: str = ""
+    brief: bool = False
     runs: tuple[Run, ...] = ()
     measured: tuple[Measured, ...] = ()
 
@@ -200,7 +210,7 @@ class Study:
 QUESTION_ENTRIES = {entry.name for entry in fields(Study)} - {"folder", "runs", "measured"}
 ENTRY_TYPES = {
     "title": str, "place": int, "question": str, "protocol": str, "limits": str, "rows": dict,
-    "compare": list, "borrow": dict,
+    "compare": list, "borrow": dict, "claim": str, "brief": bool,
 }
 # of each table of measured.json
 TABLE_ENTRIES = {entry.name for entry in fields(Measured)}

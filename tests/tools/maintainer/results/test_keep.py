@@ -32,6 +32,19 @@ def test_a_finished_run_is_kept_without_the_paths_of_its_machine(run: Path, stud
     assert (found.matrices == np.load(run / "eval_camvid_test/per_image.npz")["matrices"]).all()
 
 
+def test_groups_and_counts_near_borders_are_kept(run: Path, study: Path) -> None:
+    path = run / "eval_camvid_test/per_image.npz"
+    arrays = dict(np.load(path))
+    border = arrays["matrices"] // 2
+    np.savez_compressed(path, **arrays, groups=np.array(list("xxyyzz")), border=border,
+                        boundary_f=np.zeros((6, 1, 2)))
+    assert add(run, study) == 0
+    kept = np.load(study / "b_s2/per_image.npz")
+    assert set(kept.files) == {"names", "classes", "matrices", "groups", "border"}
+    assert kept["groups"].tolist() == list("xxyyzz") and (kept["border"] == border).all()
+    assert studies.read(study).runs[-1].groups == tuple("xxyyzz")
+
+
 def test_the_start_of_an_older_run_is_the_time_of_its_first_file(run: Path, study: Path) -> None:
     assert add(run, study) == 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00",

@@ -10,8 +10,9 @@ import pytest
 
 from tests.tools.maintainer.results.conftest import edit, written
 from tools.maintainer.results import __main__ as results
-from tools.maintainer.results import pairs, results_page, studies
-from tools.maintainer.results.text import percent, points
+from tools.maintainer.results import results_page, studies
+from tools.maintainer.results.readme import BEGIN, END
+from tools.maintainer.results.text import percent
 from utils.evaluation.statistics import bootstrap, paired_test, t_interval
 from utils.files import ROOT
 
@@ -54,7 +55,7 @@ def test_the_page_compares_seed_by_seed_and_over_all(study: Path) -> None:
     ) in text
     assert (
         f"| [Does it help?](#does-it-help) | with - without | 2 | {100 * np.mean(each):+.2f} | "
-        f"{100 * low:+.2f} to {100 * high:+.2f} |"
+        f"{100 * low:+.2f} to {100 * high:+.2f} | yes | the interval excludes zero |"
     ) in text.split("## In short")[1].split("##")[0]
     assert ("Flags that differ: `arch` fpn_b against fpn_a; equal budget, 10 steps of 4 images.\n"
             in text)
@@ -140,6 +141,34 @@ def test_measured_tables_stand_under_their_commands(study: Path) -> None:
     ) in written(study)
 
 
+def test_brief_studies_are_rows_of_one_table(study: Path) -> None:
+    found = studies.read(study)
+    differences = [paired_test(one.matrices, other.matrices).difference
+                   for one, other in found.paired("b", "a")]
+    low, high = t_interval(differences)
+    with (study / "study.yaml").open("a") as file:
+        file.write("\nbrief: true\n")
+    text = written(study)
+    assert "## Does it help?" not in text and "## In short" not in text
+    scores = ", ".join(percent(run.scores["mIoU"]) for run in found.labels["b"])
+    row = next(line for line in text.splitlines() if line.endswith("than `a` |"))
+    assert row.startswith("| [Does it help?](runs/helps/study.yaml) | with | `b` | ")
+    assert row.endswith(f"| {scores} | {100 * np.mean(differences):+.2f} ({100 * low:+.2f} to "
+                        f"{100 * high:+.2f}) than `a` |")
+    assert "| without | `a` | " in text
+
+
+def test_groups_of_correlated_images_are_named(study: Path) -> None:
+    for path in study.glob("*_s*/per_image.npz"):
+        arrays = dict(np.load(path))
+        np.savez_compressed(path, **arrays, groups=np.array(list("xxyyzz")))
+    runs = studies.read(study).labels["a"]
+    low, high = bootstrap(np.stack([run.matrices for run in runs]), groups="xxyyzz")
+    text = unwrapped(written(study))
+    assert "the 6 images of camvid `test`, in 3 groups of correlated images, 2 classes." in text
+    assert f"| {100 * low:.2f} to {100 * high:.2f} |" in text
+
+
 def test_a_study_without_runs_is_left_out(study: Path) -> None:
     empty = study.with_name("planned")
     empty.mkdir()
@@ -185,17 +214,8 @@ def test_the_readme_gives_the_scores_of_the_kept_runs() -> None:
     )["mIoU"]
     assert (f"| `sfnet_resnet18` | the same, trained on crops of 240x320 | {100 * longest:.2f} |"
             in readme)
-    pair = pairs.outcomes(studies.read(studies.RUNS / "camvid_pair"))["sfnet_dfnetv1",
-                                                                      "fpn_dfnetv1"]
-    assert pair.over_seeds is not None
-    low, high = map(points, pair.over_seeds)
-    assert (
-        f"{points(pair.pooled.difference)} points over FPN, Student's 95 % interval {low} to {high}"
-        in readme
-    )
-    short = pairs.outcomes(studies.read(studies.RUNS / "camvid_ablation"))["no_fam", "reference"]
-    assert short.over_seeds is not None
-    assert (f"leads by {percent(-short.pooled.difference)} points, interval "
-            f"{percent(-short.over_seeds[1])} to {percent(-short.over_seeds[0])}.") in readme
+    claims = results_page.claims(studies.read_all())
+    assert f"{BEGIN} {claims} {END}" in readme, (
+        "run `python -m tools.maintainer.results --readme README.md`")
     assert said and said[1] == ", ".join(f"{100 * json.loads(path.read_text())['mIoU']:.2f}"
                                          for path in kept)
