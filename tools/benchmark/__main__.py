@@ -4,7 +4,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from tools.benchmark import evaluation, infer, loader, losses, memory, models, sampling, train
+from tools.benchmark import (
+    evaluation,
+    infer,
+    loader,
+    losses,
+    memory,
+    models,
+    pseudo_label,
+    sampling,
+    train,
+)
 from tools.benchmark.machine import command as machine
 from utils.cli import Command, FlagParser, run_program
 
@@ -19,6 +29,8 @@ BENCHMARKS = {
                       losses.add_flags, losses.run),
     "loader": Command("time of each stage of a training sample, and speed of the loader",
                       loader.add_flags, loader.run),
+    "pseudo_label": Command("time of pseudo-labels for an image, beside the predictor's",
+                            pseudo_label.add_flags, pseudo_label.run),
     "sampling": Command("time of class-uniform sampling, and the classes in its crops",
                         sampling.add_flags, sampling.run),
     "machine": Command("what this machine does: rates, training, inference, hours of a run",
