@@ -37,6 +37,8 @@ FOLDER = "flow"
 REMEDY = "record it with `python -m tools.maintainer.figures --record SNAPSHOT --image FILE`"
 # in a row, at most
 ARROWS = 22
+# the part at a class border is shown so many times as large
+ZOOM = 3
 # inches
 LEGEND = 0.62
 
@@ -62,6 +64,11 @@ class FlowRecord:
         palette = np.zeros((256, 3), np.uint8)
         palette[:len(self.about["classes"])] = [entry["rgb"] for entry in self.about["classes"]]
         return palette
+
+    @property
+    def last_flow(self) -> np.ndarray:
+        """The (2, h, w) flow of the finest alignment; of a gated one, that of the coarse map."""
+        return [*self.flows.values()][-1][:2]
 
 
 def record(snapshot: Path, picture: Path, sources: Path) -> str:
@@ -110,11 +117,14 @@ def read(folder: Path) -> FlowRecord:
 
 
 def draw(sources: Path, theme: Theme) -> Figure:
-    """Draws the image, the prediction, each flow field in colors, and the last one in arrows."""
+    """Draws the image, the prediction, each flow field in colors, and the last one in arrows.
+
+    The last panel enlarges the arrows at a class border.
+    """
     record = read(sources / FOLDER)
     height, width = record.predictions.shape
     fields = flows.color_flows(record.flows, width)
-    figure, axes, box = new_panels(3 + len(fields), height / width)
+    figure, axes, box = new_panels(4 + len(fields), height / width)
     cells = zip(axes, "abcdefgh", strict=False)
     axis, letter = next(cells)
     axis.imshow(record.image, extent=(0, width, height, 0), interpolation="antialiased")
@@ -132,6 +142,9 @@ def draw(sources: Path, theme: Theme) -> Figure:
     longer = show_arrows(axis, record, theme)
     lengthened = f"{longer:g} times as long" if longer > 1 else "in true length"
     style.letter(axis, letter, f"FAM {len(fields)}, arrows {lengthened}")
+    axis, letter = next(cells)
+    show_border(axis, record, theme)
+    style.letter(axis, letter, f"FAM {len(fields)}, {ZOOM} times as large, arrows of half length")
     draw_legend(figure, record, theme, box)
     return figure
 
@@ -178,7 +191,7 @@ def show_arrows(axis: Axes, record: FlowRecord, theme: Theme) -> float:
 
     An arrow leads from a place of the fine grid to where its value is fetched from the coarse map.
     """
-    flow = [*record.flows.values()][-1][:2]
+    flow = record.last_flow
     stride = record.predictions.shape[1] / flow.shape[2]
     step = math.ceil(flow.shape[2] / ARROWS)
     ys, xs = np.mgrid[step // 2:flow.shape[1]:step, step // 2:flow.shape[2]:step]
@@ -186,14 +199,51 @@ def show_arrows(axis: Axes, record: FlowRecord, theme: Theme) -> float:
     moves = flow[:, ys, xs] / flows.UNITS_PER_CELL * stride
     longer = float(np.clip(np.floor(1.5 * step * stride / np.quantile(np.hypot(*moves), 0.95)), 1,
                            8))
-    page = np.array([int(theme.page[i:i + 2], 16) for i in (1, 3, 5)])
-    pale = (0.4 * label_maps.color_mask(record.predictions,
-                                        record.palette) + 0.6 * page).astype(np.uint8)
-    show(axis, pale, record, (0.5, 0.5, 0.5, 1))
+    show_pale(axis, record, theme)
     axis.quiver((xs + 0.5) * stride, (ys + 0.5) * stride, *moves, color=theme.ink, angles="xy",
                 scale_units="xy", scale=1 / longer, width=0.0032, headwidth=4, headlength=4.5,
                 headaxislength=4)
     return longer
+
+
+def show_pale(axis: Axes, record: FlowRecord, theme: Theme) -> None:
+    """Shows the prediction in pale colors, as the ground of arrows."""
+    page = np.array([int(theme.page[i:i + 2], 16) for i in (1, 3, 5)])
+    pale = (0.4 * label_maps.color_mask(record.predictions,
+                                        record.palette) + 0.6 * page).astype(np.uint8)
+    show(axis, pale, record, (0.5, 0.5, 0.5, 1))
+
+
+def show_border(axis: Axes, record: FlowRecord, theme: Theme) -> None:
+    """Shows every arrow of the last flow, in half its length, in the window of `border_window`."""
+    flow = record.last_flow
+    height, width = record.predictions.shape
+    stride = width / flow.shape[2]
+    top, left = border_window(record)
+    ys, xs = np.mgrid[:flow.shape[1], :flow.shape[2]]
+    show_pale(axis, record, theme)
+    axis.quiver((xs + 0.5) * stride, (ys + 0.5) * stride, *flow / flows.UNITS_PER_CELL * stride,
+                color=theme.ink, angles="xy", scale_units="xy", scale=2, width=0.0045, headwidth=4,
+                headlength=4.5, headaxislength=4)
+    axis.set_xlim(left * stride, left * stride + width / ZOOM)
+    axis.set_ylim(top * stride + height / ZOOM, top * stride)
+
+
+def border_window(record: FlowRecord) -> tuple[int, int]:
+    """Returns the top row and the left column of a window in cells of the last flow.
+
+    It has a `ZOOM`-th of the height and of the width, and the most flow in cells that a border of
+    the predicted classes crosses.
+    """
+    flow = record.last_flow
+    height, width = flow.shape[1:]
+    contours = label_maps.contours(record.predictions).astype(np.float32)
+    crossed = cv2.resize(contours, (width, height), interpolation=cv2.INTER_AREA) > 0
+    strength = np.hypot(*flow) * crossed
+    windows = np.lib.stride_tricks.sliding_window_view(strength, (height // ZOOM, width // ZOOM))
+    totals = windows.sum((2, 3))
+    top, left = np.unravel_index(totals.argmax(), totals.shape)
+    return int(top), int(left)
 
 
 def draw_legend(figure: Figure, record: FlowRecord, theme: Theme, box: Bbox) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.tools.maintainer.figures.conftest import Drawn, record
@@ -22,6 +23,19 @@ def test_the_record_holds_the_image_and_what_the_network_made_of_it(drawn: Drawn
         "about.json", "flows.npz", "image.png", "prediction.png",
     }
     assert seen.image.shape == (96, 128, 3)
+
+
+def test_the_enlarged_window_has_the_most_flow_at_a_border() -> None:
+    # two classes, whose border is between columns 5 and 6 of 12 cells of 10 pixels
+    predictions = np.zeros((60, 120), np.uint8)
+    predictions[:, 60:] = 1
+    field = np.zeros((2, 6, 12), np.float32)
+    # strong away from the border, weaker at it in the rows 4 and 5
+    field[0, :, 0], field[1, 4:, 5] = 9, 2
+    seen = flow.FlowRecord({}, np.zeros((60, 120, 3), np.uint8), predictions, {"a": field})
+    top, left = flow.border_window(seen)
+    # a window of 2 by 4 cells
+    assert top == 4 and left <= 5 < left + 4
 
 
 def test_kept_flows_that_are_damaged_are_named(tmp_path: Path) -> None:
