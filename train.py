@@ -23,6 +23,7 @@ import network
 import optimizer
 import transforms
 from network.alignment import recorded_flows
+from network.checkpoints.paths import checkpoint_path
 from network.model import SceneParser
 from optimizer import OptimizerOptions, ScheduleOptions
 from utils import batches, cli, distributed, precision
@@ -33,6 +34,7 @@ from utils.training.intervals import Intervals
 from utils.training.micro_batches import MicroBatches, gradient_sync, sum_of, weighted
 from utils.training.run_folder import log_closing_summary, log_stop, open_folder
 from utils.training.signals import Interrupted, Interrupts
+from utils.training.teacher import Teacher, set_checksum
 from utils.training.validation import Validator
 
 
@@ -89,6 +91,7 @@ def set_dependent_flags(args: Namespace) -> None:
     if args.joint_edgeseg_loss is None:
         args.joint_edgeseg_loss = network.has_body_edge_outputs(args.arch)
     flag_rules.set_batch_sizes(args)
+    set_checksum(args, checkpoint_path)
 
 
 def check_flags(options: Options) -> None:
@@ -97,6 +100,9 @@ def check_flags(options: Options) -> None:
     if losses.joint_edgeseg_loss and not network.has_body_edge_outputs(arch):
         raise ValueError(f"{arch} has no body and edge outputs to train: leave out "
                          "--joint_edgeseg_loss, or take --arch decouple_resnet50")
+    if options.network.freeze_backbone and losses.trains_features:
+        raise ValueError("--freeze_backbone keeps the features that the other flags train: leave "
+                         "it out, or --distill cwd_feature and feature")
     if losses.rlx_off_epoch and not options.schedule.restarts:
         losses.check_used("rlx_off_epoch")
     last_epoch = None if intervals.max_iters else intervals.max_epoch
@@ -110,6 +116,7 @@ def check_parts(options: Options) -> None:
     net = network.build(options.network.arch, options.data.spec.num_classes,
                         options.network.deep_supervision, **options.network.build_options)
     freeze_parts(net, options)
+    network.load_teacher(options.network.teacher, options.data.spec)
 
 
 def freeze_parts(net: SceneParser, options: Options) -> None:
@@ -133,6 +140,7 @@ class TrainingLoop(ABC):
         data: `train_set`, `val_set`, `plan`, `sampler`, `loader` and `files`, as in
             `datasets.TrainingData`.
         restart_epoch: the epoch in which the schedule restarts.
+        teacher: its outputs join those of the network, for the criterion.
         momentum_of: the checkpoint from which a new run takes its optimizer's momentum.
     """
 
@@ -143,6 +151,7 @@ class TrainingLoop(ABC):
     net: SceneParser
     data: Any
     restart_epoch: int | None = None
+    teacher: Teacher | None = None
     momentum_of: str | None = None
 
     def __init__(self, options: LoopOptions) -> None:
@@ -291,6 +300,7 @@ class TrainingLoop(ABC):
                     self.progress.step += 1
                     self.schedule.step()
                 else:
+                    self.criterion.set_step(self.progress.step)
                     for inspect in self.inspections:
                         inspect(batch, self.progress.step)
                     yield batch
@@ -317,6 +327,8 @@ class TrainingLoop(ABC):
             with gradient_sync(self.model, enabled=is_last):
                 with precision.autocast(self.device, self.precision):
                     outputs = self.model(micro_batch["image"], upsample=False)
+                if self.teacher:
+                    outputs |= self.teacher(micro_batch["image"])
                 losses = weighted(self.criterion(outputs, micro_batch["label"]), weights)
                 self.scaler.scale(sum_of(losses)).backward()
             micro_batches.add_terms(terms, losses)
@@ -360,7 +372,7 @@ class TrainingLoop(ABC):
         self.log = run_log.RunLog(
             self.folder, self.options.run.tensorboard, self.progress, device=self.device,
             total_steps=self.intervals.total_steps, steps_per_epoch=len(self.data.sampler),
-            quiet=not self.is_main, tracker=self.options.tracking.open(
+            quiet=not self.is_main, teacher=self.teacher, tracker=self.options.tracking.open(
                 self.folder, self.options.flags, quiet=not self.is_main))
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
         self.inspections = first_steps.begin(self, weights_note)
@@ -391,6 +403,10 @@ class Training(TrainingLoop):
                                   std=self.spec.std)
         weights_note = (f"going on from step {state['step']}" if state
                         else network.load_initial_weights(self.net, options))
+        teacher = network.load_teacher(options.teacher, self.spec)
+        self.teacher = Teacher.of(teacher, self) if teacher else None
+        self.net.add_training_heads(
+            feature_channels=self.teacher.feature_channels if self.teacher else None)
         freeze_parts(self.net, self.options)
         return weights_note
 

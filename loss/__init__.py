@@ -14,6 +14,7 @@ from loss.cross_entropy import CrossEntropy
 from loss.decoupled import JointBodyEdgeLoss
 from loss.deep_supervision import DeepSupervision
 from loss.dice import DiceLoss
+from loss.distillation import Distillation
 from loss.focal import FocalLoss
 from loss.image_weighted import ImageWeightedCrossEntropy
 from loss.lovasz import LovaszSoftmax
@@ -28,6 +29,7 @@ __all__ = [
     "CrossEntropy",
     "DeepSupervision",
     "DiceLoss",
+    "Distillation",
     "FocalLoss",
     "ImageWeightedCrossEntropy",
     "JointBodyEdgeLoss",
@@ -49,7 +51,8 @@ def build(options: LossOptions, *, class_names: Sequence[str],
     """Returns the criterion that the options describe.
 
     The chosen criterion of `main` is also applied to the auxiliary outputs, and joined by the
-    losses of body and edge, the Lovász-softmax loss and the Dice loss where these are switched on.
+    losses of body and edge, the Lovász-softmax loss, the Dice loss and the distillation where these
+    are switched on.
 
     Args:
         class_names: in the order of the train ids.
@@ -76,6 +79,11 @@ def build(options: LossOptions, *, class_names: Sequence[str],
         weight = getattr(options, flag)
         if weight:
             added.append(added_loss(weight, ignore_label))
+    if options.distillation:
+        added.append(Distillation(
+            options.distillation, temperature=options.distill_temperature,
+            warmup_steps=options.distill_warmup, labeled_only=options.distill_on == "labeled",
+            ignore_label=ignore_label))
     return SumOfLosses([criterion, *added]) if added else criterion
 
 

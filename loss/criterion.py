@@ -32,3 +32,6 @@ class Criterion(nn.Module, ABC):
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch, counted from 0, for criteria that depend on it."""
+
+    def set_step(self, step: int) -> None:
+        """Sets the number of steps done, for criteria that depend on it."""

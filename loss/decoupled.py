@@ -93,6 +93,9 @@ class JointBodyEdgeLoss(Criterion):
     def set_epoch(self, epoch: int) -> None:
         self.final.set_epoch(epoch)
 
+    def set_step(self, step: int) -> None:
+        self.final.set_step(step)
+
 
 def edges(labels: Tensor, radius: int, ignore_label: int) -> Tensor:
     """Returns where classes meet, (N, H, W) bool: labeled pixels near a pixel of another class.

@@ -38,3 +38,6 @@ class DeepSupervision(Criterion):
 
     def set_epoch(self, epoch: int) -> None:
         self.criterion.set_epoch(epoch)
+
+    def set_step(self, step: int) -> None:
+        self.criterion.set_step(step)

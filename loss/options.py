@@ -1,7 +1,7 @@
 """The flags of the losses, and the table from flag to criterion."""
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -9,13 +9,22 @@ from typing import Any, NamedTuple
 from loss.criterion import Criterion
 from loss.cross_entropy import CrossEntropy
 from loss.dice import DiceLoss
+from loss.distillation import METHODS
 from loss.focal import FocalLoss
 from loss.image_weighted import ImageWeightedCrossEntropy
 from loss.lovasz import LovaszSoftmax
 from loss.ohem import OhemCrossEntropy
 from loss.relaxation import RelaxedCrossEntropy
 from utils import IGNORE_LABEL
-from utils.cli import add_switch, number_from_0, positive_int, whole_numbers
+from utils.cli import (
+    add_switch,
+    int_from_0,
+    number_from_0,
+    positive_int,
+    positive_number,
+    suggest,
+    whole_numbers,
+)
 
 
 class CriterionRow(NamedTuple):
@@ -62,7 +71,9 @@ REFUSED_IF_UNUSED = ("class_weights", "label_smoothing", "batch_weighting", "str
 
 @dataclass(frozen=True)
 class LossOptions:
-    """The flags of group "Loss", under their own names, and `fpn_dsn_loss` of group "Model".
+    """The flags of group "Loss", under their own names, and two of group "Model".
+
+    Those two are `fpn_dsn_loss` and `teacher`.
 
     Args:
         ohem, focal, img_wt_loss, jointwtborder: choose the criterion, see `CRITERIA`; cross entropy
@@ -71,6 +82,9 @@ class LossOptions:
         aux_weight: None for the weight of `fpn_dsn_loss` or `aux`, see `AUX_WEIGHTS`.
         rlx_off_epoch: number of epochs that relax labels; None for all.
         joint_edgeseg_loss: also train the body and edge outputs.
+        teacher: the checkpoint of a teacher; without it, the flags of distillation are not read.
+        distill: the methods of distillation and their weights, as `distill_methods` returns them.
+        distill_temperature: None for the temperature of each method.
 
     Raises:
         ValueError: a value is out of range, two flags exclude each other, or a flag has no effect
@@ -95,6 +109,11 @@ class LossOptions:
     fpn_dsn_loss: bool = False
     aux_weight: float | None = None
     joint_edgeseg_loss: bool = False
+    teacher: str | None = None
+    distill: str = "kl:1"
+    distill_temperature: float | None = None
+    distill_warmup: int = 0
+    distill_on: str = "all"
 
     @classmethod
     def from_args(cls, args: Namespace) -> LossOptions:
@@ -123,6 +142,10 @@ class LossOptions:
             flag = "aux" if self.aux else "fpn_dsn_loss"
             raise ValueError(f"--{flag} adds auxiliary classifiers, which no network with body "
                              "and edge has: leave it out")
+        temperatures = [METHODS[name].temperature for name in self.distillation]
+        if self.distill_temperature and temperatures and not any(temperatures):
+            raise ValueError("--distill_temperature would be ignored: --distill feature has no "
+                             "temperature")
         # the criterion checks the ranges of its own keywords
         self.build_criterion(class_weights=None)
 
@@ -141,6 +164,17 @@ class LossOptions:
             if getattr(self, flag):
                 return default if self.aux_weight is None else self.aux_weight
         return None
+
+    @property
+    def distillation(self) -> dict[str, float]:
+        """Method of `loss.distillation.METHODS` -> weight; empty without a teacher."""
+        pairs = (pair.split(":") for pair in self.distill.split(","))
+        return {name: float(weight) for name, weight in pairs} if self.teacher else {}
+
+    @property
+    def trains_features(self) -> bool:
+        """Whether a loss compares feature maps of the backbones."""
+        return any(METHODS[name].output == "feature" for name in self.distillation)
 
     def check_used(self, flag: str) -> None:
         """Raises ValueError if the chosen criterion does not read the flag."""
@@ -217,3 +251,30 @@ def add_flags(parser: ArgumentParser) -> None:
     add_switch(group, "--joint_edgeseg_loss", default=None,
                help="joint loss of body, edge and final map; by default on for the networks that "
                     "have these outputs (decouple_*)")
+    group.add_argument("--distill", type=distill_methods, default=default.distill,
+                       metavar="METHODS",
+                       help=f"with --teacher: what the student imitates, some of "
+                            f"{', '.join(METHODS)} with their weights, such as kl:1,cwd:3")
+    group.add_argument("--distill_temperature", type=positive_number,
+                       help="with --teacher: divisor of what is softmaxed (default: kl 1, cwd 4)")
+    group.add_argument("--distill_warmup", type=int_from_0, default=default.distill_warmup,
+                       metavar="STEPS",
+                       help="with --teacher: steps in which the weights of --distill rise from 0")
+    group.add_argument("--distill_on", choices=("all", "labeled"), default=default.distill_on,
+                       help="with --teacher: the pixels that teach, also those without a label or "
+                            "only those with one")
+
+
+def distill_methods(text: str) -> str:
+    """Reads `NAME[:WEIGHT],...`, such as kl,cwd:3; returns it with the weight of every method."""
+    weights: dict[str, float] = {}
+    for pair in text.split(","):
+        name, _, weight = pair.partition(":")
+        if name not in METHODS:
+            suggestion = suggest(name, METHODS) or "."
+            raise ArgumentTypeError(f"{name!r} is no method of distillation{suggestion} The "
+                                    f"methods are: {', '.join(METHODS)}.")
+        if name in weights:
+            raise ArgumentTypeError(f"{text!r} names {name} twice")
+        weights[name] = positive_number(weight) if weight else METHODS[name].weight
+    return ",".join(f"{name}:{weight:g}" for name, weight in weights.items())

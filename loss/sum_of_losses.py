@@ -35,6 +35,10 @@ class SumOfLosses(Criterion):
         for criterion in self._iterate():
             criterion.set_epoch(epoch)
 
+    def set_step(self, step: int) -> None:
+        for criterion in self._iterate():
+            criterion.set_step(step)
+
     def _iterate(self) -> Iterator[Criterion]:
         """Yields the criteria with their type, which a ModuleList does not know."""
         for criterion in self.criteria:

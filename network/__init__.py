@@ -13,6 +13,7 @@ from network.checkpoints import weights
 from network.checkpoints.initial import load_initial_weights, set_normalization
 from network.checkpoints.model_folder import ModelConfig
 from network.checkpoints.pretrained import from_pretrained, save_pretrained
+from network.checkpoints.teacher import load_teacher
 from network.fuse import fuse_for_inference
 from network.initialization import INITIALIZATIONS, initialize
 from network.options import NetworkOptions, add_flags, build_options, flags_in_errors, with_flags
@@ -32,6 +33,7 @@ __all__ = [
     "has_body_edge_outputs",
     "initialize",
     "load_initial_weights",
+    "load_teacher",
     "names",
     "resolve_name",
     "save_pretrained",

@@ -29,7 +29,7 @@ def fuse_for_inference(net: SceneParser) -> SceneParser:
     rounding. The copy cannot be trained.
     """
     net = copy.deepcopy(net).eval()
-    net.head.drop_training_only()
+    net.drop_training_only()
     for convolution, norm in _foldable(net).items():
         _fold(net, convolution, norm)
     for module in net.modules():

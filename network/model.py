@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from network.layers import resize
 from network.normalization import IMAGENET, Normalization
+from network.training_heads import TrainingHeads
 
 
 class Backbone(nn.Module):
@@ -73,6 +74,7 @@ class SceneParser(nn.Module):
     Attributes:
         backbone: its parameters are named `backbone.*`.
         head: its parameters are named `head.*`.
+        training_heads: further outputs in training mode, see `add_training_heads`; None without.
         normalization: of its input. Programs read it here alone: `train.py` sets it for a training,
             and `network.checkpoints.snapshot` for a trained network.
         config: the `ModelConfig` of a network from `network.from_pretrained`; None for others.
@@ -85,9 +87,24 @@ class SceneParser(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.training_heads: TrainingHeads | None = None
         self.frozen_backbone = False
         self.frozen_norms = False
         self.frozen_training_only = False
+
+    def add_training_heads(self, **outputs: Any) -> None:
+        """Adds outputs that only a training needs, with random weights.
+
+        Args:
+            outputs: the keyword arguments of `TrainingHeads`; without a value, nothing is added.
+        """
+        if any(outputs.values()):
+            self.training_heads = TrainingHeads(self.backbone.out_channels, **outputs)
+
+    def drop_training_only(self) -> None:
+        """Removes everything that runs in training mode only; then training is impossible."""
+        self.head.drop_training_only()
+        self.training_heads = None
 
     def freeze(self, *, backbone: bool = False, norms: bool = False,
                training_only: bool = False) -> None:
@@ -134,12 +151,15 @@ class SceneParser(nn.Module):
 
         Returns:
             `main`, (N, K, H, W); in training mode with deep supervision also `aux0`, `aux1`, ...
-            of the same shape.
+            of the same shape, and the outputs of `training_heads`.
         """
-        logits = self.head(self.backbone(images))
+        maps = self.backbone(images)
+        outputs = self.head(maps)
+        if self.training and self.training_heads is not None:
+            outputs |= self.training_heads(maps)
         if not upsample:
-            return logits
-        return {name: resize(output, images.shape[-2:]) for name, output in logits.items()}
+            return outputs
+        return {name: resize(output, images.shape[-2:]) for name, output in outputs.items()}
 
 
 def _last_convolutions(name: str, part: nn.Module | None) -> list[str]:

@@ -31,6 +31,7 @@ ARGUMENT_FLAGS = {
     "output_stride": "--output_stride",
     "pretrained": "--pretrained",
     "reset_classifier": "--reset_classifier",
+    "teacher": "--teacher",
     "weights": "--weights",
 }
 # name=value, where the value is "text", a (tuple), or a word with dots and colons.
@@ -72,6 +73,10 @@ def add_flags(parser: ArgumentParser) -> None:
     _add_switch(group, "restore_optimizer",
                 "with --snapshot: copy its optimizer's momentum too; the learning rate and the "
                 "step count start anew")
+    group.add_argument(
+        "--teacher", metavar="FILE",
+        help="a trained network that the student imitates (see --distill): a checkpoint, the "
+             "folder of a run or a shipped network, with the classes of the dataset")
     _add_switch(group, "fix_bn", "batch norms keep their statistics, scale and shift")
     _add_switch(group, "freeze_backbone", "train the head alone, on the loaded backbone")
 
@@ -91,6 +96,7 @@ class NetworkOptions:
         reset_classifier, init_aux: as in `network.weights.load`, for `snapshot`.
         restore_optimizer: copies the momentum of the snapshot's optimizer, and loads its raw
             weights, to which the momentum belongs.
+        teacher: a checkpoint whose network teaches; None for labels alone.
         fix_bn: keeps the statistics, scale and shift of every batch norm.
         freeze_backbone: trains only the head.
 
@@ -110,6 +116,7 @@ class NetworkOptions:
     reset_classifier: bool = False
     init_aux: bool = False
     restore_optimizer: bool = False
+    teacher: str | None = None
     fix_bn: bool = False
     freeze_backbone: bool = False
 
@@ -144,6 +151,7 @@ class NetworkOptions:
             reset_classifier=args.reset_classifier,
             init_aux=args.init_aux,
             restore_optimizer=args.restore_optimizer,
+            teacher=args.teacher,
             fix_bn=args.fix_bn,
             freeze_backbone=args.freeze_backbone,
         )

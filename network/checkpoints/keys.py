@@ -20,6 +20,9 @@ from network.layers import auxiliary_classifier, conv_bn_relu
 from network.model import Head, SceneParser
 from network.registry import HEADS
 
+# How the keys of the outputs start that only a training needs.
+TRAINING_HEADS = "training_heads."
+
 # The one rename: published files hold the layers of these parts without `backbone.` or `head.`.
 UNPREFIXED = (DeepStemResNet, WideResNet38, DeepLabV3PlusHead, DecoupleHead)
 
@@ -80,6 +83,11 @@ def is_auxiliary(net: SceneParser, key: str) -> bool:
     """
     prefix = _head_prefix(type(net.head))
     return key.startswith(tuple(f"{prefix}{name}." for name in net.head.auxiliary))
+
+
+def is_training_head(net: SceneParser, key: str) -> bool:
+    """Returns whether a published key belongs to `SceneParser.training_heads`."""
+    return key.startswith(TRAINING_HEADS)
 
 
 def classifier_keys(net: SceneParser) -> set[str]:

@@ -26,6 +26,7 @@ from network.checkpoints.keys import (
     guess_architecture,
     has_head,
     is_auxiliary,
+    is_training_head,
     published_key,
 )
 from network.checkpoints.model_folder import MODEL, payload_beside
@@ -134,9 +135,10 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
          ema: bool | None = False) -> Report:
     """Loads weights strictly: every key must be present, known, and of the right shape.
 
-    There are three exceptions, which the report names. Auxiliary heads of the file are dropped if
-    the network has none. With `reset_classifier`, a classifier of another class count stays
-    random; with `init_aux`, so do auxiliary heads that the file lacks.
+    There are three exceptions, which the report names. Auxiliary heads of the file, and what else
+    only its training needed, are dropped if the network has none. With `reset_classifier`, a
+    classifier of another class count stays random; with `init_aux`, so do auxiliary heads that the
+    file lacks.
 
     Args:
         net: a network of `network.build`.
@@ -162,8 +164,9 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
     own_keys = {published_key(net, key): key for key in net.state_dict()}
     expected = published_state_dict(net)
     usable, dropped = drop_unused(net, given)
-    if not any(is_auxiliary(net, key) for key in expected):
-        dropped += [key for key in usable if is_auxiliary(net, key)]
+    for is_optional in (is_auxiliary, is_training_head):
+        if not any(is_optional(net, key) for key in expected):
+            dropped += [key for key in usable if is_optional(net, key)]
 
     comparison = Comparison.of(expected, usable, classifier_keys(net))
     random = [*comparison.classifier] if reset_classifier else []

@@ -57,9 +57,9 @@ def test_every_flag_is_a_field_with_the_same_default() -> None:
     loss.add_flags(parser)
     args = parser.parse_args([])
     names = {field.name for field in fields(LossOptions)}
-    # --fpn_dsn_loss is a flag of the network
-    assert vars(args).keys() == names - {"fpn_dsn_loss"}
-    args.fpn_dsn_loss = False
+    # --fpn_dsn_loss and --teacher are flags of the network
+    assert vars(args).keys() == names - {"fpn_dsn_loss", "teacher"}
+    args.fpn_dsn_loss, args.teacher = False, None
     assert LossOptions.from_args(args) == LossOptions()
 
 
@@ -160,3 +160,34 @@ def test_settings_out_of_range_are_refused(flags: str, message: str) -> None:
 def test_a_network_with_body_and_edge_gets_the_joint_loss_by_default() -> None:
     assert train.parse(["--arch", "decouple_resnet50"]).loss.joint_edgeseg_loss
     assert not train.parse(["--arch", "sfnet_resnet18"]).loss.joint_edgeseg_loss
+
+
+@pytest.mark.parametrize(("text", "methods"), [
+    ("", {"kl": 1.0}),
+    ("--distill cwd", {"cwd": 3.0}),
+    ("--distill kl:0.25,cwd_feature,feature:2", {"kl": 0.25, "cwd_feature": 50.0, "feature": 2.0}),
+])
+def test_a_teacher_adds_the_chosen_methods(text: str, methods: dict[str, float]) -> None:
+    criterion = build("--teacher", "net.pth", "--distill_on", "labeled", *text.split())
+    assert isinstance(criterion, loss.SumOfLosses)
+    added = criterion.criteria[-1]
+    assert isinstance(added, loss.Distillation) and added.labeled_only
+    assert added.weights == methods
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("kll", "'kll' is no method of distillation, did you mean 'kl'?"),
+    ("kl,kl", "names kl twice"),
+    ("kl:0", "'0' is not a number above 0"),
+    ("kl:x", "'x' is not a number above 0"),
+])
+def test_other_methods_are_refused(
+        text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build("--distill", text)
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_temperature_of_a_method_without_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="--distill_temperature would be ignored"):
+        LossOptions(teacher="net.pth", distill="feature:1", distill_temperature=2.0)

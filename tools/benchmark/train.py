@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,14 +176,18 @@ class Steps:
     def parts(self, steps: int) -> dict[str, float]:
         """Returns the mean seconds of each part of a step; a GPU ends each before the next."""
         training, timer = self.training, PartTimer(self.training.device)
-        model, criterion = training.model, training.criterion
-        training.model = TimedCall(model, timer, "forward", "loss")  # type: ignore[assignment]
+        model, criterion, teacher = training.model, training.criterion, training.teacher
+        following = "teacher" if teacher else "loss"
+        training.model = TimedCall(model, timer, "forward", following)  # type: ignore[assignment]
+        if teacher:
+            training.teacher = TimedCall(teacher, timer, "teacher",  # type: ignore[assignment]
+                                         "loss")
         training.criterion = TimedCall(criterion, timer, "loss",  # type: ignore[assignment]
                                        "backward")
         hook = training.optimizer.register_step_pre_hook(lambda *_: timer.start("update"))
         self.run(steps, timer)
         hook.remove()
-        training.model, training.criterion = model, criterion
+        training.model, training.criterion, training.teacher = model, criterion, teacher
         return {part: seconds / steps for part, seconds in timer.seconds.items()}
 
 
@@ -211,9 +215,9 @@ class PartTimer:
 
 
 class TimedCall:
-    """A module whose calls are a part of the step, followed by another part."""
+    """A function whose calls are a part of the step, followed by another part."""
 
-    def __init__(self, module: torch.nn.Module, timer: PartTimer, part: str,
+    def __init__(self, module: Callable[..., Any], timer: PartTimer, part: str,
                  following: str) -> None:
         self.module = module
         self.timer = timer

@@ -43,7 +43,8 @@ def begin(training: Any, weights_note: str) -> list[Inspection]:
     notes, plan = options.batching.notes(), training.data.plan
     mean, std = training.net.normalization
     inputs = f"images are normalized with mean {mean} and standard deviation {std}"
-    for line in (*notes, *plan.describe(training.spec.names), weights_note, inputs):
+    taught = training.teacher.describe(options.flags) if training.teacher else ()
+    for line in (*notes, *plan.describe(training.spec.names), weights_note, inputs, *taught):
         log.info(line)
     if training.is_main:
         for warning in training.first_look():
@@ -95,6 +96,8 @@ class MemoryEstimate:
             prepared = training.split_step.prepare(micro_batches[0])
             with autocast(training.device, training.precision):
                 outputs = training.model(prepared["image"], upsample=False)
+            if training.teacher:
+                outputs |= training.teacher(prepared["image"])
             sum_of(training.criterion(outputs, prepared["label"])).backward()
 
 

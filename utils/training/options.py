@@ -34,7 +34,7 @@ Recipe = Mapping[str, Any]      # flag -> value, or a function of the flags so f
 # for messages: how to go on after a signal, and what to do if the memory is too small
 RESUME_HINT = "a run that has begun goes on from its last checkpoint with --resume"
 LESS_MEMORY = ("--bs_mult 1 --accumulate N (N forward passes a step keep the global batch), "
-               "a smaller --crop_size, --precision bf16, or --recompute")
+               "a smaller --crop_size, --precision bf16, --recompute, or a smaller --teacher")
 
 # flag of the reference implementation -> its successor
 RETIRED = {
@@ -57,10 +57,10 @@ RESUMABLE_FLAGS = {
     "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
     "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute",
     "eval_weights", "eval_images", "memory_estimate", "bs_mult_val", "evaluateF",
-    "eval_thresholds", "track", "out",
+    "eval_thresholds", "track", "out", "teacher",
 }
 # the flags in which the processes of a run may differ
-PER_HOST_FLAGS = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir"}
+PER_HOST_FLAGS = {"data_root", "num_workers", "ckpt", "tb_path", "packed", "cache_dir", "teacher"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,
         origins = dict.fromkeys(values, "run")
     args = Namespace(**values)
     derive(args)
-    origins |= {name: DERIVED for name, value in vars(args).items() if value != values[name]}
+    origins |= {name: DERIVED for name, value in vars(args).items()
+                if value != values.get(name)}
     check_used(vars(args), given)
     return args, origins | dict.fromkeys(given, "command line")
 

@@ -23,6 +23,7 @@ from utils.files import write_text
 from utils.logs import has_terminal
 from utils.machine import GB, peak_memory
 from utils.training.progress import Progress
+from utils.training.teacher import Teacher
 from utils.training.tracking.tracker import BackgroundTracker
 
 T = TypeVar("T")
@@ -40,13 +41,15 @@ class RunLog:
             written again.
         total_steps, steps_per_epoch: of the run; a bar is drawn on a terminal only.
         device: whose memory is logged.
+        teacher: whose share of the time is logged.
         quiet: writes and draws nothing, for every process but the main one.
         tracker: gets the numbers and images too.
     """
 
     def __init__(self, folder: Path, tensorboard: Path, progress: Progress, *,
                  total_steps: int, steps_per_epoch: int, device: torch.device, quiet: bool = False,
-                 tracker: BackgroundTracker | None = None) -> None:
+                 teacher: Teacher | None = None, tracker: BackgroundTracker | None = None) -> None:
+        self.teacher = teacher
         self.path = folder / "metrics.jsonl"
         self.total_steps = total_steps
         self.steps_per_epoch = steps_per_epoch
@@ -104,16 +107,18 @@ class RunLog:
         epoch = step / self.steps_per_epoch
         memory = peak_memory(self.device) / GB
         gradient = None if grad_norm is None else float(grad_norm)
+        teaching = {"teacher": self.teacher.seconds() / seconds} if self.teacher else {}
         self.write("train", step, epoch=epoch, loss=loss, terms=terms, lr=rate,
                    gradient_norm=gradient, images_per_second=speed, waiting_for_data=waiting,
-                   memory_gb=memory)
+                   memory_gb=memory, **teaching)
         steps_left = self.total_steps - step
         time_left = timedelta(seconds=round(steps_left * seconds / len(window.steps)))
         parts = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
+        shares = "".join(f", {name} {share:.0%}" for name, share in teaching.items())
         norm = "" if gradient is None else f" gradient {gradient:.2f}"
         self.show_progress(f"epoch {epoch:.2f} step {step}/{self.total_steps}",
                            f"loss {loss:.3f} ({parts}) lr {rate:.2e}{norm} {speed:.1f} images/s, "
-                           f"data {waiting:.0%}, {memory:.1f} GB", f"{time_left} left")
+                           f"data {waiting:.0%}{shares}, {memory:.1f} GB", f"{time_left} left")
 
     def add_images(self, images: dict[str, np.ndarray], step: int) -> None:
         """Sends images (H, W, 3) uint8 RGB, by title, to TensorBoard."""

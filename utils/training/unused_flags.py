@@ -37,6 +37,8 @@ USES = (
         "add --fpn_dsn_loss or --aux"),
     Use(("reset_classifier", "init_aux"), lambda flags: flags["snapshot"] is not None,
         "add --snapshot FILE, whose weights it concerns"),
+    Use(("distill", "distill_temperature", "distill_warmup", "distill_on"),
+        lambda flags: flags["teacher"] is not None, "add --teacher FILE"),
     Use(("class_uniform_tile", "max_cu_epoch"), lambda flags: flags["class_uniform_pct"] > 0,
         "add --class_uniform_pct above 0"),
     Use(("copy_paste_classes",), lambda flags: flags["copy_paste"] > 0,

@@ -16,10 +16,12 @@ from network.checkpoints.keys import (
     imagenet_file_key,
     imagenet_key,
     is_auxiliary,
+    is_training_head,
     published_key,
     published_parameters,
     published_shapes,
 )
+from network.checkpoints.weights import published_state_dict
 from network.model import SceneParser
 
 
@@ -84,6 +86,15 @@ def test_classifiers_have_published_keys(name: str, keys: set[str]) -> None:
 ])
 def test_auxiliary_keys_are_known_without_the_part(name: str, key: str, expected: bool) -> None:
     assert is_auxiliary(on_meta(name), key) == expected
+
+
+@pytest.mark.parametrize("name", ["sfnet_dfnetv1", "deeplabv3plus_resnet18"])
+def test_training_heads_have_the_same_keys_in_every_network(name: str) -> None:
+    net = on_meta(name, deep_supervision=True)
+    plain = set(published_state_dict(net))
+    net.add_training_heads(feature_channels=4)
+    added = {key for key in published_state_dict(net) if is_training_head(net, key)}
+    assert added == set(published_state_dict(net)) - plain != set()
 
 
 def test_of_two_copies_of_stdc_the_one_by_stride_stays() -> None:

@@ -21,7 +21,8 @@ OTHERS = """
     memory_estimate mosaic nesterov num_workers ohem on_bad_sample on_nan optimizer output_stride
     packed precision pretrained print_config randaugment recipe recompute restore_optimizer resume
     rlx_off_epoch rotate saturation scale_lr scale_max scale_min seed snapshot strict_bdr_cls syncbn
-    tb_path test_mode tf32 timeout track train_split val_split warmup_steps weight_decay
+    tb_path teacher test_mode tf32 timeout track train_split val_split
+    warmup_steps weight_decay
 """.split()  # noqa: SIM905
 
 
@@ -37,6 +38,8 @@ def refusal(words: str, capsys: pytest.CaptureFixture[str]) -> str:
     ("--aux_weight 0.4", "add --fpn_dsn_loss or --aux"),
     ("--wt_bound 2 --ohem", "add --img_wt_loss or --jointwtborder"),
     ("--reset_classifier", "add --snapshot FILE"),
+    ("--distill kl", "--distill would be ignored: add --teacher FILE"),
+    ("--distill_warmup 5 --distill_on labeled", "add --teacher FILE"),
     ("--init_aux", "add --snapshot FILE"),
     ("--max_cu_epoch 3", "add --class_uniform_pct"),
     ("--class_uniform_tile 64 --class_uniform_pct 0", "add --class_uniform_pct"),
