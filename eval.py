@@ -21,6 +21,9 @@ from network.checkpoints.snapshot import Snapshot, SnapshotOptions
 from network.model import SceneParser
 from utils import distributed
 from utils import precision as precision_flags
+from utils.backends import runtimes
+from utils.backends.exported import ExportedNetwork, backend_of, open_exported
+from utils.backends.runtimes import TORCH, BackendOptions
 from utils.cli import FlagParser, run_program
 from utils.evaluation import boundary, corruptions, robustness, submission
 from utils.evaluation import inference as inference_flags
@@ -51,6 +54,7 @@ def build_parser() -> FlagParser:
     snapshot_flags.add_flags(parser)
     inference_flags.add_flags(parser)
     precision_flags.add_flags(parser, training=False)
+    runtimes.add_flags(parser, automatic=False)
     boundary.add_flags(parser)
     corruptions.add_flags(parser)
     eval_flags.add_flags(parser)
@@ -69,6 +73,7 @@ class Options:
     snapshot: SnapshotOptions
     inference: InferenceOptions
     precision: PrecisionOptions
+    backend: BackendOptions
     boundary: BoundaryOptions
     corruption: CorruptionOptions
     scores: ScoreOptions
@@ -80,6 +85,7 @@ class Options:
         return cls(data=EvalDataOptions.from_args(args), snapshot=SnapshotOptions.from_args(args),
                    inference=InferenceOptions.from_args(args),
                    precision=PrecisionOptions.from_args(args),
+                   backend=BackendOptions.from_args(args),
                    boundary=BoundaryOptions.from_args(args),
                    corruption=CorruptionOptions.from_args(args),
                    scores=ScoreOptions.from_args(args), evaluation=EvalOptions.from_args(args),
@@ -90,10 +96,11 @@ class LoadedModel(NamedTuple):
     """A trained network, ready to predict.
 
     Attributes:
-        trained: the checkpoint file: its architecture, dataset and weights ("raw" or "ema").
+        trained: the checkpoint file: its architecture, dataset and weights ("raw" or "ema"). For a
+            file of `tools.export`, an `ExportedFile`.
         spec: the dataset whose classes the network predicts.
         net: the network as it was trained, in evaluation mode. With `fuse` the predictor runs a
-            fused copy, and `net` stays on the CPU.
+            fused copy, and `net` stays on the CPU. An exported file has no such network.
         predictor: turns images into label maps, probabilities or logits.
     """
 
@@ -115,11 +122,12 @@ def load_predictor(
     inference: InferenceOptions | None = None,
     fuse: bool = True,
     compile: bool = False,
+    backend: str = TORCH,
 ) -> LoadedModel:
     """Loads a trained network and prepares it for prediction.
 
     Args:
-        snapshot: checkpoint of a run, or a published one.
+        snapshot: checkpoint of a run, or a published one; or a file of `tools.export`.
         arch: required if neither the file nor its keys tell the architecture.
         weights: "raw", "ema" (averaged), or "auto": averaged if the file has them.
         dataset: name, YAML file, description or spec of a dataset with the same classes; by default
@@ -129,14 +137,17 @@ def load_predictor(
         inference: windows, scales and flips; by default the whole image at its own size.
         fuse: fold batch normalization into convolutions and drop the auxiliary heads.
         compile: use `torch.compile`.
+        backend: what runs the network: a name of `utils.backends.runtimes.BACKENDS`, or "auto".
 
     Raises:
         FileNotFoundError: there is no such snapshot.
         ValueError: the snapshot is damaged, of unknown architecture or of other classes than the
-            dataset, or the device does not support the precision or compilation.
+            dataset, or the device does not support the precision, compilation or the backend.
     """
     device = torch.device(device) if device is not None else default_device()
     precision = resolve_precision(precision, device)
+    if backend_of(Path(snapshot)) is not None:
+        return load_exported(Path(snapshot), dataset, device, precision, inference, backend)
     # The programs that call this function declare its arguments as flags.
     with flags_in_errors():
         trained = Snapshot(snapshot, arch, weights)
@@ -145,10 +156,29 @@ def load_predictor(
     if trained.license:
         log.info("%s: %s", trained.path, trained.license)
     mean, std = net.normalization
-    predictor = Predictor(fuse_for_inference(net) if fuse else net, device, precision, mean, std,
-                          channels_last, inference, temperature=trained.temperature,
-                          compiled=compile)
+    fused = fuse_for_inference(net) if fuse or backend != TORCH else net
+    runtime = runtimes.build(backend, fused, mean, std, arch=trained.arch, device=device,
+                             precision=precision)
+    predictor = Predictor(fused if fuse else net, device, precision, mean, std, channels_last,
+                          inference, temperature=trained.temperature, compiled=compile,
+                          runtime=runtime)
     return LoadedModel(trained, spec, net, predictor)
+
+
+def load_exported(path: Path, dataset: Any, device: torch.device, precision: str,
+                  inference: InferenceOptions | None, backend: str) -> LoadedModel:
+    """Loads a file of `tools.export` as `load_predictor` loads a checkpoint."""
+    # with the attributes of a Snapshot and of a SceneParser that prediction reads
+    file: Any = open_exported(path, backend, device, precision)
+    with flags_in_errors():
+        spec = datasets.spec(dataset or file.dataset)
+        file.require_classes(spec.name, spec.names)
+    if file.license:
+        log.info("%s: %s", path, file.license)
+    net: Any = ExportedNetwork(file.runtime.run)
+    predictor = Predictor(net, device, precision, file.facts["mean"], file.facts["std"], False,
+                          inference, temperature=file.temperature, runtime=file.runtime)
+    return LoadedModel(file, spec, net, predictor)
 
 
 def load_from_options(
@@ -159,22 +189,26 @@ def load_from_options(
     dataset: str | None = None,
     fuse: bool = True,
     compare: Path | None = None,
+    backend: BackendOptions | None = None,
 ) -> list[LoadedModel]:
     """Loads the network that the flags of a program name, and the one to compare it with.
 
     Args:
         dataset, fuse: as in `load_predictor`.
         compare: a second snapshot, of the same classes; None for one network.
+        backend: what runs them; torch when None. `--exact` and `--compile` are torch's.
 
     Raises:
         ValueError, OSError: a snapshot or a flag is invalid, or the two have different classes.
     """
     device = default_device()
+    backend_name = (backend or BackendOptions()).resolve(precision)
+    precision = runtimes.suited(precision, backend_of(snapshot.path) or backend_name)
     settings: dict[str, Any] = {
         "weights": snapshot.weights, "device": device,
         "precision": precision.apply(device, one_size=False),
         "channels_last": precision.channels_last, "inference": inference, "fuse": fuse,
-        "compile": precision.compile}
+        "compile": precision.compile, "backend": backend_name}
     models = [load_predictor(snapshot.path, arch=snapshot.arch, dataset=dataset, **settings)]
     if compare:
         models.append(load_predictor(compare, dataset=models[0].spec, **settings))
@@ -192,7 +226,8 @@ def evaluate(options: Options, interrupts: Interrupts) -> bool:
         Interrupted: a signal arrived; the results so far are saved.
     """
     [model] = load_from_options(options.snapshot, options.precision, options.inference,
-                                dataset=options.data.dataset, fuse=options.evaluation.fuse)
+                                dataset=options.data.dataset, fuse=options.evaluation.fuse,
+                                backend=options.backend)
     data = options.data.build(model.spec)
     check_options(options, data)
     as_expected = True
@@ -355,9 +390,9 @@ def open_records(options: Options, model: LoadedModel, data: SegmentationDataset
     elif distributed.is_main():
         log.info("%s: %s, %s weights", options.snapshot.path, model.trained.arch,
                  model.trained.weights)
-        log.info("%s %s: %d images, %s, in %s on %s", data.spec.title, data.split,
+        log.info("%s %s: %d images, %s, in %s on %s by %s", data.spec.title, data.split,
                  identity["images"], options.inference, identity["precision"],
-                 model.predictor.device)
+                 model.predictor.device, model.predictor.backend)
     return Records(robustness.folder_of(folder, corruption), identity, options.evaluation.shard,
                    settings)
 

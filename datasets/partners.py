@@ -9,10 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from datasets.class_uniform.centroid_cache import default_folder
 from datasets.class_uniform.centroids import find_centroids
 from datasets.reader import Focus, SegmentationDataset, Transform
 from datasets.spec import DatasetError
+from utils.files import cache_folder
 
 # of the images: a class that more of them hold is not rare
 RARE_SHARE = 0.5
@@ -117,7 +117,7 @@ def add_partners(data: SegmentationDataset, *, class_uniform_tile: int = 1024,
     points = np.empty((0, 4), np.int32)
     if transform.pasted_classes is not None:
         _check_train_ids(data, transform.pasted_classes)
-        folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
+        folder = Path(cache_dir).expanduser() if cache_dir else cache_folder()
         points = find_centroids(data, class_uniform_tile, num_workers, folder, skip_bad)
         points = _points_to_paste(data, points, transform.pasted_classes)
     data.partners = Partners(data, points)

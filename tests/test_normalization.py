@@ -107,7 +107,8 @@ def test_a_checkpoint_without_them_is_used_as_before(snapshot: Path, tmp_path: P
 
 def test_demo_and_benchmark_use_them(snapshot: Path, tmp_path: Path, uses: Uses) -> None:
     path = picture(tmp_path / "a.png")
-    flags = ["--snapshot", str(snapshot), "--input", str(path), "--out", str(tmp_path / "out")]
+    flags = ["--snapshot", str(snapshot), "--input", str(path), "--out", str(tmp_path / "out"),
+             "--backend", "torch"]
     assert demo.main(flags) == 0
     assert uses == [OWN]
     uses.clear()

@@ -91,6 +91,8 @@ def test_a_checkpoint_does_not_need_the_yaml_file_any_more(own: Path) -> None:
             [
                 "--snapshot",
                 last,
+                "--backend",
+                "torch",
                 "--input",
                 str(own.parent / "data/val/0.png"),
                 "--out",

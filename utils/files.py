@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,6 +118,19 @@ def replace_between(document: str, begin: str, end: str, text: str) -> str:
                          f"{end}")
     head, tail = document.split(begin)[0], document.split(end, 1)[1]
     return "\n".join([head + begin, text, end]) + tail
+
+
+def cache_folder() -> Path:
+    """Returns the user's cache folder for this project (XDG Base Directory Specification).
+
+    A user without a home folder, as in some containers, gets one among the temporary files.
+    """
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "sfsegnets"
+    try:
+        return Path.home() / ".cache" / "sfsegnets"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / "sfsegnets"
 
 
 def commit() -> str | None:

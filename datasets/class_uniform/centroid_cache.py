@@ -4,8 +4,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +15,6 @@ VERSION = 1                 # to be increased whenever the points are chosen in 
 ROW_DTYPE = np.dtype("<i4")
 
 log = logging.getLogger(__name__)
-
-
-def default_folder() -> Path:
-    """Returns the user's cache folder for this project (XDG Base Directory Specification).
-
-    A user without a home folder, as in some containers, gets one among the temporary files.
-    """
-    if os.environ.get("XDG_CACHE_HOME"):
-        return Path(os.environ["XDG_CACHE_HOME"]) / "sfsegnets"
-    try:
-        return Path.home() / ".cache" / "sfsegnets"
-    except RuntimeError:
-        return Path(tempfile.gettempdir()) / "sfsegnets"
 
 
 class CentroidCache:

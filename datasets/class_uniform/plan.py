@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.class_uniform.centroid_cache import default_folder
 from datasets.class_uniform.centroids import find_centroids
 from datasets.reader import JoinedDataset, SegmentationDataset
 from datasets.sampling import Choice, EpochPlan, SampleDraw
 from datasets.spec import DatasetError, DatasetSpec
+from utils.files import cache_folder
 
 
 class _Quota(NamedTuple):
@@ -126,7 +126,7 @@ def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: fl
         class_uniform_tile: side, in pixels, of the tiles that give one centroid for each class.
         max_cu_epoch: number of epochs with class-uniform draws; all when None.
         coarse_boost_classes: train ids whose centroids in the coarse split are drawn, too.
-        cache_dir: folder of the centroids; `default_folder()` when None.
+        cache_dir: folder of the centroids; `cache_folder()` when None.
         num_workers, skip_bad: as for `find_centroids`.
 
     Raises:
@@ -136,7 +136,7 @@ def plan_training(data: SegmentationDataset, seed: int, *, class_uniform_pct: fl
     check_sampling(data.spec, class_uniform_pct, coarse_boost_classes)
     if not class_uniform_pct:
         return data, EpochPlan(len(data), seed)
-    folder = Path(cache_dir).expanduser() if cache_dir else default_folder()
+    folder = Path(cache_dir).expanduser() if cache_dir else cache_folder()
     centroids = find_centroids(data, class_uniform_tile, num_workers, folder, skip_bad)
     images: SegmentationDataset | JoinedDataset = data
     if coarse_boost_classes:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,20 @@ def test_a_git_difference_that_is_not_utf_8_is_read(
             subprocess.run([*git, "commit", "-q", "-m", "a"], check=True)
     monkeypatch.setattr(files, "ROOT", tmp_path)
     assert r"+caf\xe9 2" in (files.git_output("diff", "HEAD") or "")
+
+
+def test_the_users_cache_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert files.cache_folder() == Path("/somewhere/sfsegnets")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert files.cache_folder() == Path("/home/me/.cache/sfsegnets")
+
+
+def test_a_user_without_a_home_folder_gets_a_temporary_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert files.cache_folder() == Path(tempfile.gettempdir()) / "sfsegnets"

@@ -17,6 +17,8 @@ from eval import LoadedModel, load_from_options
 from network.checkpoints import snapshot as snapshot_flags
 from network.checkpoints.snapshot import DEFAULT_SNAPSHOT, SnapshotOptions
 from utils import precision as precision_flags
+from utils.backends import runtimes
+from utils.backends.runtimes import BackendOptions
 from utils.cli import FlagParser, positive_int, positive_number, run_program
 from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
@@ -41,6 +43,7 @@ def build_parser() -> FlagParser:
     snapshot_flags.add_flags(parser, default=DEFAULT_SNAPSHOT)
     inference_flags.add_flags(parser)
     precision_flags.add_flags(parser, training=False)
+    runtimes.add_flags(parser, automatic=True)
     return parser
 
 
@@ -63,6 +66,7 @@ class Options:
     snapshot: SnapshotOptions
     inference: InferenceOptions
     precision: PrecisionOptions
+    backend: BackendOptions
 
     @classmethod
     def from_args(cls, args: Namespace) -> Options:
@@ -70,7 +74,8 @@ class Options:
                    max_pixels=args.max_pixels, max_mb=args.max_mb,
                    snapshot=SnapshotOptions.from_args(args),
                    inference=InferenceOptions.from_args(args),
-                   precision=PrecisionOptions.from_args(args))
+                   precision=PrecisionOptions.from_args(args),
+                   backend=BackendOptions.from_args(args))
 
 
 def load(options: Options) -> list[LoadedModel]:
@@ -80,7 +85,8 @@ def load(options: Options) -> list[LoadedModel]:
         ValueError, OSError: a snapshot or a flag is invalid, or the two have different classes.
     """
     return load_from_options(options.snapshot, options.precision, options.inference,
-                             dataset=options.dataset, compare=options.compare)
+                             dataset=options.dataset, compare=options.compare,
+                             backend=options.backend)
 
 
 @contextmanager

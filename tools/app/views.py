@@ -145,7 +145,8 @@ def flow_fields(image: np.ndarray, model: LoadedModel) -> dict[str, Any]:
     flows = flow.predict_flows(model.predictor, recorded_flows, image)
     fields = flow.color_flows(flows, image.shape[1])
     size = pictures.shrink(image, WIDTH).shape[1::-1]
-    note = "This network has no flow alignment, so there is no flow to show."
+    note = ("This network has no flow alignment, or it is an exported file, so there is no flow to "
+            "show.")
     if fields:
         note = ("The color shows the direction and the distance at which a position reads its "
                 "features: see the wheel.")

@@ -1,4 +1,4 @@
-"""Exported files that are measured in onnxruntime."""
+"""Exported files that are measured in their own runtimes."""
 from __future__ import annotations
 
 import json
@@ -8,14 +8,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tools.export.formats import FORMATS
+from utils.backends.formats import FORMATS
+
+# prefix of a setting -> format of its file
+PREFIXES = {"onnx:": "onnx", "openvino:": "openvino"}
 
 
-def labels(path: Path, arch: str, host_copies: bool) -> Callable[[Tensor], Tensor]:
+def split(setting: str) -> tuple[str, Path] | None:
+    """Returns the format and the file of a setting; None for a setting of the predictor."""
+    for prefix, name in PREFIXES.items():
+        if setting.startswith(prefix):
+            return name, Path(setting.removeprefix(prefix))
+    return None
+
+
+def labels(name: str, path: Path, arch: str, host_copies: bool) -> Callable[[Tensor], Tensor]:
     """Opens an exported file on the CPU, with as many threads as torch has.
 
     Args:
-        path: file that `python -m tools.export --format onnx` wrote.
+        name: format of the file.
+        path: file that `python -m tools.export` wrote.
         arch: of the network that it is compared with.
         host_copies: whether images are given as uint8 RGB, or normalized.
 
@@ -24,32 +36,32 @@ def labels(path: Path, arch: str, host_copies: bool) -> Callable[[Tensor], Tenso
         another size or batch than those of the file.
 
     Raises:
-        ValueError: onnxruntime or the file is missing, or the file holds another network, takes
+        ValueError: the runtime or the file is missing, or the file holds another network, takes
             other images or returns no labels.
     """
-    row = FORMATS["onnx"]
-    row.require()
+    row, setting = FORMATS[name], f"{name}:{path}"
+    row.require(setting)
     if not path.is_file():
-        raise ValueError(f"onnx:{path}: there is no such file: make it with python -m tools.export "
-                         "--format onnx")
+        raise ValueError(f"{setting}: there is no such file: make it with python -m tools.export "
+                         f"--format {name}")
     try:
         run, stored = row.open(path)
         facts = {name: json.loads(text) for name, text in stored.items()}
     except Exception as error:
-        # the errors of onnxruntime have no common base class
-        raise ValueError(f"onnx:{path} is damaged, or not made by python -m tools.export "
+        # the errors of the runtimes have no common base class
+        raise ValueError(f"{setting} is damaged, or not made by python -m tools.export "
                          f"({error}): export it again") from error
     expected = {"arch": arch, "input": "rgb" if host_copies else "normalized", "output": "labels"}
     for name, value in expected.items():
         if facts.get(name) != value:
-            raise ValueError(f"onnx:{path}: its {name} is {facts.get(name)}, and {value} is "
+            raise ValueError(f"{setting}: its {name} is {facts.get(name)}, and {value} is "
                              "measured: export it again, or choose other flags")
 
     def predict(images: Tensor) -> Tensor:
         batch, _, *image_size = images.shape
         if not facts["dynamic"] and (batch != 1 or image_size != facts["size"]):
             height, width = facts["size"]
-            raise ValueError(f"onnx:{path} takes batches of 1 and {height}x{width} only: change "
+            raise ValueError(f"{setting} takes batches of 1 and {height}x{width} only: change "
                              "--batch and --size, or export it with --dynamic")
         return run(images.cpu().contiguous())
 

@@ -9,6 +9,7 @@ import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from eval import load_predictor
 from network import fuse_for_inference
 from network.model import SceneParser
 from tools.benchmark import exported
-from tools.export.graph import Difference, ExportModule, compare
 from utils import precision
+from utils.backends import runtimes
+from utils.backends.graph import Difference, ExportModule, compare
 from utils.batches import normalize
 from utils.cli import FlagParser, add_switch, positive_int, size
 from utils.evaluation.predictor import Predictor
@@ -35,9 +37,8 @@ from utils.training import run_folder
 
 PLAIN = "plain"
 PRECISIONS = {**precision.PRECISIONS, "tf32": torch.float32}
-# prefix of a setting that is an exported file
-EXPORTED = "onnx:"
-WORDS = ("compile", "graphs")
+RUNTIMES = tuple(name for name in runtimes.BACKENDS if name != runtimes.TORCH)
+WORDS = ("compile", "graphs", *RUNTIMES)
 # settings that keep the network's arithmetic
 EXACT = ("fp32", "fp32+compile")
 DEFAULT_SETTINGS = {
@@ -61,8 +62,8 @@ class Setting:
 
     `plain` is the network as it is: eager, float32, NCHW, with full-size logits and arg max. Each
     other setting folds normalization, uses channels last and computes labels from the logits at
-    the head's stride. Float32 factors are rounded to TF32 in `tf32` only. `onnx:FILE` is an
-    exported file in onnxruntime.
+    the head's stride. Float32 factors are rounded to TF32 in `tf32` only. `onnx:FILE`
+    and `openvino:FILE` are exported files; a name of `RUNTIMES` runs the network in that runtime.
     """
 
     name: str
@@ -74,10 +75,16 @@ class Setting:
     def has(self, word: str) -> bool:
         return word in self.name.split("+")[1:]
 
+    @property
+    def runtime(self) -> str | None:
+        """The runtime of `RUNTIMES`, None for torch."""
+        return next((name for name in RUNTIMES if self.has(name)), None)
+
     def facts(self) -> dict[str, Any]:
         """Returns the columns of a row that depend on the setting alone."""
-        optimized, in_torch = self.name != PLAIN, not self.name.startswith(EXPORTED)
-        return {"precision": self.arithmetic if in_torch else "the file's",
+        is_file = exported.split(self.name) is not None
+        optimized, in_torch = self.name != PLAIN, not is_file and self.runtime is None
+        return {"precision": "the file's" if is_file else self.arithmetic,
                 "normalization_folded": optimized, "channels_last": optimized and in_torch,
                 "compiled": self.has("compile"), "cuda_graphs": self.has("graphs")}
 
@@ -97,9 +104,8 @@ class Setting:
         """
         if self.name == PLAIN:
             run = self._plain(subject, device, host_copies)
-        elif self.name.startswith(EXPORTED):
-            path = Path(self.name.removeprefix(EXPORTED))
-            run = exported.labels(path, subject.name, host_copies)
+        elif file := exported.split(self.name):
+            run = exported.labels(*file, subject.name, host_copies)
         else:
             run = self._predictor(subject, device, host_copies)
         return torch.inference_mode()(run)
@@ -119,10 +125,15 @@ class Setting:
         if self.arithmetic == "tf32" and device.type != "cuda":
             raise ValueError(f"tf32 is a GPU's, but this runs on {device.type}: give fp32 or bf16")
         name = "fp32" if self.arithmetic == "tf32" else self.arithmetic
-        predictor = Predictor(fuse_for_inference(subject.net), device,
-                              precision.resolve_precision(name, device), subject.mean, subject.std,
-                              channels_last=True, compiled=self.has("compile"),
-                              graphs=self.has("graphs"))
+        name = precision.resolve_precision(name, device)
+        net = fuse_for_inference(subject.net)
+        runtime = None
+        if self.runtime is not None:
+            runtime = runtimes.build(self.runtime, net, subject.mean, subject.std,
+                                     arch=subject.name, device=device, precision=name)
+        predictor = Predictor(net, device, name, subject.mean, subject.std, channels_last=True,
+                              compiled=self.has("compile"), graphs=self.has("graphs"),
+                              runtime=runtime)
         if host_copies:
             return lambda images: predictor.labels(images).cpu()
         return predictor.labels_of_normalized
@@ -182,14 +193,14 @@ class Timing:
         self.setting.configure()
         return self.labels(self.batches[turn % len(self.batches)])
 
-    def take(self, turn: int, device: torch.device) -> None:
-        """Predicts once, and notes the time."""
+    def take(self, turn: int, device: torch.device, seconds: Callable[[], float]) -> None:
+        """Predicts once, and notes the time, the difference of two calls of `seconds`."""
         self.setting.configure()
         synchronize(device)
-        start = time.perf_counter()
+        start = seconds()
         self.labels(self.batches[turn % len(self.batches)])
         synchronize(device)
-        self.seconds.append(time.perf_counter() - start)
+        self.seconds.append(seconds() - start)
 
     def row(self, batch: int, plain: float, memory: int | None, process: int | None) -> Row:
         """Returns the measurements; `plain` is the median time of the plain network in seconds."""
@@ -204,7 +215,7 @@ class Timing:
 
 def parse_setting(text: str) -> Setting:
     """Reads `--settings`. Raises ArgumentTypeError if the setting is unknown."""
-    if text.startswith(EXPORTED):
+    if exported.split(text) is not None:
         return Setting(text)
     first, *words = text.split("+")
     if text != PLAIN and (first not in PRECISIONS or any(word not in WORDS for word in words)):
@@ -222,8 +233,12 @@ def add_flags(parser: FlagParser) -> None:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--settings", nargs="+", type=parse_setting, metavar="SETTING",
                         help=f"{PLAIN} (the unit, always measured), {'|'.join(PRECISIONS)}"
-                             f"[+compile][+graphs], and {EXPORTED}FILE, an exported file that "
-                             "onnxruntime runs on the CPU; by default those that suit the device")
+                             f"[+compile][+graphs][{'|'.join('+' + name for name in RUNTIMES)}], "
+                             f"and {'FILE or '.join(exported.PREFIXES)}FILE, an exported file, on "
+                             "the CPU; by default those that suit the device")
+    parser.add_argument("--backend", nargs="+", choices=[*runtimes.BACKENDS], metavar="NAME",
+                        help="of the settings that are measured by default: any of "
+                             f"{', '.join(runtimes.BACKENDS)}; default: those that are installed")
     choice.add_argument("--exact", action="store_true",
                         help="only settings that keep the network's arithmetic: --settings "
                              f"{' '.join(EXACT)}")
@@ -239,6 +254,9 @@ def add_flags(parser: FlagParser) -> None:
                              "smooth random colors")
     add_switch(parser, "--host_copies", default=False,
                help="time from bytes in the host's memory to labels there")
+    add_switch(parser, "--cpu_time", default=False,
+               help="count the time of this process on a CPU, of all its threads, and not the time "
+                    "on the clock: for a machine that is busy")
     add_switch(parser, "--memory", default=True,
                help="measure memory as well, each setting in a new process")
     add_switch(parser, "--interleave_networks", default=True,
@@ -256,6 +274,7 @@ class Options:
         snapshot: trained networks, measured in place of `arch`.
         settings: None for those that suit the device.
         exact: whether only the settings `EXACT` are measured.
+        backend: of the default settings; None for all that are installed.
         size: (height, width) of the images.
         pictures: images on which labels are compared; random colors if there are none.
     """
@@ -264,12 +283,14 @@ class Options:
     snapshot: Sequence[Path]
     settings: Sequence[Setting] | None
     exact: bool
+    backend: Sequence[str] | None
     size: tuple[int, int]
     batch: int
     rounds: int
     warm_up: int
     pictures: Sequence[Path]
     host_copies: bool
+    cpu_time: bool
     memory: bool
     interleave_networks: bool
     json: Path | None
@@ -285,9 +306,26 @@ class Options:
 
     def all_settings(self, device: torch.device) -> list[Setting]:
         """Returns the settings to measure, without duplicates, `PLAIN` first."""
-        names = EXACT if self.exact else DEFAULT_SETTINGS.get(device.type, EXACT)
+        of_torch = EXACT if self.exact else DEFAULT_SETTINGS.get(device.type, EXACT)
+        names = [*of_torch, *self._runtime_settings(device)]
+        if self.backend is not None:
+            names = [name for name in names
+                     if (Setting(name).runtime or runtimes.TORCH) in self.backend]
         chosen = self.settings or [Setting(name) for name in names]
         return list(dict.fromkeys([Setting(PLAIN), *chosen]))
+
+    def _runtime_settings(self, device: torch.device) -> list[str]:
+        """Returns the settings of the runtimes that are installed, or asked for."""
+        if device.type != "cpu" or (self.exact and self.backend is None):
+            return []
+        settings = []
+        for name in RUNTIMES:
+            backend = runtimes.BACKENDS[name]
+            assert backend is not None
+            precisions = ("fp32",) if self.exact else backend.precisions
+            if name in (self.backend or ()) or find_spec(backend.package) is not None:
+                settings += [f"{precision}+{name}" for precision in precisions]
+        return settings
 
 
 def run(args: Namespace) -> None:
@@ -339,6 +377,7 @@ def describe(options: Options, device: torch.device) -> dict[str, Any]:
         "threads": facts["threads"], "torch": facts["torch"], "commit": facts["commit"],
         "size": f"{height}x{width}", "batch": options.batch, "warm-up": options.warm_up,
         "rounds": f"{options.rounds}, {interleaved} interleaved",
+        "time": "of the process" if options.cpu_time else "on the clock",
         "synchronized": "before and after each prediction" if is_cuda else "a CPU needs none",
         "inside": INSIDE, "host copies": host_copies,
         "normalization": f"folded into convolutions, but for {PLAIN}",
@@ -398,6 +437,7 @@ def measure(options: Options, subjects: Sequence[Subject], settings: Sequence[Se
             Timing(subject, setting, setting.build(subject, device, options.host_copies), inputs)
             for setting in settings])
     timings = [timing for of_network in by_network for timing in of_network]
+    seconds = time.process_time if options.cpu_time else time.perf_counter
     # every network compiles the same lines
     with torch._dynamo.config.patch(cache_size_limit=2 * len(timings)):
         for timing in timings:
@@ -405,7 +445,7 @@ def measure(options: Options, subjects: Sequence[Subject], settings: Sequence[Se
                 timing.predict(0)
         for turn in range(options.rounds):
             for timing in timings:
-                timing.take(turn, device)
+                timing.take(turn, device, seconds)
         for of_network in by_network:
             compare_labels(of_network, options.host_copies, device)
     return by_network

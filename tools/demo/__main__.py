@@ -25,6 +25,8 @@ from tools.demo import frames
 from tools.demo.frames import DEFAULT_FPS, VIDEO_SUFFIXES, Clip, DamagedVideo, VideoFile
 from tools.demo.inputs import PICTURE_SUFFIXES, PIPE, Input, find_inputs, is_clip
 from utils import precision as precision_flags
+from utils.backends import runtimes
+from utils.backends.runtimes import BackendOptions
 from utils.cli import FlagParser, add_switch, positive_number, run_program, size
 from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
@@ -81,6 +83,7 @@ def build_parser() -> FlagParser:
     snapshot_flags.add_flags(parser, default=DEFAULT_SNAPSHOT)
     inference_flags.add_flags(parser)
     precision_flags.add_flags(parser, training=False)
+    runtimes.add_flags(parser, automatic=True)
     return parser
 
 
@@ -105,6 +108,7 @@ class Options:
     snapshot: SnapshotOptions
     inference: InferenceOptions
     precision: PrecisionOptions
+    backend: BackendOptions
 
     @classmethod
     def from_args(cls, args: Namespace) -> Options:
@@ -113,7 +117,8 @@ class Options:
                    stdin_fps=args.stdin_fps, dataset=args.dataset,
                    snapshot=SnapshotOptions.from_args(args),
                    inference=InferenceOptions.from_args(args),
-                   precision=PrecisionOptions.from_args(args))
+                   precision=PrecisionOptions.from_args(args),
+                   backend=BackendOptions.from_args(args))
 
 
 @dataclass
@@ -172,7 +177,8 @@ class Demo:
                  kinds: Sequence[str], dump_flow: bool = False, confidence: bool = False) -> None:
         has_flow = any(isinstance(module, FlowAlignment) for module in net.modules())
         if dump_flow and not has_flow:
-            raise ValueError("this network has no flow alignment: leave --dump_flow out.")
+            raise ValueError("this network has no flow alignment: leave --dump_flow out; an "
+                             "exported file shows no flow, its checkpoint does.")
         self.predictor = predictor
         self.spec = spec
         self.kinds = kinds
@@ -312,7 +318,7 @@ def predict_all(demo: Demo, inputs: dict[str, Input], options: Options,
 def load(options: Options) -> LoadedModel:
     """Returns the network that the flags name. Raises ValueError or OSError if it is invalid."""
     [model] = load_from_options(options.snapshot, options.precision, options.inference,
-                                dataset=options.dataset)
+                                dataset=options.dataset, backend=options.backend)
     return model
 
 
@@ -336,8 +342,8 @@ def run(args: Namespace) -> int:
                       "folder") from error
     log.info("%s: %s, %s weights, classes of %s", options.snapshot.path, model.trained.arch,
              model.trained.weights, spec.title)
-    log.info("%d inputs, %s, in %s on %s", len(inputs), predictor.inference, predictor.precision,
-             predictor.device)
+    log.info("%d inputs, %s, in %s on %s by %s", len(inputs), predictor.inference,
+             predictor.precision, predictor.device, predictor.backend)
     with Interrupts() as interrupts:
         tallies = predict_all(demo, inputs, options, interrupts)
     skipped = sum(tally.skipped for tally in tallies)

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,6 @@ from eval import LoadedModel, load_predictor
 from network.checkpoints import snapshot
 from network.checkpoints.snapshot import Snapshot
 from tools.export import int8
-from tools.export.formats import FORMATS, OPSETS, Request, Run
-from tools.export.graph import EXACT, INPUTS, INT8, OUTPUTS, SMALLEST, ExportModule, trace
 from tools.export.scores import require_size, score
 from tools.export.verification import (
     OutOfTolerance,
@@ -31,6 +30,18 @@ from tools.export.verification import (
     verify,
 )
 from utils import files
+from utils.backends.formats import FORMATS, OPSETS, Format, Request
+from utils.backends.graph import (
+    EXACT,
+    HALF,
+    INPUTS,
+    INT8,
+    OUTPUTS,
+    SMALLEST,
+    ExportModule,
+    Run,
+    trace,
+)
 from utils.cli import FlagParser, add_switch, positive_int, run_program, size
 
 log = logging.getLogger("export")
@@ -46,10 +57,11 @@ def build_parser() -> FlagParser:
     snapshot.add_flags(parser)
     group = parser.add_argument_group("Export")
     group.add_argument("--format", choices=FORMATS, required=True,
-                       help="onnx; onnx-gather for runtimes without GridSample; pt2, a "
-                            "torch.export program; aoti, a compiled package (needs a C++ compiler)")
+                       help="onnx; onnx-gather for runtimes without GridSample; openvino, for "
+                            "Intel's runtime; pt2, a torch.export program; aoti, a compiled "
+                            "package (needs a C++ compiler)")
     group.add_argument("--out", type=Path, required=True, metavar="FILE",
-                       help="new file, .onnx or .pt2")
+                       help="new file, .onnx, .xml (with a .bin beside it) or .pt2")
     group.add_argument("--size", type=size,
                        help="HEIGHTxWIDTH of the images; default: the crop size of the training, "
                             f"or {DEFAULT_SIZE[0]}x{DEFAULT_SIZE[1]} if the snapshot does not say")
@@ -60,13 +72,17 @@ def build_parser() -> FlagParser:
     group.add_argument("--input", choices=INPUTS, default="normalized",
                        help="float32 (RGB / 255 - mean) / std, or uint8 RGB, normalized inside")
     group.add_argument("--output", choices=OUTPUTS, default="labels",
-                       help="int32 train ids, or float32 logits at the images' size")
+                       help="int32 train ids; float32 logits at the images' size; or coarse, "
+                            "those at the network's stride, which --snapshot of demo, app and eval "
+                            "takes")
+    add_switch(group, "--compress_to_fp16", default=False,
+               help="store the weights of an OpenVINO file in float16, which halves it")
     group.add_argument("--dataset",
                        help="classes and colors for the metadata; default: the snapshot's")
     data = parser.add_argument_group("Int8 and scores")
     add_switch(data, "--int8", default=False,
-               help="ONNX with convolutions in 8 bits, calibrated on training images of "
-                    "--data_root, resized to --size")
+               help="ONNX or OpenVINO with convolutions in 8 bits, calibrated on training images "
+                    "of --data_root, resized to --size")
     data.add_argument("--calibration_images", type=positive_int, default=32, metavar="N",
                       help="number of training images to calibrate on, drawn at random")
     data.add_argument("--score", metavar="SPLIT",
@@ -85,6 +101,8 @@ def metadata(args: Namespace, model: LoadedModel) -> dict[str, str]:
              "input": args.input, "output": args.output, "size": list(args.size),
              "dynamic": args.dynamic, "temperature": model.predictor.temperature,
              "precision": "int8" if args.int8 else "float32",
+             "weights": model.trained.weights, "license": model.trained.license,
+             "description": spec.description,
              "commit": files.commit(), "torch": torch.__version__}
     return {name: json.dumps(value) for name, value in facts.items()}
 
@@ -109,9 +127,11 @@ def open_splits(args: Namespace, spec: DatasetSpec) -> Splits:
             another size than the file.
         FileNotFoundError: images are missing.
     """
-    if args.int8 and args.format not in int8.FORMATS:
-        raise ValueError(f"--int8 writes ONNX: give --format {' or '.join(int8.FORMATS)}, not "
-                         f"{args.format}")
+    if args.int8 and args.format not in int8.QUANTIZERS:
+        raise ValueError(f"--int8 writes --format {', '.join(int8.QUANTIZERS)}, not {args.format}")
+    if args.compress_to_fp16 and args.format != "openvino":
+        raise ValueError(f"--compress_to_fp16 is for --format openvino, not {args.format}: leave "
+                         "it out")
     if args.data_root is not None and not (args.int8 or args.score):
         raise ValueError("--data_root is read by --int8 and --score only: give one of them, or "
                          "leave it out")
@@ -143,8 +163,10 @@ def training_size(trained: Snapshot) -> tuple[int, int]:
 
 
 @contextmanager
-def unverified_file(out: Path) -> Iterator[Path]:
+def unverified_file(row: Format, out: Path) -> Iterator[Path]:
     """Yields a file beside `out`, which replaces it if the block succeeds and is deleted otherwise.
+
+    So do its companions.
 
     Raises:
         ValueError: the folder cannot be written.
@@ -158,9 +180,11 @@ def unverified_file(out: Path) -> Iterator[Path]:
                          "folder") from error
     try:
         yield path
-        path.replace(out)
+        for written, kept in zip(row.files(path), row.files(out), strict=True):
+            written.replace(kept)
     finally:
-        path.unlink(missing_ok=True)
+        for written in row.files(path):
+            written.unlink(missing_ok=True)
 
 
 def export(args: Namespace) -> None:
@@ -171,10 +195,12 @@ def export(args: Namespace) -> None:
         OutOfTolerance: the file computes something else than the network.
     """
     row = FORMATS[args.format]
-    row.require()
+    row.require(f"--format {args.format}")
+    if args.int8 and args.format == "openvino":
+        int8.require_nncf()
     if args.out.suffix != row.suffix:
         raise ValueError(f"--out {args.out}: a file of --format {args.format} ends in {row.suffix}")
-    with unverified_file(args.out) as path:
+    with unverified_file(row, args.out) as path:
         model = load_predictor(args.snapshot, arch=args.arch, weights=args.weights,
                                dataset=args.dataset, device="cpu", precision="fp32",
                                channels_last=False)
@@ -188,12 +214,19 @@ def export(args: Namespace) -> None:
                  spec.title)
         facts = metadata(args, model)
         program = trace(module, args.size, args.dynamic, trained.arch)
-        row.write(Request(module, program, facts, args.opset), path)
+        quantize = None
+        if splits.calibration is not None:
+            calibration = training_images(module, splits.calibration, args.calibration_images,
+                                          args.size)
+            quantize = partial(int8.QUANTIZERS[args.format], images=calibration)
+        row.write(Request(module, program, facts, args.opset, args.compress_to_fp16, quantize),
+                  path)
         inputs, tolerance = examples(module, args.size, args.dynamic), EXACT
         advice = "another --opset or --format, or a fixed size"
+        if args.compress_to_fp16:
+            tolerance, advice = HALF, "--no_compress_to_fp16"
         if splits.calibration is not None:
             count = args.calibration_images
-            int8.quantize(path, training_images(module, splits.calibration, count, args.size))
             inputs = calibration_examples(module, splits.calibration, count, args.size,
                                           args.dynamic)
             tolerance, advice = INT8, "more --calibration_images, or leave --int8 out"
@@ -204,8 +237,9 @@ def export(args: Namespace) -> None:
             report_score(module, run, splits.scored, None if args.dynamic else args.size)
     height, width = args.size
     sides = "any batch and size" if args.dynamic else f"1x3x{height}x{width}"
+    written = sum(path.stat().st_size for path in row.files(args.out))
     log.info("%s: %s, %s -> %s, %s bytes", args.out, sides, args.input, args.output,
-             f"{args.out.stat().st_size:,}")
+             f"{written:,}")
 
 
 def report_score(module: ExportModule, run: Run, data: datasets.SegmentationDataset,

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from network.alignment import FLOW_CONVOLUTION
-from tools.export.formats import INPUT
+from utils.backends import openvino_files
+from utils.backends.formats import INPUT
 
-FORMATS = ("onnx", "onnx-gather")
 # the split to calibrate on
 SPLIT = "train"
 # Convolutions, and the operators between them that runtimes compute in 8 bits.
@@ -70,6 +72,38 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
     onnx.save_model(quantized, str(path))
 
 
+def require_nncf() -> None:
+    """Raises ValueError if NNCF, which quantizes OpenVINO files, is not installed."""
+    if find_spec("nncf") is None:
+        raise ValueError("--int8 with --format openvino needs nncf, which is not installed: pip "
+                         "install '.[int8]' in the checkout")
+
+
+def quantize_openvino(path: Path, images: Iterable[Tensor]) -> Any:
+    """Returns the `openvino.Model` of an ONNX file with its convolutions in 8 bits.
+
+    NNCF also corrects the biases of the convolutions, so that the mean of their outputs stays. The
+    classifier, the flow fields and the sampling stay in float32.
+
+    Args:
+        images: inputs of the file.
+    """
+    # it reports its use over the network otherwise
+    os.environ.setdefault("NNCF_CI", "1")
+    import nncf
+    import onnx
+
+    nncf.set_log_level(logging.ERROR)
+    model = openvino_files.read_onnx(path)
+    names = {node.get_friendly_name() for node in model.get_ops()}
+    kept = sorted(_kept_in_float(onnx.load(path).graph) & names)
+    batches = [image.numpy() for image in images]
+    return nncf.quantize(
+        model, nncf.Dataset(batches), subset_size=len(batches),
+        preset=nncf.QuantizationPreset.MIXED, target_device=nncf.TargetDevice.CPU,
+        ignored_scope=nncf.IgnoredScope(names=kept, validate=False))
+
+
 def _kept_in_float(graph: Any) -> set[str]:
     """Returns the names of the nodes that are not quantized.
 
@@ -106,3 +140,8 @@ def _silent() -> Iterator[None]:
         yield
     finally:
         root.setLevel(level)
+
+
+# format -> what quantizes it, see `Request.quantize`
+QUANTIZERS: dict[str, Callable[[Path, Iterable[Tensor]], Any]] = {
+    "onnx": quantize, "onnx-gather": quantize, "openvino": quantize_openvino}

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 
 from datasets import SegmentationDataset
-from tools.export.formats import Run
-from tools.export.graph import ExportModule, compare
+from utils.backends.graph import ExportModule, Run, compare
+from utils.evaluation.label_map import label_map
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.logs import track
 
@@ -42,13 +42,15 @@ def score(module: ExportModule, run: Run, data: SegmentationDataset,
     for index in track(range(len(data)), len(data), f"{data.spec.name} {data.split}"):
         sample = data[index]
         image, labels = sample["image"][None], sample["label"][None]
-        require_size(sample["name"], (image.shape[-2], image.shape[-1]), size)
+        image_size = image.shape[-2], image.shape[-1]
+        require_size(sample["name"], image_size, size)
         images = module.as_input(image)
         with torch.inference_mode():
             logits = module.logits(images)
             output = run(images)
-        network_matrix.update(logits.argmax(1), labels)
-        predictions = output.argmax(1) if output.ndim == 4 else output
+        network_matrix.update(label_map(logits, image_size), labels)
+        # logits may be coarser than the image
+        predictions = label_map(output, image_size) if output.ndim == 4 else output
         file_matrix.update(predictions, labels)
         equal += compare(logits, output).equal
     return Scores(network_matrix.mean_iou(), file_matrix.mean_iou(), equal / len(data))

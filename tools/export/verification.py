@@ -12,8 +12,16 @@ from torch import Tensor
 
 from datasets import SegmentationDataset, read_image
 from tools.export import int8
-from tools.export.formats import Format, Metadata, Run
-from tools.export.graph import SMALLEST, ExportModule, Tolerance, compare, first_line
+from utils.backends.formats import Format
+from utils.backends.graph import (
+    SMALLEST,
+    ExportModule,
+    Metadata,
+    Run,
+    Tolerance,
+    compare,
+    first_line,
+)
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from utils import files
+from utils.backends.runtimes import TORCH
 from utils.evaluation.corruptions import Corruption
 
 
@@ -45,6 +46,8 @@ def run_identity(options: Any, model: Any, data: Any,
     # only if given, so that folders of older versions can be resumed
     if options.evaluation.fuse:
         identity["deployed"] = True
+    if model.predictor.backend != TORCH:
+        identity["backend"] = model.predictor.backend.split()[0]
     if options.evaluation.calibration and data.labeled:
         identity["temperature"] = model.predictor.temperature
     if options.evaluation.trimap and data.labeled:
@@ -82,4 +85,5 @@ def run_settings(options: Any, identity: Mapping[str, Any], model: Any,
                                                    "weights")}
     return {**flags, "snapshot": str(options.snapshot.path), "description": data.spec.description,
             "max_images": partial_count(options, data), "data_root": str(data.root),
-            "device": str(model.predictor.device), "torch": torch.__version__, **effective}
+            "device": str(model.predictor.device), "backend": model.predictor.backend,
+            "torch": torch.__version__, **effective}

@@ -1,18 +1,24 @@
 """A network ready for prediction: evaluation mode, precision, normalization and inference mode."""
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from utils.backends.graph import EXACT, HALF, compare
+from utils.backends.runtimes import TORCH, Runtime
 from utils.batches import normalize
 from utils.evaluation.confidence import MEASURES, Confidence
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.label_map import label_map
 from utils.precision import autocast, require_compiler
+
+log = logging.getLogger(__name__)
 
 # the coarsest stride of the networks, in pixels: shorter sides are padded to it
 MIN_SIDE = 32
@@ -39,6 +45,11 @@ class Predictor:
             changes no label.
         graphs: replay a CUDA graph for whole images at a single scale, captured at the first image
             of each shape.
+        runtime: runs the network in place of torch; unless it is verified, it is compared with
+            torch on the first images.
+
+    Attributes:
+        backend: what runs the network, "torch" or a runtime with its version.
 
     Raises:
         ValueError: `compiled` without a compiler for the device, or `graphs` without a CUDA device.
@@ -47,7 +58,8 @@ class Predictor:
     def __init__(self, net: nn.Module, device: torch.device, precision: str, mean: Sequence[float],
                  std: Sequence[float], channels_last: bool = False,
                  inference: InferenceOptions | None = None, *, temperature: float = 1.0,
-                 compiled: bool = False, graphs: bool = False) -> None:
+                 compiled: bool = False, graphs: bool = False,
+                 runtime: Runtime | None = None) -> None:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.net = net.to(device).to(memory_format=layout)
         self.device = device
@@ -62,6 +74,12 @@ class Predictor:
         elif compiled:
             require_compiler("--compile", device)
             self._network = torch.compile(self._forward)
+        self.backend = TORCH
+        if runtime is not None:
+            self.backend = str(runtime)
+            self._network = runtime.run
+            if not runtime.verified:
+                self._network = partial(self._first_in_runtime, runtime)
         if graphs and device.type != "cuda":
             raise ValueError(f"CUDA graphs need a CUDA device, but this runs on {device.type}: "
                              "leave them out.")
@@ -138,6 +156,12 @@ class Predictor:
                                    mode="bilinear", align_corners=True)
             return logits[..., :images.shape[-2], :images.shape[-1]]
 
+    def run_network(self, images: Tensor) -> None:
+        """Runs `net` in torch on whole images (N, 3, H, W) uint8 RGB, for hooks on its modules."""
+        with torch.inference_mode():
+            self.net.eval()
+            self._forward(self._prepare(images))
+
     def warm_up(self, size: tuple[int, int], batch: int = 1) -> None:
         """Predicts two black batches of (height, width), which compiles and selects kernels."""
         for _ in range(2):
@@ -181,10 +205,33 @@ class Predictor:
         """Returns float32 logits at the head's own stride."""
         # a training loop may have switched to training mode in between
         self.net.eval()
-        if self.channels_last:
+        if self.channels_last and self.backend == TORCH:
             # a batch of windows has lost the layout
             images = images.contiguous(memory_format=torch.channels_last)
         return self._network(images)
+
+    def _first_in_runtime(self, runtime: Runtime, images: Tensor) -> Tensor:
+        """Runs the first images in a runtime and in torch; from then on, one of them runs.
+
+        Raises:
+            ValueError: the runtime computes something else, and torch must not take over.
+        """
+        logits = runtime.run(images)
+        expected: Tensor = self.net(images, upsample=False)["main"]
+        tolerance = EXACT if self.precision == "fp32" else HALF
+        difference = compare(expected, logits)
+        if difference.within(tolerance):
+            log.info("%s agrees with torch on the first image: %.2f %% equal labels", runtime,
+                     100 * difference.equal)
+            self._network = runtime.run
+            return logits
+        found = (f"{runtime} differs from torch on the first image: {100 * difference.equal:.2f} % "
+                 f"equal labels, logits off by {difference.largest:.1e} of the largest")
+        if not runtime.replaceable:
+            raise ValueError(f"{found}: give --backend {TORCH}")
+        log.warning("%s; backend %s runs in its place", found, TORCH)
+        self.backend, self._network = TORCH, self._forward
+        return self._coarse_logits(images)
 
     def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):

@@ -51,7 +51,7 @@ def predict_flows(predictor: Predictor, record_flows: RecordFlows,
         Flows (2, h, w), or (4, h, w) for the flows of a coarse and of a fine map.
     """
     with record_flows(predictor.net) as flows:
-        predictor.logits(torch.from_numpy(image).permute(2, 0, 1)[None])
+        predictor.run_network(torch.from_numpy(image).permute(2, 0, 1)[None])
     return {name: flow[0].cpu().numpy() for name, flow in flows.items()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets.class_uniform.centroid_cache import CentroidCache, cache_key, default_folder
+from datasets.class_uniform.centroid_cache import CentroidCache, cache_key
 from datasets.class_uniform.centroids import find_centroids
 
 WriteCamvid = Callable[..., Path]
@@ -87,14 +86,6 @@ def test_a_folder_that_cannot_be_written_is_a_warning(
     assert "next run has to compute them again: give --cache_dir a writable folder" in caplog.text
 
 
-def test_the_users_cache_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert default_folder() == Path("/somewhere/sfsegnets")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert default_folder() == Path("/home/me/.cache/sfsegnets")
-
-
 def test_the_rows_are_little_endian_numbers_after_one_line_of_json(tmp_path: Path) -> None:
     cache = CentroidCache(tmp_path / "new/points.bin", "a key")
     assert cache.read() is None
@@ -113,12 +104,3 @@ def test_no_centroid_is_kept_as_no_row(tmp_path: Path) -> None:
     rows = cache.read()
     assert rows is not None
     assert rows.shape == (0, 4)
-
-
-def test_a_user_without_a_home_folder_gets_a_temporary_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
-    assert default_folder() == Path(tempfile.gettempdir()) / "sfsegnets"

@@ -13,6 +13,7 @@ import pytest
 
 import datasets
 from eval import LoadedModel
+from tests.openvino_here import hide_openvino
 from tools.app import __main__ as app
 from tools.app import views
 
@@ -33,6 +34,14 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def torch_backend() -> Iterator[None]:
+    """Runs networks in torch by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        hide_openvino(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -27,11 +27,11 @@ def test_an_int8_file_is_measured_beside_the_network_that_it_was_made_of(
 def test_a_file_of_another_network_is_not_measured(int8_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError,
                        match="its arch is sfnet_dfnetv1, and sfnet_resnet18 is measured"):
-        exported.labels(int8_file, "sfnet_resnet18", host_copies=False)
+        exported.labels("onnx", int8_file, "sfnet_resnet18", host_copies=False)
     with pytest.raises(ValueError, match="its input is normalized, and rgb is measured"):
-        exported.labels(int8_file, "sfnet_dfnetv1", host_copies=True)
+        exported.labels("onnx", int8_file, "sfnet_dfnetv1", host_copies=True)
     with pytest.raises(ValueError, match="there is no such file"):
-        exported.labels(tmp_path / "absent.onnx", "sfnet_dfnetv1", host_copies=False)
+        exported.labels("onnx", tmp_path / "absent.onnx", "sfnet_dfnetv1", host_copies=False)
 
 
 def test_a_file_that_the_export_did_not_write_is_not_measured(int8_file: Path,
@@ -44,4 +44,4 @@ def test_a_file_that_the_export_did_not_write_is_not_measured(int8_file: Path,
         with pytest.raises(
             ValueError, match=rf"{name}.onnx is damaged, or not made by python -m tools.export \("
         ):
-            exported.labels(tmp_path / f"{name}.onnx", "sfnet_dfnetv1", host_copies=False)
+            exported.labels("onnx", tmp_path / f"{name}.onnx", "sfnet_dfnetv1", host_copies=False)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import cv2
@@ -166,3 +168,33 @@ def test_what_the_machine_cannot_run_is_refused(capsys: pytest.CaptureFixture[st
                            "--no_memory"]) == (0 if torch.cuda.is_available() else 2)
     if not torch.cuda.is_available():
         assert "CUDA graphs need a CUDA device" in capsys.readouterr().err
+
+
+def test_a_setting_names_a_runtime_or_a_file_of_one() -> None:
+    assert infer.parse_setting("bf16+openvino").runtime == "openvino"
+    assert infer.parse_setting("fp32+compile").runtime is None
+    assert infer.parse_setting("openvino:net.xml").facts()["precision"] == "the file's"
+    assert infer.parse_setting("bf16+openvino").facts()["channels_last"] is False
+    with pytest.raises(ArgumentTypeError, match="is not a setting"):
+        infer.parse_setting("bf16+tensorrt")
+
+
+def test_the_backends_that_were_asked_for_are_measured_by_default() -> None:
+    cpu = torch.device("cpu")
+    chosen = options_of("--backend", "openvino").all_settings(cpu)
+    assert [setting.name for setting in chosen] == ["plain", "fp32+openvino", "bf16+openvino"]
+    chosen = options_of("--exact", "--backend", "torch", "onnxruntime").all_settings(cpu)
+    assert [setting.name for setting in chosen] == ["plain", "fp32", "fp32+compile",
+                                                    "fp32+onnxruntime"]
+
+
+def test_the_time_of_the_process_leaves_out_that_of_its_neighbors() -> None:
+    def wait(images: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.2)
+        return images
+
+    timing = infer.Timing(infer.load(options_of(), 0), infer.Setting("plain"), wait,
+                          [torch.zeros(1, 3, 2, 2)])
+    for seconds in (time.process_time, time.perf_counter):
+        timing.take(0, torch.device("cpu"), seconds)
+    assert timing.seconds[0] < 0.1 < timing.seconds[1]

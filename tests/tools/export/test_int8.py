@@ -2,18 +2,41 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.onnx_here import need_onnx
+from tests.openvino_here import need_openvino
 from tests.tools.export.conftest import Export
 from tools.export import __main__ as export
 from tools.export import int8
 
 need_onnx()
 onnx = pytest.importorskip("onnx")
+
+
+def test_nncf_that_is_not_installed_is_named_with_its_extra(
+    run: Export, camvid_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_openvino()
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    assert run("--format", "openvino", "--int8", "--data_root", camvid_root, "--out",
+               tmp_path / "net.xml") == 2
+    assert "needs nncf, which is not installed: pip install '.[int8]'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_openvino_file_is_quantized_too(run: Export, camvid_root: Path, tmp_path: Path) -> None:
+    need_openvino()
+    pytest.importorskip("nncf", reason="pip install '.[int8]' brings it")
+    path = tmp_path / "net.xml"
+    assert run("--format", "openvino", "--int8", "--data_root", camvid_root, "--out", path,
+               "--calibration_images", "5") == 0
+    assert "FakeQuantize" in path.read_text()
 
 
 def test_convolutions_compute_in_int8_and_places_in_float32(int8_file: Path) -> None:
@@ -68,7 +91,7 @@ def test_a_network_without_anything_to_quantize_is_refused(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("flags", "message"),
                          [(["--format", "pt2", "--out", "net.pt2", "--int8"],
-                           "--int8 writes ONNX: give --format onnx or onnx-gather"),
+                           "--int8 writes --format onnx, onnx-gather, openvino, not "),
                           (["--format", "onnx", "--out", "net.onnx", "--int8"],
                            "needs --data_root"),
                           (["--format", "onnx", "--out", "net.onnx", "--int8", "--data_root",

@@ -8,8 +8,8 @@ import pytest
 import datasets
 import network
 from tests.tools.export.conftest import Export
-from tools.export.graph import ExportModule
 from tools.export.scores import score
+from utils.backends.graph import ExportModule
 
 SIZE = 64, 96
 

@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor
 
 from tests.tools.export.conftest import Export
-from tools.export import formats
+from utils.backends import formats
 
 
 def test_a_file_out_of_tolerance_is_not_kept(

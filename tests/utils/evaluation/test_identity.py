@@ -19,7 +19,8 @@ def parts(tmp_path: Path, max_images: int | None = None) -> tuple[SimpleNamespac
         evaluation=SimpleNamespace(fuse=False, calibration=False, trimap=None),
         flags={"json": "x", "scales": (1.0,)})
     model = SimpleNamespace(trained=SimpleNamespace(arch="a", weights="raw"),
-                            predictor=SimpleNamespace(precision="fp32", device="cpu"))
+                            predictor=SimpleNamespace(precision="fp32", device="cpu",
+                                                      backend="torch"))
     data = SimpleNamespace(spec=spec("camvid"), split="val", labeled=True, root=tmp_path,
                            groups=lambda count: None,
                            samples=[SimpleNamespace(name="1"), SimpleNamespace(name="2")])
@@ -53,3 +54,12 @@ def test_a_look_at_a_few_images_has_a_folder_of_its_own(tmp_path: Path) -> None:
     settings = run_settings(options, run_identity(options, model, data), model, data)
     assert settings["max_images"] == 1 and "json" not in settings and settings["arch"] == "a"
     assert partial_count(parts(tmp_path, max_images=2)[0], data) is None
+
+
+def test_another_backend_is_another_evaluation_and_its_version_a_setting(tmp_path: Path) -> None:
+    options, model, data = parts(tmp_path)
+    by_torch = run_identity(options, model, data)
+    model.predictor.backend = "openvino 2026.4.1"
+    identity = run_identity(options, model, data)
+    assert identity == {**by_torch, "backend": "openvino"}
+    assert run_settings(options, identity, model, data)["backend"] == "openvino 2026.4.1"

@@ -42,11 +42,11 @@ def test_flows_are_recorded_while_the_whole_image_is_predicted() -> None:
     def record_flows(net: Any) -> Iterator[dict[str, torch.Tensor]]:
         yield recorded
 
-    def logits(images: torch.Tensor) -> None:
+    def run_network(images: torch.Tensor) -> None:
         shapes.append(tuple(images.shape))
         recorded["fam"] = torch.ones(1, 2, 3, 4)
 
-    predictor: Any = SimpleNamespace(net=None, logits=logits)
+    predictor: Any = SimpleNamespace(net=None, run_network=run_network)
     flows = flow.predict_flows(predictor, record_flows, np.zeros((6, 8, 3), np.uint8))
     assert shapes == [(1, 3, 6, 8)]
     assert flows["fam"].shape == (2, 3, 4)

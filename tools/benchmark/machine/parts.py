@@ -188,9 +188,9 @@ def predictions(run: str, batch: int, group: Sequence[str], plan: Plan, device: 
     """Yields a row for eager float32 and for each setting of a group."""
     arch = launchers.options_of(run).network.arch
     options = infer.Options(
-        arch=[arch], snapshot=(), settings=None, exact=False, size=plan.image, batch=batch,
-        rounds=plan.rounds, warm_up=2, pictures=(), host_copies=False, memory=False,
-        interleave_networks=True, json=None)
+        arch=[arch], snapshot=(), settings=None, exact=False, backend=None, size=plan.image,
+        batch=batch, rounds=plan.rounds, warm_up=2, pictures=(), host_copies=False,
+        cpu_time=False, memory=False, interleave_networks=True, json=None)
     settings = [infer.Setting(name) for name in (infer.PLAIN, *group)]
     about = {"run": run, "arch": arch, "batch": batch}
     result = attempt(about, deadline, kind, predict, options, settings, device)

@@ -4,16 +4,20 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
 import network
 from network.checkpoints.weights import published_state_dict
 from tests.onnx_here import need_onnx
+from tests.openvino_here import need_openvino
+from tests.tools.demo.conftest import picture
 from tests.tools.export.conftest import MEAN, SPEC, STD, Export
+from tools.demo import __main__ as demo
 from tools.export import __main__ as export
-from tools.export import formats
-from tools.export.graph import ExportModule, trace
+from utils.backends import formats
+from utils.backends.graph import ExportModule, trace
 
 SFNETS = [name for name in network.names() if name.startswith("sfnet_")]
 
@@ -47,6 +51,30 @@ def test_an_onnx_file_of_any_size_says_what_it_is_and_computes_the_same(
     assert (facts["arch"], facts["input"], facts["output"]) == ("sfnet_dfnetv1", "rgb", "labels")
     # no half-written file beside it
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_openvino_file_alone_runs_the_demo_and_weights_in_float16_halve_it(
+    run: Export, snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_openvino()
+    path = tmp_path / "net.xml"
+    flags = ["--format", "openvino", "--dynamic", "--output", "coarse", "--out"]
+    assert run(*flags, path) == 0
+    assert "2x3x64x64 in OpenVINO: largest difference of logits" in capsys.readouterr().out
+    assert run(*flags, tmp_path / "half" / "net.xml", "--compress_to_fp16") == 0
+    sizes = [(folder / "net.bin").stat().st_size for folder in (tmp_path / "half", tmp_path)]
+    assert sizes[0] < 0.6 * sizes[1]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["half", "net.bin", "net.xml"]
+
+    picture(tmp_path / "a.png", 70, 110)
+    shown = ["--input", str(tmp_path / "a.png"), "--precision", "fp32", "--write", "label_ids"]
+    for source, backend in ((path, "auto"), (snapshot, "torch")):
+        assert demo.main([*shown, "--snapshot", str(source), "--backend", backend, "--out",
+                          str(tmp_path / backend)]) == 0
+    assert "in fp32 on cpu by openvino" in capsys.readouterr().out
+    maps = [cv2.imread(str(tmp_path / backend / "label_ids/a.png"), 0)
+            for backend in ("auto", "torch")]
+    assert (maps[0] == maps[1]).mean() > 0.999
 
 
 def test_a_file_without_grid_sample_gives_logits(run: Export, tmp_path: Path) -> None:

@@ -3,16 +3,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from tools.export.gathers import without_grid_sample
-from tools.export.graph import ExportModule, first_line
+from utils.backends import openvino_files
+from utils.backends.gathers import without_grid_sample
+from utils.backends.graph import ExportModule, Metadata, Run, first_line
+from utils.files import write_bytes
 from utils.precision import require_compiler
 
 INPUT = "images"
@@ -23,10 +26,6 @@ OPSETS = (16, 17, 18)
 TORCH_FOR_ONNX = (2, 9)
 # the entry of a torch.export file that holds the metadata
 METADATA = "metadata.json"
-# name -> JSON text
-Metadata = Mapping[str, str]
-# inputs (N, 3, H, W) -> labels (N, H, W) or logits (N, K, H, W)
-Run = Callable[[Tensor], Tensor]
 
 
 class Request(NamedTuple):
@@ -37,12 +36,17 @@ class Request(NamedTuple):
         program: the traced module.
         metadata: entries of the file, as JSON.
         opset: operator set version of ONNX.
+        half: store the weights in float16, which OpenVINO's files can.
+        quantize: quantizes the ONNX file that was written in place; for OpenVINO, returns an
+            `openvino.Model` of it. None for float32.
     """
 
     module: ExportModule
     program: ExportedProgram
     metadata: Metadata
-    opset: int
+    opset: int = OPSETS[-1]
+    half: bool = False
+    quantize: Callable[[Path], Any] | None = None
 
 
 class Format(NamedTuple):
@@ -51,16 +55,30 @@ class Format(NamedTuple):
     Attributes:
         suffix: of the file's name.
         runtime: its name in messages.
-        require: raises ValueError if a package or a compiler is missing.
+        require: raises ValueError if a package or a compiler is missing, which its argument, a flag
+            with its value, needs.
         write: writes a request to a path.
         open: returns a function from images to the module's output, and the metadata.
+        companion: suffix of a second file that is written beside the first; "" for none.
     """
 
     suffix: str
     runtime: str
-    require: Callable[[], None]
+    require: Callable[[str], None]
     write: Callable[[Request, Path], None]
     open: Callable[[Path], tuple[Run, Metadata]]
+    companion: str = ""
+
+    def files(self, path: Path) -> list[Path]:
+        """Returns the files that belong to a path, itself last."""
+        companions = [path.with_suffix(self.companion)] if self.companion else []
+        return [*companions, path]
+
+    def copy(self, path: Path, target: Path) -> None:
+        """Copies the files; each appears whole, that of `target` last. Raises OSError."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for source, copy in zip(self.files(path), self.files(target), strict=True):
+            write_bytes(copy, source.read_bytes())
 
 
 def _torch_version() -> tuple[int, ...]:
@@ -68,18 +86,19 @@ def _torch_version() -> tuple[int, ...]:
     return int(major), int(minor)
 
 
-def _require_onnx() -> None:
+def _require_onnx(needed_by: str) -> None:
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"--format onnx needs onnx, onnxscript and onnxruntime, and {error.name} "
-                         "is not installed: pip install '.[export]' in the checkout") from error
+        raise ValueError(f"{needed_by} needs onnx, onnxscript and onnxruntime, and {error.name} is "
+                         "not installed: pip install '.[export]' in the checkout") from error
     if _torch_version() < TORCH_FOR_ONNX:
         needed = ".".join(map(str, TORCH_FOR_ONNX))
-        raise ValueError(f"--format onnx needs torch {needed} or newer, and this is "
-                         f"{torch.__version__}: upgrade it, or give --format pt2")
+        raise ValueError(f"{needed_by} needs torch {needed} or newer, and this is "
+                         f"{torch.__version__}: upgrade it, or give --format pt2 or --backend "
+                         "torch")
 
 
 def _write_onnx(request: Request, path: Path) -> None:
@@ -106,6 +125,8 @@ def _write_onnx(request: Request, path: Path) -> None:
     onnx.helper.set_model_props(model, dict(request.metadata))
     onnx.checker.check_model(model)
     onnx.save_model(model, str(path))
+    if request.quantize is not None:
+        request.quantize(path)
 
 
 def _name_axes(graph: Any) -> None:
@@ -124,7 +145,8 @@ def _write_onnx_gather(request: Request, path: Path) -> None:
     _write_onnx(request._replace(program=without_grid_sample(request.program)), path)
 
 
-def _open_onnx(path: Path) -> tuple[Run, Metadata]:
+def open_onnx(path: Path) -> tuple[Run, Metadata]:
+    """Opens an ONNX file on the CPU, with as many threads as torch has; see `Format.open`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -132,9 +154,23 @@ def _open_onnx(path: Path) -> tuple[Run, Metadata]:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {INPUT: images.numpy()})[0])
+        return torch.from_numpy(session.run(None, {INPUT: images.contiguous().numpy()})[0])
 
     return run, session.get_modelmeta().custom_metadata_map
+
+
+def _require_openvino(needed_by: str) -> None:
+    # an .xml file is written from ONNX
+    openvino_files.require(needed_by)
+    _require_onnx(needed_by)
+
+
+def _write_openvino(request: Request, path: Path) -> None:
+    with TemporaryDirectory() as folder:
+        onnx = Path(folder) / "net.onnx"
+        _write_onnx(request._replace(metadata={}, quantize=None), onnx)
+        model = (request.quantize or openvino_files.read_onnx)(onnx)
+        openvino_files.save(model, path, request.metadata, half=request.half)
 
 
 def _write_pt2(request: Request, path: Path) -> None:
@@ -160,9 +196,11 @@ def _open_aoti(path: Path) -> tuple[Run, Metadata]:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx, _open_onnx),
-    "onnx-gather": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx_gather, _open_onnx),
-    "pt2": Format(".pt2", "torch.export's loader", lambda: None, _write_pt2, _open_pt2),
-    "aoti": Format(".pt2", "AOTInductor's loader", lambda: require_compiler("--format aoti"),
-                   _write_aoti, _open_aoti),
+    "onnx": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx, open_onnx),
+    "onnx-gather": Format(".onnx", "onnxruntime", _require_onnx, _write_onnx_gather, open_onnx),
+    "openvino": Format(".xml", "OpenVINO", _require_openvino, _write_openvino,
+                       openvino_files.open_model, companion=".bin"),
+    "pt2": Format(".pt2", "torch.export's loader", lambda needed_by: None, _write_pt2, _open_pt2),
+    "aoti": Format(".pt2", "AOTInductor's loader", require_compiler, _write_aoti,
+                   _open_aoti),
 }

@@ -1,7 +1,7 @@
 """The module that is exported, its graph, and the comparison of outputs with its logits."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 INPUTS = ("normalized", "rgb")
-OUTPUTS = ("labels", "logits")
+OUTPUTS = ("labels", "logits", "coarse")
 # smallest height and width of an image: the coarsest stride of the networks, in pixels
 SMALLEST = 32
 EXAMPLE_SEED = 0
+# name -> JSON text
+Metadata = Mapping[str, str]
+# runs a file: inputs (N, 3, H, W) -> labels (N, H, W) or logits (N, K, H, W)
+Run = Callable[[Tensor], Tensor]
 
 
 class Tolerance(NamedTuple):
@@ -29,6 +33,8 @@ class Tolerance(NamedTuple):
 
 
 EXACT = Tolerance(0.999, 1e-3)
+# of a file with float16 weights, or of a runtime that computes in bf16
+HALF = Tolerance(0.97, 0.1)
 # On training images. It only detects a broken file: --score measures the loss of mIoU.
 INT8 = Tolerance(0.9, 0.5)
 
@@ -40,8 +46,9 @@ class ExportModule(nn.Module):
         net: see `network.fuse_for_inference`.
         input: "normalized", (N, 3, H, W) float32 that is (RGB / 255 - mean) / std, or "rgb",
             (N, 3, H, W) uint8.
-        output: "labels", (N, H, W) int32, or "logits", (N, K, H, W) float32 at the image's size.
-        temperature: by which the logits are divided, so that their softmax is calibrated.
+        output: "labels", (N, H, W) int32; "logits", (N, K, H, W) float32 at the image's size; or
+            "coarse", the same at the head's stride.
+        temperature: by which "logits" are divided, so that their softmax is calibrated.
     """
 
     shift: Tensor
@@ -60,10 +67,10 @@ class ExportModule(nn.Module):
         self.eval()
 
     def logits(self, images: Tensor) -> Tensor:
-        """Returns (N, K, H, W) float32."""
+        """Returns (N, K, H, W) float32; (N, K, h, w) for the output "coarse"."""
         if self.input == "rgb":
             images = (images.float() - self.shift) / self.scale
-        logits: Tensor = self.net(images)["main"]
+        logits: Tensor = self.net(images, upsample=self.output != "coarse")["main"]
         # labels need no temperature, and neither does an uncalibrated network
         is_scaled = self.temperature != 1 and self.output == "logits"
         return logits / self.temperature if is_scaled else logits

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import network
 from tests.tools.export.conftest import MEAN, STD
-from tools.export.graph import EXACT, Difference, ExportModule, compare, trace
+from utils.backends.graph import EXACT, Difference, ExportModule, compare, trace
 from utils.batches import normalize
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tools.export import gathers
+from utils.backends import gathers
 
 
 @pytest.mark.parametrize("align_corners", [True, False])

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import eval as evaluation
+from tests.utils.backends.conftest import write
+from utils.backends.exported import ExportedFile, backend_of, open_exported
+from utils.backends.graph import ExportModule
+from utils.evaluation.inference import InferenceOptions
+
+CPU = torch.device("cpu")
+
+
+def opened(path: Path, backend: str = "auto") -> ExportedFile:
+    return open_exported(path, backend, CPU, "fp32")
+
+
+def test_the_suffix_says_which_backend_runs_a_file() -> None:
+    names = ("a.xml", "a.onnx", "a.pth", "folder")
+    assert [backend_of(Path(name)) for name in names] == ["openvino", "onnxruntime", None, None]
+
+
+def test_a_file_alone_predicts_windows_scales_and_flips_as_the_network_does(
+    any_size: Path, module: ExportModule
+) -> None:
+    inference = InferenceOptions("sliding", crop=(48, 64), scales=(0.8, 1.0), flip=True,
+                                 windows_per_batch=2)
+    model = evaluation.load_predictor(any_size, device="cpu", precision="fp32",
+                                      inference=inference, backend="auto")
+    assert (model.trained.arch, model.spec.name) == ("tiny", "camvid")
+    assert model.predictor.temperature == 2
+    torch_predictor = evaluation.Predictor(module.net, CPU, "fp32", model.predictor.mean,
+                                           model.predictor.std, inference=inference,
+                                           temperature=2.0)
+    images = torch.randint(0, 256, (2, 3, 71, 101), dtype=torch.uint8,
+                           generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model.predictor.probabilities(images),
+                               torch_predictor.probabilities(images), atol=1e-4, rtol=0)
+
+
+def test_a_file_of_one_size_runs_the_images_of_a_batch_one_by_one(one_size: Path,
+                                                                  module: ExportModule) -> None:
+    run = opened(one_size).runtime.run
+    images = module.example((64, 96), batch=3)
+    with torch.inference_mode():
+        torch.testing.assert_close(run(images), module(images), atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match=r"takes images of 64x96 only, not of 64x64: .*--dynamic"):
+        run(module.example((64, 64)))
+
+
+def test_a_file_for_another_backend_or_a_missing_one_is_refused(any_size: Path,
+                                                                tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"which torch does not run: give --backend openvino"):
+        opened(any_size, "torch")
+    with pytest.raises(FileNotFoundError, match=r"--format openvino --output coarse"):
+        opened(tmp_path / "absent.xml")
+    with pytest.raises(ValueError, match=r"net\.xml runs on the CPU, but this runs on meta"):
+        open_exported(any_size, "auto", torch.device("meta"), "fp32")
+
+
+def test_a_damaged_file_is_refused_in_a_line(any_size: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.xml"
+    path.write_bytes(any_size.read_bytes()[:500])
+    shutil.copy(any_size.with_suffix(".bin"), tmp_path)
+    with pytest.raises(ValueError, match=r"net\.xml is damaged, or not made by .*export it again"):
+        opened(path)
+
+
+def test_a_file_of_labels_is_refused(module: ExportModule, tmp_path: Path) -> None:
+    path = write(tmp_path / "net.xml", module, output="labels")
+    with pytest.raises(ValueError, match=r"returns labels, but logits .* --output coarse"):
+        opened(path)
+
+
+def test_a_file_of_other_classes_than_the_dataset_is_refused(any_size: Path) -> None:
+    with pytest.raises(ValueError, match=r"predicts the 11 classes of camvid, but cityscapes has "
+                                         r"19 classes"):
+        evaluation.load_predictor(any_size, dataset="cityscapes", device="cpu", precision="fp32",
+                                  backend="openvino")

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.onnx_here import need_onnx
+from tests.openvino_here import TinyNetwork, hide_openvino, need_openvino
+from tests.tools.export.conftest import MEAN, STD
+from utils.backends import runtimes
+from utils.backends.runtimes import BackendOptions, Runtime
+from utils.evaluation.predictor import Predictor
+from utils.precision import PrecisionOptions
+
+CPU = torch.device("cpu")
+IMAGES = torch.randint(0, 256, (2, 3, 45, 70), dtype=torch.uint8,
+                       generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "sfsegnets" / "backends"
+
+
+def build(name: str, net: torch.nn.Module, device: torch.device = CPU,
+          precision: str = "fp32") -> Runtime | None:
+    return runtimes.build(name, net, MEAN, STD, arch="tiny:net", device=device,
+                          precision=precision)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_backend_predicts_what_torch_predicts(name: str, cache: Path) -> None:
+    (need_openvino if name == "openvino" else need_onnx)()
+    net = TinyNetwork().eval()
+    predictor = Predictor(net, CPU, "fp32", MEAN, STD, runtime=build(name, net))
+    assert predictor.backend.startswith(f"{name} ")
+    expected = Predictor(net, CPU, "fp32", MEAN, STD).logits(IMAGES)
+    torch.testing.assert_close(predictor.logits(IMAGES), expected, atol=1e-4, rtol=1e-4)
+    assert {path.suffix for path in cache.iterdir()} <= {".onnx", ".xml", ".bin"}
+
+
+def test_a_network_is_converted_once_and_again_when_its_weights_change(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_onnx()
+    net, traced = TinyNetwork().eval(), []
+    trace = runtimes.trace
+    monkeypatch.setattr(runtimes, "trace",
+                        lambda *args, **kwargs: traced.append(args) or trace(*args, **kwargs))
+    build("onnxruntime", net)
+    build("onnxruntime", net)
+    assert len(traced) == 1
+    with torch.no_grad():
+        net.features.weight += 1
+    build("onnxruntime", net)
+    assert len(traced) == len([*cache.iterdir()]) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    need_onnx()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert build("onnxruntime", TinyNetwork().eval()) is not None
+    assert "set XDG_CACHE_HOME to a writable folder" in caplog.text
+
+
+def test_a_backend_that_cannot_run_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = TinyNetwork()
+    need_onnx()
+    with pytest.raises(ValueError, match=r"onnxruntime runs on the CPU, but this runs on meta"):
+        build("onnxruntime", net, torch.device("meta"))
+    with pytest.raises(ValueError, match=r"onnxruntime computes in fp32, not in bf16: choose"):
+        build("onnxruntime", net, precision="bf16")
+    hide_openvino(monkeypatch)
+    with pytest.raises(ValueError, match=r"--backend openvino needs absent, .*'\.\[openvino\]'"):
+        build("openvino", net)
+
+
+def test_torch_runs_where_the_preferred_backend_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    hide_openvino(monkeypatch)
+    assert build("auto", TinyNetwork()) is None
+    assert "backend torch: needs absent, which is not installed" in caplog.text
+    assert build("auto", TinyNetwork(), torch.device("meta")) is None
+    assert "backend torch: this runs on meta" in caplog.text
+
+
+def wrong(images: torch.Tensor) -> torch.Tensor:
+    """Logits of a runtime that samples wrongly."""
+    return torch.rand(len(images), 3, (images.shape[2] + 1) // 2, (images.shape[3] + 1) // 2)
+
+
+def test_torch_takes_over_from_a_runtime_that_computes_something_else(
+    caplog: pytest.LogCaptureFixture
+) -> None:
+    net = TinyNetwork().eval()
+    predictor = Predictor(net, CPU, "fp32", MEAN, STD,
+                          runtime=Runtime("openvino", "1", wrong, replaceable=True))
+    assert torch.equal(predictor.labels(IMAGES),
+                       Predictor(net, CPU, "fp32", MEAN, STD).labels(IMAGES))
+    assert "openvino 1 differs from torch on the first image" in caplog.text
+    assert predictor.backend == "torch"
+
+
+def test_a_backend_that_was_asked_for_and_computes_something_else_is_an_error() -> None:
+    predictor = Predictor(TinyNetwork().eval(), CPU, "fp32", MEAN, STD,
+                          runtime=Runtime("openvino", "1", wrong))
+    with pytest.raises(ValueError, match=r"differs from torch .*: give --backend torch"):
+        predictor.labels(IMAGES)
+
+
+def test_flags_of_torch_leave_the_choice_to_torch() -> None:
+    assert BackendOptions("auto").resolve(PrecisionOptions(exact=True)) == "torch"
+    assert BackendOptions("openvino").resolve(PrecisionOptions()) == "openvino"
+    with pytest.raises(ValueError, match=r"--exact is for torch: leave it out, or --backend"):
+        BackendOptions("openvino").resolve(PrecisionOptions(exact=True))
+
+
+def test_an_evaluation_does_not_choose_by_itself() -> None:
+    parser = ArgumentParser()
+    runtimes.add_flags(parser, automatic=False)
+    assert parser.parse_args([]).backend == "torch"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--backend", "auto"])
+
+
+def test_a_backend_of_one_precision_sets_it_unless_another_is_named() -> None:
+    assert runtimes.suited(PrecisionOptions(), "onnxruntime").precision == "fp32"
+    assert runtimes.suited(PrecisionOptions("bf16"), "onnxruntime").precision == "bf16"
+    for name in ("torch", "auto", "openvino"):
+        assert runtimes.suited(PrecisionOptions(), name).precision is None

@@ -1,0 +1,1 @@
+"""Runtimes that run a network, and the files that they read."""

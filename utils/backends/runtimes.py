@@ -1,0 +1,235 @@
+"""The table of backends, from the name of a runtime to what opens a network in it."""
+from __future__ import annotations
+
+import hashlib
+import logging
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from utils import files
+from utils.backends import openvino_files
+from utils.backends.formats import FORMATS, Request, open_onnx
+from utils.backends.graph import ExportModule, Metadata, Run, trace
+from utils.precision import ON_THE_CPU, PrecisionOptions
+
+log = logging.getLogger(__name__)
+
+TORCH, AUTO = "torch", "auto"
+# what `AUTO` takes on a CPU where it is installed
+PREFERRED = "openvino"
+# (height, width) with which a network is traced for any size
+TRACED_SIZE = (64, 96)
+
+
+class Backend(NamedTuple):
+    """A row of the table of backends.
+
+    Attributes:
+        format: of `FORMATS`, the files that it runs.
+        package, extra: the package, and the extra of setup.cfg that brings it.
+        precisions: in which it computes float32 files.
+        open: as `Format.open`, in a precision.
+    """
+
+    format: str
+    package: str
+    extra: str
+    precisions: tuple[str, ...]
+    open: Callable[[Path, str], tuple[Run, Metadata]]
+
+    def require(self, needed_by: str, device: torch.device, precision: str) -> None:
+        """Raises ValueError if the package is missing, or it cannot run on the device or in the
+        precision; `needed_by` names the flag or the file.
+        """
+        if find_spec(self.package) is None:
+            raise ValueError(f"{needed_by} needs {self.package}, which is not installed: pip "
+                             f"install '.[{self.extra}]' in the checkout")
+        if device.type != "cpu":
+            raise ValueError(f"{needed_by} runs on the CPU, but this runs on {device.type}: "
+                             f"{ON_THE_CPU}")
+        if precision not in self.precisions:
+            raise ValueError(f"{needed_by} computes in {' or '.join(self.precisions)}, not in "
+                             f"{precision}: choose another --precision")
+
+    def version(self) -> str:
+        """Returns the version of the package without its build, such as 2026.4.1."""
+        return str(import_module(self.package).__version__).split("-")[0]
+
+
+# None: the predictor runs the network itself
+BACKENDS: dict[str, Backend | None] = {
+    TORCH: None,
+    "onnxruntime": Backend("onnx", "onnxruntime", "export", ("fp32",),
+                           lambda path, precision: open_onnx(path)),
+    "openvino": Backend("openvino", "openvino", "openvino", tuple(openvino_files.PRECISIONS),
+                        openvino_files.open_model),
+}
+
+
+def add_flags(parser: ArgumentParser, *, automatic: bool) -> None:
+    """Declares `--backend`.
+
+    Args:
+        automatic: whether the program chooses a backend by default. An evaluation must not: its
+            scores would depend on the installed packages.
+    """
+    names, default = [*BACKENDS], TORCH
+    rule = "a file of tools.export is run by its own"
+    if automatic:
+        names, default = [AUTO, *names], AUTO
+        rule = (f"auto: {PREFERRED} on a CPU where it is installed and computes what torch "
+                f"computes, else torch; {rule}")
+    parser.add_argument_group("Backend").add_argument(
+        "--backend", choices=names, default=default,
+        help=f"what runs the network ({rule})" if automatic else
+             f"what runs the network; {rule}, which must be named")
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """What runs the network: `AUTO` or a name of `BACKENDS`."""
+
+    name: str = TORCH
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> BackendOptions:
+        """Reads the flag of `add_flags`."""
+        return cls(args.backend)
+
+    def resolve(self, precision: PrecisionOptions) -> str:
+        """Returns the backend: torch for `AUTO` with a flag that is torch's.
+
+        Raises:
+            ValueError: another backend is asked for with such a flag.
+        """
+        flag = "--compile" if precision.compile else "--exact" if precision.exact else None
+        if flag is None or self.name == TORCH:
+            return self.name
+        if self.name != AUTO:
+            raise ValueError(f"{flag} is for torch: leave it out, or --backend {self.name}")
+        return TORCH
+
+
+def suited(precision: PrecisionOptions, name: str) -> PrecisionOptions:
+    """Returns the options with the only precision of a backend, unless they name another one."""
+    backend = BACKENDS.get(name)
+    if backend is None or precision.precision is not None or len(backend.precisions) > 1:
+        return precision
+    return replace(precision, precision=backend.precisions[0])
+
+
+class Runtime(NamedTuple):
+    """A network, opened in a backend.
+
+    Attributes:
+        name: of `BACKENDS`.
+        version: of the runtime.
+        run: normalized images (N, 3, H, W) float32 on the CPU -> logits (N, K, h, w) float32.
+        replaceable: torch takes over if it computes something else than the network; otherwise
+            that is an error.
+        verified: the file was compared with the network when it was made.
+    """
+
+    name: str
+    version: str
+    run: Run
+    replaceable: bool = False
+    verified: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def build(name: str, net: nn.Module, mean: Sequence[float], std: Sequence[float], *,
+          arch: str, device: torch.device, precision: str) -> Runtime | None:
+    """Opens a network in a backend; returns None for torch.
+
+    Args:
+        name: of `BACKENDS`, or `AUTO`, which is torch where `PREFERRED` cannot run.
+        net: prepared for inference.
+        arch: names the network in errors and files.
+
+    Raises:
+        ValueError: a package is missing, the backend does not run on the device or in the
+            precision, or the network cannot be converted.
+    """
+    if name == TORCH:
+        return None
+    if name == AUTO:
+        return _build_preferred(net, mean, std, arch=arch, device=device, precision=precision)
+    backend = BACKENDS[name]
+    assert backend is not None
+    backend.require(f"--backend {name}", device, precision)
+    FORMATS[backend.format].require(f"--backend {name}")
+    module = ExportModule(net, mean, std, "normalized", "coarse")
+    with _converted(module, backend.format, arch) as path:
+        run, _ = backend.open(path, precision)
+    return Runtime(name, backend.version(), run)
+
+
+def _build_preferred(net: nn.Module, mean: Sequence[float], std: Sequence[float], *, arch: str,
+                     device: torch.device, precision: str) -> Runtime | None:
+    """Opens a network in `PREFERRED`; returns None, and logs why, if it cannot run."""
+    if device.type != "cpu":
+        log.info("backend %s: this runs on %s", TORCH, device.type)
+        return None
+    try:
+        runtime = build(PREFERRED, net, mean, std, arch=arch, device=device, precision=precision)
+    except ValueError as error:
+        log.info("backend %s: %s", TORCH, str(error).removeprefix(f"--backend {PREFERRED} "))
+        return None
+    assert runtime is not None
+    log.info("backend %s: it is installed, and this runs on a CPU; --backend %s runs torch",
+             runtime, TORCH)
+    return runtime._replace(replaceable=True)
+
+
+@contextmanager
+def _converted(module: ExportModule, format_name: str, arch: str) -> Iterator[Path]:
+    """Yields the file of a network for images of any size, converted now or by an earlier program.
+
+    It is kept in the user's cache folder, or removed after the context if that cannot be written.
+
+    Raises:
+        ValueError: the network cannot be converted.
+    """
+    form = FORMATS[format_name]
+    name = f"{arch.replace(':', '_')}_{_fingerprint(module.net)[:16]}{form.suffix}"
+    kept = files.cache_folder() / "backends" / name
+    if all(path.is_file() for path in form.files(kept)):
+        yield kept
+        return
+    log.info("%s is converted for %s, once", arch, form.runtime)
+    program = trace(module, TRACED_SIZE, dynamic=True, name=arch)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        form.write(Request(module, program, {}), path)
+        try:
+            form.copy(path, kept)
+        except OSError as error:
+            log.warning("%s cannot be written (%s), so the next program has to convert the network "
+                        "again: set XDG_CACHE_HOME to a writable folder", kept.parent,
+                        error.strerror)
+        yield path
+
+
+def _fingerprint(net: nn.Module) -> str:
+    """Returns a checksum of all that a converted file depends on: weights, code and versions."""
+    digest = hashlib.sha256(f"{torch.__version__} {net}".encode())
+    for name, tensor in net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    for package in ("network", "utils/backends"):
+        for path in sorted((files.ROOT / package).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
