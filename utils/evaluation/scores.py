@@ -94,7 +94,7 @@ def summarize(records: Sequence[Record], run: Mapping[str, Any]) -> dict[str, An
         boundaries = np.stack([np.asarray(record.boundary) for record in records])
         scores["boundary_F"] = mean_scores(boundaries, run["thresholds"], run["classes"])
     if run.get("trimap"):
-        border = np.sum([np.asarray(record.border) for record in records], axis=0, dtype=np.int64)
+        border = np.stack([np.asarray(record.border) for record in records]).sum(0, dtype=np.int64)
         scores["trimap"] = trimap.summarize(matrix.matrix.numpy(), border, run["classes"],
                                             run["trimap"])
     if run.get("temperature"):

@@ -90,10 +90,11 @@ def keep(run: Path, study: Path, label: str | None = None, evaluation: Path | No
     return folder
 
 
-def _arrays(evaluated: results.Results) -> dict[str, np.ndarray]:
+def _arrays(evaluated: results.Results) -> dict[str, Any]:
     """Returns what is kept of each image: all but the boundary scores and the calibration."""
-    arrays = {"names": np.array(evaluated.names), "classes": np.array(evaluated.classes),
-              "matrices": evaluated.matrices.astype(np.int32)}
+    arrays: dict[str, Any] = {
+        "names": np.array(evaluated.names), "classes": np.array(evaluated.classes),
+        "matrices": evaluated.matrices.astype(np.int32)}
     if evaluated.groups is not None:
         arrays["groups"] = np.array(evaluated.groups)
     if evaluated.border is not None:
