@@ -100,9 +100,9 @@ def check_flags(options: Options) -> None:
     if losses.joint_edgeseg_loss and not network.has_body_edge_outputs(arch):
         raise ValueError(f"{arch} has no body and edge outputs to train: leave out "
                          "--joint_edgeseg_loss, or take --arch decouple_resnet50")
-    if options.network.freeze_backbone and losses.trains_features:
-        raise ValueError("--freeze_backbone keeps the features that the other flags train: leave "
-                         "it out, or --distill cwd_feature and feature")
+    if options.network.freeze_backbone and (losses.trains_features or losses.boundary_weight):
+        raise ValueError("--freeze_backbone keeps the features that --boundary_weight and "
+                         "--distill cwd_feature and feature train: leave it out, or those")
     if losses.rlx_off_epoch and not options.schedule.restarts:
         losses.check_used("rlx_off_epoch")
     last_epoch = None if intervals.max_iters else intervals.max_epoch
@@ -406,6 +406,7 @@ class Training(TrainingLoop):
         teacher = network.load_teacher(options.teacher, self.spec)
         self.teacher = Teacher.of(teacher, self) if teacher else None
         self.net.add_training_heads(
+            boundary=self.options.loss.boundary_weight > 0,
             feature_channels=self.teacher.feature_channels if self.teacher else None)
         freeze_parts(self.net, self.options)
         return weights_note

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from loss.boundary import BoundaryLoss
 from loss.class_weights import read_class_weights
 from loss.criterion import Criterion
 from loss.cross_entropy import CrossEntropy
@@ -25,6 +26,7 @@ from loss.sum_of_losses import SumOfLosses
 from utils import IGNORE_LABEL
 
 __all__ = [
+    "BoundaryLoss",
     "Criterion",
     "CrossEntropy",
     "DeepSupervision",
@@ -51,8 +53,8 @@ def build(options: LossOptions, *, class_names: Sequence[str],
     """Returns the criterion that the options describe.
 
     The chosen criterion of `main` is also applied to the auxiliary outputs, and joined by the
-    losses of body and edge, the Lovász-softmax loss, the Dice loss and the distillation where these
-    are switched on.
+    losses of body and edge, the Lovász-softmax loss, the Dice loss, the boundary loss and the
+    distillation where these are switched on.
 
     Args:
         class_names: in the order of the train ids.
@@ -79,6 +81,8 @@ def build(options: LossOptions, *, class_names: Sequence[str],
         weight = getattr(options, flag)
         if weight:
             added.append(added_loss(weight, ignore_label))
+    if options.boundary_weight:
+        added.append(BoundaryLoss(options.boundary_weight, options.boundary_width, ignore_label))
     if options.distillation:
         added.append(Distillation(
             options.distillation, temperature=options.distill_temperature,

@@ -83,6 +83,7 @@ class LossOptions:
         rlx_off_epoch: number of epochs that relax labels; None for all.
         joint_edgeseg_loss: also train the body and edge outputs.
         teacher: the checkpoint of a teacher; without it, the flags of distillation are not read.
+        boundary_width: in pixels of the labels.
         distill: the methods of distillation and their weights, as `distill_methods` returns them.
         distill_temperature: None for the temperature of each method.
 
@@ -109,6 +110,8 @@ class LossOptions:
     fpn_dsn_loss: bool = False
     aux_weight: float | None = None
     joint_edgeseg_loss: bool = False
+    boundary_weight: float = 0.0
+    boundary_width: int = 4
     teacher: str | None = None
     distill: str = "kl:1"
     distill_temperature: float | None = None
@@ -142,6 +145,9 @@ class LossOptions:
             flag = "aux" if self.aux else "fpn_dsn_loss"
             raise ValueError(f"--{flag} adds auxiliary classifiers, which no network with body "
                              "and edge has: leave it out")
+        if self.boundary_width < 2 or self.boundary_width % 2:
+            raise ValueError(f"--boundary_width {self.boundary_width}: half of an edge lies in "
+                             "each class, so give an even number of at least 2")
         temperatures = [METHODS[name].temperature for name in self.distillation]
         if self.distill_temperature and temperatures and not any(temperatures):
             raise ValueError("--distill_temperature would be ignored: --distill feature has no "
@@ -251,6 +257,13 @@ def add_flags(parser: ArgumentParser) -> None:
     add_switch(group, "--joint_edgeseg_loss", default=None,
                help="joint loss of body, edge and final map; by default on for the networks that "
                     "have these outputs (decouple_*)")
+    group.add_argument("--boundary_weight", type=number_from_0, default=default.boundary_weight,
+                       help="weight of an added boundary loss, whose output only the training has "
+                            "(PIDNet: 20); 0 is off")
+    group.add_argument("--boundary_width", type=positive_int, default=default.boundary_width,
+                       metavar="PX",
+                       help="with --boundary_weight: width of an edge in pixels of the labels, an "
+                            "even number")
     group.add_argument("--distill", type=distill_methods, default=default.distill,
                        metavar="METHODS",
                        help=f"with --teacher: what the student imitates, some of "

@@ -35,6 +35,7 @@ def build(*flags: str) -> loss.Criterion:
         ("--ohem --lovasz_weight 1 --dice_weight 0.5", loss.SumOfLosses),
         ("--jointwtborder --joint_edgeseg_loss", loss.JointBodyEdgeLoss),
         ("--label_smoothing 0.1", loss.CrossEntropy),
+        ("--fpn_dsn_loss --boundary_weight 20 --boundary_width 2", loss.SumOfLosses),
     ],
 )
 def test_flags_choose_a_criterion_that_trains(flags: str, kind: type) -> None:
@@ -45,6 +46,7 @@ def test_flags_choose_a_criterion_that_trains(flags: str, kind: type) -> None:
         "aux0": torch.randn(2, 3, 4, 4),
         "body": torch.randn(2, 3, 4, 4),
         "edge": torch.randn(2, 1, 8, 8),
+        "boundary": torch.randn(2, 1, 8, 8),
     }
     outputs["main"].requires_grad_()
     total = sum(criterion(outputs, torch.randint(0, 3, (2, 16, 16))).values())
@@ -191,3 +193,8 @@ def test_other_methods_are_refused(
 def test_a_temperature_of_a_method_without_one_is_refused() -> None:
     with pytest.raises(ValueError, match="--distill_temperature would be ignored"):
         LossOptions(teacher="net.pth", distill="feature:1", distill_temperature=2.0)
+
+
+def test_an_edge_has_an_even_width() -> None:
+    with pytest.raises(ValueError, match="--boundary_width 3: half of an edge lies in each class"):
+        build("--boundary_weight", "20", "--boundary_width", "3")

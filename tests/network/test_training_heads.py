@@ -36,11 +36,12 @@ def test_without_parts_there_are_no_outputs() -> None:
 def test_every_network_has_the_outputs_in_training_mode_only(name: str) -> None:
     net = network.build(name, 3)
     plain = net.eval()(images())["main"]
-    net.add_training_heads(feature_channels=7)
+    net.add_training_heads(boundary=True, feature_channels=7)
     net.train()
     maps = net.backbone(images())
     outputs = net(images(), upsample=False)
     assert outputs["feature"].shape == (2, 7, *maps[-1].shape[2:])
+    assert outputs["boundary"].shape == (2, 1, *maps[0].shape[2:])
     net.load_state_dict(network.build(name, 3).state_dict(), strict=False)
     net.eval()
     assert set(net(images())) == {"main"} and plain.shape == net(images())["main"].shape
@@ -49,10 +50,10 @@ def test_every_network_has_the_outputs_in_training_mode_only(name: str) -> None:
 def test_they_leave_no_trace_in_a_network_for_inference() -> None:
     net = network.build("sfnet_dfnetv1", 3, deep_supervision=True)
     plain = set(network.build("sfnet_dfnetv1", 3).state_dict())
-    net.add_training_heads(feature_channels=7)
+    net.add_training_heads(boundary=True, feature_channels=7)
     assert {key.split(".")[0] for key in net.state_dict()} == {"backbone", "head", "training_heads"}
     net.drop_training_only()
     assert set(net.state_dict()) == plain
-    net.add_training_heads(feature_channels=7)
+    net.add_training_heads(boundary=True)
     fused = network.fuse_for_inference(net)
     assert fused.training_heads is None and net.training_heads is not None

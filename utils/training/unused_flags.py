@@ -37,6 +37,8 @@ USES = (
         "add --fpn_dsn_loss or --aux"),
     Use(("reset_classifier", "init_aux"), lambda flags: flags["snapshot"] is not None,
         "add --snapshot FILE, whose weights it concerns"),
+    Use(("boundary_width",), lambda flags: flags["boundary_weight"] > 0,
+        "add --boundary_weight above 0"),
     Use(("distill", "distill_temperature", "distill_warmup", "distill_on"),
         lambda flags: flags["teacher"] is not None, "add --teacher FILE"),
     Use(("class_uniform_tile", "max_cu_epoch"), lambda flags: flags["class_uniform_pct"] > 0,

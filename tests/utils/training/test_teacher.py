@@ -124,7 +124,8 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             str(root / "scenes"), "--crop_size", "64", "--max_epoch", "1", "--bs_mult", "2",
             "--num_workers", "0", "--precision", "fp32", "--log_every", "1", "--val_split", "none",
             "--teacher", str(root / "teacher.pth"), "--distill", "kl,cwd,cwd_feature,feature:0.5",
-            "--distill_warmup", "2", "--ema_decay", "0.5"]
+            "--distill_warmup", "2", "--ema_decay", "0.5",
+            "--boundary_weight", "20"]
 
 
 def test_a_run_with_a_teacher_resumes_with_the_same_bits_and_exports_none_of_it(
@@ -149,14 +150,15 @@ def test_a_run_with_a_teacher_resumes_with_the_same_bits_and_exports_none_of_it(
 
     whole, resumed = (torch.load(tmp_path / name / "last.pth", weights_only=True)
                       for name in ("whole", "run"))
-    trained_here = {f"training_heads.projection.{name}" for name in ("weight", "bias")}
+    trained_here = {key for key in whole["state_dict"] if key.startswith("training_heads.")}
+    assert {key.split(".")[1] for key in trained_here} == {"boundary", "projection"}
     for part in ("state_dict", "ema"):
         assert trained_here <= set(whole[part])
         assert all(torch.equal(whole[part][key], resumed[part][key]) for key in whole[part])
     assert whole["args"]["teacher_sha256"] == resumed["args"]["teacher_sha256"] is not None
     # the optimizer has its momentum of the projection, and no weight of the teacher
     student = network.build("sfnet_lite_dfnetv1", 19)
-    student.add_training_heads(feature_channels=512)
+    student.add_training_heads(boundary=True, feature_channels=512)
     assert len(whole["optimizer"]["state"]) == len(list(student.parameters()))
     # the weight is 0 in the first step, and whole in the third
     lines = [json.loads(line) for line in

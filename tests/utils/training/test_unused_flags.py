@@ -11,18 +11,18 @@ from utils.training.unused_flags import USES
 
 # read by every run, or refused by the options of their package where they have no effect
 OTHERS = """
-    accumulate apex arch augment_on aux batch_weighting bblur brightness bs_mult cache_dir
-    channels_last checkpoint_every ckpt class_uniform_pct class_weights clip_grad
-    coarse_boost_classes compile context contrast copy_paste crop_size cutmix cv data_root dataset
-    decay_norms deterministic dice_weight dump_augmentation_images ema_decay eval_weights exp
-    extra_data fam_levels final_fams fix_bn flip focal fpn_dsn_loss freeze_backbone gblur
-    global_batch head_lr_factor hue img_wt_loss init joint_edgeseg_loss jointwtborder keep
-    label_smoothing log_every loss_norm lovasz_weight lr lr_schedule lr_step max_epoch max_iters
-    memory_estimate mosaic nesterov num_workers ohem on_bad_sample on_nan optimizer output_stride
-    packed precision pretrained print_config randaugment recipe recompute restore_optimizer resume
-    rlx_off_epoch rotate saturation scale_lr scale_max scale_min seed snapshot strict_bdr_cls syncbn
-    tb_path teacher test_mode tf32 timeout track train_split val_split
-    warmup_steps weight_decay
+    accumulate apex arch augment_on aux batch_weighting bblur boundary_weight brightness bs_mult
+    cache_dir channels_last checkpoint_every ckpt class_uniform_pct class_weights clip_grad
+    coarse_boost_classes compile context contrast copy_paste crop_size cutmix cv data_root
+    dataset decay_norms deterministic dice_weight dump_augmentation_images ema_decay
+    eval_weights exp extra_data fam_levels final_fams fix_bn flip focal fpn_dsn_loss
+    freeze_backbone gblur global_batch head_lr_factor hue img_wt_loss init joint_edgeseg_loss
+    jointwtborder keep label_smoothing log_every loss_norm lovasz_weight lr lr_schedule lr_step
+    max_epoch max_iters memory_estimate mosaic nesterov num_workers ohem on_bad_sample on_nan
+    optimizer output_stride packed precision pretrained print_config randaugment recipe
+    recompute restore_optimizer resume rlx_off_epoch rotate saturation scale_lr scale_max
+    scale_min seed snapshot strict_bdr_cls syncbn tb_path teacher test_mode tf32 timeout track
+    train_split val_split warmup_steps weight_decay
 """.split()  # noqa: SIM905
 
 
@@ -38,6 +38,7 @@ def refusal(words: str, capsys: pytest.CaptureFixture[str]) -> str:
     ("--aux_weight 0.4", "add --fpn_dsn_loss or --aux"),
     ("--wt_bound 2 --ohem", "add --img_wt_loss or --jointwtborder"),
     ("--reset_classifier", "add --snapshot FILE"),
+    ("--boundary_width 8", "add --boundary_weight above 0"),
     ("--distill kl", "--distill would be ignored: add --teacher FILE"),
     ("--distill_warmup 5 --distill_on labeled", "add --teacher FILE"),
     ("--init_aux", "add --snapshot FILE"),
