@@ -537,9 +537,9 @@ def test_every_recipe_names_flags_that_exist(recipe: str) -> None:
     )
     assert set(RECIPES[recipe]) <= set(options.flags)
     assert options.transforms.crop_size == (1024, 1024)
-    assert options.batching.sizes.global_batch == {"camvid": 4, "imagenet": 4, "streets": 8}.get(
-        recipe, 16
-    )
+    assert options.batching.sizes.global_batch == {
+        "camvid": 4, "imagenet": 4, "modern": 4, "streets": 8
+    }.get(recipe, 16)
 
 
 def test_a_worker_that_torchrun_starts_again_goes_on(
