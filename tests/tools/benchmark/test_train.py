@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+import network
 from tools.benchmark import __main__ as benchmark
 from tools.make_streets import __main__ as make_streets
 
@@ -36,13 +38,17 @@ def test_two_settings_of_training_are_timed_and_taken_apart(
     run = ["--arch", "sfnet_dfnetv1", "--pretrained", "none", "--data_root", str(tmp_path),
            "--crop_size", "64", "--num_workers", "0", "--precision", "fp32"]
     out = tmp_path / "a.json"
-    against = "--against=--no_channels_last --bs_mult 4"
+    torch.save({"arch": "fpn_dfnetv1", "state_dict":
+                network.build("fpn_dfnetv1", 19).state_dict()}, tmp_path / "teacher.pth")
+    against = f"--against=--no_channels_last --bs_mult 4 --teacher {tmp_path / 'teacher.pth'}"
     assert benchmark.main(["train", "--rounds", "1", "--steps", "1", against, "--json", str(out),
                            "--", *run]) == 0
     found = json.loads(out.read_text())
     assert set(found["rounds"]) == set(found["step"]) == {"train.py", "against"}
     assert set(found["step"]["train.py"]) == {"data", "prepare", "forward", "loss", "backward",
                                               "update"}
+    assert set(found["step"]["against"]) - set(found["step"]["train.py"]) == {"teacher"}
+    assert min(found["step"]["against"].values()) > 0
     assert min(found["step"]["train.py"].values()) > 0 and found["peak_memory_gb"] > 0
     assert "backward" in capsys.readouterr().out
 
