@@ -1,7 +1,7 @@
 """Fixtures for data that a checkout does not carry; they skip where it is absent."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,14 @@ def camvid_root() -> Path:
 def idd_lite_root() -> Path:
     """IDD-lite as it is published."""
     return _shared("data", "idd_lite")
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """torch.set_num_threads, undone after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

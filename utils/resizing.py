@@ -10,13 +10,15 @@ chunk.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from utils.threads import map_in_threads
 
 # values in one chunk of a loss, in float32 8 MB: about the second-level caches of a CPU's cores
 CHUNK_VALUES = 1 << 21
@@ -80,18 +82,21 @@ def source_positions(source: int, target: int,
 # For evaluation: no gradient
 
 
-def chunked(maps: Tensor, size: tuple[int, int],
-            resizer: Callable[[Tensor, tuple[int, int]], RowResizer],
-            chunk_values: int | None) -> Iterator[tuple[slice, Tensor]]:
-    """Yields maps (N, K, h, w) resized to (H, W) a chunk at a time: its rows, and (N, K, rows, W).
+def for_each_chunk(maps: Tensor, size: tuple[int, int],
+                   resizer: Callable[[Tensor, tuple[int, int]], RowResizer],
+                   chunk_values: int | None, function: Callable[[slice, Tensor], None]) -> None:
+    """Calls a function for each chunk of maps (N, K, h, w) that are resized to (H, W).
+
+    On a CPU several chunks are resized at once, see `map_in_threads`.
 
     Args:
         resizer: `matrix_rows` or `lerp_rows`.
         chunk_values: as in `row_chunks`.
+        function: called with the rows of a chunk, and their values (N, K, rows, W).
     """
     resize_rows = resizer(maps, size)
-    for rows in row_chunks((*maps.shape[:2], *size), chunk_values):
-        yield rows, resize_rows(rows)
+    map_in_threads(lambda rows: function(rows, resize_rows(rows)),
+                   row_chunks((*maps.shape[:2], *size), chunk_values), maps.device)
 
 
 def matrix_rows(maps: Tensor, size: tuple[int, int]) -> RowResizer:
@@ -174,23 +179,28 @@ class _ChunkedUpsample(torch.autograd.Function):
         ctx.width, ctx.function, ctx.summed = width, function, summed
         with _autocast_off(rows):
             widen = _widening(rows, width)
-            results = [function(widen(rows[:, :, chunk]), chunk)
-                       for chunk in row_chunks((*rows.shape[:3], width), CHUNK_VALUES)]
+            results = map_in_threads(lambda chunk: function(widen(rows[:, :, chunk]), chunk),
+                                     row_chunks((*rows.shape[:3], width), CHUNK_VALUES),
+                                     rows.device)
         return torch.stack(results).sum(0) if summed else torch.cat(results, dim=1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         rows, = ctx.saved_tensors
         grad_rows = torch.empty_like(rows)
+
+        def differentiate(chunk: slice) -> None:
+            narrow = rows[:, :, chunk].detach().requires_grad_()
+            with torch.enable_grad():
+                result = ctx.function(widen(narrow), chunk)
+            # a sum passes its gradient on to every chunk
+            grad = grads[0] if ctx.summed else grads[0][:, chunk]
+            grad_rows[:, :, chunk], = torch.autograd.grad(result, narrow, grad)
+
         with _autocast_off(rows):
             widen = _widening(rows, ctx.width)
-            for chunk in row_chunks((*rows.shape[:3], ctx.width), CHUNK_VALUES):
-                narrow = rows[:, :, chunk].detach().requires_grad_()
-                with torch.enable_grad():
-                    result = ctx.function(widen(narrow), chunk)
-                # a sum passes its gradient on to every chunk
-                grad = grads[0] if ctx.summed else grads[0][:, chunk]
-                grad_rows[:, :, chunk], = torch.autograd.grad(result, narrow, grad)
+            map_in_threads(differentiate, row_chunks((*rows.shape[:3], ctx.width), CHUNK_VALUES),
+                           rows.device)
         return grad_rows, None, None, None
 
 

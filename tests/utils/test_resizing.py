@@ -60,7 +60,10 @@ def test_chunks_are_bilinear_resizing(
         low: tuple[int, int], full: tuple[int, int], chunk_values: int | None,
         resizer: Callable[[Tensor, tuple[int, int]], resizing.RowResizer]) -> None:
     maps = maps_of(2, 3, *low)
-    chunks = list(resizing.chunked(maps, full, resizer, chunk_values))
+    chunks: list[tuple[slice, Tensor]] = []
+    resizing.for_each_chunk(maps, full, resizer, chunk_values,
+                            lambda rows, chunk: chunks.append((rows, chunk)))
+    chunks.sort(key=lambda entry: entry[0].start)
     assert [row for rows, _ in chunks for row in range(rows.start, rows.stop)] == [*range(full[0])]
     joined = torch.cat([chunk for _, chunk in chunks], dim=2)
     torch.testing.assert_close(joined, interpolated(maps, full), atol=1e-5, rtol=0)
@@ -109,6 +112,24 @@ def test_no_full_size_logits_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     resizing.map_row_chunks(maps, (20, 31), record).sum().backward()
     # a row at a time, forward and backward
     assert shapes == [(1, 3, 1, 31)] * 40
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_threads_change_no_bit_of_result_and_gradient(summed: bool, threads: Callable[[int], None],
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resizing, "CHUNK_VALUES", 300)
+    maps = maps_of(2, 3, 5, 7).requires_grad_()
+
+    def logarithm(chunk: Tensor, rows: slice) -> Tensor:
+        values = chunk.logsumexp(1)
+        return values.sum() if summed else values
+
+    outcomes = []
+    for number in (1, 3):
+        threads(number)
+        result = resizing.map_row_chunks(maps, (20, 31), logarithm, summed=summed)
+        outcomes.append((result, *torch.autograd.grad(result.square().sum(), maps)))
+    assert all(torch.equal(*pair) for pair in zip(*outcomes, strict=True))
 
 
 def test_half_precision_is_upsampled_in_float32() -> None:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from utils.resizing import chunked, matrix_rows
+from utils.resizing import for_each_chunk, matrix_rows
 
-# values in one chunk for each thread of a CPU, in float32 1 MB: about a core's second-level cache
+# values in one chunk on a CPU, in float32 1 MB: about a core's second-level cache
 CHUNK_VALUES = 1 << 18
 MEASURES = ("probability", "margin", "entropy")
 # averaged probabilities are not smaller than this when their logarithm is taken
@@ -51,12 +51,13 @@ def confidence_maps(logits: Tensor, size: tuple[int, int],
     maps = {name: logits.new_empty(len(logits), *size) for name in measures}
     # at their own size, chunks are slices of the logits, which stay as they are
     is_slice = logits.shape[-2:] == size or logits.device.type != "cpu"
-    chunk_values = None
-    if logits.device.type == "cpu":
-        chunk_values = CHUNK_VALUES * torch.get_num_threads()
-    for rows, chunk in chunked(logits, size, matrix_rows, chunk_values):
+    chunk_values = CHUNK_VALUES if logits.device.type == "cpu" else None
+
+    def measure_rows(rows: slice, chunk: Tensor) -> None:
         for name, values in _measure(chunk.clone() if is_slice else chunk, measures).items():
             maps[name][:, rows] = values
+
+    for_each_chunk(logits, size, matrix_rows, chunk_values, measure_rows)
     return maps
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -27,14 +27,14 @@ from utils.evaluation.confidence import (
     sharpened,
 )
 from utils.evaluation.label_map import label_map
-from utils.resizing import chunked, matrix_rows, resize
+from utils.resizing import for_each_chunk, matrix_rows, resize
 
 # normalized images (N, 3, H, W) -> logits (N, K, h, w), at the images' size or coarser with aligned
 # corners
 Predict = Callable[[Tensor], Tensor]
 MODES = ("sliding", "whole", "pooling")
 AVERAGES = ("probabilities", "logits")
-# values in one chunk for each thread, in float32 512 KB: about a core's second-level cache
+# values in one chunk, in float32 512 KB: about a core's second-level cache
 CHUNK_VALUES = 1 << 17
 # flags of `add_flags` and of the precision that make predictions need less memory
 LESS_MEMORY = "a smaller --crop_size, smaller --scales, --batch_size 1 or --precision bf16"
@@ -231,8 +231,7 @@ class InferenceOptions:
             with self.watch("resizing"):
                 if total is None:
                     total = scores.new_zeros(*scores.shape[:2], *full_size)
-                for rows, chunk in resized_chunks(scores, full_size):
-                    total[:, :, rows] += chunk
+                add_resized(total, scores)
         # __post_init__ requires a scale
         assert total is not None
         return total
@@ -283,9 +282,11 @@ class InferenceOptions:
             logits: (N, K, h, w) of the window, perhaps coarser.
             weights: (H, W) of each pixel.
         """
-        for rows, chunk in resized_chunks(logits, _size(total)):
+        def add_rows(rows: slice, chunk: Tensor) -> None:
             scores = chunk.softmax(dim=1) if self.average == "probabilities" else chunk
             total[:, :, rows].addcmul_(scores, weights[rows])
+
+        for_each_chunk(logits, _size(total), matrix_rows, _chunk_values(logits), add_rows)
 
     def _scaled_sizes(self, full_size: tuple[int, int]) -> list[tuple[int, int]]:
         """Returns (height, width) at each scale. Raises ValueError if a scale leaves no pixel."""
@@ -346,18 +347,18 @@ def window_starts(length: int, crop: int, overlap: float) -> list[int]:
     return [i * (length - crop) // gaps for i in range(gaps + 1)]
 
 
-def resized_chunks(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """Resizes maps (N, K, h, w) to (H, W), a chunk of rows at a time.
+def add_resized(total: Tensor, maps: Tensor) -> None:
+    """Adds maps (N, K, h, w), resized, to `total` (N, K, H, W)."""
 
-    On a CPU a chunk fits the caches; on other devices all rows are one chunk.
+    def add_rows(rows: slice, chunk: Tensor) -> None:
+        total[:, :, rows] += chunk
 
-    Yields:
-        The rows of a chunk, and their values (N, K, rows, W).
-    """
-    chunk_values = None
-    if maps.device.type == "cpu":
-        chunk_values = CHUNK_VALUES * torch.get_num_threads()
-    return chunked(maps, size, matrix_rows, chunk_values)
+    for_each_chunk(maps, _size(total), matrix_rows, _chunk_values(maps), add_rows)
+
+
+def _chunk_values(maps: Tensor) -> int | None:
+    """Returns the values of a chunk: on a CPU it fits the caches, elsewhere all rows are one."""
+    return CHUNK_VALUES if maps.device.type == "cpu" else None
 
 
 def _flip_if(flipped: bool, maps: Tensor) -> Tensor:

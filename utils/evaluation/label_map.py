@@ -4,12 +4,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from utils.resizing import chunked, lerp_rows, source_positions
+from utils.resizing import for_each_chunk, lerp_rows, source_positions
+from utils.threads import map_in_threads
 
 # values in one chunk of full-size logits: about a CPU's caches; on a GPU, few kernel launches
 CHUNK_VALUES = {"cpu": 1 << 20, "cuda": 1 << 25}
 # above this fraction of pixels between different classes, chunks of rows are faster
 MAX_MIXED = 1 / 3
+# above this fraction of cells between different classes, the pixels are not counted
+MOSTLY_MIXED = 1 / 2
 
 
 def label_map(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -41,6 +44,9 @@ def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | N
     top, bottom, down = source_positions(logits.shape[2], new_height, logits.device)
     left, right, across = source_positions(logits.shape[3], new_width, logits.device)
     classes = _argmax(logits)
+    # found at the coarse size, at little cost
+    if _mixed_cells(classes) > MOSTLY_MIXED:
+        return None
     # Columns first: there are fewer rows then, and whole rows are quick to copy.
     at_left, at_right = classes.index_select(2, left), classes.index_select(2, right)
     differs = at_left != at_right
@@ -55,7 +61,8 @@ def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | N
     values = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
     height, width = logits.shape[-2:]
     flat_labels = labels.view(-1)
-    for chunk in pixels.split(CHUNK_VALUES["cpu"] // logits.shape[1]):
+
+    def resize_pixels(chunk: Tensor) -> None:
         image = chunk // (new_height * new_width)
         row, column = chunk // new_width % new_height, chunk % new_width
         weight = across[column][:, None]
@@ -66,13 +73,29 @@ def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | N
         below = torch.lerp(values[start_below + left[column]], values[start_below + right[column]],
                            weight)
         flat_labels[chunk] = _argmax(torch.lerp(above, below, down[row][:, None]))
+
+    chunks = pixels.split(CHUNK_VALUES["cpu"] // logits.shape[1])
+    map_in_threads(resize_pixels, chunks, logits.device)
     return labels
+
+
+def _mixed_cells(classes: Tensor) -> float:
+    """Returns which fraction of the squares of four neighbors in (N, h, w) differ in class."""
+    corner = classes[:, :-1, :-1]
+    differs = corner != classes[:, :-1, 1:]
+    differs |= corner != classes[:, 1:, :-1]
+    differs |= corner != classes[:, 1:, 1:]
+    # nan, which is not above any threshold, for a single row or column
+    return float(differs.float().mean())
 
 
 def _label_map_by_chunks(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes every pixel, a chunk of rows at a time."""
     labels = logits.new_empty(len(logits), *size, dtype=torch.uint8)
     chunk_values = CHUNK_VALUES.get(logits.device.type, CHUNK_VALUES["cpu"])
-    for rows, chunk in chunked(logits, size, lerp_rows, chunk_values):
+
+    def label_rows(rows: slice, chunk: Tensor) -> None:
         labels[:, rows] = _argmax(chunk)
+
+    for_each_chunk(logits, size, lerp_rows, chunk_values, label_rows)
     return labels

@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from utils import resizing
 from utils.cli import FlagParser
 from utils.evaluation import inference
 from utils.evaluation.inference import AVERAGES, MODES, InferenceOptions, window_starts
@@ -79,6 +80,20 @@ def slowly(
         over_scales.append(F.interpolate(mean, size=size, mode="bilinear", align_corners=True))
     mean = torch.stack(over_scales).mean(0)
     return mean.softmax(1) if options.average == "logits" else mean
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_threads_change_no_bit(average: str, threads: Callable[[int], None],
+                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "CHUNK_VALUES", 400)
+    options = InferenceOptions(crop=(16, 24), scales=(0.5, 1.0, 1.5), flip=True, average=average)
+    threads(3)
+    outcomes = [options.probabilities(coarsely, images_of(40, 56))]
+    # not with another number of threads, by which torch chooses how to resize
+    monkeypatch.setattr(resizing, "map_in_threads",
+                        lambda function, items, device: [function(item) for item in items])
+    outcomes.append(options.probabilities(coarsely, images_of(40, 56)))
+    assert torch.equal(*outcomes)
 
 
 sides = st.integers(1, 23)

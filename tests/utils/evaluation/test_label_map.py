@@ -48,6 +48,7 @@ def test_labels_are_those_of_full_size_logits(
 ) -> None:
     monkeypatch.setattr(module, "CHUNK_VALUES", {"cpu": 500})  # many chunks even in a tiny map
     monkeypatch.setattr(module, "MAX_MIXED", 1.0)
+    monkeypatch.setattr(module, "MOSTLY_MIXED", 1.0)
     logits = scene(*shape)
     labels = function(logits, size)
     assert (labels.dtype, labels.shape) == (torch.uint8, (shape[0], *size))
@@ -58,6 +59,13 @@ def test_noise_is_left_to_the_chunks() -> None:
     noise = torch.randn(1, 9, 20, 20, generator=torch.Generator().manual_seed(0))
     assert module._label_map_by_neighbors(noise, (80, 80)) is None
     assert torch.equal(label_map(noise, (80, 80)).long(), argmax_of_full_size(noise, (80, 80)))
+
+
+def test_mixed_cells_by_hand() -> None:
+    # of the 2 x 3 squares, the two that touch the 1 differ
+    classes = torch.tensor([[[0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]], dtype=torch.uint8)
+    assert module._mixed_cells(classes) == pytest.approx(2 / 6)
+    assert not module._mixed_cells(classes[:, :1]) > 0
 
 
 def test_only_pixels_between_argmax_are_resized(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +81,18 @@ def test_only_pixels_between_argmax_are_resized(monkeypatch: pytest.MonkeyPatch)
     labels = label_map(logits, (71, 71))
     assert torch.equal(labels[0, 5].long(), (torch.arange(71) > 35).long())
     assert sum(resized[1:]) <= 2 * 71 * 10 < 2 * 71 * 71 / 3
+
+
+@pytest.mark.parametrize("logits", [
+    scene(2, 5, 16, 32), torch.randn(1, 5, 16, 32, generator=torch.Generator().manual_seed(0))])
+def test_threads_change_no_label(logits: Tensor, threads: Callable[[int], None],
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_VALUES", {"cpu": 500})
+    threads(1)
+    expected = label_map(logits, (61, 125))
+    threads(3)
+    with torch.inference_mode():
+        assert torch.equal(label_map(logits, (61, 125)), expected)
 
 
 def test_half_precision_logits_are_resized_in_float32() -> None:
