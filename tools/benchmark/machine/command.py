@@ -10,14 +10,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from tools.benchmark.machine import page, parts, recipes
+from tools.benchmark.machine import page, parts, recipes, stages
 from tools.benchmark.machine.plan import Plan, plan_for
 from tools.benchmark.machine.worker import Part, Row, Worker
 from utils.cli import FlagParser, add_switch
 from utils.files import commit, write_text
 from utils.precision import default_device
 
-PARTS: dict[str, Part] = {**parts.PARTS, "recipes": recipes.recipes}
+PARTS: dict[str, Part] = {**parts.PARTS, "stages": stages.stages, "recipes": recipes.recipes}
 
 
 def add_flags(parser: FlagParser) -> None:

@@ -20,7 +20,8 @@ def page(result: Result) -> str:
         result: "command", "commit", "started" and "parts" (name -> {"seconds", "rows"}).
     """
     sections = [machine(result), rates(result), training(result), recipes(result),
-                inference(result), agreement(result), loading(result), problems(result)]
+                inference(result), stages(result), agreement(result), loading(result),
+                problems(result)]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -116,6 +117,18 @@ def inference(result: Result) -> str:
         f"`{PLAIN}`.",
         ["network", "batch", "setting", "p50, ms", "p99, ms", "images/s", "times", "rate",
          "equal"], rows)
+
+
+def stages(result: Result) -> str:
+    rows = [[f"`{row['arch']}`", row["arithmetic"], row["stage"], f"{1000 * row['seconds']:.2f}",
+             f"{1000 * row['limit']:.2f}", f"{row['limit'] / row['seconds']:.0%}"]
+            for row in rows_of(result, "stages")]
+    return section(
+        "Where the time of a prediction goes", "One image in eager mode, each operation timed. "
+        "*Limit*: operations of convolutions and products over the rate of products, and of other "
+        "stages the bytes that their operations read and write over the rate of copies, both "
+        "measured beside the stages. Small maps stay in the caches, which are faster than copies.",
+        ["network", "arithmetic", "stage", "ms", "limit, ms", "limit / ms"], rows)
 
 
 def agreement(result: Result) -> str:

@@ -34,6 +34,8 @@ class Plan:
         copied: bytes of a copy.
         runs: whose networks are measured.
         compared_runs: of these, those that are compared with float32.
+        staged_runs: of these, those whose predictions are timed stage by stage.
+        staged_image: (height, width) of the image of these predictions.
         compared_crop: (height, width) of that comparison.
         crop: (height, width) of a training image in pixels.
         images: of a training step; fewer if they do not fit.
@@ -55,6 +57,8 @@ class Plan:
     copied: int
     runs: tuple[str, ...]
     compared_runs: tuple[str, ...]
+    staged_runs: tuple[str, ...]
+    staged_image: tuple[int, int]
     compared_crop: tuple[int, int]
     crop: tuple[int, int]
     images: int
@@ -72,9 +76,10 @@ class Plan:
 
 FULL = Plan(
     limits={"machine": 40, "rates": 25, "agreement": 30, "training": 150, "inference": 120,
-            "loading": 45, "memory": 35, "recipes": 25},
+            "stages": 10, "loading": 45, "memory": 35, "recipes": 25},
     arithmetic=("bf16", "fp16", "tf32", "fp32"), matrix_side=8192, copied=1 << 30,
-    runs=RUNS, compared_runs=RUNS[:2], compared_crop=(512, 512),
+    runs=RUNS, compared_runs=RUNS[:2], staged_runs=(RUNS[0], RUNS[2]),
+    staged_image=(1024, 2048), compared_crop=(512, 512),
     crop=(1024, 1024), images=8, few_images=2, training=tuple(TRAINING_FLAGS), steps=12,
     image=(1024, 2048), batches=(1, 8),
     settings=(("tf32", "bf16", "fp16", "bf16+graphs", "fp16+graphs"), ("bf16+compile+graphs",),
@@ -83,7 +88,7 @@ FULL = Plan(
 
 QUICK = replace(
     FULL, limits={"machine": 30, "rates": 15, "agreement": 12, "training": 50, "inference": 40,
-                  "loading": 20, "memory": 10, "recipes": 15},
+                  "stages": 6, "loading": 20, "memory": 10, "recipes": 15},
     compared_runs=RUNS[:1], training=("bf16", "fp16", "tf32", "fp32", "bf16+compile"), steps=6,
     settings=(("bf16", "bf16+graphs", "fp16+graphs"), ("bf16+compile+graphs",)), rounds=10,
     loaded_batches=4)
@@ -91,12 +96,13 @@ QUICK = replace(
 # about a minute on two cores
 CPU = Plan(
     limits={"machine": 60, "rates": 20, "agreement": 30, "training": 60, "inference": 60,
-            "loading": 60, "memory": 60,
-            "recipes": 60},
+            "stages": 120, "loading": 60, "memory": 60, "recipes": 60},
     arithmetic=("fp32", "bf16"), matrix_side=512, copied=1 << 26,
     runs=("cityscapes_sfnet_dfv1", "cityscapes_sfnet_res18"),
-    compared_runs=("cityscapes_sfnet_dfv1",), compared_crop=(96, 96), crop=(128, 128), images=2,
-    few_images=2, training=("fp32", "bf16"), steps=3, image=(128, 256), batches=(1,),
+    compared_runs=("cityscapes_sfnet_dfv1",),
+    staged_runs=("cityscapes_sfnet_res18", "cityscapes_sfnet_dfv1"), staged_image=(512, 1024),
+    compared_crop=(96, 96), crop=(128, 128), images=2, few_images=2, training=("fp32", "bf16"),
+    steps=3, image=(128, 256), batches=(1,),
     settings=(("fp32", "bf16"),), rounds=5, street=(128, 256), loaded_batches=3, loaded_images=4)
 
 

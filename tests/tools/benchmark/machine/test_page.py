@@ -28,9 +28,11 @@ def test_every_section_has_its_numbers() -> None:
         recipes=[{"run": "cityscapes_x", "arch": "x", "operations": 100,
                   "images": 40 * 3600 * 10, "crop": [1024, 1024]}],
         inference=[PREDICTED, {**PREDICTED, "p50_ms": 1.0}],
+        stages=[{"run": "cityscapes_x", "arch": "x", "arithmetic": "bf16", "stage": "warp",
+                 "seconds": 0.004, "limit": 0.001}],
         agreement=[{"run": "cityscapes_x", "arithmetic": "bf16", "loss": 1e-3, "gradient": 2e-2}],
         loading=[{"source": "pack", "workers": 4, "images_per_second": 150.0}]))
-    assert "`python -m tools.benchmark machine` in 12 s, commit c0ffee, 2026-01-01." in text
+    assert "`python -m tools.benchmark machine` in 14 s, commit c0ffee, 2026-01-01." in text
     assert "- gpu memory: 8" in text
     assert "| product of 64x64, bf16 | 200.00 TFLOP/s |" in text
     assert "| copy | 2500.0 GB/s |" in text
@@ -40,6 +42,7 @@ def test_every_section_has_its_numbers() -> None:
     # 100 images of 5e11 operations are 5e13 a second, a quarter of 2e14; the first row counts
     assert "| `x` | 8 | bf16 | 80.00 | 88.00 | 100.0 | 5.50 | 25% | 98.70% |" in text
     assert "1.00 | 88.00" not in text
+    assert "| `x` | bf16 | warp | 4.00 | 1.00 | 25% |" in text
     assert "| `cityscapes_x` | bf16 | 1.0e-03 | 2.0e-02 |" in text
     assert "The fastest training above takes 40.0 images" in text
     assert "| pack | 4 | 150.0 |" in text
