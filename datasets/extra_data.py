@@ -27,7 +27,7 @@ class ExtraData:
             passes that go on from epoch to epoch, so with 0.25 four epochs draw each image once.
 
     Raises:
-        DatasetError: the split is unknown, or the weight is not a number above 0.
+        DatasetError: the split is unknown or has no labels, or the weight is not a number above 0.
     """
 
     spec: DatasetSpec
@@ -36,6 +36,10 @@ class ExtraData:
 
     def __post_init__(self) -> None:
         self.spec.require(self.split)
+        if self.split in self.spec.unlabeled:
+            raise DatasetError(f"--extra_data {self.title} has no labels to train on: label its "
+                               "images with tools.pseudo_label, and give the dataset.yaml that it "
+                               "writes.")
         if not 0 < self.weight < math.inf:
             raise DatasetError(f"--extra_data {self.title}: the weight {self.weight:g} is out of "
                                "range: give a number above 0, such as 0.5, or leave the data out.")

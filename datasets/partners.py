@@ -59,7 +59,8 @@ class Others:
 
     Args:
         data, points: as for `Partners`.
-        index: of the sample's image.
+        index: of the sample's image in its dataset. For a coarse image or one of --extra_data, this
+            is another dataset than `data`, and the number only varies what is drawn.
     """
 
     data: SegmentationDataset

@@ -184,6 +184,12 @@ def test_an_invalid_weight_or_split_is_refused(tmp_path: Path, suffix: str, mess
         ExtraData.parse(f"{path}{suffix}")
 
 
+def test_a_split_without_labels_is_refused_with_the_way_to_labels() -> None:
+    with pytest.raises(datasets.DatasetError, match=r"--extra_data idd_lite test has no labels to "
+                                                    r"train on: label .* tools\.pseudo_label"):
+        ExtraData.parse("idd_lite:test:0.5")
+
+
 def test_a_weight_that_draws_nothing_is_refused_with_one_that_draws(
         write_camvid: WriteCamvid, tmp_path: Path) -> None:
     path = write_extra(tmp_path / "extra", 5)
