@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 def groups(spec: DatasetSpec, root: Path, samples: Sequence[Sample]) -> tuple[str, ...] | None:
     """Returns the name of each image's group, by `group` and `block` of the spec.
 
-    Returns None if the spec has no `group`, if all images are of one group, which shows nothing of
-    how much groups vary, and, with a warning, if the pattern does not match the path of an image.
+    Returns None if the spec has no `group`, and, with a warning, if all images are of one group,
+    which shows nothing of how much groups vary, or if the pattern does not match an image's path.
 
     Args:
         root: folder of the dataset.
@@ -39,4 +39,9 @@ def groups(spec: DatasetSpec, root: Path, samples: Sequence[Sample]) -> tuple[st
         else:
             names.append(name)
         seen[name] += 1
-    return tuple(names) if len(set(names)) > 1 else None
+    if len(set(names)) < 2:
+        log.warning("%s: all %d images are of one group of correlated images, %s: intervals take "
+                    "the images as independent and are too narrow", spec.title, len(names),
+                    *set(names))
+        return None
+    return tuple(names)

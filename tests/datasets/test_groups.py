@@ -36,11 +36,14 @@ def test_videos_of_camvid_are_cut_into_blocks_of_20_images() -> None:
     assert groups(datasets.spec("camvid_full"), ROOT, samples(*full)) == names
 
 
-def test_independent_images_and_a_single_group_have_no_groups() -> None:
+def test_independent_images_and_a_single_group_have_no_groups(
+        caplog: pytest.LogCaptureFixture) -> None:
     camvid = datasets.spec("camvid")
     assert groups(replace(camvid, group=""), ROOT, samples("test/a_0.png", "test/b_0.png")) is None
-    assert groups(camvid, ROOT, samples("test/a_0.png", "test/a_1.png")) is None
     assert groups(camvid, ROOT, samples("test/a_0.png", "test/b_0.png")) is not None
+    assert not caplog.text
+    assert groups(camvid, ROOT, samples("test/a_0.png", "test/a_1.png")) is None
+    assert "all 2 images are of one group of correlated images, a, block 0: inter" in caplog.text
 
 
 def test_a_path_that_the_pattern_does_not_match_is_named(

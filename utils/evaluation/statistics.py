@@ -33,7 +33,8 @@ def bootstrap(matrices: np.ndarray, repeats: int = 2000, level: float = 0.95, se
     (1 - level) / 2 and (1 + level) / 2 quantiles over the draws. Images are taken as independent.
     Frames of one video are not: with `groups`, whole groups are drawn in place of images (the
     cluster or block bootstrap; Davison and Hinkley, "Bootstrap Methods and their Application",
-    1997, sections 3.8 and 8.2), which makes the interval as wide as it should be.
+    1997, sections 3.8 and 8.2), which makes the interval wider. It stays too narrow where groups
+    are few or correlated.
 
     Args:
         matrices: (M, K, K) counts of each image; rows are labels. With (S, M, K, K) of S models,

@@ -133,7 +133,7 @@ def test_groups_are_drawn_and_exchanged_whole() -> None:
     iou = bootstrap(matrices, groups=groups)
     assert iou == bootstrap(sum_groups(matrices, groups))
     assert iou == (0.0, 1.0)
-    # single images: four of one kind in 1 of 16 draws, so the interval is as wide only here
+    # in this case alone it is that of single images, too: all four are right in 1 of 16 draws
     other = matrices[[1, 1, 3, 3]]
     tested = paired_test(matrices, other, groups=groups)
     assert tested == paired_test(sum_groups(matrices, groups), sum_groups(other, groups))

@@ -75,13 +75,18 @@ def _contrast(run: Run) -> float | None:
 
 
 def _difference(outcome: Outcome, score: Score) -> str:
-    """Returns the mean difference of the pairs of runs, and its interval if there are several."""
+    """Returns the mean difference of the pairs of runs, and its interval if there are several.
+
+    The number of pairs is named if some have no such score.
+    """
     values = [(score(a), score(b)) for a, b in outcome.pairs]
     differences = [a - b for a, b in values if a is not None and b is not None]
     if not differences:
         return "-"
     text = points(float(np.mean(differences)))
-    if len(differences) < 2:
-        return text
-    low, high = t_interval(differences)
-    return f"{text} ({points(low)} to {points(high)})"
+    remarks = []
+    if len(differences) > 1:
+        remarks.append(" to ".join(map(points, t_interval(differences))))
+    if len(differences) < len(values):
+        remarks.append(f"{len(differences)} of {len(values)} seeds")
+    return f"{text} ({'; '.join(remarks)})" if remarks else text

@@ -86,7 +86,6 @@ class Outcome(NamedTuple):
             f"{CONCLUSIONS[self.is_certain]}"
         )
 
-
     @property
     def verdict(self) -> str:
         """Says whether the interval over the seeds decides the comparison, and by what."""
