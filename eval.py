@@ -147,7 +147,8 @@ def load_predictor(
     device = torch.device(device) if device is not None else default_device()
     precision = resolve_precision(precision, device)
     if backend_of(Path(snapshot)) is not None:
-        return load_exported(Path(snapshot), dataset, device, precision, inference, backend)
+        return load_exported(Path(snapshot), dataset, device, precision, inference, backend,
+                             arch=arch, weights=weights)
     # The programs that call this function declare its arguments as flags.
     with flags_in_errors():
         trained = Snapshot(snapshot, arch, weights)
@@ -166,10 +167,12 @@ def load_predictor(
 
 
 def load_exported(path: Path, dataset: Any, device: torch.device, precision: str,
-                  inference: InferenceOptions | None, backend: str) -> LoadedModel:
+                  inference: InferenceOptions | None, backend: str, *, arch: str | None = None,
+                  weights: str = "auto") -> LoadedModel:
     """Loads a file of `tools.export` as `load_predictor` loads a checkpoint."""
     # with the attributes of a Snapshot and of a SceneParser that prediction reads
     file: Any = open_exported(path, backend, device, precision)
+    file.require(arch, weights)
     with flags_in_errors():
         spec = datasets.spec(dataset or file.dataset)
         file.require_classes(spec.name, spec.names)

@@ -9,7 +9,6 @@ import time
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +130,8 @@ class Setting:
         if self.runtime is not None:
             runtime = runtimes.build(self.runtime, net, subject.mean, subject.std,
                                      arch=subject.name, device=device, precision=name)
+            # `compare_labels` measures the difference; a large one must not end the measurements
+            runtime = runtime and runtime._replace(verified=True)
         predictor = Predictor(net, device, name, subject.mean, subject.std, channels_last=True,
                               compiled=self.has("compile"), graphs=self.has("graphs"),
                               runtime=runtime)
@@ -297,6 +298,10 @@ class Options:
 
     @classmethod
     def from_args(cls, args: Namespace) -> Options:
+        """Reads the flags of `add_flags`. Raises ValueError for `--backend` with `--settings`."""
+        if args.settings and args.backend:
+            raise ValueError("--backend would be ignored with --settings: leave one of them out; a "
+                             "setting names its backend itself, such as bf16+openvino")
         return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
 
     @property
@@ -323,7 +328,7 @@ class Options:
             backend = runtimes.BACKENDS[name]
             assert backend is not None
             precisions = ("fp32",) if self.exact else backend.precisions
-            if name in (self.backend or ()) or find_spec(backend.package) is not None:
+            if name in (self.backend or ()) or backend.is_installed():
                 settings += [f"{precision}+{name}" for precision in precisions]
         return settings
 

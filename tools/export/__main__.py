@@ -265,9 +265,6 @@ def run(args: Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    # both log a line for each node that they rewrite
-    for name in ("onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     return run_program("tools.export", lambda: run(args), resume="nothing was written")
 
 

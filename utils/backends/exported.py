@@ -15,7 +15,8 @@ from utils.backends.graph import Run, first_line
 from utils.backends.runtimes import AUTO, BACKENDS, Runtime
 
 # entries without which a file cannot be used
-NEEDED = ("arch", "dataset", "classes", "mean", "std", "input", "output", "size", "dynamic")
+NEEDED = ("arch", "weights", "dataset", "classes", "mean", "std", "input", "output", "size",
+          "dynamic")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ExportedFile:
 
     @property
     def weights(self) -> str:
-        return str(self.facts.get("weights", "raw"))
+        return str(self.facts["weights"])
 
     @property
     def license(self) -> str | None:
@@ -54,6 +55,17 @@ class ExportedFile:
     def temperature(self) -> float:
         """By which its outputs are divided for probabilities; full-size logits already are."""
         return 1.0 if self.facts["output"] == "logits" else float(self.facts["temperature"])
+
+    def require(self, arch: str | None, weights: str) -> None:
+        """Raises ValueError if the file holds another architecture or other weights.
+
+        Args:
+            arch: None for any.
+            weights: "raw", "ema", or "auto" for either.
+        """
+        if arch not in (None, self.arch) or weights not in ("auto", self.weights):
+            raise ValueError(f"{self.path} holds the {self.weights} weights of {self.arch}: leave "
+                             "out --arch and --weights, or give the checkpoint it was made from")
 
     def require_classes(self, dataset: str, classes: tuple[str, ...]) -> None:
         """Raises ValueError if the classes of a dataset are not those of the file."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,9 @@ def _write_onnx(request: Request, path: Path) -> None:
     import onnx
     import onnxscript
 
+    # both log a line for each node that they rewrite
+    for name in ("onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         onnx_program: Any = torch.onnx.export(request.program, (), dynamo=True,
                                               opset_version=request.opset, input_names=[INPUT],

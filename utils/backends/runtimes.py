@@ -19,7 +19,7 @@ from torch import nn
 from utils import files
 from utils.backends import openvino_files
 from utils.backends.formats import FORMATS, Request, open_onnx
-from utils.backends.graph import ExportModule, Metadata, Run, trace
+from utils.backends.graph import ExportModule, Metadata, Run, first_line, trace
 from utils.precision import ON_THE_CPU, PrecisionOptions
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,14 @@ class Backend(NamedTuple):
         if precision not in self.precisions:
             raise ValueError(f"{needed_by} computes in {' or '.join(self.precisions)}, not in "
                              f"{precision}: choose another --precision")
+
+    def is_installed(self) -> bool:
+        """Returns whether all packages are installed that convert a network and run it."""
+        try:
+            FORMATS[self.format].require(self.package)
+        except ValueError:
+            return False
+        return find_spec(self.package) is not None
 
     def version(self) -> str:
         """Returns the version of the package without its build, such as 2026.4.1."""
@@ -161,7 +169,7 @@ def build(name: str, net: nn.Module, mean: Sequence[float], std: Sequence[float]
 
     Raises:
         ValueError: a package is missing, the backend does not run on the device or in the
-            precision, or the network cannot be converted.
+            precision, the network cannot be converted, or its converted file is damaged.
     """
     if name == TORCH:
         return None
@@ -173,7 +181,12 @@ def build(name: str, net: nn.Module, mean: Sequence[float], std: Sequence[float]
     FORMATS[backend.format].require(f"--backend {name}")
     module = ExportModule(net, mean, std, "normalized", "coarse")
     with _converted(module, backend.format, arch) as path:
-        run, _ = backend.open(path, precision)
+        try:
+            run, _ = backend.open(path, precision)
+        except Exception as error:
+            # the errors of the runtimes have no common base class
+            raise ValueError(f"--backend {name} cannot open {path} ({first_line(error)}): delete "
+                             "it, and the next program converts the network again") from error
     return Runtime(name, backend.version(), run)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from argparse import ArgumentTypeError
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_networks_are_taken_in_turn_unless_they_do_not_fit_together(
     seen: list[str] = []
     monkeypatch.setattr(
         infer.Timing, "take",
-        lambda self, turn, device: (
+        lambda self, turn, device, seconds: (
             seen.append(f"{self.setting.name} {self.subject.name.removeprefix('sfnet_')}"),
             self.seconds.append(1),
         )[1],
@@ -186,6 +187,30 @@ def test_the_backends_that_were_asked_for_are_measured_by_default() -> None:
     chosen = options_of("--exact", "--backend", "torch", "onnxruntime").all_settings(cpu)
     assert [setting.name for setting in chosen] == ["plain", "fp32", "fp32+compile",
                                                     "fp32+onnxruntime"]
+
+
+def test_a_runtime_that_cannot_convert_is_not_measured_by_default(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    chosen = options_of().all_settings(torch.device("cpu"))
+    assert len(chosen) > 1 and not any(setting.runtime for setting in chosen)
+
+
+def test_a_runtime_that_differs_from_torch_is_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table shows its difference."""
+    def wrong(images: torch.Tensor) -> torch.Tensor:
+        return torch.rand(1, 19, 8, 12)
+
+    monkeypatch.setattr(infer.runtimes, "build",
+                        lambda *args, **keywords: infer.runtimes.Runtime("openvino", "1", wrong))
+    labels = infer.Setting("fp32+openvino").build(infer.load(options_of(), 0), torch.device("cpu"),
+                                                  host_copies=False)
+    assert labels(torch.zeros(1, 3, 64, 96)).shape == (1, 64, 96)
+
+
+def test_backends_beside_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"--backend would be ignored with --settings"):
+        options_of("--settings", "fp32", "--backend", "openvino")
 
 
 def test_the_time_of_the_process_leaves_out_that_of_its_neighbors() -> None:

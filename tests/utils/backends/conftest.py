@@ -13,9 +13,9 @@ from utils.backends.formats import FORMATS, Request
 from utils.backends.graph import ExportModule, trace
 
 # metadata of the files
-FACTS = {"arch": "tiny", "dataset": "camvid", "classes": list(SPEC.names), "mean": list(MEAN),
-         "std": list(STD), "input": "normalized", "output": "coarse", "size": [64, 96],
-         "dynamic": True, "temperature": 2.0, "license": None}
+FACTS = {"arch": "tiny", "weights": "raw", "dataset": "camvid", "classes": list(SPEC.names),
+         "mean": list(MEAN), "std": list(STD), "input": "normalized", "output": "coarse",
+         "size": [64, 96], "dynamic": True, "temperature": 2.0, "license": None}
 
 
 def write(path: Path, module: ExportModule, **facts: object) -> Path:

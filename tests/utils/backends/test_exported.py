@@ -81,3 +81,11 @@ def test_a_file_of_other_classes_than_the_dataset_is_refused(any_size: Path) -> 
                                          r"19 classes"):
         evaluation.load_predictor(any_size, dataset="cityscapes", device="cpu", precision="fp32",
                                   backend="openvino")
+
+
+@pytest.mark.parametrize("flags", [{"arch": "sfnet_dfnetv1"}, {"weights": "ema"}])
+def test_a_file_of_another_network_or_other_weights_is_refused(any_size: Path,
+                                                               flags: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"holds the raw weights of tiny: leave out --arch and"):
+        evaluation.load_predictor(any_size, device="cpu", precision="fp32", backend="openvino",
+                                  **flags)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -58,6 +59,29 @@ def test_a_network_is_converted_once_and_again_when_its_weights_change(
         net.features.weight += 1
     build("onnxruntime", net)
     assert len(traced) == len([*cache.iterdir()]) == 2
+
+
+def test_torch_runs_where_the_converted_file_is_damaged(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    need_openvino()
+    caplog.set_level(logging.INFO)
+    net = TinyNetwork().eval()
+    assert build("auto", net) is not None
+    [path] = cache.glob("*.xml")
+    path.write_bytes(path.read_bytes()[:500])
+    assert build("auto", net) is None
+    assert f"backend torch: cannot open {path}" in caplog.text
+    with pytest.raises(ValueError, match=r"cannot open .*: delete it, and the next program"):
+        build("openvino", net)
+
+
+def test_a_backend_lacks_the_packages_that_convert(monkeypatch: pytest.MonkeyPatch) -> None:
+    need_onnx()
+    backend = runtimes.BACKENDS["onnxruntime"]
+    assert backend is not None and backend.is_installed()
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert not backend.is_installed()
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(
