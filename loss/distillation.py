@@ -13,8 +13,8 @@ from loss.pixel import mean_over
 from utils import IGNORE_LABEL
 from utils.resizing import upsampled
 
-# the log of a share of 0, finite so that 0 log 0 is 0
-LOG_OF_ZERO = -1e4
+# the logit of a position that does not count; finite, because with -inf the divergence is NaN
+MASKED_LOGIT = -1e4
 
 
 def pixel_kl(student: Tensor, teacher: Tensor, mask: Tensor | None = None, *,
@@ -55,7 +55,7 @@ def channel_kl(student: Tensor, teacher: Tensor, mask: Tensor | None = None, *,
         mask: (N, h, w) bool, the positions that count; all when None.
         temperature: T, above 0.
     """
-    log_p, log_q = (_log_shares(maps / temperature, mask) for maps in (teacher, student))
+    log_p, log_q = (_log_softmax(maps / temperature, mask) for maps in (teacher, student))
     divergence = (log_p.exp() * (log_p - log_q)).sum(-1)
     return temperature ** 2 * divergence.mean()
 
@@ -151,9 +151,9 @@ class Distillation(Criterion):
                            temperature=self.temperature or method.temperature)
 
     def normalizers(self, labels: Tensor) -> dict[str, Tensor | None]:
-        """As `Criterion`: every pixel counts alike; None where those without a label do not.
+        """As `Criterion`: the number of pixels, or None with `labeled_only`.
 
-        A mean over the labeled pixels is one at the size of the logits, which is not known here.
+        The number of labeled pixels is that at the size of the outputs, which is not known here.
         """
         pixels = None
         if not self.labeled_only:
@@ -187,10 +187,10 @@ def _nearest(source: int, target: int, device: torch.device) -> Tensor:
     return torch.linspace(0, source - 1, target, device=device).round().long()
 
 
-def _log_shares(maps: Tensor, mask: Tensor | None) -> Tensor:
+def _log_softmax(maps: Tensor, mask: Tensor | None) -> Tensor:
     """Returns the log-softmax over the positions of each channel, (N, C, h w)."""
     if mask is not None:
-        maps = maps.masked_fill(~mask[:, None], LOG_OF_ZERO)
+        maps = maps.masked_fill(~mask[:, None], MASKED_LOGIT)
     return F.log_softmax(maps.flatten(2), dim=-1)
 
 

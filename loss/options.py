@@ -269,13 +269,14 @@ def add_flags(parser: ArgumentParser) -> None:
                        help=f"with --teacher: what the student imitates, some of "
                             f"{', '.join(METHODS)} with their weights, such as kl:1,cwd:3")
     group.add_argument("--distill_temperature", type=positive_number,
-                       help="with --teacher: divisor of what is softmaxed (default: kl 1, cwd 4)")
+                       help="with --teacher: divisor of logits and features before the softmax "
+                            "(default: 1 for kl, 4 for cwd and cwd_feature)")
     group.add_argument("--distill_warmup", type=int_from_0, default=default.distill_warmup,
                        metavar="STEPS",
                        help="with --teacher: steps in which the weights of --distill rise from 0")
     group.add_argument("--distill_on", choices=("all", "labeled"), default=default.distill_on,
-                       help="with --teacher: the pixels that teach, also those without a label or "
-                            "only those with one")
+                       help="with --teacher: the pixels whose difference counts, all or only those "
+                            "with a label")
 
 
 def distill_methods(text: str) -> str:
