@@ -1,12 +1,11 @@
 """Trains a scene parsing network. `python train.py --help` lists the flags.
 
-`TrainingLoop.train` is the training loop, `TrainingLoop.train_step` is one step of it. `Training`
-builds what the loop trains; `tools.pretrain` trains a classifier by the same loop.
+`Training.train` is the training loop, `Training.train_step` is one step of it. `tools.pretrain`
+trains a classifier by the same loop.
 """
 from __future__ import annotations
 
 import sys
-from abc import ABC, abstractmethod
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -40,7 +39,7 @@ from utils.training.validation import Validator
 
 @dataclass(frozen=True)
 class LoopOptions(flag_rules.RunOptions):
-    """The options of `TrainingLoop`: those of `utils.training`, of the optimizer and its rate."""
+    """The options of the loop: those of `utils.training`, of the optimizer and its rate."""
 
     optimizer: OptimizerOptions
     schedule: ScheduleOptions
@@ -128,34 +127,24 @@ def freeze_parts(net: SceneParser, options: Options) -> None:
                                    images=options.batching.images_per_norm)
 
 
-class TrainingLoop(ABC):
+class Training:
     """A run: a network, its data and optimizer, and the loop that trains it.
-
-    A subclass sets `spec`, `criterion` and what differs from the defaults below, then calls this
-    constructor.
 
     Attributes:
         program: what follows `python` in the command that goes on with the run.
-        spec: the dataset's `names`, `num_classes`, `description` and `source`.
-        data: `train_set`, `val_set`, `plan`, `sampler`, `loader` and `files`, as in
-            `datasets.TrainingData`.
         restart_epoch: the epoch in which the schedule restarts.
-        teacher: its outputs join those of the network, for the criterion.
         momentum_of: the checkpoint from which a new run takes its optimizer's momentum.
+        teacher: its outputs join those of the network, for the criterion.
     """
 
     program = "train.py"
-    options: LoopOptions
-    spec: Any
-    criterion: loss.Criterion
-    net: SceneParser
-    data: Any
     restart_epoch: int | None = None
-    teacher: Teacher | None = None
     momentum_of: str | None = None
+    teacher: Teacher | None = None
 
-    def __init__(self, options: LoopOptions) -> None:
+    def __init__(self, options: Options) -> None:
         self.options = options
+        self.build_criterion()
         self.folder = options.run.folder
         self.is_main = distributed.is_main()
         self.device = precision.default_device()
@@ -176,7 +165,14 @@ class TrainingLoop(ABC):
         self.save_requested = False                 # by rank 0, after `--checkpoint_every` minutes
         self.open_folder(weights_note)
 
-    @abstractmethod
+    def build_criterion(self) -> None:
+        options = self.options
+        self.spec = options.data.spec
+        self.criterion = loss.build(options.loss, class_names=self.spec.names)
+        self.restart_epoch = options.loss.rlx_off_epoch
+        if options.network.restore_optimizer:
+            self.momentum_of = options.network.snapshot
+
     def build_network(self, state: dict[str, Any] | None) -> str:
         """Builds `net` on the CPU, with its normalization and its initial weights.
 
@@ -186,30 +182,31 @@ class TrainingLoop(ABC):
         Returns:
             A note for the log about the initial weights.
         """
+        options = self.options.network
+        self.net = network.build(options.arch, self.spec.num_classes, options.deep_supervision,
+                                 **options.build_options)
+        network.initialize(self.net, options.init)
+        network.set_normalization(self.net, options, resumed=state, mean=self.spec.mean,
+                                  std=self.spec.std)
+        weights_note = (f"going on from step {state['step']}" if state
+                        else network.load_initial_weights(self.net, options))
+        teacher = network.load_teacher(options.teacher, self.spec)
+        self.teacher = Teacher.of(teacher, self) if teacher else None
+        self.net.add_training_heads(
+            boundary=self.options.loss.boundary_weight > 0,
+            feature_channels=self.teacher.feature_channels if self.teacher else None)
+        freeze_parts(self.net, self.options)
+        return weights_note
 
-    @abstractmethod
     def build_data(self) -> batches.Augment | None:
         """Builds `data`; returns the augmentation on the device (`batches.prepare`)."""
-
-    @abstractmethod
-    def build_validator(self) -> None:
-        """Builds what `evaluate` needs."""
-
-    @abstractmethod
-    def evaluate(self) -> float:
-        """Evaluates the network on the validation images, each once, and logs the result.
-
-        Returns:
-            The score by which `best.pth` is chosen, in [0, 1].
-        """
-
-    @abstractmethod
-    def finish(self) -> None:
-        """Logs the results of a finished run."""
-
-    def first_look(self) -> Iterable[str]:
-        """Returns warnings about the training images."""
-        return ()
+        options, sizes = self.options, self.options.batching.sizes
+        transform, on_device = transforms.build(options.transforms)
+        self.data = options.data.build_training(
+            transform, on_device.draw if on_device else None, seed=options.run.seed,
+            batch_size=sizes.bs_mult * sizes.accumulate, rank=distributed.rank(),
+            world_size=distributed.world_size())
+        return on_device.augment if on_device else None
 
     def build_steps(self, augment: batches.Augment | None) -> None:
         options = self.options
@@ -251,6 +248,15 @@ class TrainingLoop(ABC):
             {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler},
             arch=options.flags["arch"], spec=self.spec, flags=options.flags, device=self.device,
             mean=mean, std=std, weights=network.weights, steps_per_epoch=len(self.data.sampler))
+
+    def build_validator(self) -> None:
+        options = self.options
+        mean, std = self.net.normalization
+        self.validator = Validator(
+            self.data.val_set, self.nets, options.validation, load=self.data.load_validation,
+            device=self.device, precision=self.precision, mean=mean, std=std,
+            channels_last=options.precision.channels_last, record_flows=recorded_flows,
+            syncbn=options.batching.syncbn)
 
     def fit(self, interrupts: Interrupts) -> None:
         """Runs the training loop, again after a rewind; raises Interrupted after a signal."""
@@ -356,6 +362,17 @@ class TrainingLoop(ABC):
     def validate(self) -> None:
         self.progress.record_validation(self.evaluate())
 
+    def evaluate(self) -> float:
+        """Evaluates the network on the validation images, each once, and logs the result.
+
+        Returns:
+            The score by which `best.pth` is chosen, in [0, 1].
+        """
+        results = self.validator.evaluate(self.interrupts)
+        step = self.progress.step
+        return self.validator.log_results(self.log, results, step=step,
+                                          epoch=self.intervals.epoch(step))
+
     def save_is_due(self) -> bool:
         return self.intervals.should_save(self.progress.step) or self.save_requested
 
@@ -377,71 +394,18 @@ class TrainingLoop(ABC):
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
         self.inspections = first_steps.begin(self, weights_note)
 
-    def close(self) -> None:
-        self.log.close()
-
-
-class Training(TrainingLoop):
-    """The training of a scene parsing network."""
-
-    options: Options
-
-    def __init__(self, options: Options) -> None:
-        self.spec = options.data.spec
-        self.criterion = loss.build(options.loss, class_names=self.spec.names)
-        self.restart_epoch = options.loss.rlx_off_epoch
-        if options.network.restore_optimizer:
-            self.momentum_of = options.network.snapshot
-        super().__init__(options)
-
-    def build_network(self, state: dict[str, Any] | None) -> str:
-        options = self.options.network
-        self.net = network.build(options.arch, self.spec.num_classes, options.deep_supervision,
-                                 **options.build_options)
-        network.initialize(self.net, options.init)
-        network.set_normalization(self.net, options, resumed=state, mean=self.spec.mean,
-                                  std=self.spec.std)
-        weights_note = (f"going on from step {state['step']}" if state
-                        else network.load_initial_weights(self.net, options))
-        teacher = network.load_teacher(options.teacher, self.spec)
-        self.teacher = Teacher.of(teacher, self) if teacher else None
-        self.net.add_training_heads(
-            boundary=self.options.loss.boundary_weight > 0,
-            feature_channels=self.teacher.feature_channels if self.teacher else None)
-        freeze_parts(self.net, self.options)
-        return weights_note
-
-    def build_data(self) -> batches.Augment | None:
-        options, sizes = self.options, self.options.batching.sizes
-        transform, on_device = transforms.build(options.transforms)
-        self.data = options.data.build_training(
-            transform, on_device.draw if on_device else None, seed=options.run.seed,
-            batch_size=sizes.bs_mult * sizes.accumulate, rank=distributed.rank(),
-            world_size=distributed.world_size())
-        return on_device.augment if on_device else None
-
     def first_look(self) -> Iterable[str]:
+        """Returns warnings about the training images."""
         return self.data.first_look()
 
-    def build_validator(self) -> None:
-        options = self.options
-        mean, std = self.net.normalization
-        self.validator = Validator(
-            self.data.val_set, self.nets, options.validation, load=self.data.load_validation,
-            device=self.device, precision=self.precision, mean=mean, std=std,
-            channels_last=options.precision.channels_last, record_flows=recorded_flows,
-            syncbn=options.batching.syncbn)
-
-    def evaluate(self) -> float:
-        results = self.validator.evaluate(self.interrupts)
-        step = self.progress.step
-        return self.validator.log_results(self.log, results, step=step,
-                                          epoch=self.intervals.epoch(step))
-
     def finish(self) -> None:
+        """Logs the results of a finished run."""
         replaced = sum(distributed.gather(self.data.replaced_images))
         log_closing_summary(self.options.run, self.progress, self.options.data.eval_flags(),
                             replaced)
+
+    def close(self) -> None:
+        self.log.close()
 
 
 def run(options: Options) -> int:
@@ -449,7 +413,7 @@ def run(options: Options) -> int:
     return run_loop(partial(Training, options), options.batching.timeout)
 
 
-def run_loop(build: Callable[[], TrainingLoop], timeout: float) -> int:
+def run_loop(build: Callable[[], Training], timeout: float) -> int:
     """Joins the processes, builds a run and trains it; returns the exit code.
 
     Args:

@@ -1,6 +1,6 @@
 """Trains a backbone as a classifier: `python -m tools.pretrain --arch resnet18 --data_root DIR`.
 
-The loop and the step are those of `train.TrainingLoop`: an image is a label map of one pixel.
+The loop and the step are those of `train.Training`: an image is a label map of one pixel.
 """
 from __future__ import annotations
 
@@ -64,17 +64,22 @@ class Options(train.LoopOptions):
         return self.run.folder / path.name if is_trial else path
 
 
-class Pretraining(train.TrainingLoop):
+class Pretraining(train.Training):
     """The training of a backbone as a classifier."""
 
     program = PROGRAM
-    options: Options
+    # other classes than those of a scene parsing network
+    options: Any
+    data: Any
 
     def __init__(self, options: Options) -> None:
+        super().__init__(options)  # type: ignore[arg-type]
+
+    def build_criterion(self) -> None:
+        options = self.options
         self.spec = options.data.find_classes(options.run.seed)
         self.criterion = loss.CrossEntropy(
             NO_LABEL, label_smoothing=options.classifier.label_smoothing)
-        super().__init__(options)
 
     def build_network(self, state: dict[str, Any] | None) -> str:
         self.net = classifier.build(self.options.classifier.arch, self.spec.num_classes)
@@ -86,6 +91,9 @@ class Pretraining(train.TrainingLoop):
         self.data = options.data.build(
             self.spec, seed=options.run.seed, batch_size=sizes.bs_mult * sizes.accumulate,
             rank=distributed.rank(), world_size=distributed.world_size())
+
+    def first_look(self) -> Sequence[str]:
+        return ()
 
     def build_validator(self) -> None:
         self.validated_nets = select_weights(self.options.validation.eval_weights, self.nets)

@@ -27,7 +27,7 @@ Inspection = Callable[[Batch, int], None]
 
 
 def begin(training: Any, weights_note: str) -> list[Inspection]:
-    """Describes a run (`train.TrainingLoop`) in its log; returns the inspections that it asks for.
+    """Describes a run (`train.Training`) in its log; returns the inspections that it asks for.
 
     Args:
         weights_note: about its initial weights.
