@@ -238,8 +238,8 @@ def add_flags(parser: FlagParser) -> None:
                              f"and {'FILE or '.join(exported.PREFIXES)}FILE, an exported file, on "
                              "the CPU; by default those that suit the device")
     parser.add_argument("--backend", nargs="+", choices=[*runtimes.BACKENDS], metavar="NAME",
-                        help="of the settings that are measured by default: any of "
-                             f"{', '.join(runtimes.BACKENDS)}; default: those that are installed")
+                        help="of the settings that are measured without --settings: any of "
+                             f"{', '.join(runtimes.BACKENDS)}; the default is torch alone")
     choice.add_argument("--exact", action="store_true",
                         help="only settings that keep the network's arithmetic: --settings "
                              f"{' '.join(EXACT)}")
@@ -275,7 +275,7 @@ class Options:
         snapshot: trained networks, measured in place of `arch`.
         settings: None for those that suit the device.
         exact: whether only the settings `EXACT` are measured.
-        backend: of the default settings; None for all that are installed.
+        backend: of the default settings; None for torch alone.
         size: (height, width) of the images.
         pictures: images on which labels are compared; random colors if there are none.
     """
@@ -320,15 +320,15 @@ class Options:
         return list(dict.fromkeys([Setting(PLAIN), *chosen]))
 
     def _runtime_settings(self, device: torch.device) -> list[str]:
-        """Returns the settings of the runtimes that are installed, or asked for."""
-        if device.type != "cpu" or (self.exact and self.backend is None):
+        """Returns the settings of the runtimes that are asked for."""
+        if device.type != "cpu" or self.backend is None:
             return []
         settings = []
         for name in RUNTIMES:
             backend = runtimes.BACKENDS[name]
             assert backend is not None
             precisions = ("fp32",) if self.exact else backend.precisions
-            if name in (self.backend or ()) or backend.is_installed():
+            if name in self.backend:
                 settings += [f"{precision}+{name}" for precision in precisions]
         return settings
 

@@ -8,7 +8,6 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -218,7 +217,7 @@ def export(args: Namespace) -> None:
         if splits.calibration is not None:
             calibration = training_images(module, splits.calibration, args.calibration_images,
                                           args.size)
-            quantize = partial(int8.QUANTIZERS[args.format], images=calibration)
+            quantize = int8.quantizer(args.format, calibration)
         row.write(Request(module, program, facts, args.opset, args.compress_to_fp16, quantize),
                   path)
         inputs, tolerance = examples(module, args.size, args.dynamic), EXACT

@@ -142,6 +142,16 @@ def _silent() -> Iterator[None]:
         root.setLevel(level)
 
 
-# format -> what quantizes it, see `Request.quantize`
+# format -> what quantizes its ONNX file on images
 QUANTIZERS: dict[str, Callable[[Path, Iterable[Tensor]], Any]] = {
     "onnx": quantize, "onnx-gather": quantize, "openvino": quantize_openvino}
+
+
+def quantizer(format_name: str, images: Iterable[Tensor]) -> Callable[[Path], Any]:
+    """Returns what quantizes the ONNX file of a format, see `Request.quantize`.
+
+    Args:
+        images: inputs of the file, to calibrate on.
+    """
+    quantize_file = QUANTIZERS[format_name]
+    return lambda path: quantize_file(path, images)

@@ -61,14 +61,6 @@ class Backend(NamedTuple):
             raise ValueError(f"{needed_by} computes in {' or '.join(self.precisions)}, not in "
                              f"{precision}: choose another --precision")
 
-    def is_installed(self) -> bool:
-        """Returns whether all packages are installed that convert a network and run it."""
-        try:
-            FORMATS[self.format].require(self.package)
-        except ValueError:
-            return False
-        return find_spec(self.package) is not None
-
     def version(self) -> str:
         """Returns the version of the package without its build, such as 2026.4.1."""
         return str(import_module(self.package).__version__).split("-")[0]
@@ -95,8 +87,8 @@ def add_flags(parser: ArgumentParser, *, automatic: bool) -> None:
     rule = "a file of tools.export is run by its own"
     if automatic:
         names, default = [AUTO, *names], AUTO
-        rule = (f"auto: {PREFERRED} on a CPU where it is installed and computes what torch "
-                f"computes, else torch; {rule}")
+        rule = (f"auto: {PREFERRED} on a CPU, once --backend {PREFERRED} has converted the network "
+                f"and if it computes what torch computes, else torch; {rule}")
     parser.add_argument_group("Backend").add_argument(
         "--backend", choices=names, default=default,
         help=f"what runs the network ({rule})" if automatic else
@@ -196,14 +188,22 @@ def _build_preferred(net: nn.Module, mean: Sequence[float], std: Sequence[float]
     if device.type != "cpu":
         log.info("backend %s: this runs on %s", TORCH, device.type)
         return None
+    preferred = BACKENDS[PREFERRED]
+    assert preferred is not None
     try:
+        preferred.require(f"--backend {PREFERRED}", device, precision)
+        if not _is_kept(net, preferred.format, arch):
+            # seconds to minutes, which a few images do not win back
+            log.info("backend %s: %s is not converted for %s yet; --backend %s converts it once, "
+                     "and is then the default", TORCH, arch, PREFERRED, PREFERRED)
+            return None
         runtime = build(PREFERRED, net, mean, std, arch=arch, device=device, precision=precision)
     except ValueError as error:
         log.info("backend %s: %s", TORCH, str(error).removeprefix(f"--backend {PREFERRED} "))
         return None
     assert runtime is not None
-    log.info("backend %s: it is installed, and this runs on a CPU; --backend %s runs torch",
-             runtime, TORCH)
+    log.info("backend %s: %s is converted for it, and this runs on a CPU; --backend %s runs torch",
+             runtime, arch, TORCH)
     return runtime._replace(replaceable=True)
 
 
@@ -216,16 +216,14 @@ def _converted(module: ExportModule, format_name: str, arch: str) -> Iterator[Pa
     Raises:
         ValueError: the network cannot be converted.
     """
-    form = FORMATS[format_name]
-    name = f"{arch.replace(':', '_')}_{_fingerprint(module.net)[:16]}{form.suffix}"
-    kept = files.cache_folder() / "backends" / name
-    if all(path.is_file() for path in form.files(kept)):
+    form, kept = FORMATS[format_name], _kept_file(module.net, format_name, arch)
+    if _is_kept(module.net, format_name, arch):
         yield kept
         return
     log.info("%s is converted for %s, once", arch, form.runtime)
     program = trace(module, TRACED_SIZE, dynamic=True, name=arch)
     with TemporaryDirectory() as folder:
-        path = Path(folder) / name
+        path = Path(folder) / kept.name
         form.write(Request(module, program, {}), path)
         try:
             form.copy(path, kept)
@@ -234,6 +232,18 @@ def _converted(module: ExportModule, format_name: str, arch: str) -> Iterator[Pa
                         "again: set XDG_CACHE_HOME to a writable folder", kept.parent,
                         error.strerror)
         yield path
+
+
+def _kept_file(net: nn.Module, format_name: str, arch: str) -> Path:
+    """Returns where the converted file of a network is kept."""
+    name = f"{arch.replace(':', '_')}_{_fingerprint(net)[:16]}{FORMATS[format_name].suffix}"
+    return files.cache_folder() / "backends" / name
+
+
+def _is_kept(net: nn.Module, format_name: str, arch: str) -> bool:
+    """Returns whether an earlier program has converted a network."""
+    kept = _kept_file(net, format_name, arch)
+    return all(path.is_file() for path in FORMATS[format_name].files(kept))
 
 
 def _fingerprint(net: nn.Module) -> str:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -67,21 +66,13 @@ def test_torch_runs_where_the_converted_file_is_damaged(
     need_openvino()
     caplog.set_level(logging.INFO)
     net = TinyNetwork().eval()
-    assert build("auto", net) is not None
+    build("openvino", net)
     [path] = cache.glob("*.xml")
     path.write_bytes(path.read_bytes()[:500])
     assert build("auto", net) is None
     assert f"backend torch: cannot open {path}" in caplog.text
     with pytest.raises(ValueError, match=r"cannot open .*: delete it, and the next program"):
         build("openvino", net)
-
-
-def test_a_backend_lacks_the_packages_that_convert(monkeypatch: pytest.MonkeyPatch) -> None:
-    need_onnx()
-    backend = runtimes.BACKENDS["onnxruntime"]
-    assert backend is not None and backend.is_installed()
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    assert not backend.is_installed()
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(
@@ -161,3 +152,17 @@ def test_a_backend_of_one_precision_sets_it_unless_another_is_named() -> None:
     assert runtimes.suited(PrecisionOptions("bf16"), "onnxruntime").precision == "bf16"
     for name in ("torch", "auto", "openvino"):
         assert runtimes.suited(PrecisionOptions(), name).precision is None
+
+
+def test_the_preferred_backend_is_the_default_once_it_has_converted_the_network(
+    caplog: pytest.LogCaptureFixture
+) -> None:
+    need_openvino()
+    caplog.set_level(logging.INFO)
+    net = TinyNetwork().eval()
+    assert build("auto", net) is None
+    assert "backend torch: tiny:net is not converted for openvino yet" in caplog.text
+    build("openvino", net)
+    runtime = build("auto", net)
+    assert runtime is not None and runtime.name == "openvino" and runtime.replaceable
+    assert f"backend {runtime}: tiny:net is converted for it" in caplog.text
