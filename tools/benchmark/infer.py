@@ -312,16 +312,16 @@ class Options:
     def all_settings(self, device: torch.device) -> list[Setting]:
         """Returns the settings to measure, without duplicates, `PLAIN` first."""
         of_torch = EXACT if self.exact else DEFAULT_SETTINGS.get(device.type, EXACT)
-        names = [*of_torch, *self._runtime_settings(device)]
+        names = [*of_torch, *self._runtime_settings()]
         if self.backend is not None:
             names = [name for name in names
                      if (Setting(name).runtime or runtimes.TORCH) in self.backend]
         chosen = self.settings or [Setting(name) for name in names]
         return list(dict.fromkeys([Setting(PLAIN), *chosen]))
 
-    def _runtime_settings(self, device: torch.device) -> list[str]:
+    def _runtime_settings(self) -> list[str]:
         """Returns the settings of the runtimes that are asked for."""
-        if device.type != "cpu" or self.backend is None:
+        if self.backend is None:
             return []
         settings = []
         for name in RUNTIMES:
