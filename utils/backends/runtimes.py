@@ -220,7 +220,7 @@ def _converted(module: ExportModule, format_name: str, arch: str) -> Iterator[Pa
     if _is_kept(module.net, format_name, arch):
         yield kept
         return
-    log.info("%s is converted for %s, once", arch, form.runtime)
+    log.info("%s is converted for %s, once: this takes seconds to minutes", arch, form.runtime)
     program = trace(module, TRACED_SIZE, dynamic=True, name=arch)
     with TemporaryDirectory() as folder:
         path = Path(folder) / kept.name
