@@ -212,7 +212,7 @@ def export(args: Namespace) -> None:
         log.info("%s: %s, %s weights, classes of %s", args.snapshot, trained.arch, trained.weights,
                  spec.title)
         facts = metadata(args, model)
-        program = trace(module, args.size, args.dynamic, trained.arch)
+        program = trace(module, args.size, (0, 2, 3) if args.dynamic else (), trained.arch)
         quantize = None
         if splits.calibration is not None:
             calibration = training_images(module, splits.calibration, args.calibration_images,

@@ -97,10 +97,12 @@ class ExportModule(nn.Module):
         return (images - self.shift) / self.scale
 
 
-def trace(module: ExportModule, size: tuple[int, int], dynamic: bool, name: str) -> ExportedProgram:
-    """Traces a module at a size of images, or with batch, height and width left open.
+def trace(module: ExportModule, size: tuple[int, int], open_axes: Sequence[int],
+          name: str) -> ExportedProgram:
+    """Traces a module at a size of images.
 
     Args:
+        open_axes: of the input (N, 3, H, W), those whose length is left open.
         name: names the network in errors.
 
     Raises:
@@ -112,14 +114,14 @@ def trace(module: ExportModule, size: tuple[int, int], dynamic: bool, name: str)
                          f"at least {SMALLEST}x{SMALLEST}, and pad smaller images before "
                          "prediction, as utils/evaluation/predictor.py does.")
     # The tracer makes a side of length 1 constant, so an open batch size is traced with 2 images.
-    example = module.example(size, batch=2 if dynamic else 1)
-    open_sides = dict.fromkeys((0, 2, 3), Dim.DYNAMIC) if dynamic else None
+    example = module.example(size, batch=2 if 0 in open_axes else 1)
+    open_sides = dict.fromkeys(open_axes, Dim.DYNAMIC) or None
     try:
         with torch.no_grad():
             return torch.export.export(module, (example,), dynamic_shapes=(open_sides,),
                                        strict=False)
     except (RuntimeError, ValueError, AssertionError) as error:
-        hint = "; a fixed size (without --dynamic) may do" if dynamic else ""
+        hint = "; a fixed size (without --dynamic) may do" if open_axes else ""
         raise ValueError(f"{name} cannot be exported: {first_line(error)}{hint}") from error
 
 

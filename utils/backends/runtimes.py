@@ -1,6 +1,7 @@
 """The table of backends, from the name of a runtime to what opens a network in it."""
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 from argparse import ArgumentParser, Namespace
@@ -11,10 +12,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from utils import files
 from utils.backends import openvino_files
@@ -27,8 +29,8 @@ log = logging.getLogger(__name__)
 TORCH, AUTO = "torch", "auto"
 # what `AUTO` takes on a CPU where it is installed
 PREFERRED = "openvino"
-# (height, width) with which a network is traced for any size
-TRACED_SIZE = (64, 96)
+# sizes of images for which a network stays open
+MOST_OPEN = 8
 
 
 class Backend(NamedTuple):
@@ -87,8 +89,9 @@ def add_flags(parser: ArgumentParser, *, automatic: bool) -> None:
     rule = "a file of tools.export is run by its own"
     if automatic:
         names, default = [AUTO, *names], AUTO
-        rule = (f"auto: {PREFERRED} on a CPU, once --backend {PREFERRED} has converted the network "
-                f"and if it computes what torch computes, else torch; {rule}")
+        rule = (f"auto: {PREFERRED} on a CPU for the sizes of images for which --backend "
+                f"{PREFERRED} has converted the network, if it computes what torch computes, else "
+                f"torch; {rule}")
     parser.add_argument_group("Backend").add_argument(
         "--backend", choices=names, default=default,
         help=f"what runs the network ({rule})" if automatic else
@@ -134,7 +137,8 @@ class Runtime(NamedTuple):
     Attributes:
         name: of `BACKENDS`.
         version: of the runtime.
-        run: normalized images (N, 3, H, W) float32 on the CPU -> logits (N, K, h, w) float32.
+        run: normalized images (N, 3, H, W) float32 on the CPU -> logits (N, K, h, w) float32;
+            None for a size that the runtime leaves to torch.
         replaceable: torch takes over if it computes something else than the network; otherwise
             that is an error.
         verified: the file was compared with the network when it was made.
@@ -142,7 +146,7 @@ class Runtime(NamedTuple):
 
     name: str
     version: str
-    run: Run
+    run: Callable[[Tensor], Tensor | None]
     replaceable: bool = False
     verified: bool = False
 
@@ -160,8 +164,8 @@ def build(name: str, net: nn.Module, mean: Sequence[float], std: Sequence[float]
         arch: names the network in errors and files.
 
     Raises:
-        ValueError: a package is missing, the backend does not run on the device or in the
-            precision, the network cannot be converted, or its converted file is damaged.
+        ValueError: a package is missing, or the backend does not run on the device or in the
+            precision.
     """
     if name == TORCH:
         return None
@@ -172,14 +176,7 @@ def build(name: str, net: nn.Module, mean: Sequence[float], std: Sequence[float]
     backend.require(f"--backend {name}", device, precision)
     FORMATS[backend.format].require(f"--backend {name}")
     module = ExportModule(net, mean, std, "normalized", "coarse")
-    with _converted(module, backend.format, arch) as path:
-        try:
-            run, _ = backend.open(path, precision)
-        except Exception as error:
-            # the errors of the runtimes have no common base class
-            raise ValueError(f"--backend {name} cannot open {path} ({first_line(error)}): delete "
-                             "it, and the next program converts the network again") from error
-    return Runtime(name, backend.version(), run)
+    return Runtime(name, backend.version(), ConvertedNetwork(module, name, arch, precision))
 
 
 def _build_preferred(net: nn.Module, mean: Sequence[float], std: Sequence[float], *, arch: str,
@@ -188,62 +185,118 @@ def _build_preferred(net: nn.Module, mean: Sequence[float], std: Sequence[float]
     if device.type != "cpu":
         log.info("backend %s: this runs on %s", TORCH, device.type)
         return None
-    preferred = BACKENDS[PREFERRED]
-    assert preferred is not None
     try:
-        preferred.require(f"--backend {PREFERRED}", device, precision)
-        if not _is_kept(net, preferred.format, arch):
-            # seconds to minutes, which a few images do not win back
-            log.info("backend %s: %s is not converted for %s yet; --backend %s converts it once, "
-                     "and is then the default", TORCH, arch, PREFERRED, PREFERRED)
-            return None
         runtime = build(PREFERRED, net, mean, std, arch=arch, device=device, precision=precision)
     except ValueError as error:
         log.info("backend %s: %s", TORCH, str(error).removeprefix(f"--backend {PREFERRED} "))
         return None
-    assert runtime is not None
-    log.info("backend %s: %s is converted for it, and this runs on a CPU; --backend %s runs torch",
-             runtime, arch, TORCH)
+    assert runtime is not None and isinstance(runtime.run, ConvertedNetwork)
+    runtime.run.can_convert = False
+    if not runtime.run.is_kept():
+        # some seconds for each size of images, which a few images do not win back
+        log.info("backend %s: %s is not converted for %s yet; --backend %s converts it for the "
+                 "sizes of your images, and is then the default for them", TORCH, arch, PREFERRED,
+                 PREFERRED)
+        return None
+    log.info("backend %s: %s is converted for it, and this runs on a CPU; images of other sizes "
+             "run in torch, and --backend %s runs all in torch", runtime, arch, TORCH)
     return runtime._replace(replaceable=True)
 
 
-@contextmanager
-def _converted(module: ExportModule, format_name: str, arch: str) -> Iterator[Path]:
-    """Yields the file of a network for images of any size, converted now or by an earlier program.
+class ConvertedNetwork:
+    """A network that a backend runs, converted when the first images of a size come.
 
-    It is kept in the user's cache folder, or removed after the context if that cannot be written.
+    Each size has a file of its own: tracing a network for any size takes minutes where the padding
+    depends on the size, as in EfficientNet. The files are kept in the user's cache folder.
 
-    Raises:
-        ValueError: the network cannot be converted.
+    Args:
+        module: returns logits at the head's stride.
+        name: of `BACKENDS`.
+        arch: names the network in errors and files.
+        can_convert: set False to run only in sizes that an earlier program converted.
     """
-    form, kept = FORMATS[format_name], _kept_file(module.net, format_name, arch)
-    if _is_kept(module.net, format_name, arch):
-        yield kept
-        return
-    log.info("%s is converted for %s, once: this takes seconds to minutes", arch, form.runtime)
-    program = trace(module, TRACED_SIZE, dynamic=True, name=arch)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / kept.name
-        form.write(Request(module, program, {}), path)
+
+    def __init__(self, module: ExportModule, name: str, arch: str, precision: str) -> None:
+        backend = BACKENDS[name]
+        assert backend is not None
+        self.module = module
+        self.name, self.backend, self.format = name, backend, FORMATS[backend.format]
+        self.arch = arch
+        self.precision = precision
+        self.can_convert = True
+        self.folder = files.cache_folder() / "backends"
+        self.stem = f"{arch.replace(':', '_')}_{_fingerprint(module.net)[:16]}"
+        self.opened: dict[tuple[int, int], Run | None] = {}
+        self.lock = Lock()
+
+    def __call__(self, images: Tensor) -> Tensor | None:
+        """Returns the logits; None if the size is not converted, or cannot be opened, and
+        `can_convert` is False.
+
+        Raises:
+            ValueError: the network cannot be converted, or its file is damaged.
+        """
+        size = (images.shape[-2], images.shape[-1])
+        # several threads predict windows
+        with self.lock:
+            if size not in self.opened:
+                if len(self.opened) >= MOST_OPEN:
+                    del self.opened[next(iter(self.opened))]
+                self.opened[size] = self._open_if_possible(size)
+            run = self.opened[size]
+        return run(images) if run else None
+
+    def is_kept(self) -> bool:
+        """Returns whether an earlier program has converted the network for some size."""
+        return any(self.folder.glob(f"{glob.escape(self.stem)}_*{self.format.suffix}"))
+
+    def _open_if_possible(self, size: tuple[int, int]) -> Run | None:
+        if self.can_convert:
+            return self._open(size)
+        if not self._has_file(size):
+            return None
         try:
-            form.copy(path, kept)
-        except OSError as error:
-            log.warning("%s cannot be written (%s), so the next program has to convert the network "
-                        "again: set XDG_CACHE_HOME to a writable folder", kept.parent,
-                        error.strerror)
-        yield path
+            return self._open(size)
+        except ValueError as error:
+            log.warning("%s; backend %s runs in its place", error, TORCH)
+            return None
 
+    def _open(self, size: tuple[int, int]) -> Run:
+        with self._converted(size) as path:
+            try:
+                return self.backend.open(path, self.precision)[0]
+            except Exception as error:
+                # the errors of the runtimes have no common base class
+                raise ValueError(f"--backend {self.name} cannot open {path} ({first_line(error)}): "
+                                 "delete it, and the next program converts the network again"
+                                 ) from error
 
-def _kept_file(net: nn.Module, format_name: str, arch: str) -> Path:
-    """Returns where the converted file of a network is kept."""
-    name = f"{arch.replace(':', '_')}_{_fingerprint(net)[:16]}{FORMATS[format_name].suffix}"
-    return files.cache_folder() / "backends" / name
+    @contextmanager
+    def _converted(self, size: tuple[int, int]) -> Iterator[Path]:
+        """Yields the file for a size, which is removed after the context if it cannot be kept."""
+        kept, form = self._file(size), self.format
+        if self._has_file(size):
+            yield kept
+            return
+        log.info("%s is converted for %s and images of %dx%d, once", self.arch, form.runtime, *size)
+        with torch.inference_mode(False):
+            program = trace(self.module, size, (0,), self.arch)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / kept.name
+            form.write(Request(self.module, program, {}), path)
+            try:
+                form.copy(path, kept)
+            except OSError as error:
+                log.warning("%s cannot be written (%s), so the next program has to convert the "
+                            "network again: set XDG_CACHE_HOME to a writable folder", self.folder,
+                            error.strerror)
+            yield path
 
+    def _file(self, size: tuple[int, int]) -> Path:
+        return self.folder / f"{self.stem}_{size[0]}x{size[1]}{self.format.suffix}"
 
-def _is_kept(net: nn.Module, format_name: str, arch: str) -> bool:
-    """Returns whether an earlier program has converted a network."""
-    kept = _kept_file(net, format_name, arch)
-    return all(path.is_file() for path in FORMATS[format_name].files(kept))
+    def _has_file(self, size: tuple[int, int]) -> bool:
+        return all(path.is_file() for path in self.format.files(self._file(size)))
 
 
 def _fingerprint(net: nn.Module) -> str:

@@ -77,9 +77,8 @@ class Predictor:
         self.backend = TORCH
         if runtime is not None:
             self.backend = str(runtime)
-            self._network = runtime.run
-            if not runtime.verified:
-                self._network = partial(self._first_in_runtime, runtime)
+            first = self._in_runtime if runtime.verified else self._first_in_runtime
+            self._network = partial(first, runtime)
         if graphs and device.type != "cuda":
             raise ValueError(f"CUDA graphs need a CUDA device, but this runs on {device.type}: "
                              "leave them out.")
@@ -217,13 +216,15 @@ class Predictor:
             ValueError: the runtime computes something else, and torch must not take over.
         """
         logits = runtime.run(images)
+        if logits is None:
+            return self._forward(images)
         expected: Tensor = self.net(images, upsample=False)["main"]
         tolerance = EXACT if self.precision == "fp32" else HALF
         difference = compare(expected, logits)
         if difference.within(tolerance):
             log.info("%s agrees with torch on the first image: %.2f %% equal labels", runtime,
                      100 * difference.equal)
-            self._network = runtime.run
+            self._network = partial(self._in_runtime, runtime)
             return logits
         found = (f"{runtime} differs from torch on the first image: {100 * difference.equal:.2f} % "
                  f"equal labels, logits off by {difference.largest:.1e} of the largest")
@@ -232,6 +233,10 @@ class Predictor:
         log.warning("%s; backend %s runs in its place", found, TORCH)
         self.backend, self._network = TORCH, self._forward
         return self._coarse_logits(images)
+
+    def _in_runtime(self, runtime: Runtime, images: Tensor) -> Tensor:
+        logits = runtime.run(images)
+        return self._forward(images) if logits is None else logits
 
     def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):

@@ -21,7 +21,7 @@ FACTS = {"arch": "tiny", "weights": "raw", "dataset": "camvid", "classes": list(
 def write(path: Path, module: ExportModule, **facts: object) -> Path:
     """Writes an OpenVINO file with `FACTS`, but for `facts`."""
     stored = {**FACTS, **facts}
-    program = trace(module, (64, 96), bool(stored["dynamic"]), "tiny")
+    program = trace(module, (64, 96), (0, 2, 3) if stored["dynamic"] else (), "tiny")
     texts = {name: json.dumps(value) for name, value in stored.items()}
     FORMATS["openvino"].write(Request(module, program, texts), path)
     return path

@@ -196,7 +196,7 @@ def test_an_opset_that_was_not_written_is_refused(tmp_path: Path,
                         lambda *args, opset_version, **kwargs: real(*args, opset_version=18,
                                                                     **kwargs))
     module = ExportModule(network.build("sfnet_dfnetv1", 3), MEAN, STD, "normalized", "labels")
-    request = formats.Request(module, trace(module, (32, 32), False, "net"), {}, opset=16)
+    request = formats.Request(module, trace(module, (32, 32), (), "net"), {}, opset=16)
     message = r"wrote opset 18 and could not convert it to --opset 16"
     with pytest.raises(ValueError, match=message):
         formats.FORMATS["onnx"].write(request, tmp_path / "net.onnx")

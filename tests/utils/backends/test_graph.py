@@ -27,14 +27,14 @@ def test_a_difference_is_measured_by_logits_and_by_labels() -> None:
 class Stubborn(nn.Module):
     """A network that looks at a value, which no tracer can."""
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:
         return {"main": images if images.sum() > 0 else -images}
 
 
 def test_a_network_that_cannot_be_traced_says_why() -> None:
     module = ExportModule(Stubborn(), MEAN, STD, "normalized", "labels")
     with pytest.raises(ValueError, match=r"stubborn cannot be exported: .*[Dd]ata.dependent"):
-        trace(module, (32, 32), False, "stubborn")
+        trace(module, (32, 32), (), "stubborn")
 
 
 def test_bytes_are_normalized_inside() -> None:

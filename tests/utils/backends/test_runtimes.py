@@ -43,7 +43,12 @@ def test_a_backend_predicts_what_torch_predicts(name: str, cache: Path) -> None:
     assert {path.suffix for path in cache.iterdir()} <= {".onnx", ".xml", ".bin"}
 
 
-def test_a_network_is_converted_once_and_again_when_its_weights_change(
+def predict(name: str, net: torch.nn.Module, images: torch.Tensor = IMAGES) -> torch.Tensor:
+    """Predicts labels as a program that starts anew."""
+    return Predictor(net, CPU, "fp32", MEAN, STD, runtime=build(name, net)).labels(images)
+
+
+def test_a_network_is_converted_once_for_a_size_and_again_when_its_weights_change(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need_onnx()
@@ -51,28 +56,30 @@ def test_a_network_is_converted_once_and_again_when_its_weights_change(
     trace = runtimes.trace
     monkeypatch.setattr(runtimes, "trace",
                         lambda *args, **kwargs: traced.append(args) or trace(*args, **kwargs))
-    build("onnxruntime", net)
-    build("onnxruntime", net)
+    # another number of images is no other size
+    for images in (IMAGES, IMAGES[:1], IMAGES):
+        predict("onnxruntime", net, images)
     assert len(traced) == 1
+    predict("onnxruntime", net, IMAGES[:, :, :40])
+    assert len(traced) == 2
     with torch.no_grad():
         net.features.weight += 1
-    build("onnxruntime", net)
-    assert len(traced) == len([*cache.iterdir()]) == 2
+    predict("onnxruntime", net)
+    assert len(traced) == len([*cache.iterdir()]) == 3
 
 
 def test_torch_runs_where_the_converted_file_is_damaged(
     cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     need_openvino()
-    caplog.set_level(logging.INFO)
     net = TinyNetwork().eval()
-    build("openvino", net)
+    predict("openvino", net)
     [path] = cache.glob("*.xml")
     path.write_bytes(path.read_bytes()[:500])
-    assert build("auto", net) is None
-    assert f"backend torch: cannot open {path}" in caplog.text
+    assert torch.equal(predict("auto", net), predict("torch", net))
+    assert f"cannot open {path}" in caplog.text and "backend torch runs in its place" in caplog.text
     with pytest.raises(ValueError, match=r"cannot open .*: delete it, and the next program"):
-        build("openvino", net)
+        predict("openvino", net)
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(
@@ -81,8 +88,20 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     need_onnx()
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert build("onnxruntime", TinyNetwork().eval()) is not None
+    predict("onnxruntime", TinyNetwork().eval())
     assert "set XDG_CACHE_HOME to a writable folder" in caplog.text
+
+
+def test_few_sizes_stay_open(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_onnx()
+    monkeypatch.setattr(runtimes, "MOST_OPEN", 2)
+    net = TinyNetwork().eval()
+    runtime = build("onnxruntime", net)
+    assert runtime is not None
+    for height in (40, 41, 42, 40):
+        runtime.run(torch.zeros(1, 3, height, 64))
+    assert [*runtime.run.opened] == [(42, 64), (40, 64)]
+    assert len([*cache.iterdir()]) == 3
 
 
 def test_a_backend_that_cannot_run_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,15 +173,21 @@ def test_a_backend_of_one_precision_sets_it_unless_another_is_named() -> None:
         assert runtimes.suited(PrecisionOptions(), name).precision is None
 
 
-def test_the_preferred_backend_is_the_default_once_it_has_converted_the_network(
-    caplog: pytest.LogCaptureFixture
+def test_the_preferred_backend_is_the_default_for_the_sizes_that_it_has_converted(
+    cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     need_openvino()
     caplog.set_level(logging.INFO)
     net = TinyNetwork().eval()
     assert build("auto", net) is None
     assert "backend torch: tiny:net is not converted for openvino yet" in caplog.text
-    build("openvino", net)
+    predict("openvino", net)
     runtime = build("auto", net)
     assert runtime is not None and runtime.name == "openvino" and runtime.replaceable
     assert f"backend {runtime}: tiny:net is converted for it" in caplog.text
+    files = {*cache.iterdir()}
+    assert runtime.run(torch.zeros(1, 3, 45, 70)) is not None
+    assert runtime.run(torch.zeros(1, 3, 50, 70)) is None
+    smaller = IMAGES[:, :, :40]
+    assert torch.equal(predict("auto", net, smaller), predict("torch", net, smaller))
+    assert {*cache.iterdir()} == files
