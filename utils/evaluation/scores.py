@@ -88,8 +88,9 @@ def summarize(records: Sequence[Record], run: Mapping[str, Any]) -> dict[str, An
     scores = matrix.summary(run["classes"], run.get("categories"))
     groups = run.get("groups")
     scores["mIoU_interval"] = list(bootstrap(matrices, groups=groups)) if matrix.pixels else None
-    # number of the groups of images that were drawn, None if single images were
-    scores["mIoU_interval_groups"] = len(set(groups)) if groups else None
+    # number of the groups of images that were drawn, missing if single images were
+    if groups:
+        scores["mIoU_interval_groups"] = len(set(groups))
     if run.get("thresholds"):
         boundaries = np.stack([np.asarray(record.boundary) for record in records])
         scores["boundary_F"] = mean_scores(boundaries, run["thresholds"], run["classes"])
