@@ -39,5 +39,6 @@ def test_a_closed_terminal_does_not_end_the_program(
     monkeypatch.setattr(sys, "stderr", sys.stderr)
     logs.start_logging(tmp_path)
     logging.getLogger("train").info("saved \udcff")
-    logging.shutdown()
+    for handler in logging.getLogger().handlers:
+        handler.flush()
     assert r"saved \udcff" in (tmp_path / "train.log").read_text()
