@@ -1,9 +1,11 @@
 """What Linux says about processor and memory, and that a peak of memory is seen."""
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,10 +42,11 @@ def test_other_systems_list_no_processor(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_a_peak_counts_what_is_freed_again_and_is_reset() -> None:
     machine.reset_peak(CPU)
     before = machine.peak_memory(CPU)
-    # 64 MB of ones, so that every page is used
-    block = torch.ones(16_000_000)
+    # 64 MB that torch has not reserved before, and every page of them is used
+    block = mmap.mmap(-1, 64_000_000)
+    np.frombuffer(block, np.uint8).fill(1)
     assert machine.host_memory() - before > 60e6
-    del block
+    block.close()
     assert machine.peak_memory(CPU) - before > 60e6
     machine.reset_peak(CPU)
     assert machine.peak_memory(CPU) - before < 60e6
