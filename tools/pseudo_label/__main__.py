@@ -175,7 +175,7 @@ def complete(options: Options, records: PseudoLabels, data: datasets.Segmentatio
 
 def write_all(options: Options, records: PseudoLabels, data: datasets.SegmentationDataset,
               histogram: np.ndarray, kept: np.ndarray) -> None:
-    """Writes the labels that wait for their thresholds, the YAML file, and what is to be looked at.
+    """Writes the labels that need the thresholds, the YAML file, the summary and the pictures.
 
     Args:
         histogram, kept: as `PseudoLabels.totals` returns them.

@@ -155,13 +155,15 @@ class Runtime(NamedTuple):
 
 
 def build(name: str, net: nn.Module, mean: Sequence[float], std: Sequence[float], *,
-          arch: str, device: torch.device, precision: str) -> Runtime | None:
+          arch: str, device: torch.device, precision: str,
+          can_convert: bool = True) -> Runtime | None:
     """Opens a network in a backend; returns None for torch.
 
     Args:
         name: of `BACKENDS`, or `AUTO`, which is torch where `PREFERRED` cannot run.
         net: prepared for inference.
         arch: names the network in errors and files.
+        can_convert: see `ConvertedNetwork`.
 
     Raises:
         ValueError: a package is missing, or the backend does not run on the device or in the
@@ -176,7 +178,8 @@ def build(name: str, net: nn.Module, mean: Sequence[float], std: Sequence[float]
     backend.require(f"--backend {name}", device, precision)
     FORMATS[backend.format].require(f"--backend {name}")
     module = ExportModule(net, mean, std, "normalized", "coarse")
-    return Runtime(name, backend.version(), ConvertedNetwork(module, name, arch, precision))
+    network = ConvertedNetwork(module, name, arch, precision, can_convert)
+    return Runtime(name, backend.version(), network)
 
 
 def _build_preferred(net: nn.Module, mean: Sequence[float], std: Sequence[float], *, arch: str,
@@ -186,12 +189,12 @@ def _build_preferred(net: nn.Module, mean: Sequence[float], std: Sequence[float]
         log.info("backend %s: this runs on %s", TORCH, device.type)
         return None
     try:
-        runtime = build(PREFERRED, net, mean, std, arch=arch, device=device, precision=precision)
+        runtime = build(PREFERRED, net, mean, std, arch=arch, device=device, precision=precision,
+                        can_convert=False)
     except ValueError as error:
         log.info("backend %s: %s", TORCH, str(error).removeprefix(f"--backend {PREFERRED} "))
         return None
     assert runtime is not None and isinstance(runtime.run, ConvertedNetwork)
-    runtime.run.can_convert = False
     if not runtime.run.is_kept():
         # some seconds for each size of images, which a few images do not win back
         log.info("backend %s: %s is not converted for %s yet; --backend %s converts it for the "
@@ -213,17 +216,18 @@ class ConvertedNetwork:
         module: returns logits at the head's stride.
         name: of `BACKENDS`.
         arch: names the network in errors and files.
-        can_convert: set False to run only in sizes that an earlier program converted.
+        can_convert: False runs only in sizes that an earlier program converted.
     """
 
-    def __init__(self, module: ExportModule, name: str, arch: str, precision: str) -> None:
+    def __init__(self, module: ExportModule, name: str, arch: str, precision: str,
+                 can_convert: bool) -> None:
         backend = BACKENDS[name]
         assert backend is not None
         self.module = module
         self.name, self.backend, self.format = name, backend, FORMATS[backend.format]
         self.arch = arch
         self.precision = precision
-        self.can_convert = True
+        self.can_convert = can_convert
         self.folder = files.cache_folder() / "backends"
         self.stem = f"{arch.replace(':', '_')}_{_fingerprint(module.net)[:16]}"
         self.opened: dict[tuple[int, int], Run | None] = {}

@@ -43,8 +43,8 @@ def begin(training: Any, weights_note: str) -> list[Inspection]:
     notes, plan = options.batching.notes(), training.data.plan
     mean, std = training.net.normalization
     inputs = f"images are normalized with mean {mean} and standard deviation {std}"
-    taught = training.teacher.describe(options.flags) if training.teacher else ()
-    for line in (*notes, *plan.describe(training.spec.names), weights_note, inputs, *taught):
+    teacher = training.teacher.describe(options.flags) if training.teacher else ()
+    for line in (*notes, *plan.describe(training.spec.names), weights_note, inputs, *teacher):
         log.info(line)
     if training.is_main:
         for warning in training.first_look():

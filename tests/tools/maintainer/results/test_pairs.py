@@ -28,7 +28,7 @@ def test_the_sentence_follows_the_intervals(over_seeds: tuple[float, float] | No
     assert said in found.conclusion
 
 
-@pytest.mark.parametrize(("over_seeds", "said"), [
+@pytest.mark.parametrize(("over_seeds", "expected"), [
     ((0.001, 0.03), "the interval excludes zero"),
     ((-0.03, -0.001), "the interval excludes zero"),
     ((-0.004, 0.005), "the interval holds zero and is narrower than one point"),
@@ -37,9 +37,9 @@ def test_the_sentence_follows_the_intervals(over_seeds: tuple[float, float] | No
     (None, "undecided, one seed"),
 ])
 def test_the_verdict_follows_the_interval_over_the_seeds(
-        over_seeds: tuple[float, float] | None, said: str) -> None:
-    found = pairs.Outcome([], [], Comparison(0.0, -1.0, 1.0, 0.5), over_seeds)
-    assert found.verdict == said
+        over_seeds: tuple[float, float] | None, expected: str) -> None:
+    outcome = pairs.Outcome([], [], Comparison(0.0, -1.0, 1.0, 0.5), over_seeds)
+    assert outcome.verdict == expected
 
 
 def test_the_claim_is_one_sentence(tmp_path: Path) -> None:
