@@ -19,7 +19,8 @@ FACTS = {"arch": "tiny", "weights": "raw", "dataset": "camvid", "classes": list(
 
 
 def write(path: Path, module: ExportModule, **facts: object) -> Path:
-    """Writes an OpenVINO file with `FACTS`, but for `facts`."""
+    """Writes an OpenVINO file with `FACTS`, but for `facts`; skips the test without OpenVINO."""
+    need_openvino()
     stored = {**FACTS, **facts}
     program = trace(module, (64, 96), (0, 2, 3) if stored["dynamic"] else (), "tiny")
     texts = {name: json.dumps(value) for name, value in stored.items()}
@@ -36,12 +37,10 @@ def module() -> ExportModule:
 @pytest.fixture(scope="session")
 def any_size(module: ExportModule, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OpenVINO file of it for images of any size."""
-    need_openvino()
     return write(tmp_path_factory.mktemp("openvino") / "net.xml", module)
 
 
 @pytest.fixture(scope="session")
 def one_size(module: ExportModule, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OpenVINO file of it for one image of 64x96."""
-    need_openvino()
     return write(tmp_path_factory.mktemp("openvino") / "fixed.xml", module, dynamic=False)
