@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -29,14 +30,22 @@ def require(needed_by: str) -> None:
                          "'.[openvino]' in the checkout")
 
 
+@cache
+def _core() -> Any:
+    """Returns the `openvino.Core` of this process: each one opens the plugins again, and ends their
+    threads when it is freed.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def read_onnx(path: Path) -> Any:
     """Returns the `openvino.Model` of an ONNX file.
 
     Not by `openvino.convert_model`, which reports its use over the network.
     """
-    import openvino
-
-    return openvino.Core().read_model(path)
+    return _core().read_model(path)
 
 
 def save(model: Any, path: Path, metadata: Metadata, *, half: bool = False) -> None:
@@ -74,20 +83,17 @@ def open_model(path: Path, precision: str = "fp32") -> tuple[Run, Metadata]:
     Raises:
         ValueError: the .bin file is missing, truncated or of another .xml file.
     """
-    import openvino
-
     weights = weights_of(path)
     if not weights.is_file():
         raise ValueError(f"{weights} is missing, which holds the weights of {path.name}: copy both "
                          "files")
-    core = openvino.Core()
-    model = core.read_model(path)
+    model = _core().read_model(path)
     metadata = _metadata(model)
     checksum = metadata.pop(CHECKSUM, None)
     if checksum is not None and json.loads(checksum) != files.sha256(weights):
         raise ValueError(f"{weights} is truncated, or of another file than {path.name}: copy both "
                          "files again")
-    compiled = core.compile_model(model, "CPU", {
+    compiled = _core().compile_model(model, "CPU", {
         "INFERENCE_PRECISION_HINT": PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads()})
 
