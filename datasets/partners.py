@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from datasets.class_uniform.centroids import find_centroids
+from datasets.class_uniform.centroids import find_centroids, points_by_class
 from datasets.reader import Focus, SegmentationDataset, Transform
 from datasets.spec import DatasetError
 from utils.files import cache_folder
@@ -39,15 +40,16 @@ class Partners:
     """The images of a split, as partners of any sample.
 
     Args:
-        points: (n, 4) rows of (image, train id, x, y), points of the classes that are pasted.
+        pools: the points of each class that is pasted: train id -> rows of (image, x, y) sorted by
+            image.
     """
 
     data: SegmentationDataset
-    points: np.ndarray
+    pools: Mapping[int, np.ndarray]
 
     def transform_of(self, index: int, transform: MixingTransform) -> Transform:
         """Returns the transform of the sample of image `index`."""
-        return transform.with_partners(Others(self.data, self.points, index))
+        return transform.with_partners(Others(self.data, self.pools, index))
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ class Others:
     image takes the place of a sample whose partner is damaged, and has to draw another partner.
 
     Args:
-        data, points: as for `Partners`.
+        data, pools: as for `Partners`.
         index: of the sample's image in its dataset. For a coarse image or one of --extra_data, this
             is another dataset than `data`, and the number only varies what is drawn.
     """
 
     data: SegmentationDataset
-    points: np.ndarray
+    pools: Mapping[int, np.ndarray]
     index: int
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -81,12 +83,18 @@ class Others:
             An image and its label, the point (x, y) in them, and the train id; None if no other
             image holds the class.
         """
-        train_id = int(rng.choice(np.unique(self.points[:, 1])))
-        rows = self.points[(self.points[:, 1] == train_id) & (self.points[:, 0] != self.index)]
-        if not len(rows):
+        train_id = int(rng.choice([*self.pools]))
+        pool = self.pools[train_id]
+        # the rows start, ..., start + size - 1 are those of the sample's image, which are skipped
+        start = bisect_left(pool[:, 0], self.index)
+        size = bisect_left(pool[:, 0], self.index + 1) - start
+        others = len(pool) - size
+        if not others:
             return None
-        row = (self.index + int(rng.integers(len(rows)))) % len(rows)
-        image, _, x, y = rows[row].tolist()
+        row = (self.index + int(rng.integers(others))) % others
+        if row >= start:
+            row += size
+        image, x, y = pool[row].tolist()
         return self._read(image), (x, y), train_id
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +129,7 @@ def add_partners(data: SegmentationDataset, *, class_uniform_tile: int = 1024,
         folder = Path(cache_dir).expanduser() if cache_dir else cache_folder()
         points = find_centroids(data, class_uniform_tile, num_workers, folder, skip_bad)
         points = _points_to_paste(data, points, transform.pasted_classes)
-    data.partners = Partners(data, points)
+    data.partners = Partners(data, points_by_class(points))
 
 
 def rare_classes(points: np.ndarray, num_images: int) -> tuple[int, ...]:

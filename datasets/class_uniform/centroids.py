@@ -57,6 +57,16 @@ def find_centroids(data: SegmentationDataset, tile: int, num_workers: int, cache
     return rows
 
 
+def points_by_class(centroids: np.ndarray) -> dict[int, np.ndarray]:
+    """Returns train id -> rows (n, 3) of (image, x, y), in the order of the train ids.
+
+    Args:
+        centroids: (n, 4) rows of (image, train id, x, y); those of a class keep their order.
+    """
+    return {int(train_id): centroids[centroids[:, 1] == train_id][:, (0, 2, 3)]
+            for train_id in np.unique(centroids[:, 1])}
+
+
 def _read_shard(data: SegmentationDataset, tile: int, num_workers: int,
                 skip_bad: bool) -> list[np.ndarray]:
     """Returns rows (n, 4) of (image, train id, x, y) for each readable label of this process."""

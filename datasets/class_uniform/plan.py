@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.class_uniform.centroids import find_centroids
+from datasets.class_uniform.centroids import find_centroids, points_by_class
 from datasets.reader import JoinedDataset, SegmentationDataset
 from datasets.sampling import Choice, EpochPlan, SampleDraw
 from datasets.spec import DatasetError, DatasetSpec
@@ -55,8 +55,7 @@ class ClassUniformPlan(EpochPlan):
                                "nothing to draw: check that --dataset fits the files in "
                                "--data_root.")
         # train id -> rows of (image, x, y)
-        self.pools = {int(train_id): centroids[centroids[:, 1] == train_id][:, (0, 2, 3)]
-                      for train_id in np.unique(centroids[:, 1])}
+        self.pools = points_by_class(centroids)
         self.num_uniform = round(fraction * dataset_size)
         self.epochs = epochs
 

@@ -14,6 +14,7 @@ import torch
 
 import datasets
 import transforms
+from datasets.class_uniform.centroids import points_by_class
 from datasets.extra_data import ExtraData
 from datasets.partners import Others, rare_classes
 from datasets.sampling import SampleDraw
@@ -75,7 +76,7 @@ def test_a_partner_is_any_image_but_the_samples(write_camvid: WriteCamvid) -> No
     images = [data.read(index)[0] for index in range(4)]
 
     def drawn(index: int, seed: int) -> int:
-        image, _ = Others(data, np.empty((0, 4)), index).draw(np.random.default_rng(seed))
+        image, _ = Others(data, {}, index).draw(np.random.default_rng(seed))
         return next(number for number in range(4) if (images[number] == image).all())
 
     for index in range(4):
@@ -89,11 +90,11 @@ def test_a_point_of_a_pasted_class_is_drawn_from_another_image(write_camvid: Wri
     write_labels(root, [0, 5], [0, 0], [0, 5], [0, 7])
     data = build(root, copy_paste=1.0, copy_paste_classes=(5, 7))
     assert data.partners is not None
-    points = data.partners.points
+    pools = data.partners.pools
     for index, expected in ((0, {(2, 5), (3, 7)}), (3, {(0, 5), (2, 5), None})):
         seen = set()
         for seed in range(40):
-            draw = Others(data, points, index).draw_of_class(np.random.default_rng(seed))
+            draw = Others(data, pools, index).draw_of_class(np.random.default_rng(seed))
             if draw is None:
                 seen.add(None)
                 continue
@@ -102,6 +103,42 @@ def test_a_point_of_a_pasted_class_is_drawn_from_another_image(write_camvid: Wri
             number = next(i for i in range(4) if (data.read(i)[0] == image).all())
             seen.add((number, train_id))
         assert seen == expected
+
+
+class Unread:
+    """A dataset that returns the number of an image in place of its pixels."""
+
+    def read(self, index: int) -> tuple[int, int]:
+        return index, index
+
+
+def test_points_are_drawn_as_by_a_search_of_all_points() -> None:
+    random = np.random.default_rng(0)
+    images = np.sort(random.integers(0, 6, 80))
+    train_ids, positions = random.choice([2, 5, 9], 80), random.integers(0, 99, (80, 2))
+    points = np.column_stack([images, train_ids, positions])
+    # class 7 is in image 3 alone, so that image 3 has no other image to draw it from
+    points = np.insert(points, np.flatnonzero(images == 3)[0], [3, 7, 1, 2], axis=0)
+    pools = points_by_class(points)
+
+    def search(rng: np.random.Generator, index: int) -> Any:
+        train_id = int(rng.choice(np.unique(points[:, 1])))
+        rows = points[(points[:, 1] == train_id) & (points[:, 0] != index)]
+        if not len(rows):
+            return None
+        image, _, x, y = rows[(index + int(rng.integers(len(rows)))) % len(rows)].tolist()
+        return (image, image), (x, y), train_id
+
+    drawn = []
+    # image 8 is one of another dataset
+    for index in (0, 1, 3, 5, 8):
+        data: Any = Unread()
+        rng, other = np.random.default_rng(index), np.random.default_rng(index)
+        for _ in range(60):
+            drawn.append(Others(data, pools, index).draw_of_class(rng))
+            assert drawn[-1] == search(other, index)
+        assert rng.bit_generator.state == other.bit_generator.state
+    assert None in drawn and len({draw for draw in drawn if draw}) > 60
 
 
 def test_a_class_is_rare_if_half_of_the_images_hold_it_or_fewer() -> None:
