@@ -113,8 +113,9 @@ class SceneParser(nn.Module):
         Args:
             backbone: freezes the whole backbone; its dropout is off, and its batch norms use their
                 running statistics.
-            norms: freezes every batch norm; it uses its running statistics and keeps its scale and
-                shift.
+            norms: freezes every batch norm of backbone and head; it uses its running statistics and
+                keeps its scale and shift. Those of `training_heads` learn: no file has statistics
+                of them.
             training_only: freezes the submodules of the head that run in training mode only. This
                 is needed if the criterion reads none of their outputs: distributed training waits
                 for the gradient of every trainable parameter.
@@ -139,7 +140,8 @@ class SceneParser(nn.Module):
         if self.frozen_training_only:
             yield from self.head.training_only_parts()
         if self.frozen_norms:
-            yield from (module for module in self.modules() if isinstance(module, _BatchNorm))
+            for part in (self.backbone, self.head):
+                yield from (module for module in part.modules() if isinstance(module, _BatchNorm))
 
     def forward(self, images: Tensor, upsample: bool = True) -> dict[str, Tensor]:
         """Returns the logits of a batch of images.

@@ -77,7 +77,8 @@ def add_flags(parser: ArgumentParser) -> None:
         "--teacher", metavar="FILE",
         help="a trained network that the student imitates (see --distill): a checkpoint, the "
              "folder of a run or a shipped network, with the classes of the dataset")
-    _add_switch(group, "fix_bn", "batch norms keep their statistics, scale and shift")
+    _add_switch(group, "fix_bn", "batch norms of the network keep their statistics, scale and "
+                "shift; outputs that only the training has learn theirs")
     _add_switch(group, "freeze_backbone", "train the head alone, on the loaded backbone")
 
 
@@ -97,7 +98,7 @@ class NetworkOptions:
         restore_optimizer: copies the momentum of the snapshot's optimizer, and loads its raw
             weights, to which the momentum belongs.
         teacher: a checkpoint whose network teaches; None for labels alone.
-        fix_bn: keeps the statistics, scale and shift of every batch norm.
+        fix_bn: keeps the statistics, scale and shift of every batch norm of backbone and head.
         freeze_backbone: trains only the head.
 
     Raises:

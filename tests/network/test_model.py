@@ -40,6 +40,19 @@ def test_frozen_norms_keep_statistics_scale_and_shift(images: Tensor) -> None:
     assert moved and not moved & norms
 
 
+def test_norms_of_outputs_that_only_the_training_has_are_not_frozen(images: Tensor) -> None:
+    net = network.build("sfnet_dfnetv1", 3)
+    net.add_training_heads(boundary=True)
+    net.freeze(norms=True)
+    before = copied(net)
+    net.train()
+    net(images)["boundary"].square().mean().backward()
+    moved = changed(net, before)
+    assert moved == {f"training_heads.boundary.0.1.{key}" for key in
+                     ("running_mean", "running_var", "num_batches_tracked")}
+    assert all(parameter.grad is not None for parameter in net.training_heads.parameters())
+
+
 def test_a_frozen_backbone_stays_while_the_head_learns(images: Tensor) -> None:
     net = network.build("sfnet_dfnetv1", 3)
     net.freeze(backbone=True)
