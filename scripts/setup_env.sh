@@ -10,6 +10,11 @@ die() {
     exit 1
 }
 
+case ${PYTHON:-} in
+    # a path that no longer holds in another folder; a name without / is looked up in PATH
+    [!/]*/*) PYTHON=$PWD/$PYTHON ;;
+esac
+
 runs_python_310() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
 }

@@ -130,6 +130,14 @@ def test_a_newer_python_beside_an_old_one_is_taken(machine: Machine) -> None:
     assert machine.installed() == [""]
 
 
+def test_an_interpreter_may_be_named_from_the_callers_folder(machine: Machine) -> None:
+    # the script is called in the folder /, and changes to the checkout
+    relative = str(machine.bin / "python3.11").removeprefix("/")
+    done = machine.run("quickstart", PYTHON=relative)
+    assert done.returncode == 0, done.stderr
+    assert f"Creating {machine.venv} with Python" in done.stdout
+
+
 def test_a_missing_ensurepip_is_named_with_the_package_to_install(machine: Machine) -> None:
     fails_with(
         machine.setup(NO_ENSUREPIP="1"), "venv or ensurepip is missing", "apt install python3-venv"

@@ -60,12 +60,12 @@ class Check:
             path.chmod(0o755)
 
     def __call__(self, *flags: str, failing: str = "nothing", hanging: str = "nothing",
-                 has_gpu: bool = True) -> subprocess.CompletedProcess[str]:
+                 has_gpu: bool = True, python: str = "") -> subprocess.CompletedProcess[str]:
         env = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "FAILING": failing,
             "HANGING": hanging, "NO_GPU": str(int(not has_gpu)), "REAL_PYTHON": sys.executable,
             "RECORD": str(self.folder / "record"), "LIMITS": str(self.folder / "limits"),
-            "PYTHON": str(self.folder / "bin/python"), "PYTHONPATH": str(ROOT)}
+            "PYTHON": python or str(self.folder / "bin/python"), "PYTHONPATH": str(ROOT)}
         return subprocess.run(
             ["sh", str(SCRIPT), "--out", str(self.out), "--data_root", str(self.folder / "data"),
              "--dataset", "idd_lite", *flags],
@@ -117,6 +117,13 @@ def test_what_fails_or_hangs_takes_the_rest_not_away(check: Check) -> None:
     assert (check.out / "tests.txt").read_text() == "error: as asked\n"
     assert "stopped at its limit: machine" in check.summary()
     assert "SFNet minus FPN: +2.00 points over 1 pair(s), one pair shows no" in check.summary()
+
+
+@pytest.mark.parametrize("python", ["bin/python", "./bin/python", "python"])
+def test_an_interpreter_may_be_named_from_the_callers_folder(check: Check, python: str) -> None:
+    done = check("--no_tests", "--seeds", "1", python=python)
+    assert done.returncode == 0, done.stderr + check.summary()
+    assert len(check.commands()) == 5
 
 
 def test_a_training_that_fails_ends_the_pairs(check: Check) -> None:
