@@ -1,6 +1,7 @@
 """Decodes PNG images with pyspng where it is installed, which takes a quarter less time."""
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,11 +9,14 @@ from functools import lru_cache
 import numpy as np
 
 from datasets.file_kinds import PNG, PNG_SIGNATURE, image_end
+from utils.packages import in_a_line
 
 # bytes 24, 25 and 28 of a file: 8 bits, color type RGB, not interlaced
 DEPTH, COLOR_TYPE, INTERLACED = (24, 8), (25, 2), (28, 0)
 # the chunk of an animation (APNG), whose first frame OpenCV composes
 ANIMATION = b"acTL"
+
+log = logging.getLogger(__name__)
 
 
 def decode_rgb(data: bytes, max_pixels: int) -> np.ndarray | None:
@@ -38,7 +42,12 @@ def decode_rgb(data: bytes, max_pixels: int) -> np.ndarray | None:
 def _decoder() -> Callable[[bytes], np.ndarray] | None:
     try:
         from pyspng import load
-    except ImportError:
+    except ModuleNotFoundError:
+        return None
+    # a broken package may raise an error of any type
+    except Exception as error:
+        log.warning("pyspng is installed but cannot be imported (%s), so that OpenCV decodes PNG "
+                    "images: pip install --force-reinstall pyspng", in_a_line(error))
         return None
     decoder: Callable[[bytes], np.ndarray] = load
     return decoder

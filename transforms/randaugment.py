@@ -19,6 +19,7 @@ from torch import Tensor
 from transforms.base import Focus, Pair
 from transforms.geometry import IMAGENET_GRAY
 from utils import IGNORE_LABEL
+from utils.packages import in_a_line
 
 MAX_MAGNITUDE = 30
 
@@ -160,9 +161,11 @@ def _torchvision() -> Any:
     try:
         from torchvision import transforms
         from torchvision.transforms import v2  # noqa: F401
-    except ImportError as error:
-        raise ValueError("--randaugment computes with torchvision: install it in the version that "
-                         "belongs to your torch, with pip install torchvision") from error
+    # that of another torch raises a RuntimeError
+    except Exception as error:
+        raise ValueError(f"--randaugment computes with torchvision ({in_a_line(error)}): install "
+                         "it in the version that belongs to your torch, with pip install "
+                         "torchvision") from error
     return transforms
 
 

@@ -181,9 +181,15 @@ def _last_indices(reductions: list[int], strides: tuple[int, ...]) -> tuple[int,
 def _import_timm(name: str) -> Any:
     try:
         import timm
-    except ImportError as error:
-        raise ValueError(f"the backbone {name} comes from timm, which is not installed: "
-                         "pip install timm") from error
+    # a broken package may raise an error of any type
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "timm":
+            raise ValueError(f"the backbone {name} comes from timm, which is not installed: "
+                             "pip install timm") from error
+        message = " ".join(str(error).split())
+        raise ValueError(f"the backbone {name} comes from timm, which is installed but cannot be "
+                         f"imported ({type(error).__name__}: {message}): pip install "
+                         "--force-reinstall timm") from error
     return timm
 
 

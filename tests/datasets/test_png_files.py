@@ -3,6 +3,7 @@ import io
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -96,3 +97,17 @@ def test_without_pyspng_every_file_is_left_to_opencv(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pyspng", None)
     assert decode_rgb(encoded(SMOOTH), MAX_PIXELS) is None
     _decoder.cache_clear()
+
+
+def test_a_broken_pyspng_is_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "pyspng.py").write_text("raise OSError('libz.so.1 is missing')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pyspng", raising=False)
+    _decoder.cache_clear()
+    for _ in range(2):
+        assert decode_rgb(encoded(SMOOTH), MAX_PIXELS) is None
+    _decoder.cache_clear()
+    [message] = caplog.messages
+    assert message.startswith("pyspng is installed but cannot be imported (OSError: libz.so.1 is")

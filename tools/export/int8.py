@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from network.alignment import FLOW_CONVOLUTION
 from utils.backends import openvino_files
 from utils.backends.formats import INPUT
+from utils.packages import require_package
 
 # the split to calibrate on
 SPLIT = "train"
@@ -73,10 +73,10 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
 
 
 def require_nncf() -> None:
-    """Raises ValueError if NNCF, which quantizes OpenVINO files, is not installed."""
-    if find_spec("nncf") is None:
-        raise ValueError("--int8 with --format openvino needs nncf, which is not installed: pip "
-                         "install '.[int8]' in the checkout")
+    """Raises ValueError if NNCF, which quantizes OpenVINO files, is not installed or is broken."""
+    # it reports its use over the network otherwise
+    os.environ.setdefault("NNCF_CI", "1")
+    require_package("nncf", needed_by="--int8 with --format openvino", extra="int8")
 
 
 def quantize_openvino(path: Path, images: Iterable[Tensor]) -> Any:
@@ -88,8 +88,7 @@ def quantize_openvino(path: Path, images: Iterable[Tensor]) -> Any:
     Args:
         images: inputs of the file.
     """
-    # it reports its use over the network otherwise
-    os.environ.setdefault("NNCF_CI", "1")
+    require_nncf()
     import nncf
     import onnx
 

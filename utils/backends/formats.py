@@ -17,6 +17,7 @@ from utils.backends import openvino_files
 from utils.backends.gathers import without_grid_sample
 from utils.backends.graph import ExportModule, Metadata, Run, first_line
 from utils.files import write_bytes
+from utils.packages import require_package
 from utils.precision import require_compiler
 
 INPUT = "images"
@@ -88,13 +89,8 @@ def _torch_version() -> tuple[int, ...]:
 
 
 def _require_onnx(needed_by: str) -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"{needed_by} needs onnx, onnxscript and onnxruntime, and {error.name} is "
-                         "not installed: pip install '.[export]' in the checkout") from error
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        require_package(package, needed_by=needed_by, extra="export")
     if _torch_version() < TORCH_FOR_ONNX:
         needed = ".".join(map(str, TORCH_FOR_ONNX))
         raise ValueError(f"{needed_by} needs torch {needed} or newer, and this is "

@@ -4,7 +4,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from utils import files
 from utils.backends.graph import Metadata, Run
+from utils.packages import require_package
 
 # section of the .xml file's `rt_info` that holds the metadata
 SECTION = "sfsegnets"
@@ -24,10 +24,8 @@ PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 def require(needed_by: str) -> None:
-    """Raises ValueError if OpenVINO is not installed; `needed_by` names the flag."""
-    if find_spec("openvino") is None:
-        raise ValueError(f"{needed_by} needs openvino, which is not installed: pip install "
-                         "'.[openvino]' in the checkout")
+    """Raises ValueError if OpenVINO is not installed or is broken; `needed_by` names the flag."""
+    require_package("openvino", needed_by=needed_by, extra="openvino")
 
 
 @cache

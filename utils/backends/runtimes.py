@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -22,6 +21,7 @@ from utils import files
 from utils.backends import openvino_files
 from utils.backends.formats import FORMATS, Request, open_onnx
 from utils.backends.graph import ExportModule, Metadata, Run, first_line, trace
+from utils.packages import require_package
 from utils.precision import ON_THE_CPU, PrecisionOptions
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,10 @@ class Backend(NamedTuple):
     open: Callable[[Path, str], tuple[Run, Metadata]]
 
     def require(self, needed_by: str, device: torch.device, precision: str) -> None:
-        """Raises ValueError if the package is missing, or it cannot run on the device or in the
-        precision; `needed_by` names the flag or the file.
+        """Raises ValueError if the package is missing or broken, or it cannot run on the device or
+        in the precision; `needed_by` names the flag or the file.
         """
-        if find_spec(self.package) is None:
-            raise ValueError(f"{needed_by} needs {self.package}, which is not installed: pip "
-                             f"install '.[{self.extra}]' in the checkout")
+        require_package(self.package, needed_by=needed_by, extra=self.extra)
         if device.type != "cpu":
             raise ValueError(f"{needed_by} runs on the CPU, but this runs on {device.type}: "
                              f"{ON_THE_CPU}")
@@ -166,8 +164,8 @@ def build(name: str, net: nn.Module, mean: Sequence[float], std: Sequence[float]
         can_convert: see `ConvertedNetwork`.
 
     Raises:
-        ValueError: a package is missing, or the backend does not run on the device or in the
-            precision.
+        ValueError: a package is missing or broken, or the backend does not run on the device or in
+            the precision.
     """
     if name == TORCH:
         return None

@@ -13,6 +13,7 @@ import numpy as np
 
 from utils.evaluation.statistics import paired_test
 from utils.files import write_text
+from utils.packages import require_package
 from utils.report import charts, gallery, pictures, results, tables
 from utils.report.gallery import ReportModel
 from utils.report.results import Results
@@ -240,11 +241,8 @@ def _with_json(line_charts: Sequence[charts.Chart]) -> list[dict[str, Any]]:
 
 
 def read_template(name: str = "page.html") -> Any:
-    """Returns the jinja2 template of a page. Raises ValueError if jinja2 is not installed."""
-    try:
-        import jinja2
-    except ImportError as error:
-        raise ValueError("a report needs jinja2: pip install '.[report]'") from error
+    """Returns the jinja2 template of a page. Raises ValueError if jinja2 cannot be imported."""
+    jinja2 = require_package("jinja2", needed_by="a report", extra="report")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True)

@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from utils.files import write_bytes
+from utils.packages import require_package
 
 BLUE, ORANGE, GRAY = "#0072b2", "#d55e00", "#8a8f98"
 
 
 def require_matplotlib(flag: str) -> None:
-    """Raises ValueError if matplotlib, with which the picture is drawn, is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"{flag} draws a diagram with matplotlib: pip install '.[report]'"
-                         ) from error
+    """Raises ValueError if matplotlib, with which the picture is drawn, cannot be imported."""
+    require_package("matplotlib", needed_by=flag, extra="report")
 
 
 def write(path: Path, calibration: Mapping[str, Any]) -> None:

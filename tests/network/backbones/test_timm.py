@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -143,6 +144,17 @@ def test_without_timm_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "timm", None)
     message = "the backbone resnet18 comes from timm, which is not installed: pip install"
     with pytest.raises(ValueError, match=message):
+        network.build("sfnet_timm:resnet18", 19)
+
+
+def test_a_broken_timm_is_named_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "timm.py").write_text("raise RuntimeError('no operator\\n torchvision::nms')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "timm")
+    with pytest.raises(ValueError, match=r"timm, which is installed but cannot be imported "
+                                         r"\(RuntimeError: no operator torchvision::nms\): pip"):
         network.build("sfnet_timm:resnet18", 19)
 
 

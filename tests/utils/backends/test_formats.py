@@ -167,7 +167,8 @@ def test_onnx_that_is_not_installed_is_named_with_its_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert run("--format", "onnx", "--out", tmp_path / "net.onnx") == 2
-    assert "onnxruntime is not installed: pip install '.[export]'" in capsys.readouterr().err
+    assert ("needs onnxruntime, which is not installed: pip install '.[export]'"
+            in capsys.readouterr().err)
 
 
 def test_a_torch_that_is_too_old_for_onnx_is_named(

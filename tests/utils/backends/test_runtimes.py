@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -125,6 +126,25 @@ def test_torch_runs_where_the_preferred_backend_is_not_installed(
     assert "backend torch: needs absent, which is not installed" in caplog.text
     assert build("auto", TinyNetwork(), torch.device("meta")) is None
     assert "backend torch: this runs on meta" in caplog.text
+
+
+def break_openvino(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Makes `import openvino` fail as with a library that is missing."""
+    (folder / "openvino.py").write_text("raise ImportError('libtbb.so.12 is missing')\n")
+    patch.syspath_prepend(str(folder))
+    patch.delitem(sys.modules, "openvino", raising=False)
+
+
+def test_torch_runs_where_the_preferred_backend_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    break_openvino(tmp_path, monkeypatch)
+    assert build("auto", TinyNetwork()) is None
+    assert ("backend torch: needs openvino, which is installed but cannot be imported (ImportError:"
+            " libtbb.so.12 is missing): install it again") in caplog.text
+    with pytest.raises(ValueError, match=r"--backend openvino needs openvino, which is installed"):
+        build("openvino", TinyNetwork())
 
 
 def wrong(images: torch.Tensor) -> torch.Tensor:

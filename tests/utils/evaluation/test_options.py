@@ -37,5 +37,5 @@ def test_a_shard_that_does_not_exist_is_refused(index: str) -> None:
 
 def test_a_missing_package_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ValueError, match="--calibration draws a diagram with matplotlib"):
+    with pytest.raises(ValueError, match="--calibration needs matplotlib, which is not installed"):
         parse("--calibration")
