@@ -24,6 +24,8 @@ INPUT = "images"
 # of the input, as an ONNX file names those that are open
 AXES = ("batch", "channels", "height", "width")
 OPSETS = (16, 17, 18)
+# the packages that write and run ONNX files
+ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 # older versions fail on open sizes and on opsets below 18
 TORCH_FOR_ONNX = (2, 9)
 # the entry of a torch.export file that holds the metadata
@@ -89,7 +91,7 @@ def _torch_version() -> tuple[int, ...]:
 
 
 def _require_onnx(needed_by: str) -> None:
-    for package in ("onnx", "onnxruntime", "onnxscript"):
+    for package in ONNX_PACKAGES:
         require_package(package, needed_by=needed_by, extra="export")
     if _torch_version() < TORCH_FOR_ONNX:
         needed = ".".join(map(str, TORCH_FOR_ONNX))

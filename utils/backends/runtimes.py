@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from utils import files
 from utils.backends import openvino_files
-from utils.backends.formats import FORMATS, Request, open_onnx
+from utils.backends.formats import FORMATS, ONNX_PACKAGES, Request, open_onnx
 from utils.backends.graph import ExportModule, Metadata, Run, first_line, trace
 from utils.packages import require_package
 from utils.precision import ON_THE_CPU, PrecisionOptions
@@ -227,7 +227,7 @@ class ConvertedNetwork:
         self.precision = precision
         self.can_convert = can_convert
         self.folder = files.cache_folder() / "backends"
-        self.stem = f"{arch.replace(':', '_')}_{_fingerprint(module.net)[:16]}"
+        self.stem = f"{arch.replace(':', '_')}_{_fingerprint(module.net, backend.package)[:16]}"
         self.opened: dict[tuple[int, int], Run | None] = {}
         self.lock = Lock()
 
@@ -301,9 +301,14 @@ class ConvertedNetwork:
         return all(path.is_file() for path in self.format.files(self._file(size)))
 
 
-def _fingerprint(net: nn.Module) -> str:
-    """Returns a checksum of all that a converted file depends on: weights, code and versions."""
-    digest = hashlib.sha256(f"{torch.__version__} {net}".encode())
+def _fingerprint(net: nn.Module, package: str) -> str:
+    """Returns a checksum of all that a converted file depends on: weights, code and versions.
+
+    Args:
+        package: of the backend. Each of them runs, or is made of, an ONNX file.
+    """
+    versions = [import_module(name).__version__ for name in ("torch", *ONNX_PACKAGES, package)]
+    digest = hashlib.sha256(f"{versions} {net}".encode())
     for name, tensor in net.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

@@ -12,7 +12,7 @@ from tests.onnx_here import need_onnx
 from tests.openvino_here import TinyNetwork, hide_openvino, need_openvino
 from tests.tools.export.conftest import MEAN, STD
 from utils.backends import runtimes
-from utils.backends.runtimes import BackendOptions, Runtime
+from utils.backends.runtimes import BackendOptions, ConvertedNetwork, Runtime
 from utils.evaluation.predictor import Predictor
 from utils.precision import PrecisionOptions
 
@@ -67,6 +67,26 @@ def test_a_network_is_converted_once_for_a_size_and_again_when_its_weights_chang
         net.features.weight += 1
     predict("onnxruntime", net)
     assert len(traced) == len([*cache.iterdir()]) == 3
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_another_version_of_a_package_converts_a_network_again(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (need_openvino if name == "openvino" else need_onnx)()
+    net = TinyNetwork().eval()
+
+    def stem() -> str:
+        runtime = build(name, net)
+        assert runtime is not None and isinstance(runtime.run, ConvertedNetwork)
+        return runtime.run.stem
+
+    stems = [stem(), stem()]
+    assert stems[0] == stems[1]
+    for package in ("onnx", name):
+        monkeypatch.setattr(sys.modules[package], "__version__", "0.0.0")
+        stems.append(stem())
+    assert len({*stems}) == 3
 
 
 def test_torch_runs_where_the_converted_file_is_damaged(
