@@ -96,6 +96,8 @@ class RunLog:
         """
         if terms:
             self._log_steps(window, terms, step, rate, grad_norm)
+        else:
+            self._restart_teacher()
         window.restart()
 
     def _log_steps(self, window: Window, terms: dict[str, float], step: int, rate: float,
@@ -129,7 +131,8 @@ class RunLog:
             self.tracker.pictures(images, step)
 
     def rewind(self, progress: Progress) -> None:
-        """Goes back to what a checkpoint holds."""
+        """Goes back to what a checkpoint holds; the window of steps begins anew too."""
+        self._restart_teacher()
         self.file.close()
         if not self.quiet:
             self._restore(progress)
@@ -166,6 +169,11 @@ class RunLog:
         self.tensorboard.close()
         if self.tracker:
             self.tracker.finish(self.scores)
+
+    def _restart_teacher(self) -> None:
+        """Leaves the teacher's time so far out: it belongs to a window that is not logged."""
+        if self.teacher:
+            self.teacher.seconds()
 
     def _open(self) -> TextIO:
         return (Path(os.devnull) if self.quiet else self.path).open("a")

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def open_log(folder: Path, progress: Progress | None = None, **options: bool) -> RunLog:
+def open_log(folder: Path, progress: Progress | None = None, **options: Any) -> RunLog:
     return RunLog(folder, folder / "tb", progress or Progress(), total_steps=10, steps_per_epoch=5,
                   device=CPU, **options)
 
@@ -71,6 +72,35 @@ def test_a_window_keeps_each_steps_terms_and_images() -> None:
     window.add(3, ["c", "d"], None)  # left out: its images were loaded, but there is no loss
     assert window.fetch() == [(1, {"main": 1.0}), (2, {"main": 3.0})]
     assert window.images == 6 and window.names(2) == ["a", "b"]
+
+
+class ClockedTeacher:
+    """A teacher whose forward passes take as long as is said."""
+
+    total = 0.0
+
+    def seconds(self) -> float:
+        seconds, self.total = self.total, 0.0
+        return seconds
+
+
+@pytest.mark.parametrize("unlogged", ["a window of skipped steps", "a rewind"])
+def test_a_teachers_time_counts_in_its_own_window_only(
+    unlogged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, window = ClockedTeacher(), Window()
+    log = open_log(tmp_path, teacher=teacher)
+    monkeypatch.setattr(window, "seconds", lambda: 4.0)
+    teacher.total = 3.0
+    if unlogged == "a rewind":
+        log.rewind(Progress())
+    else:
+        log.log_window(window, {}, 1, 0.1, None)
+    teacher.total = 2.0
+    window.add(2, ["a"], {"main": torch.tensor(1.0)})
+    log.log_window(window, {"main": 1.0}, 2, 0.1, None)
+    log.close()
+    assert [line["teacher"] for line in lines(tmp_path)] == [0.5]
 
 
 def test_a_pause_is_not_counted() -> None:
