@@ -130,12 +130,25 @@ class Pretraining(train.Training):
         accuracy.all_reduce()
         return accuracy
 
+    def open_folder(self, weights_note: str) -> None:
+        """Opens the run's folder. Raises FileExistsError if the end would overwrite a file."""
+        if self.progress.step < self.intervals.total_steps:
+            check_free(self.options.out)
+        super().open_folder(weights_note)
+
     def finish(self) -> None:
-        """Writes the backbone: the weights of `--eval_weights`, the averaged ones of both."""
+        """Writes the backbone: the weights of `--eval_weights`, the averaged ones of both.
+
+        A run that was finished before it was resumed leaves the file that is there.
+        """
         log_replaced(sum(distributed.gather(self.data.loader.skipped.total())))
         if not self.is_main:
             return
         arch, path, step = self.options.classifier.arch, self.options.out, self.progress.step
+        if path.exists():
+            log.info("Done: %d steps. %s exists and stays as it is: to write the backbone again, "
+                     "remove it, or give another file by --out", step, path)
+            return
         weights, net = list(self.validated_nets.items())[-1]
         top1 = self.progress.mean_iu if len(self.validated_nets) == 1 else None
         classifier.write_backbone(path, net, backbone=arch, classes=list(self.spec.names),
@@ -190,11 +203,17 @@ def check_flags(options: Options) -> None:
         raise ValueError(f"--lr_schedule {options.schedule.lr_schedule} restarts where the labels "
                          "of a boundary are no longer relaxed, and a classifier has none: choose "
                          "another")
-    if not options.run.resume and options.out.exists():
-        raise FileExistsError(f"{options.out} exists, and the backbone would be written there: "
-                              "remove it first, or give another file by --out")
+    if not options.run.resume:
+        check_free(options.out)
     if options.run.print_config:
         options.check_machine()
+
+
+def check_free(path: Path) -> None:
+    """Raises FileExistsError if the backbone would be written over a file."""
+    if path.exists():
+        raise FileExistsError(f"{path} exists, and the backbone would be written there: remove it "
+                              "first, or give another file by --out")
 
 
 def run(options: Options) -> int:

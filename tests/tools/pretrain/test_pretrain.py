@@ -75,6 +75,12 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     assert not (tmp_path / "dfnetv1.pth").exists()
     assert (f"saved at step 4. Go on with: python -m tools.pretrain --resume {tmp_path / 'run'}"
             in capsys.readouterr().out)
+    # a file that another run has written since
+    (tmp_path / "dfnetv1.pth").write_bytes(b"another file")
+    assert pretrain.main(["--resume", str(tmp_path / "run")]) == 2
+    assert "dfnetv1.pth exists, and the backbone would be written" in capsys.readouterr().err
+    assert (tmp_path / "dfnetv1.pth").read_bytes() == b"another file"
+    (tmp_path / "dfnetv1.pth").unlink()
     assert pretrain.main(["--resume", str(tmp_path / "run")]) == 0
 
     whole, resumed = (checkpoint(tmp_path / name / "last.pth") for name in ("whole", "run"))
@@ -87,6 +93,22 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     resumed_file = checkpoint(tmp_path / "dfnetv1.pth")
     assert all(torch.equal(value, resumed_file["state_dict"][key])
                for key, value in whole_file["state_dict"].items())
+
+
+def test_a_finished_run_that_is_resumed_leaves_the_file_and_writes_a_missing_one(
+        command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pretrain.main([*command, "--max_iters", "1"]) == 0
+    path = tmp_path / "dfnetv1.pth"
+    written = checkpoint(path)
+    path.write_bytes(b"edited")
+    resume = ["--resume", str(tmp_path / "run")]
+    assert pretrain.main(resume) == 0
+    assert f"{path} exists and stays as it is" in capsys.readouterr().out
+    assert path.read_bytes() == b"edited"
+    assert pretrain.main([*resume, "--out", str(tmp_path / "copy.pth")]) == 0
+    copy = checkpoint(tmp_path / "copy.pth")
+    assert all(torch.equal(value, copy["state_dict"][key])
+               for key, value in written["state_dict"].items())
 
 
 def test_a_resumed_run_needs_the_same_images(
