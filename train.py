@@ -135,12 +135,14 @@ class Training:
         restart_epoch: the epoch in which the schedule restarts.
         momentum_of: the checkpoint from which a new run takes its optimizer's momentum.
         teacher: its outputs join those of the network, for the criterion.
+        sources: what checkpoints record of the images of --extra_data.
     """
 
     program = "train.py"
     restart_epoch: int | None = None
     momentum_of: str | None = None
     teacher: Teacher | None = None
+    sources: Sequence[dict[str, Any]] = ()
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -159,6 +161,7 @@ class Training:
         weights_note = self.build_network(state)
         torch.manual_seed(options.run.seed + distributed.rank())
         self.build_steps(self.build_data())
+        datasets.check_same_sources(state, self.sources, self.folder)
         self.build_optimizer()
         self.build_validator()
         self.progress = self.checkpoints.start(state, momentum_of=self.momentum_of)
@@ -206,6 +209,7 @@ class Training:
             transform, on_device.draw if on_device else None, seed=options.run.seed,
             batch_size=sizes.bs_mult * sizes.accumulate, rank=distributed.rank(),
             world_size=distributed.world_size())
+        self.sources = self.data.describe_sources()
         return on_device.augment if on_device else None
 
     def build_steps(self, augment: batches.Augment | None) -> None:
@@ -247,7 +251,8 @@ class Training:
             self.folder, self.nets,
             {"optimizer": self.optimizer, "schedule": self.schedule, "scaler": self.scaler},
             arch=options.flags["arch"], spec=self.spec, flags=options.flags, device=self.device,
-            mean=mean, std=std, weights=network.weights, steps_per_epoch=len(self.data.sampler))
+            mean=mean, std=std, weights=network.weights, steps_per_epoch=len(self.data.sampler),
+            sources=self.sources)
 
     def build_validator(self) -> None:
         options = self.options

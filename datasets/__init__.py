@@ -1,6 +1,7 @@
 """Datasets by name, their options, and the reader, sampling and loading that they share."""
 from datasets.absent_classes import first_look
 from datasets.class_uniform.plan import ClassUniformPlan, plan_training
+from datasets.extra_data import check_same_sources
 from datasets.layout import Layout
 from datasets.listing import Sample
 from datasets.loader import default_workers, eval_loader, train_loader
@@ -31,6 +32,7 @@ __all__ = [
     "add_partners",
     "build",
     "check_same_data",
+    "check_same_sources",
     "default_workers",
     "describes_same_data",
     "eval_loader",

@@ -1,10 +1,13 @@
 """Further training images beside those of `--train_split`, mixed into each epoch."""
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from datasets.reader import Extras, JoinedDataset, SegmentationDataset, Transform
 from datasets.registry import SPECS, build, spec
@@ -110,12 +113,14 @@ class Source(NamedTuple):
     Attributes:
         start, size: the images are start, ..., start + size - 1.
         draws: how many an epoch draws.
+        weight: see `ExtraData`.
     """
 
     title: str
     start: int
     size: int
     draws: int
+    weight: float = 1.0
 
 
 class MixedPlan(EpochPlan):
@@ -170,11 +175,63 @@ def mix(images: SegmentationDataset | JoinedDataset, plan: EpochPlan, chosen: Se
     if not chosen:
         return images, plan
     joined = JoinedDataset(images, *others)
-    sources = [Source(extra.title, start, len(other), extra.draws(len(other)))
+    sources = [Source(extra.title, start, len(other), extra.draws(len(other)), extra.weight)
                for extra, other, start in zip(chosen, others, joined.starts[1:], strict=True)]
     first = images.parts[0] if isinstance(images, JoinedDataset) else images
     assert isinstance(first, SegmentationDataset)
     return joined, MixedPlan(plan, f"{first.spec.title} {first.split}", sources)
+
+
+def describe_sources(plan: EpochPlan,
+                     images: SegmentationDataset | JoinedDataset) -> list[dict[str, Any]]:
+    """Returns what a checkpoint records of each source, by which a run that goes on knows it."""
+    if not isinstance(plan, MixedPlan):
+        return []
+    descriptions = []
+    for source in plan.sources:
+        samples = images.samples[source.start:source.start + source.size]
+        names = "\n".join(sample.name for sample in samples)
+        # a name may have bytes that are not UTF-8
+        digest = hashlib.sha256(os.fsencode(names)).hexdigest()
+        descriptions.append({"title": source.title, "weight": source.weight, "images": source.size,
+                             "sha256_of_names": digest})
+    return descriptions
+
+
+def check_same_sources(state: Mapping[str, Any] | None, sources: Sequence[Mapping[str, Any]],
+                       folder: Path) -> None:
+    """Checks that a run is resumed with the extra images that it began with, from any folder.
+
+    Args:
+        state: its checkpoint, None if it has none yet.
+        sources: see `describe_sources`.
+        folder: of the run, for the message.
+
+    Raises:
+        DatasetError: the weights, the numbers of images or their names in order have changed.
+    """
+    # older checkpoints do not say it
+    recorded = (state or {}).get("sampler", {}).get("sources")
+    difference = _difference(recorded, sources) if recorded is not None else None
+    if difference:
+        raise DatasetError(f"--extra_data {difference} when the run in {folder} began: give the "
+                           "images that it began with, from any folder, or start a new run under "
+                           "another --exp.")
+
+
+def _difference(recorded: Sequence[Mapping[str, Any]],
+                sources: Sequence[Mapping[str, Any]]) -> str | None:
+    if len(sources) != len(recorded):
+        return f"names {len(sources)} dataset(s), and {len(recorded)}"
+    for source, earlier in zip(sources, recorded, strict=True):
+        title = source["title"]
+        if source["weight"] != earlier["weight"]:
+            return f"{title} has the weight {source['weight']:g}, and {earlier['weight']:g}"
+        if source["images"] != earlier["images"]:
+            return f"{title} has {source['images']} images, and {earlier['images']}"
+        if source["sha256_of_names"] != earlier["sha256_of_names"]:
+            return f"{title} has images of other names, or in another order, than"
+    return None
 
 
 def seen_in_validation(plan: EpochPlan, images: SegmentationDataset | JoinedDataset,

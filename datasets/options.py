@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets.absent_classes import first_look
 from datasets.class_uniform.plan import check_sampling, plan_training
-from datasets.extra_data import ExtraData, mix, seen_in_validation
+from datasets.extra_data import ExtraData, describe_sources, mix, seen_in_validation
 from datasets.loader import BatchLoader, default_workers, eval_loader, train_loader
 from datasets.partners import add_partners
 from datasets.reader import Extras, JoinedDataset, SegmentationDataset, Transform
@@ -45,6 +45,10 @@ class TrainingData:
         """Returns the files of the training images and of their labels."""
         samples = self.train_set.samples
         return [path for sample in samples for path in (sample.image, sample.label) if path]
+
+    def describe_sources(self) -> list[dict[str, Any]]:
+        """Returns what a checkpoint records of the images of --extra_data."""
+        return describe_sources(self.plan, self.train_set)
 
     def first_look(self) -> list[str]:
         """Returns warnings about the training images."""

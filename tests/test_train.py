@@ -208,19 +208,15 @@ def test_a_run_with_extra_data_goes_on_in_the_middle_of_an_epoch(
     with monkeypatch.context() as patch:
         interrupt_at(patch, step=5)  # in the middle of the second epoch of four steps
         assert train.main(flags) == 130
-    # the same flag may be given again, and no other one
-    assert train.main(["--resume", str(tmp_path / "run"), *extra]) == 0
+    moved = (tmp_path / "pseudo").rename(tmp_path / "moved")
+    resume = ["--resume", str(tmp_path / "run"), "--extra_data"]
+    assert train.main([*resume, f"{moved}/dataset.yaml:0.5"]) == 0
     whole, resumed = (checkpoint(tmp_path / name / "last.pth") for name in ("whole", "run"))
     assert all(torch.equal(weight, resumed["state_dict"][key])
                for key, weight in whole["state_dict"].items())
-    with pytest.raises(SystemExit):
-        train.main(["--resume", str(tmp_path / "run"), *extra, *extra])
-    assert "would change the run" in capsys.readouterr().err
-    for kind in ("images", "labels"):
-        (tmp_path / f"pseudo/{kind}/train/0.png").unlink()
-        (tmp_path / f"pseudo/{kind}/train/1.png").unlink()
-    assert train.main(["--resume", str(tmp_path / "run")]) == 2
-    assert "an epoch has 3 steps, and 4 when the run" in capsys.readouterr().err
+    assert train.main([*resume, f"{moved}/dataset.yaml:0.75"]) == 2
+    assert (f"--extra_data {moved}/dataset.yaml train has the weight 0.75, and 0.5 when the run in "
+            f"{tmp_path / 'run'} began") in capsys.readouterr().err
 
 
 def write_pseudo_labels(scenes: Path, folder: Path) -> Path:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,15 @@ from hypothesis import strategies as st
 
 import datasets
 from datasets.class_uniform.plan import ClassUniformPlan
-from datasets.extra_data import ExtraData, MixedPlan, Source, mix, seen_in_validation
+from datasets.extra_data import (
+    ExtraData,
+    MixedPlan,
+    Source,
+    check_same_sources,
+    describe_sources,
+    mix,
+    seen_in_validation,
+)
 from datasets.options import DataOptions
 from datasets.reader import JoinedDataset
 from datasets.sampling import EpochPlan, EpochSampler
@@ -208,6 +217,40 @@ def test_a_missing_file_or_root_is_refused(tmp_path: Path) -> None:
     spec = replace(datasets.spec(str(write_extra(tmp_path / "extra"))), root=None)
     with pytest.raises(datasets.DatasetError, match="the YAML file has no root: add the line"):
         ExtraData(spec, "train").build("elsewhere", None, None)
+
+
+def test_a_run_goes_on_with_the_same_images_from_any_folder(
+        write_camvid: WriteCamvid, tmp_path: Path) -> None:
+    root, folder = write_camvid(4), tmp_path / "extra"
+    path = write_extra(folder, 4)
+
+    def described(*extra: str) -> list[dict[str, Any]]:
+        data, plan = training_options(root, *extra).build_train_set(None, None, seed=0)
+        return describe_sources(plan, data)
+
+    state = {"sampler": {"sources": described(f"{path}:0.5")}}
+    moved = folder.rename(tmp_path / "moved") / path.name
+    check_same_sources(state, described(f"{moved}:train:0.5"), tmp_path / "run")
+    # a checkpoint of an earlier version, and a run without one
+    for earlier in ({"sampler": {}}, None):
+        check_same_sources(earlier, described(str(moved)), tmp_path / "run")
+
+    def difference(*extra: str) -> str:
+        with pytest.raises(datasets.DatasetError) as found:
+            check_same_sources(state, described(*extra), tmp_path / "run")
+        message, _, advice = str(found.value).partition(f" when the run in {tmp_path}/run began: ")
+        assert advice.startswith("give the images that it began with, from any folder")
+        return message
+
+    assert difference() == "--extra_data names 0 dataset(s), and 1"
+    assert difference(str(moved)) == f"--extra_data {moved} train has the weight 1, and 0.5"
+    for kind in ("images", "labels"):
+        (tmp_path / "moved" / kind / "x1.png").rename(tmp_path / "moved" / kind / "x9.png")
+    assert difference(f"{moved}:0.5") == (f"--extra_data {moved} train has images of other names, "
+                                          "or in another order, than")
+    for kind in ("images", "labels"):
+        (tmp_path / "moved" / kind / "x9.png").unlink()
+    assert difference(f"{moved}:0.5") == f"--extra_data {moved} train has 3 images, and 4"
 
 
 def test_images_of_the_validation_are_told(write_camvid: WriteCamvid, tmp_path: Path) -> None:

@@ -216,12 +216,13 @@ class Checkpoints:
         mean, std: of RGB in [0, 1], of the network's input.
         weights: reads and loads networks (`network.weights`).
         steps_per_epoch: of this run.
+        sources: what is recorded of further training images.
     """
 
     def __init__(self, folder: Path, nets: dict[str, nn.Module], parts: dict[str, Any], *,
                  arch: str, spec: Any, flags: dict[str, Any], mean: Sequence[float],
                  std: Sequence[float], weights: Any, device: torch.device,
-                 steps_per_epoch: int) -> None:
+                 steps_per_epoch: int, sources: Sequence[dict[str, Any]] = ()) -> None:
         self.folder = folder
         self.net = nets["raw"]
         self.ema = nets.get("ema")
@@ -235,6 +236,7 @@ class Checkpoints:
         self.weights = weights
         self.device = device
         self.steps_per_epoch = steps_per_epoch
+        self.sources = list(sources)
 
     def save(self, progress: Progress) -> None:
         """Writes a checkpoint on rank 0, and links `best.pth` to it if its mIoU is the best.
@@ -259,7 +261,7 @@ class Checkpoints:
             "ema": published(self.ema) if self.ema else None,
             **{name: part.state_dict() for name, part in self.parts.items()},
             "sampler": {"epoch": epoch, "step": position,
-                        "steps_per_epoch": self.steps_per_epoch},
+                        "steps_per_epoch": self.steps_per_epoch, "sources": self.sources},
             "rng": distributed.gather(precision.generators(self.device)),
             "epoch": epoch,
             **progress.state_dict(),

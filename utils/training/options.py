@@ -54,7 +54,7 @@ RETIRED = {
 # the flags that --resume may change; any other would make it another run
 RESUMABLE_FLAGS = {
     "resume", "num_workers", "val_split", "log_every", "eval_epoch", "eval_every", "eval_late",
-    "checkpoint_every", "keep", "data_root", "packed", "on_bad_sample", "cache_dir",
+    "checkpoint_every", "keep", "data_root", "extra_data", "packed", "on_bad_sample", "cache_dir",
     "dump_augmentation_images", "test_mode", "print_config", "timeout", "on_nan", "recompute",
     "eval_weights", "eval_images", "memory_estimate", "bs_mult_val", "evaluateF",
     "eval_thresholds", "track", "out", "teacher",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -155,6 +156,16 @@ def test_a_best_checkpoint_that_is_lost_is_named(
     checkpoint.restore_links(tmp_path, state, read_or_refuse)
     assert state is not None and state["best"] is None
     assert "the best mIoU, 50.00 %, is lost" in caplog.text
+
+
+def test_a_run_with_epochs_of_another_length_is_not_resumed(tmp_path: Path) -> None:
+    spec = SimpleNamespace(name="a", names=("road",), num_classes=1, description=None)
+    checkpoints = checkpoint.Checkpoints(
+        tmp_path, {"raw": torch.nn.Linear(1, 1)}, {}, arch="a", spec=spec, flags={"keep": 1},
+        mean=(0.5,) * 3, std=(0.5,) * 3, weights=None, device=torch.device("cpu"),
+        steps_per_epoch=3)
+    with pytest.raises(ValueError, match=r"an epoch has 3 steps, and 4 when the run in .* began"):
+        checkpoints.restore({"sampler": {"steps_per_epoch": 4}})
 
 
 def read_or_refuse(path: Path) -> dict[str, Any]:
