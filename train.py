@@ -102,6 +102,10 @@ def check_flags(options: Options) -> None:
     if options.network.freeze_backbone and (losses.trains_features or losses.boundary_weight):
         raise ValueError("--freeze_backbone keeps the features that --boundary_weight and "
                          "--distill cwd_feature and feature train: leave it out, or those")
+    height, width = options.transforms.crop_size
+    if losses.boundary_weight and losses.boundary_width > min(height, width):
+        raise ValueError(f"--boundary_width {losses.boundary_width} is wider than the crops of "
+                         f"{height}x{width}, whose edges would be everywhere: give less")
     if losses.rlx_off_epoch and not options.schedule.restarts:
         losses.check_used("rlx_off_epoch")
     last_epoch = None if intervals.max_iters else intervals.max_epoch

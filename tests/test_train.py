@@ -387,6 +387,10 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             "--coarse_boost_classes 19: ",
         ),
         (["--ema_decay", "2"], "--ema_decay is a fraction in [0, 1), not 2.0"),
+        (
+            ["--boundary_weight", "1", "--boundary_width", "5000"],
+            "--boundary_width 5000 is wider than the crops of ",
+        ),
         (["--resume", "absent"], "no run is there"),
     ],
 )

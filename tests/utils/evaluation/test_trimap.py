@@ -21,6 +21,15 @@ def test_the_band_has_the_pixels_within_its_width_of_another_label(
     assert not np.delete(band, columns, axis=1).any()
 
 
+def test_a_width_that_leaves_no_interior_is_refused() -> None:
+    trimap.check_width(4, (8, 20))
+    assert trimap.border_band(halves(), 4).all()
+    trimap.check_width(1, (1, 1))
+    with pytest.raises(ValueError, match=r"--trimap 5 is more than half of the shorter side of an "
+                                         r"image of 8x20, .*: give 4 or less"):
+        trimap.check_width(5, (8, 20))
+
+
 def test_distances_are_euclidean_and_ignored_regions_have_borders() -> None:
     labels = np.zeros((9, 9), np.uint8)
     labels[4, 4] = 255
