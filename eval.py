@@ -135,8 +135,9 @@ def load_predictor(
         device: by default a GPU if there is one.
         precision: "fp32", "bf16" or "fp16"; by default bf16 on devices that are fast at it.
         inference: windows, scales and flips; by default the whole image at its own size.
-        fuse: fold batch normalization into convolutions and drop the auxiliary heads.
-        compile: use `torch.compile`.
+        fuse: fold batch normalization into convolutions and drop the auxiliary heads. An exported
+            file is fused already.
+        compile: use `torch.compile`, which exported files refuse.
         backend: what runs the network: a name of `utils.backends.runtimes.BACKENDS`, or "auto".
 
     Raises:
@@ -147,6 +148,9 @@ def load_predictor(
     device = torch.device(device) if device is not None else default_device()
     precision = resolve_precision(precision, device)
     if backend_of(Path(snapshot)) is not None:
+        if compile:
+            raise ValueError(f"{snapshot} is an exported file, which torch.compile cannot compile: "
+                             "leave --compile out, or give the checkpoint it was made from")
         return load_exported(Path(snapshot), dataset, device, precision, inference, backend,
                              arch=arch, weights=weights)
     # The programs that call this function declare its arguments as flags.
@@ -368,6 +372,10 @@ def write_submission(data: SegmentationDataset, label_ids: Path, out: Path,
 
 def check_options(options: Options, data: SegmentationDataset) -> None:
     """Raises ValueError for options of several packages that do not fit together."""
+    if options.evaluation.fuse and backend_of(options.snapshot.path):
+        raise ValueError(f"--deployed: {options.snapshot.path} is an exported file, in which "
+                         "normalization is folded already: leave it out, or give the checkpoint it "
+                         "was made from")
     expect, title = options.scores.expect, f"{data.spec.title} {data.split}"
     options.corruption.check(data.labeled, title, options.evaluation.shard_count)
     if expect is not None and options.evaluation.shard_count > 1:

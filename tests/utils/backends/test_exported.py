@@ -3,6 +3,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -60,6 +62,24 @@ def test_a_file_for_another_backend_or_a_missing_one_is_refused(any_size: Path,
         opened(tmp_path / "absent.xml")
     with pytest.raises(ValueError, match=r"net\.xml runs on the CPU, but this runs on meta"):
         open_exported(any_size, "auto", torch.device("meta"), "fp32")
+
+
+def test_flags_that_a_file_would_ignore_are_refused(
+    any_size: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("val", "valannot"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros((64, 96), np.uint8))
+    flags = ["--snapshot", str(any_size), "--backend", "openvino", "--data_root", str(tmp_path),
+             "--ckpt_path", str(tmp_path / "out")]
+    for flag, message in (("--deployed", f"--deployed: {any_size} is an exported file, in which"),
+                          ("--compile", "--compile is for torch: leave it out"),
+                          ("--exact", "--exact is for torch: leave it out")):
+        assert evaluation.main([*flags, flag]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match=r"net\.xml is an exported file, which torch\.compile"):
+        evaluation.load_predictor(any_size, device="cpu", backend="auto", compile=True)
 
 
 def test_a_damaged_file_is_refused_in_a_line(any_size: Path, tmp_path: Path) -> None:
