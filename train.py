@@ -197,13 +197,17 @@ class Training:
                                   std=self.spec.std)
         weights_note = (f"going on from step {state['step']}" if state
                         else network.load_initial_weights(self.net, options))
-        teacher = network.load_teacher(options.teacher, self.spec)
+        self.add_training_parts()
+        return weights_note
+
+    def add_training_parts(self) -> None:
+        """Adds what no prediction needs: the teacher, and further outputs; freezes parts."""
+        teacher = network.load_teacher(self.options.network.teacher, self.spec)
         self.teacher = Teacher.of(teacher, self) if teacher else None
         self.net.add_training_heads(
             boundary=self.options.loss.boundary_weight > 0,
             feature_channels=self.teacher.feature_channels if self.teacher else None)
         freeze_parts(self.net, self.options)
-        return weights_note
 
     def build_data(self) -> batches.Augment | None:
         """Builds `data`; returns the augmentation on the device (`batches.prepare`)."""

@@ -108,7 +108,7 @@ class Footprint:
     """Bytes of a training step on a GPU.
 
     Attributes:
-        weights: of the network, its buffers included.
+        weights: of the network and of its teacher, their buffers included.
         average: of the averaged weights (`--ema_decay`).
         optimizer_state: what the optimizer keeps for each parameter.
         peak: the most at a time, these three included.
@@ -171,10 +171,11 @@ def compute(options: train.Options, precision: str) -> Footprint:
         steps = Steps(options, torch.device("meta"))
         steps.create_optimizer_state()
         steps.take(1)
+    nets = [steps.net, steps.teacher.net] if steps.teacher else [steps.net]
     averaged = steps.ema.net if steps.ema else None
     state = [value for values in steps.optimizer.state.values() for value in values.values()
              if isinstance(value, Tensor) and value.device.type == "meta"]
-    return Footprint(weights=bytes_of(steps.net.state_dict().values()),
+    return Footprint(weights=sum(bytes_of(net.state_dict().values()) for net in nets),
                      average=bytes_of(averaged.state_dict().values()) if averaged else 0,
                      optimizer_state=bytes_of(state), peak=tracker.peak)
 

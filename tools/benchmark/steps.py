@@ -50,7 +50,7 @@ class Steps(train.Training):
         with torch.device("meta" if self.is_meta else "cpu"):
             self.net = network.build(options.arch, self.spec.num_classes,
                                      options.deep_supervision, **options.build_options)
-        train.freeze_parts(self.net, self.options)
+        self.add_training_parts()
         precision.move(self.net, self.device, self.options.precision.channels_last)
 
     def _build_optimizer(self) -> None:

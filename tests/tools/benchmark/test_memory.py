@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import network
 import train
+from network.checkpoints.weights import published_state_dict
 from tools.benchmark import __main__ as benchmark
 from tools.benchmark import memory
 from tools.benchmark.memory import Footprint, compute
@@ -112,6 +114,21 @@ def test_the_command_prints_and_writes_the_bytes(tmp_path: Path,
     assert step["peak"] > step["weights"] + step["optimizer_state"] > 0
     assert f"peak             {step['peak'] / GB:7.3f} GB" in said
     assert "11 GB: fits, 16 GB: fits, 24 GB: fits (with 1 GB left free for CUDA itself)" in said
+
+
+def test_the_boundary_output_and_a_teacher_are_counted(tmp_path: Path) -> None:
+    def footprint(*flags: str) -> Footprint:
+        return compute(train.parse([*SMALL, "--dataset", "camvid", *flags]), "fp32")
+
+    plain, boundary = footprint(), footprint("--boundary_weight", "20")
+    assert boundary.weights > plain.weights and boundary.optimizer_state > plain.optimizer_state
+    assert boundary.features > plain.features
+    net = network.build("sfnet_dfnetv1", 11)
+    torch.save({"arch": "sfnet_dfnetv1", "state_dict": published_state_dict(net)},
+               tmp_path / "teacher.pth")
+    taught = footprint("--teacher", str(tmp_path / "teacher.pth"))
+    assert taught.weights > 1.9 * plain.weights
+    assert taught.optimizer_state == plain.optimizer_state
 
 
 def test_a_launcher_gets_the_first_flags_that_fit(monkeypatch: pytest.MonkeyPatch,

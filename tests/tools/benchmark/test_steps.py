@@ -1,9 +1,13 @@
 """Steps without data are those of train.py."""
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
+import network
 import train
+from network.checkpoints.weights import published_state_dict
 from tests.tiny_training import weights
 from tools.benchmark.steps import Steps
 
@@ -27,6 +31,22 @@ def test_steps_train_with_what_the_flags_ask_for() -> None:
     assert steps.progress.step == 2
     assert not torch.equal(weights(steps.net), before)
     assert not torch.equal(weights(steps.ema.net), averaged)
+
+
+def test_steps_have_the_parts_that_only_the_training_has(tmp_path: Path) -> None:
+    options = train.parse(FLAGS)
+    teacher = network.build("sfnet_dfnetv1", options.data.spec.num_classes)
+    torch.save({"arch": "sfnet_dfnetv1", "state_dict": published_state_dict(teacher)},
+               tmp_path / "teacher.pth")
+    options = train.parse([*FLAGS, "--bs_mult", "2", "--boundary_weight", "20", "--teacher",
+                           str(tmp_path / "teacher.pth"), "--distill", "kl:1,feature:1"])
+    for device in ("cpu", "meta"):
+        steps = Steps(options, torch.device(device))
+        before = weights(steps.net.training_heads)
+        terms = steps.train_step(steps.batch)
+        assert terms is not None and {"main", "boundary", "kl", "feature"} <= set(terms)
+        if device == "cpu":
+            assert not torch.equal(weights(steps.net.training_heads), before)
 
 
 def test_the_optimizer_has_its_state_before_the_first_step() -> None:
