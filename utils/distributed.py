@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from utils.packages import in_a_line
 from utils.sync_bn import convert
 
 T = TypeVar("T")
@@ -267,7 +268,7 @@ def wrap(net: nn.Module, device: torch.device, *, syncbn: bool = True, apex: boo
             torch 2.6 loses the gradients of the first pass without synchronization.
 
     Raises:
-        ImportError: `apex` is true and NVIDIA Apex is not installed.
+        ImportError: `apex` is true and NVIDIA Apex cannot be imported.
     """
     if apex:
         parallel = _apex_parallel()
@@ -304,8 +305,9 @@ class _ApexWithoutSync:
 def _apex_parallel() -> Any:
     try:
         return import_module("apex.parallel")
-    except ImportError as error:
+    # that of another torch may raise an error of any type
+    except Exception as error:
         raise ImportError(
-            "--apex needs NVIDIA Apex, which is not installed: leave --apex out for torch's own "
-            "DDP and SyncBN, which do the same, or build it from "
+            f"--apex needs NVIDIA Apex, which cannot be imported ({in_a_line(error)}): leave "
+            "--apex out for torch's own DDP and SyncBN, which do the same, or build it from "
             "https://github.com/NVIDIA/apex") from error

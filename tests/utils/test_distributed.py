@@ -39,6 +39,17 @@ def test_apex_that_is_not_installed_is_told() -> None:
         distributed.wrap(Net(), CPU, apex=True)
 
 
+def test_apex_that_is_broken_is_named_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "apex").mkdir()
+    (tmp_path / "apex/__init__.py").write_text("raise RuntimeError('built for another torch')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportError, match=r"cannot be imported \(RuntimeError: built for another "
+                                          r"torch\): leave --apex out"):
+        distributed.wrap(Net(), CPU, apex=True)
+
+
 def test_alone_the_helpers_of_several_processes_do_nothing() -> None:
     counts = torch.arange(3)
     assert distributed.all_reduce_sum_(counts) is counts

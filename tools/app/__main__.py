@@ -22,6 +22,7 @@ from utils.backends.runtimes import BackendOptions
 from utils.cli import FlagParser, positive_int, positive_number, run_program
 from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
+from utils.packages import require_package
 from utils.precision import PrecisionOptions
 
 log = logging.getLogger("app")
@@ -106,13 +107,14 @@ def served(models: list[LoadedModel], max_pixels: int, max_bytes: int, port: int
     """Serves the page in a `with` block and yields its address; uploads are deleted at the end.
 
     Raises:
-        ImportError: gradio is not installed.
+        ValueError: gradio is not installed, or cannot be imported.
         OSError: the port is taken.
     """
     with (tempfile.TemporaryDirectory(prefix="sfsegnets_app_") as uploads,
           environment(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_OFFLINE="1",
                       GRADIO_TEMP_DIR=uploads)):
         # The variables are read by gradio, which then asks no other machine for anything.
+        require_package("gradio", needed_by="tools.app", extra="app")
         from tools.app import page
         blocks = page.build(models, max_pixels)
         try:
@@ -137,8 +139,8 @@ def run(args: Namespace) -> None:
     """Serves the page until a signal ends it.
 
     Raises:
-        ImportError: gradio is not installed.
-        ValueError, OSError: a snapshot or a flag is invalid, or the port is taken.
+        ValueError, OSError: a snapshot or a flag is invalid, gradio cannot be imported, or the port
+            is taken.
     """
     options = Options.from_args(args)
     max_bytes = int(options.max_mb * 2 ** 20)

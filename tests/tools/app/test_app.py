@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ def test_a_signal_ends_the_waiting(stop: signal.Signals) -> None:
     app.wait()
     timer.join()
     assert signal.getsignal(stop) == before
+
+
+def test_a_broken_gradio_is_named_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gradio.py").write_text("raise AttributeError('pydantic has no attribute')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "gradio", raising=False)
+    with (pytest.raises(ValueError, match=r"tools\.app needs gradio, which is installed but cannot "
+                                          r"be imported \(AttributeError: pydantic has no"),
+          app.served([], MAX_PIXELS, MAX_BYTES, free_port())):
+        pass
 
 
 def test_what_was_uploaded_is_deleted_at_the_end(models: Any) -> None:
