@@ -4,6 +4,7 @@
 # No validation, so that nothing is selected on val. Evaluate last.pth once with
 # scripts/eval/eval_idd_lite_sfnet_lite_efflite0.sh. To choose hyperparameters on drives of train:
 # --cv 1 --val_split val.
+# A second stage of larger images: scripts/train/train_idd_lite_sfnet_lite_efflite0_upsampled.sh.
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \

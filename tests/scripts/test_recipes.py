@@ -37,7 +37,7 @@ def rate(args: Namespace) -> str:
         f"{args.lr_schedule} {args.poly_exp}",
     ]
     if args.head_lr_factor != 1:
-        parts.append(f"{args.head_lr_factor:g} times on the decoder")
+        parts.append(f"decoder x{args.head_lr_factor:g}")
     return ", ".join(parts + [f"warm-up {args.warmup_steps}"] * bool(args.warmup_steps)) + (
         " each epoch" if args.lr_step == "epoch" else ""
     )
