@@ -71,7 +71,16 @@ fi
 stage ruff "$PYTHON" -m ruff check .
 stage mypy "$PYTHON" -m mypy
 stage 'end-to-end run' end_to_end
-stage pytest "$PYTHON" -m pytest -q --durations=10 -m "($slow) and ($gpu)"
+# In three processes: OpenVINO, ONNX Runtime and others keep their threads and memory until a process
+# ends, and what one of them breaks takes the tests of its own process only.
+tests() {
+    name=$1
+    shift
+    stage "pytest, $name" "$PYTHON" -m pytest -q --durations=5 "$@" -m "($slow) and ($gpu)"
+}
+tests 'networks and programs' tests --ignore tests/tools --ignore tests/utils
+tests tools tests/tools
+tests utils tests/utils
 
 echo
 echo "== summary ($(($(date +%s) - started)) s)"

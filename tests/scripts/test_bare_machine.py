@@ -255,8 +255,16 @@ def test_run_tests_runs_every_stage_and_fails_if_one_does(machine: Machine) -> N
         ["FAILED", "ruff"],
         ["passed", "mypy"],
         ["FAILED", "end-to-end"],
-        ["passed", "pytest"],
+        ["passed", "pytest,"],
+        ["passed", "pytest,"],
+        ["passed", "pytest,"],
     ]
+    # together they run every folder of tests
+    places = [
+        program.split("--durations=5 ")[1].split(" -m ")[0] for program in machine.programs()[-3:]
+    ]
+    rest = "tests --ignore tests/tools --ignore tests/utils"
+    assert places == [rest, "tests/tools", "tests/utils"]
     assert machine.installed() == ["[test]"]
 
 
