@@ -210,9 +210,10 @@ def check_same_sources(state: Mapping[str, Any] | None, sources: Sequence[Mappin
     Raises:
         DatasetError: the weights, the numbers of images or their names in order have changed.
     """
-    # older checkpoints do not say it
-    recorded = (state or {}).get("sampler", {}).get("sources")
-    difference = _difference(recorded, sources) if recorded is not None else None
+    if state is None:
+        return
+    # checkpoints of 0.2.0 and before do not say it: there were no extra images
+    difference = _difference(state.get("sampler", {}).get("sources", []), sources)
     if difference:
         raise DatasetError(f"--extra_data {difference} when the run in {folder} began: give the "
                            "images that it began with, from any folder, or start a new run under "

@@ -42,12 +42,12 @@ def decode_rgb(data: bytes, max_pixels: int) -> np.ndarray | None:
 def _decoder() -> Callable[[bytes], np.ndarray] | None:
     try:
         from pyspng import load
-    except ModuleNotFoundError:
-        return None
     # a broken package may raise an error of any type
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "pyspng":
+            return None
         log.warning("pyspng is installed but cannot be imported (%s), so that OpenCV decodes PNG "
-                    "images: pip install --force-reinstall pyspng", in_a_line(error))
+                    "images: pip install --force-reinstall --no-deps pyspng", in_a_line(error))
         return None
     decoder: Callable[[bytes], np.ndarray] = load
     return decoder

@@ -27,8 +27,8 @@ def require_package(package: str, *, needed_by: str, extra: str) -> ModuleType:
             raise ValueError(f"{needed_by} needs {package}, which is not installed: pip install "
                              f"'.[{extra}]' in the checkout") from error
         raise ValueError(f"{needed_by} needs {package}, which is installed but cannot be imported "
-                         f"({in_a_line(error)}): install it again (pip install --force-reinstall "
-                         f"{package}), or do without {needed_by}") from error
+                         f"({in_a_line(error)}): pip install --force-reinstall --no-deps {package} "
+                         "installs it again") from error
 
 
 def in_a_line(error: Exception) -> str:

@@ -188,8 +188,9 @@ def _import_timm(name: str) -> Any:
                              "pip install timm") from error
         message = " ".join(str(error).split())
         raise ValueError(f"the backbone {name} comes from timm, which is installed but cannot be "
-                         f"imported ({type(error).__name__}: {message}): pip install "
-                         "--force-reinstall timm") from error
+                         f"imported ({type(error).__name__}: {message}): check that torchvision "
+                         "belongs to this torch, or pip install --force-reinstall --no-deps "
+                         "timm") from error
     return timm
 
 

@@ -231,9 +231,11 @@ def test_a_run_goes_on_with_the_same_images_from_any_folder(
     state = {"sampler": {"sources": described(f"{path}:0.5")}}
     moved = folder.rename(tmp_path / "moved") / path.name
     check_same_sources(state, described(f"{moved}:train:0.5"), tmp_path / "run")
-    # a checkpoint of an earlier version, and a run without one
-    for earlier in ({"sampler": {}}, None):
-        check_same_sources(earlier, described(str(moved)), tmp_path / "run")
+    check_same_sources(None, described(str(moved)), tmp_path / "run")
+    # a checkpoint of a version without extra images
+    check_same_sources({"sampler": {}}, [], tmp_path / "run")
+    with pytest.raises(datasets.DatasetError, match=r"names 1 dataset\(s\), and 0 when the run"):
+        check_same_sources({"sampler": {}}, described(str(moved)), tmp_path / "run")
 
     def difference(*extra: str) -> str:
         with pytest.raises(datasets.DatasetError) as found:

@@ -41,4 +41,4 @@ def test_a_broken_package_is_named_with_its_error_and_the_way_out(
         require("broken_package")
     assert str(found.value) == (
         f"--flag needs broken_package, which is installed but cannot be imported ({reason}): "
-        "install it again (pip install --force-reinstall broken_package), or do without --flag")
+        "pip install --force-reinstall --no-deps broken_package installs it again")

@@ -154,7 +154,8 @@ def test_a_broken_timm_is_named_with_its_error(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "timm")
     with pytest.raises(ValueError, match=r"timm, which is installed but cannot be imported "
-                                         r"\(RuntimeError: no operator torchvision::nms\): pip"):
+                                         r"\(RuntimeError: no operator torchvision::nms\): check "
+                                         r"that torchvision belongs to this torch"):
         network.build("sfnet_timm:resnet18", 19)
 
 

@@ -162,7 +162,7 @@ def test_torch_runs_where_the_preferred_backend_is_broken(
     break_openvino(tmp_path, monkeypatch)
     assert build("auto", TinyNetwork()) is None
     assert ("backend torch: needs openvino, which is installed but cannot be imported (ImportError:"
-            " libtbb.so.12 is missing): install it again") in caplog.text
+            " libtbb.so.12 is missing): pip install --force-reinstall --no-deps") in caplog.text
     with pytest.raises(ValueError, match=r"--backend openvino needs openvino, which is installed"):
         build("openvino", TinyNetwork())
 
