@@ -312,7 +312,7 @@ def _fingerprint(net: nn.Module, package: str) -> str:
     for name, tensor in net.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    for package in ("network", "utils/backends"):
-        for path in sorted((files.ROOT / package).rglob("*.py")):
+    for folder in ("network", "utils/backends"):
+        for path in sorted((files.ROOT / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
