@@ -70,7 +70,7 @@ def find_samples(spec: DatasetSpec, root: Path, split: str) -> tuple[Sample, ...
         raise FileNotFoundError(
             f"{spec.title} {split}: {missing} of {missing + len(listing.samples)} images have no "
             f"label. The first is {first.image}; its label should be {first.label}. Add the "
-            f"labels{_or_unlabeled(spec, split)} or remove the images {SEE_DATASETS}.")
+            f"labels{_or_describe(spec, split, listing)} or remove the images {SEE_DATASETS}.")
     for sample in listing.samples:
         for path in filter(None, (sample.image, sample.label)):
             if name_problem := describe_name(path):
@@ -93,9 +93,13 @@ def describe_name(path: Path) -> str:
     return ""
 
 
-def _or_unlabeled(spec: DatasetSpec, split: str) -> str:
+def _or_describe(spec: DatasetSpec, split: str, listing: Listing) -> str:
+    """Returns what to change in the YAML file of a dataset whose images lack labels."""
     if spec.description is None:
         return ""
+    if listing.labels_without_image and not listing.samples:
+        return (f", change `labels` in {spec.source} so that it finds files such as "
+                f"{listing.labels_without_image[0]},")
     unlabeled = ", ".join((*spec.unlabeled, split))
     return (f", write this line in {spec.source} if no image of the split has a label: "
             f"unlabeled: [{unlabeled}],")
@@ -310,8 +314,27 @@ def _describe_missing(spec: DatasetSpec, root: Path, split: str, folder: str,
         content += f" and {len(names) - 10} more"
     better_root = next(_better_roots(root, folder, layouts), None)
     target = f"{better_root}, which holds them" if better_root else spec.hint
+    remedy = f"Point --data_root at {target} {SEE_DATASETS}."
+    if not better_root and spec.description is not None and (
+            others := _split_folders(spec, root, layouts)):
+        remedy = (f"In place of {folder}/ there is {', '.join(others)}: name the folder of each "
+                  f"split in {spec.source}, as in splits: {{{split}: FOLDER}} {SEE_DATASETS}.")
     return (f"{spec.title} {split}: no image matches {' or '.join(patterns)} under {root}, which "
-            f"holds {content}. Point --data_root at {target} {SEE_DATASETS}.")
+            f"holds {content}. {remedy}")
+
+
+def _split_folders(spec: DatasetSpec, root: Path, layouts: tuple[Layout, ...]) -> list[str]:
+    """Returns up to ten folders, `NAME/`, that `{split}` could stand for and no split names."""
+    named = {f"{folder}/" for entries in spec.splits.values() for entry in entries
+             for folder in ((entry,) if isinstance(entry, str) else entry.folders)}
+    folders: set[str] = set()
+    for layout in layouts:
+        before, found, _ = layout.images.partition("{split}/")
+        # where `{split}` is a part of a name, there is no folder to list
+        if found and (not before or before.endswith("/")):
+            folders |= {f"{path.name}/" for path in _glob(root, before + "*")
+                        if path.is_dir() and _match(layout, root, path.name)}
+    return sorted(folders - named)[:10]
 
 
 def _better_roots(root: Path, folder: str, layouts: tuple[Layout, ...]) -> Iterator[Path]:

@@ -113,6 +113,42 @@ def test_a_root_one_folder_off_is_put_right(
         datasets.build("camvid", wrong_root, "train")
 
 
+def test_folders_that_no_split_of_a_yaml_file_names_are_named(
+    write_camvid: WriteCamvid, tmp_path: Path
+) -> None:
+    root = write_camvid()
+    (root / "val").rename(root / "validation")
+    (tmp_path / "mine.yaml").write_text(
+        'images: "{split}/*.png"\nlabels: "{split}annot/*.png"\n'
+        "classes: [{name: sky, rgb: [1, 2, 3]}, {name: road, rgb: [4, 5, 6]}]\n"
+    )
+    # train is a split already; the folders of labels cannot be told from those of images
+    wanted = (
+        r"In place of val/ there is trainannot/, valannot/, validation/: name the folder of each "
+        r"split in \S*mine\.yaml, as in splits: \{val: FOLDER\}"
+    )
+    with pytest.raises(FileNotFoundError, match=wanted):
+        datasets.build(str(tmp_path / "mine.yaml"), root, "val")
+
+
+def test_labels_of_another_name_than_the_yaml_files_are_named(
+    write_camvid: WriteCamvid, tmp_path: Path
+) -> None:
+    root = write_camvid()
+    (tmp_path / "mine.yaml").write_text(
+        'images: "{split}/*.png"\nlabels: "{split}annot/*_seg.png"\n'
+        "classes: [{name: sky, rgb: [1, 2, 3]}, {name: road, rgb: [4, 5, 6]}]\n"
+    )
+    for number, label in enumerate(sorted((root / "trainannot").iterdir())):
+        label.rename(label.with_name(f"frame{number}_seg.png"))
+    wanted = (
+        r"4 of 4 images have no label\. .*change `labels` in \S*mine\.yaml so that it finds files "
+        r"such as \S*trainannot/frame0_seg\.png, or remove"
+    )
+    with pytest.raises(FileNotFoundError, match=wanted):
+        datasets.build(str(tmp_path / "mine.yaml"), root, "train")
+
+
 def test_an_unknown_split_names_the_nearest(write_camvid: WriteCamvid) -> None:
     with pytest.raises(
         DatasetError,

@@ -24,7 +24,7 @@ from tools.check_dataset.inspection import (
     repeated_names,
     unlabeled_pixels,
 )
-from tools.check_dataset.report import as_json, class_weights, describe
+from tools.check_dataset.report import as_json, class_weights, describe, describe_unmapped
 from tools.check_dataset.sheet import draw_sheet
 from utils.cli import FlagParser, positive_int, run_program
 from utils.files import write_text
@@ -98,6 +98,8 @@ def check(args: Namespace) -> int:
     of_classes = class_problems(spec, summaries)
     for problem in of_classes:
         log.info("PROBLEM: %s: %s\n", problem.kind, problem.message)
+    if to_ignore := describe_unmapped(spec, summaries.values()):
+        log.info("%s\n", to_ignore)
     num_problems = len(missing) + len(of_classes)
     num_problems += sum(len(summary.problems) for summary in summaries.values())
     write_reports(args, spec, str(root), summaries, valid, missing, of_classes)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from datasets.spec import UNKNOWN, DatasetSpec
@@ -10,6 +11,7 @@ from tools.check_dataset.inspection import Problem, Summary
 from utils import IGNORE_LABEL
 
 MAX_PRINTED = 3             # problems of one kind that are printed; the JSON file has all of them
+MAX_IGNORED = 100           # more unmapped ids than these are no ids of classes
 WIDTH = 118                 # columns of the printed lines of raw ids
 
 
@@ -69,6 +71,19 @@ def _describe_problems(summary: Summary) -> list[str]:
         if len(problems) > MAX_PRINTED:
             lines.append(f"    and {len(problems) - MAX_PRINTED} more (--json FILE lists all)")
     return lines
+
+
+def describe_unmapped(spec: DatasetSpec, summaries: Iterable[Summary]) -> str:
+    """Returns how to ignore every raw id that a YAML file does not name; "" if it names them all.
+
+    The problems of the files give the ids of one file each.
+    """
+    unmapped = {row.raw_id for summary in summaries for row in summary.raw_counts()
+                if row.raw_id not in spec.raw_to_train}
+    if spec.description is None or not 0 < len(unmapped) <= MAX_IGNORED:
+        return ""
+    return (f"To ignore all {'colors' if spec.colors else 'ids'} of the labels that {spec.source} "
+            f"does not name, write this line there: {spec.ignore_line(tuple(sorted(unmapped)))}")
 
 
 def _percent(fraction: float) -> str:

@@ -236,6 +236,18 @@ classes:
     assert (status, report["class_problems"]) == (0, [])
 
 
+def test_one_line_ignores_the_unmapped_ids_of_all_files(run: Run, root: Path, tmp_path: Path,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    write(root / "trainannot/0.png", np.array([[7, 0, 1, 1]] * 2, np.uint8))
+    write(root / "valannot/0.png", np.array([[9, 1, 1, 2]] * 2, np.uint8))
+    assert run()[0] == 1
+    line = "ignored_ids: [255, 7, 9]"
+    assert f"does not name, write this line there: {line}\n" in capsys.readouterr().out
+    (tmp_path / "my.yaml").write_text(f"{DESCRIPTION}{line}\n")
+    assert run()[0] == 0
+    assert "To ignore" not in capsys.readouterr().out
+
+
 def test_a_split_without_labeled_pixels_is_named(run: Run, root: Path,
                                                  capsys: pytest.CaptureFixture[str]) -> None:
     write(root / "valannot/0.png", np.full((2, 4), 255, np.uint8))
