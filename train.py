@@ -409,7 +409,10 @@ class Training:
 
     def first_look(self) -> Iterable[str]:
         """Returns warnings about the training images."""
-        return self.data.first_look()
+        crops = self.options.transforms
+        padding = datasets.describe_padding(self.data.train_set.samples, crops.crop_size,
+                                            scale=(crops.scale_min + crops.scale_max) / 2)
+        return [*self.data.first_look(), *filter(None, [padding])]
 
     def finish(self) -> None:
         """Logs the results of a finished run."""

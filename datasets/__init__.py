@@ -6,6 +6,7 @@ from datasets.layout import Layout
 from datasets.listing import Sample
 from datasets.loader import default_workers, eval_loader, train_loader
 from datasets.options import DataOptions, EvalDataOptions, add_flags
+from datasets.padding import describe_padding
 from datasets.partners import add_partners
 from datasets.reader import JoinedDataset, SegmentationDataset, read_image, read_label
 from datasets.registry import SPECS, build, help_text, names, spec
@@ -34,6 +35,7 @@ __all__ = [
     "check_same_data",
     "check_same_sources",
     "default_workers",
+    "describe_padding",
     "describes_same_data",
     "eval_loader",
     "first_look",
