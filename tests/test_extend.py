@@ -99,7 +99,7 @@ def test_the_additions_work_as_the_page_says(extended: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    for run in ("tinynet", "sum", "crossings", "gce"):
+    for run in ("tinynet", "sum", "masked", "crossings", "gce"):
         assert (extended / f"logs/{run}/last.pth").is_file()
     assert len([*(extended / "logs/crossings/eval_crossings_val/colour_masks").rglob("*.png")]) == 2
 

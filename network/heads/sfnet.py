@@ -34,6 +34,10 @@ class SFNetHead(Head):
         ValueError: a level of `fam_levels` does not exist, or `context` is unknown.
     """
 
+    # FAM of the formula above, built as `flow_alignment(channels, flow_channels)`; a subclass may
+    # name another class.
+    flow_alignment = FlowAlignment
+
     def __init__(self, in_channels: tuple[int, ...], channels: int, num_classes: int, *,
                  deep_supervision: bool = False, fam_levels: Sequence[int] | None = None,
                  final_fams: bool = False, context: str = "ppm") -> None:
@@ -51,8 +55,8 @@ class SFNetHead(Head):
         self.fpn_out = nn.ModuleList(
             nn.Sequential(conv_bn_relu(channels, channels, 3)) for _ in levels)
         self.fpn_out_align = nn.ModuleList(
-            _upsampling(channels, level in aligned) for level in levels)
-        self.fuse_align = nn.ModuleList(_upsampling(channels, final_fams) for _ in levels)
+            self._upsampling(channels, level in aligned) for level in levels)
+        self.fuse_align = nn.ModuleList(self._upsampling(channels, final_fams) for _ in levels)
         self.dsn = nn.ModuleList()
         if deep_supervision:
             self.dsn.extend(auxiliary_classifier(channels, channels, num_classes) for _ in levels)
@@ -92,6 +96,10 @@ class SFNetHead(Head):
                 aux.append(self.dsn[level](pyramid))
         return levels, aux
 
+    def _upsampling(self, channels: int, by_flow: bool) -> nn.Module:
+        """Returns a module that brings a coarse map to the size of a fine map of the same width."""
+        return self.flow_alignment(channels, channels // 2) if by_flow else BilinearUpsample()
+
 
 class FPNHead(SFNetHead):
     """The baseline of SFNet's paper: the same pyramid, with resizing in place of flow alignment."""
@@ -100,8 +108,3 @@ class FPNHead(SFNetHead):
                  deep_supervision: bool = False, context: str = "ppm") -> None:
         super().__init__(in_channels, channels, num_classes, deep_supervision=deep_supervision,
                          fam_levels=(), context=context)
-
-
-def _upsampling(channels: int, by_flow: bool) -> nn.Module:
-    """Returns a module that brings a coarse map to the size of a fine map of the same width."""
-    return FlowAlignment(channels, channels // 2) if by_flow else BilinearUpsample()
