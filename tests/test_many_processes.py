@@ -140,7 +140,8 @@ def test_a_stopped_run_has_the_checkpoint_of_all_its_processes(
     assert state["step"] == STOP and len(state["rng"]) == 8
     assert "is from 8 process(es), and 4 go on" in (folder / "said.txt").read_text()
     said = (folder / "logs/eight/train.log").read_text()
-    assert "8 images (8 process(es) x 1 x 1)" in said and "8 images (4 process(es) x 2 x 1)" in said
+    assert "8 images (8 processes x 1 micro-batch x 1 images)" in said
+    assert "8 images (4 processes x 2 micro-batches x 1 images)" in said
 
 
 def test_the_last_validation_covers_every_image_once(

@@ -211,9 +211,10 @@ def test_one_process_goes_on_with_a_run_of_two_and_says_that_bits_differ(
     said = capsys.readouterr()
     assert (
         "is from 2 process(es), and 1 go on" in said.err
-        and "(1 process(es) x 1 x 2" not in said.out
+        and "(1 process x 1 micro-batch x 2" not in said.out
     )
-    assert "steps of 4 images (1 process(es) x 2 x 2)" in said.out  # the global batch stays
+    # the global batch stays
+    assert "steps of 4 images (1 process x 2 micro-batches x 2 images)" in said.out
 
 
 @pytest.mark.slow

@@ -342,8 +342,8 @@ def run(args: Namespace) -> int:
                       "folder") from error
     log.info("%s: %s, %s weights, classes of %s", options.snapshot.path, model.trained.arch,
              model.trained.weights, spec.title)
-    log.info("%d inputs, %s, in %s on %s by %s", len(inputs), predictor.inference,
-             predictor.precision, predictor.device, predictor.backend)
+    log.info("%d input%s, %s, in %s on %s by %s", len(inputs), "s" if len(inputs) > 1 else "",
+             predictor.inference, predictor.precision, predictor.device, predictor.backend)
     with Interrupts() as interrupts:
         tallies = predict_all(demo, inputs, options, interrupts)
     skipped = sum(tally.skipped for tally in tallies)

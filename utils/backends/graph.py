@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from utils.errors import in_a_line
-
 INPUTS = ("normalized", "rgb")
 OUTPUTS = ("labels", "logits", "coarse")
 # smallest height and width of an image: the coarsest stride of the networks, in pixels
@@ -124,8 +122,12 @@ def trace(module: ExportModule, size: tuple[int, int], open_axes: Sequence[int],
                                        strict=False)
     except (RuntimeError, ValueError, AssertionError) as error:
         hint = "; a fixed size (without --dynamic) may do" if open_axes else ""
-        reason = in_a_line(error, whole=False)
-        raise ValueError(f"{name} cannot be exported: {reason}{hint}") from error
+        raise ValueError(f"{name} cannot be exported: {first_line(error)}{hint}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the message of an error without the listings that torch and onnxruntime add."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class Difference(NamedTuple):

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from utils import files
 from utils.backends import openvino_files
 from utils.backends.formats import FORMATS, ONNX_PACKAGES, Request, open_onnx
-from utils.backends.graph import ExportModule, Metadata, Run, trace
-from utils.errors import in_a_line
+from utils.backends.graph import ExportModule, Metadata, Run, first_line, trace
 from utils.packages import require_package
 from utils.precision import ON_THE_CPU, PrecisionOptions
 
@@ -191,7 +190,7 @@ def _build_preferred(net: nn.Module, mean: Sequence[float], std: Sequence[float]
         runtime = build(PREFERRED, net, mean, std, arch=arch, device=device, precision=precision,
                         can_convert=False)
     except ValueError as error:
-        log.info("backend %s: %s", TORCH, str(error).removeprefix(f"--backend {PREFERRED} "))
+        log.info("backend %s, because %s", TORCH, error)
         return None
     assert runtime is not None and isinstance(runtime.run, ConvertedNetwork)
     if not runtime.run.is_kept():
@@ -270,9 +269,9 @@ class ConvertedNetwork:
                 return self.backend.open(path, self.precision)[0]
             except Exception as error:
                 # the errors of the runtimes have no common base class
-                raise ValueError(f"--backend {self.name} cannot open {path} "
-                                 f"({in_a_line(error, whole=False)}): delete it, and the next "
-                                 "program converts the network again") from error
+                raise ValueError(f"--backend {self.name} cannot open {path} ({first_line(error)}): "
+                                 "delete it, and the next program converts the network again"
+                                 ) from error
 
     @contextmanager
     def _converted(self, size: tuple[int, int]) -> Iterator[Path]:

@@ -70,8 +70,10 @@ class BatchingOptions:
     def describe(self) -> str:
         """Returns the images of a step, and their factors, in words."""
         sizes = self.sizes
-        return (f"{sizes.global_batch} images ({distributed.world_size()} process(es) x "
-                f"{sizes.accumulate} x {sizes.bs_mult})")
+        processes = "process" if distributed.world_size() == 1 else "processes"
+        micro = "micro-batch" if sizes.accumulate == 1 else "micro-batches"
+        return (f"{sizes.global_batch} images ({distributed.world_size()} {processes} x "
+                f"{sizes.accumulate} {micro} x {sizes.bs_mult} images)")
 
     def notes(self) -> list[str]:
         """Returns what a user of `--accumulate` must know."""

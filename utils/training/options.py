@@ -26,7 +26,7 @@ from utils.training.validation import ValidationOptions
 DERIVED = "derived from the others"
 # the flags that --help shows; --help all shows every flag
 COMMON_FLAGS = ("dataset", "data_root", "arch", "recipe", "pretrained", "snapshot", "crop_size",
-                "global_batch", "lr", "max_epoch", "precision", "exp", "resume")
+                "global_batch", "bs_mult", "lr", "max_epoch", "precision", "exp", "resume")
 
 Flags = dict[str, Any]          # effective values by destination
 Recipe = Mapping[str, Any]      # flag -> value, or a function of the flags so far

@@ -143,7 +143,7 @@ def test_torch_runs_where_the_preferred_backend_is_not_installed(
     caplog.set_level(logging.INFO)
     hide_openvino(monkeypatch)
     assert build("auto", TinyNetwork()) is None
-    assert "backend torch: needs absent, which is not installed" in caplog.text
+    assert "needs absent, which is not installed" in caplog.text
     assert build("auto", TinyNetwork(), torch.device("meta")) is None
     assert "backend torch: this runs on meta" in caplog.text
 
@@ -161,8 +161,9 @@ def test_torch_runs_where_the_preferred_backend_is_broken(
     caplog.set_level(logging.INFO)
     break_openvino(tmp_path, monkeypatch)
     assert build("auto", TinyNetwork()) is None
-    assert ("backend torch: needs openvino, which is installed but cannot be imported (ImportError:"
-            " libtbb.so.12 is missing): pip install --force-reinstall --no-deps") in caplog.text
+    assert ("backend torch, because --backend openvino needs openvino, which is installed but "
+            "cannot be imported (ImportError: libtbb.so.12 is missing): "
+            "pip install --force-reinstall --no-deps") in caplog.text
     with pytest.raises(ValueError, match=r"--backend openvino needs openvino, which is installed"):
         build("openvino", TinyNetwork())
 

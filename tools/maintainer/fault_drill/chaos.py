@@ -81,8 +81,9 @@ def outcome(output: str, code: int) -> str:
     Raises:
         BrokenPromise: some did not; the message lists them.
     """
-    lines = re.findall(r"(PASS|HARD_FAIL|SILENT_DIVERGENCE|LOST_WORK|CONTROL_FAIL): (\d+)", output)
-    counts = {name: int(count) for name, count in lines}
+    verdicts = re.findall(r"(PASS|HARD_FAIL|SILENT_DIVERGENCE|LOST_WORK|CONTROL_FAIL): (\d+)",
+                          output)
+    counts = {name: int(count) for name, count in verdicts}
     total = sum(counts.values())
     if code or not total:
         failed = [line for line in output.splitlines()
