@@ -65,6 +65,14 @@ def test_flow_is_made_of_the_upsampled_coarse_map_then_the_fine_one() -> None:
     torch.testing.assert_close(module(coarse, fine), warp(coarse, flow))
 
 
+def test_a_subclass_whose_flow_has_other_channels_is_refused() -> None:
+    class Masked(FlowAlignment):
+        flow_maps = 3
+
+    with pytest.raises(ValueError, match=r"Masked\.flow_maps is 3, .*convolution of its own"):
+        Masked(4, 2)
+
+
 def test_both_maps_get_a_gradient() -> None:
     coarse = random(1, 4, 3, 4).requires_grad_()
     fine = random(1, 4, 6, 8, seed=1).requires_grad_()
