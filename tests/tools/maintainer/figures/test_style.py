@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tools.maintainer.figures import style
@@ -27,3 +28,12 @@ def test_both_themes_can_be_read() -> None:
         channels = [[int(color[i : i + 2], 16) for i in (1, 3, 5)]
                     for color in (theme.page, theme.ink)]
         assert abs(sum(channels[0]) - sum(channels[1])) > 3 * 128
+
+
+def test_rounded_colors_keep_the_page_and_move_by_half_a_step() -> None:
+    pixels = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, 2)
+    pixels = np.concatenate([np.full((1, 1, 3), (13, 17, 23), np.uint8), pixels])
+    rounded = style.rounded(pixels)
+    assert rounded[0, 0].tolist() == [13, 17, 23]
+    assert np.abs(rounded.astype(int) - pixels).max() == style.COLOR_STEP / 2
+    assert len(np.unique(rounded[:, 0, 0])) == 256 / style.COLOR_STEP
