@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from utils.training import checkpoint, ema, first_steps, memory, micro_batches, 
 from utils.training import options as flag_rules
 from utils.training.intervals import Intervals
 from utils.training.micro_batches import MicroBatches, gradient_sync, sum_of, weighted
-from utils.training.run_folder import log_closing_summary, log_stop, open_folder
+from utils.training.run_folder import claimed, log_closing_summary, log_stop, open_folder
 from utils.training.signals import Interrupted, Interrupts
 from utils.training.teacher import Teacher, set_checksum
 from utils.training.validation import Validator
@@ -156,6 +156,10 @@ class Training:
         self.device = precision.default_device()
         self.precision = options.precision.apply(self.device, one_size=True)
         self.criterion.to(self.device)
+        # a new run has no folder before its parts are built
+        self.claim = ExitStack()
+        if options.run.resume:
+            self.claim_folder()
         state = checkpoint.newest(self.folder, network.weights.read) if options.run.resume else None
         datasets.check_same_data(state, self.spec, self.folder)
         flag_rules.check_same_run(options.flags, state["step"] if state else 0)
@@ -395,8 +399,15 @@ class Training:
         self.checkpoints.save(self.progress)
         self.intervals.mark_saved()
 
+    def claim_folder(self) -> None:
+        """Keeps other processes from training in the run's folder, until `close`."""
+        if self.is_main:
+            self.claim.enter_context(claimed(self.folder))
+
     def open_folder(self, weights_note: str) -> None:
         """Opens the run's folder and its log, and describes the run there."""
+        if not self.options.run.resume:
+            self.claim_folder()
         open_folder(self.options.run, self.options.flags, device=self.device,
                     precision=self.precision, data_files=self.data.files())
         self.log = run_log.RunLog(
@@ -422,6 +433,7 @@ class Training:
 
     def close(self) -> None:
         self.log.close()
+        self.claim.close()
 
 
 def run(options: Options) -> int:

@@ -28,6 +28,7 @@ import train
 from network.checkpoints.weights import published_state_dict
 from tools.import_labels import writing
 from tools.make_streets import __main__ as make_streets
+from utils.training import run_folder
 from utils.training.recipes import RECIPES
 
 ROOT = Path(train.__file__).parent
@@ -254,6 +255,20 @@ def test_a_folder_without_a_checkpoint_starts_at_step_0_and_says_so(
         path.unlink()
     assert train.main(["--resume", str(tmp_path / "run")]) == 0
     assert "starting at step 0 from random weights" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_a_folder_in_which_another_process_trains_is_left_alone(
+    is_new: bool, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "args.json").write_text(json.dumps(train.parse(command).flags))
+    flags = command if is_new else ["--resume", str(folder)]
+    with run_folder.claimed(folder):
+        assert train.main(flags) == 2
+    assert f"another process trains in {folder}: wait" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["args.json"]
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import shlex
@@ -13,7 +12,6 @@ import time
 import zlib
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -40,6 +38,7 @@ from datasets.packed import (
 )
 from utils.cli import FlagParser, run_program
 from utils.files import replacing, write_text
+from utils.locks import locked
 from utils.logs import track
 
 NUM_PROBES = 8              # pairs that are read to estimate size and gain
@@ -174,12 +173,13 @@ def pack(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, En
     """Writes the missing pairs and then pack.json. If it is stopped, a later run continues it.
 
     Raises:
-        OSError: the disk is full or not writable.
-        ValueError: a pair cannot be read, or another process is packing into the folder.
+        OSError: the disk is full or not writable, or another process is packing into the folder.
+        ValueError: a pair cannot be read.
     """
     try:
         (out / PAIRS).mkdir(parents=True, exist_ok=True)
-        with locked(out):
+        with locked(out / LOCK, f"another tools.pack_dataset is writing {out}: wait until it has "
+                                "ended, or give another --out."):
             write_pairs(dataset, out, entries, missing, num_workers)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -187,28 +187,6 @@ def pack(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, En
                           "pairs: free some space and run the same command again, which continues "
                           "where it stopped.") from error
         raise
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keeps other processes from packing into a folder.
-
-    The system releases the lock however the process ends.
-
-    Raises:
-        ValueError: another process holds the lock.
-    """
-    with (out / LOCK).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise ValueError(f"another tools.pack_dataset is writing {out}: wait until it has "
-                                 "ended, or give another --out.") from error
-            # some network disks have no locks
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
-                raise
-        yield
 
 
 def write_pairs(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, Entry],

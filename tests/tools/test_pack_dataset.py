@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 import datasets
-from datasets.packed import JOURNAL, MANIFEST, PAIRS
+from datasets.packed import JOURNAL, LOCK, MANIFEST, PAIRS
 from tests import packs
 from tests.packs import flags
 from tools import pack_dataset
+from utils.locks import locked
 
 ROOT = Path(pack_dataset.__file__).parents[1]
 
@@ -96,7 +97,7 @@ def test_a_folder_that_another_run_packs_into_is_refused(
 ) -> None:
     out = tmp_path / "pack"
     out.mkdir()
-    with pack_dataset.locked(out):
+    with locked(out / LOCK, "in use"):
         assert pack_dataset.main(flags(camvid, out)) == 2
     assert "another tools.pack_dataset is writing" in capsys.readouterr().err
     assert not (out / JOURNAL).exists()

@@ -9,7 +9,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ import numpy as np
 
 from utils import distributed
 from utils.files import write_bytes, write_text
+from utils.locks import locked
 from utils.visualization.rendering import SUBFOLDERS
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Records:
     calibration was scored `calibration` (M, 3, B) float64; if borders were scored apart `border`
     (M, K, K) int32; if images are correlated `groups` (M,).
 
-    As a context manager it saves on exit, also after an error.
+    As a context manager it saves on exit, also after an error, and lets other processes write.
 
     Attributes:
         KIND, FOLDER_FLAG: what the folder holds, and the flag that names it, for messages.
@@ -85,6 +86,7 @@ class Records:
         self.run: dict[str, Any] = json.loads(json.dumps(dict(run)))
         self.shard = shard
         self.pending: list[Record] = []
+        self.claim = ExitStack()
         self.saved_at = time.monotonic()
 
     @classmethod
@@ -107,7 +109,8 @@ class Records:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self.save()
+        with self.claim:
+            self.save()
 
     def prepare_folder(self, resume: bool, replace: bool) -> None:
         """Makes the folder and writes `run.json`; without `resume` removes this shard's results.
@@ -118,6 +121,7 @@ class Records:
         Raises:
             ValueError: the folder holds another evaluation, or a finished one, of which a single
                 shard would replace a part.
+            FileExistsError: another process is writing this shard.
         """
         path = self.folder / RUN
         if self.shard[1] > 1 and not resume and (self.folder / RESULT).is_file():
@@ -129,6 +133,7 @@ class Records:
         if changes and (resume or not replace):
             raise ValueError(f"{self.folder} holds another {self.KIND} ({'; '.join(changes)}): "
                              f"choose another {self.FOLDER_FLAG} or remove that folder.")
+        self._claim_parts()
         if changes:
             log.warning("%s holds another %s (%s), which this one overwrites; %s FOLDER keeps "
                         "both", self.folder, self.KIND, "; ".join(changes), self.FOLDER_FLAG)
@@ -136,8 +141,18 @@ class Records:
                 shutil.rmtree(self.folder / pictures, ignore_errors=True)
         if not resume:
             self._remove_results(all_shards=bool(changes))
-        (self.folder / PARTS).mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({**self.run, "settings": self.settings}, indent=2) + "\n")
+
+    def _claim_parts(self) -> None:
+        """Keeps other processes from writing this shard, until the context of `self` ends."""
+        path = self.folder / PARTS / f"{self._prefix()}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # of an earlier start
+        self.claim.close()
+        self.claim.enter_context(locked(
+            path, f"another process is writing the {self.KIND} in {self.folder}: wait until it has "
+                  f"ended, or choose another {self.FOLDER_FLAG}."))
+        self.claim.callback(path.unlink, missing_ok=True)
 
     def start(self, resume: bool, replace: bool) -> list[int]:
         """Prepares the folder, and returns the indices of this shard's images without a result.

@@ -10,7 +10,8 @@ import shlex
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,6 +23,7 @@ import torch
 from utils import distributed
 from utils.cli import add_switch
 from utils.files import commit, git_output, write_text
+from utils.locks import locked
 from utils.logs import start_logging
 from utils.machine import device_name
 from utils.training import checkpoint, run_log
@@ -83,6 +85,21 @@ class FolderOptions:
             raise FileExistsError(_taken(self.folder))
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Creates a run's folder, and keeps other processes from training in it.
+
+    Raises:
+        FileExistsError: another process trains in it.
+        OSError: the folder cannot be written.
+    """
+    with _advice(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, f"another process trains in {folder}: wait until it has ended, or choose "
+                        "another name with --exp"):
+        yield
+
+
 def open_folder(options: FolderOptions, flags: dict[str, Any], device: torch.device, precision: str,
                 data_files: Iterable[Path]) -> None:
     """Creates the folder of a new run, on rank 0, and sends the log of all runs to train.log in it.
@@ -141,10 +158,17 @@ def create(folder: Path, args: dict[str, Any], environment: dict[str, Any]) -> N
     """
     if (folder / "args.json").exists():
         raise FileExistsError(_taken(folder))
-    try:
+    with _advice(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "env.json", json.dumps(environment, indent=2) + "\n")
         write_text(folder / "args.json", json.dumps(args, indent=2) + "\n")
+
+
+@contextmanager
+def _advice(folder: Path) -> Iterator[None]:
+    """Adds to an OSError what to do about a folder that cannot be written."""
+    try:
+        yield
     except OSError as error:
         raise OSError(f"the run's folder {folder} cannot be written ({error}): choose another "
                       "place with --ckpt, or change the permissions") from error

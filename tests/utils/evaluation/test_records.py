@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,3 +141,18 @@ def test_results_are_streamed_once_for_each_image(tmp_path: Path) -> None:
             written.add(record(index))
         written.save()
     assert sorted(each.index for each in written.stream()) == [0, 1, 2]
+
+
+def test_a_folder_that_another_process_writes_is_left_alone(tmp_path: Path) -> None:
+    first = Records(tmp_path, RUN)
+    first.start(resume=False, replace=True)
+    other = Records(tmp_path, {**RUN, "images": 2})
+    with pytest.raises(FileExistsError, match=r"another process is writing the evaluation in .*: "
+                                              r"wait until it has ended, or choose another --ckpt"):
+        other.start(resume=False, replace=True)
+    assert json.loads((tmp_path / "run.json").read_text())["images"] == 3
+    # another shard may write at the same time
+    Records(tmp_path, RUN, (1, 2)).start(resume=False, replace=True)
+    with first:
+        pass
+    other.start(resume=False, replace=True)

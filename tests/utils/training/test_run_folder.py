@@ -76,3 +76,14 @@ def test_a_run_is_named_by_its_folder_or_its_newest_checkpoint(tmp_path: Path) -
     for path in (tmp_path / "best.pth", checkpoints / "step_2.pth"):
         with pytest.raises(ValueError, match=r"goes on from its newest checkpoint.*--snapshot"):
             run_folder.folder_of(path)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "logs" / "run"
+    with (run_folder.claimed(folder),
+          pytest.raises(FileExistsError, match=r"another process trains in .*run: wait until it "
+                                               r"has ended, or choose another name with --exp"),
+          run_folder.claimed(folder)):
+        pass
+    with run_folder.claimed(folder):
+        assert [*folder.iterdir()] == []
