@@ -10,8 +10,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from network.layers import Fusion
 from network.model import SceneParser
+from network.pyramid_fusion import Fusion
 
 # The shape (N, C, H, W) of a batch of images that every network accepts.
 PROBE = (2, 3, 64, 64)

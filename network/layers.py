@@ -3,13 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-# Rows of a chunk of `Fusion`: few compared with a whole map, many compared with the two rows of
-# context that each chunk computes in addition.
-CHUNK_ROWS = 32
 
 
 def resize(features: Tensor, size: Sequence[int]) -> Tensor:
@@ -43,44 +38,6 @@ def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, *, strid
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
-
-
-class Fusion(nn.Sequential):
-    """The last fusion of a pyramid: concatenates its maps and computes the logits.
-
-    Shapes: list of (N, C_i, H, W) -> logits (N, K, H, W).
-
-    Args:
-        in_channels: sum of C_i.
-        channels: width of the 3x3 convolution.
-        num_classes: K.
-
-    Attributes:
-        chunked: whether `CHUNK_ROWS` rows are computed at a time on a CPU, so that the whole
-            concatenation is never in memory. The logits are the same. Set by `fuse_for_inference`.
-    """
-
-    chunked = False
-
-    def __init__(self, in_channels: int, channels: int, num_classes: int) -> None:
-        super().__init__(conv_bn_relu(in_channels, channels, 3),
-                         nn.Conv2d(channels, num_classes, 1))
-
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        # A compiler plans memory itself, and a GPU is faster with whole maps.
-        if not self.chunked or torch.compiler.is_compiling() or maps[0].device.type != "cpu":
-            return super().forward(torch.cat(maps, dim=1))
-        height = maps[0].shape[2]
-        chunks = [self._logits_of_rows(maps, first, min(first + CHUNK_ROWS, height))
-                  for first in range(0, height, CHUNK_ROWS)]
-        return torch.cat(chunks, dim=2)
-
-    def _logits_of_rows(self, maps: list[Tensor], first: int, end: int) -> Tensor:
-        """Returns the logits of the rows [first, end), (N, K, end - first, W)."""
-        # The 3x3 convolution also reads the row above the chunk and the row below it.
-        top, bottom = max(0, first - 1), min(maps[0].shape[2], end + 1)
-        rows = torch.cat([features[:, :, top:bottom] for features in maps], dim=1)
-        return super().forward(rows)[:, :, first - top:end - top]
 
 
 def auxiliary_classifier(in_channels: int, channels: int, num_classes: int) -> nn.Sequential:

@@ -17,7 +17,7 @@ import loss
 import network
 import transforms
 from network import alignment
-from network.layers import Fusion
+from network.pyramid_fusion import Fusion
 from tests.loss.cases import COMBINED, case_of_all_outputs
 from tests.simulated_cuda import SimulatedCuda, simulated_cuda
 from transforms.randaugment import NAMES

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from network.alignment import BilinearUpsample, FlowAlignment
 from network.context import make_context
-from network.layers import Fusion, auxiliary_classifier, conv_bn_relu
+from network.layers import auxiliary_classifier, conv_bn_relu
 from network.model import Head
+from network.pyramid_fusion import Fusion
 
 
 class SFNetHead(Head):
@@ -56,7 +57,8 @@ class SFNetHead(Head):
             nn.Sequential(conv_bn_relu(channels, channels, 3)) for _ in levels)
         self.fpn_out_align = nn.ModuleList(
             self._upsampling(channels, level in aligned) for level in levels)
-        self.fuse_align = nn.ModuleList(self._upsampling(channels, final_fams) for _ in levels)
+        self.fuse_align = nn.ModuleList(
+            self._upsampling(channels, True) for _ in levels if final_fams)
         self.dsn = nn.ModuleList()
         if deep_supervision:
             self.dsn.extend(auxiliary_classifier(channels, channels, num_classes) for _ in levels)
@@ -74,9 +76,12 @@ class SFNetHead(Head):
         """
         pyramid, aux = self._top_down(maps)
         finest, *coarser = pyramid
-        upsampled = [align(level, finest)
-                     for align, level in zip(self.fuse_align, coarser, strict=True)]
-        main = self.conv_last([finest, *upsampled])
+        if self.fuse_align:
+            aligned = [align(level, finest)
+                       for align, level in zip(self.fuse_align, coarser, strict=True)]
+            main = self.conv_last([finest, *aligned])
+        else:
+            main = self.conv_last([finest], coarser)
         return {"main": main, **{f"aux{i}": logits for i, logits in enumerate(aux)}}
 
     def _top_down(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

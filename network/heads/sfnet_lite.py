@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from network.alignment import GatedDualFlowAlignment
 from network.context import make_context
-from network.layers import Fusion, auxiliary_classifier, conv_bn_relu, resize
+from network.layers import auxiliary_classifier, conv_bn_relu
 from network.model import Head
+from network.pyramid_fusion import Fusion
 
 
 class SFNetLiteHead(Head):
@@ -56,7 +57,7 @@ class SFNetLiteHead(Head):
         pyramid = self.ppm(maps[-1])
         fine, middle = self.fpn_in[0](maps[0]), self.fpn_in[1](maps[-2])
         aligned = self.flow_align_module(pyramid, fine)
-        logits = {"main": self.conv_last([aligned, resize(middle, fine.shape[-2:])])}
+        logits = {"main": self.conv_last([aligned], [middle])}
         if self.training and self.dsn:
             logits["aux0"] = self.dsn(pyramid)
         return logits

@@ -2,50 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from network import build, fuse_for_inference
 from network.layers import (
-    CHUNK_ROWS,
     BasicBlock,
     Bottleneck,
-    Fusion,
     auxiliary_classifier,
     conv_bn_relu,
     resize,
 )
-
-
-class Tallest(nn.Module):
-    """Passes maps on, and records the largest number of rows that it was given."""
-
-    rows = 0
-
-    def forward(self, maps: Tensor) -> Tensor:
-        self.rows = max(self.rows, maps.shape[2])
-        return maps
-
-
-@pytest.mark.parametrize("height", [1, CHUNK_ROWS - 1, CHUNK_ROWS, CHUNK_ROWS + 1,
-                                    3 * CHUNK_ROWS + 5])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_a_chunked_fusion_gives_the_same_logits(height: int, layout: torch.memory_format) -> None:
-    torch.manual_seed(0)
-    fusion = Fusion(8, 6, 3).eval().to(memory_format=layout)
-    maps = [torch.randn(2, channels, height, 11).to(memory_format=layout) for channels in (5, 3)]
-    tallest = Tallest()
-    with torch.no_grad():
-        whole = fusion(maps)
-        fusion.chunked = True
-        fusion[0].insert(0, tallest)
-        torch.testing.assert_close(fusion(maps), whole, rtol=1e-5, atol=1e-6)
-    assert tallest.rows <= CHUNK_ROWS + 2
-
-
-def test_a_fused_network_works_in_chunks_and_the_original_does_not() -> None:
-    net = build("sfnet_dfnetv1", 3)
-    assert not net.head.conv_last.chunked
-    assert fuse_for_inference(net).head.conv_last.chunked
 
 
 def test_resizing_keeps_the_corners() -> None:
