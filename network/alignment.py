@@ -107,9 +107,9 @@ class FlowAlignment(nn.Module):
     def __init__(self, channels: int, flow_channels: int) -> None:
         super().__init__()
         if self.flow_maps not in (2, 4):
-            raise ValueError(f"{type(self).__name__}.flow_maps is {self.flow_maps}, but a flow is x "
-                             "and y of one map or of two. Compute anything else, such as a mask, "
-                             "by a convolution of its own")
+            raise ValueError(f"{type(self).__name__}.flow_maps is {self.flow_maps}, but a flow is "
+                             "x and y of one map or of two. Compute anything else, such as a "
+                             "mask, by a convolution of its own")
         # The attribute names are the published checkpoints' keys.
         # `down_h` projects the coarse map, high in semantics; `down_l` the fine one, low in it.
         self.down_h = nn.Conv2d(channels, flow_channels, 1, bias=False)

@@ -77,13 +77,13 @@ def verify(module: ExportModule, run: Run, inputs: Iterable[Tensor], *, name: st
                                      f"({first_line(error)}): it was not kept. Try a larger "
                                      "--size, or a fixed one.") from error
         difference = compare(expected, output)
-        measured = "difference of logits"
+        measured = "logits differ"
         if output.ndim < expected.ndim:
             # the file gives no logits
-            measured = "margin by which the network prefers another label,"
-        log.info("%dx3x%dx%d in %s: largest %s %.1e of the largest logit, %.3f %% equal labels",
-                 count, height, width, runtime, measured, difference.largest,
-                 100 * difference.equal)
+            measured = "the network's logits of two differing labels differ"
+        log.info("%dx3x%dx%d in %s: %.3f %% equal labels; %s by at most %.1e of the largest logit",
+                 count, height, width, runtime, 100 * difference.equal, measured,
+                 difference.largest)
         if not difference.within(tolerance):
             raise OutOfTolerance(f"{name} differs from the network at {height}x{width} by more "
                                  f"than is tolerable: it was not kept. Try {advice}.")

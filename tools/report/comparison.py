@@ -21,5 +21,5 @@ def run(args: argparse.Namespace) -> str:
     a, b = (results.read(results.find(folder)) for folder in args.compare)
     data = load_data(a, options.data_root)
     out = options.out or a.report_folder / f"against_{b.title}.html"
-    page.compare(out, load(a, data), load(b, data), data, options.max_images)
-    return f"comparison of {a.folder} and {b.folder} in {out}"
+    summary = page.compare(out, load(a, data), load(b, data), data, options.max_images)
+    return f"A: {a.folder}\nB: {b.folder}\n{summary}\ncomparison in {out}"

@@ -96,8 +96,11 @@ def write(path: Path, model: ReportModel, data: Any, images: int = 50) -> None:
     })
 
 
-def compare(path: Path, a: ReportModel, b: ReportModel, data: Any, images: int = 50) -> None:
+def compare(path: Path, a: ReportModel, b: ReportModel, data: Any, images: int = 50) -> str:
     """Writes the page of two models on their common images. Args: see `write`.
+
+    Returns:
+        Which model is better, with its interval, as a sentence.
 
     Raises:
         ValueError: see `write`, or the models did not count the same labels.
@@ -110,17 +113,19 @@ def compare(path: Path, a: ReportModel, b: ReportModel, data: Any, images: int =
     choices = gallery.choose(lead, images, PAIRED_GROUPS)
     items = list(gallery.paired_items(a, b, data, choices))
     colors = tables.class_colors(data)
+    numbers = _comparison(results_a, results_b, data, colors)
     _render(path, template, items, _paired_viewer(), results_a, colors, {
         "comparison": True,
         "page_type": "Comparison",
         "heading": f"{results_a.title} against {results_b.title}",
-        **_comparison(results_a, results_b, data, colors),
+        **numbers,
         "charts": _with_json(charts.comparison_charts({"A": results_a.run, "B": results_b.run})),
         "gallery_note": PAIRED_NOTE,
         "facts": [(name, [*tables.model_facts(evaluated),
                           *tables.evaluation_facts(evaluated, data)])
                   for name, evaluated in (("A", results_a), ("B", results_b))],
     })
+    return numbers["summary"]
 
 
 def _comparison(a: Results, b: Results, data: Any, colors: list[str]) -> dict[str, Any]:

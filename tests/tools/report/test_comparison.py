@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ def test_the_page_of_two_models_is_written_into_the_folder_of_the_first(
     out = tmp_path / "page.html"
     flags = ["--compare", str(scored.a), str(scored.b), "--images", "2", "--out", str(out)]
     assert report.main(flags) == 0
-    assert f"in {out}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"A: {scored.a}/eval_camvid_val\nB: {scored.b}/eval_camvid_val\n" in said
+    # the sentence under the heading of the page
+    assert re.search(r"\n([AB] is ahead by|A and B are level) .* permutation test p = ", said)
+    assert f"\ncomparison in {out}\n" in said
     assert out.read_text().count('class="card"') == 2
     assert scored.paired == scored.a / "report" / "against_b.html" and scored.paired.is_file()
 
