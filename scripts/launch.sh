@@ -44,6 +44,9 @@ if [ "$NNODES" != 1 ] && [ -z "${RDZV_ENDPOINT:-}" ]; then
 fi
 
 launch() {
+    # for the run's env.json: its last lines name the flags of this launcher's evaluation
+    SFSEGNETS_LAUNCHER=$(basename -- "$0" .sh)
+    export SFSEGNETS_LAUNCHER
     run train.py --ckpt "$ROOT/logs" --exp "$(basename -- "$0" .sh)" "$@"
 }
 

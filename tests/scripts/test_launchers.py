@@ -15,6 +15,8 @@ import pytest
 import datasets
 import eval as evaluation
 import train
+from utils.evaluation.inference import InferenceOptions
+from utils.training.run_folder import PROTOCOL
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHERS = sorted((ROOT / "scripts/train").glob("*.sh"))
@@ -52,6 +54,14 @@ def words(launcher: Path, recorder: str, *flags: str, processes: int = 1) -> lis
         ["sh", str(launcher), *flags], env=env, cwd="/", capture_output=True, text=True, check=True
     )
     return done.stdout.splitlines()
+
+
+def test_a_run_knows_its_launcher(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$SFSEGNETS_LAUNCHER"\n')
+    python.chmod(0o755)
+    assert words(LAUNCHERS[0], str(python)) == [LAUNCHERS[0].stem]
+    assert words(EVAL_LAUNCHERS[0], str(python)) == [""]
 
 
 def test_there_is_an_eval_launcher_for_each_run() -> None:
@@ -140,6 +150,13 @@ class TestEvalLauncher:
         args = evaluation.build_parser().parse_args(handed(launcher))
         assert (args.dataset, args.arch) == named(launcher)
         assert args.split in datasets.spec(args.dataset).splits
+
+    def test_the_end_of_its_run_names_its_protocol(self, launcher: Path, handed: Handed) -> None:
+        flags = " ".join(["--snapshot FILE", *PROTOCOL.findall(launcher.read_text())])
+        parser = evaluation.build_parser()
+        told, own = (InferenceOptions.from_args(parser.parse_args(given))
+                     for given in (flags.split(), handed(launcher)))
+        assert told == own
 
     def test_scores_what_its_run_writes(self, launcher: Path, handed: Handed) -> None:
         args = evaluation.build_parser().parse_args(handed(launcher))

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -22,7 +23,7 @@ import torch
 
 from utils import distributed
 from utils.cli import add_switch
-from utils.files import commit, git_output, write_text
+from utils.files import ROOT, commit, git_output, write_text
 from utils.locks import locked
 from utils.logs import start_logging
 from utils.machine import device_name
@@ -30,6 +31,9 @@ from utils.training import checkpoint, run_log
 from utils.training.progress import Progress
 
 log = logging.getLogger("train")
+
+# flags of an evaluation script that the prediction of any image needs
+PROTOCOL = re.compile(r"--(?:inference_mode|scales) \S+")
 
 
 def add_flags(parser: ArgumentParser, recipes: Iterable[str]) -> None:
@@ -222,13 +226,28 @@ def log_closing_summary(options: FolderOptions, progress: Progress, data_flags: 
     log_replaced(skipped)
     folder, best = options.folder, progress.best
     last, events = shlex.quote(str(folder / "last.pth")), shlex.quote(str(options.tensorboard))
-    data = shlex.join(data_flags)
+    data, protocol = shlex.join(data_flags), "".join(f"{flag} " for flag in protocol_of(folder))
     score = "" if best is None else f", best mIoU {100 * best:.2f} % in {folder / 'best.pth'}"
     log.info("Done: %d steps%s.", progress.step, score)
     log.info("  weights      %s", folder / "last.pth")
     log.info("  metrics      %s; curves: tensorboard --logdir %s", folder / "metrics.jsonl", events)
-    log.info("  score        python eval.py --snapshot %s %s", last, data)
-    log.info("  your images  python -m tools.demo --snapshot %s --input FOLDER --out FOLDER", last)
+    log.info("  score        python eval.py --snapshot %s %s%s", last, protocol, data)
+    log.info("  your images  python -m tools.demo --snapshot %s %s--input FOLDER --out FOLDER",
+             last, protocol)
+
+
+def protocol_of(folder: Path) -> list[str]:
+    """Returns how the evaluation script of a run's launcher predicts: flags of eval.py and others.
+
+    Networks that were trained on upsampled images, for example, need them in an evaluation too.
+
+    Returns:
+        Flags with their values; none for a run that no launcher of `scripts/train` began.
+    """
+    path = folder / "env.json"
+    launcher = json.loads(path.read_text()).get("launcher") if path.is_file() else None
+    script = ROOT / "scripts/eval" / f"eval_{(launcher or '').removeprefix('train_')}.sh"
+    return PROTOCOL.findall(script.read_text()) if script.is_file() else []
 
 
 def environment(device: torch.device, precision: str,
@@ -251,6 +270,8 @@ def environment(device: torch.device, precision: str,
         "processes": distributed.world_size(),
         # workers that torchrun restarts resume the run if this is their own torchrun
         "torchrun": os.environ.get("TORCHELASTIC_RUN_ID"),
+        # the name of a script in scripts/train, which sets it
+        "launcher": os.environ.get("SFSEGNETS_LAUNCHER"),
         "data": _hash_of_names_and_sizes(data_files),
     }
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from utils.training import run_folder
+from utils.training.progress import Progress
 
 CPU = torch.device("cpu")
 
@@ -87,3 +88,26 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
         pass
     with run_folder.claimed(folder):
         assert [*folder.iterdir()] == []
+
+
+@pytest.mark.parametrize(("launcher", "protocol"), [
+    ("train_camvid_sfnet_lite_efflite0_upsampled", "--inference_mode whole --scales 1.5 "),
+    ("train_camvid_sfnet_lite_efflite0", "--inference_mode whole "),
+    ("my_own_launcher", ""),
+    (None, ""),
+])
+def test_the_last_lines_predict_as_the_launchers_evaluation_does(
+    launcher: str | None, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.delenv("SFSEGNETS_LAUNCHER", raising=False)
+    if launcher:
+        monkeypatch.setenv("SFSEGNETS_LAUNCHER", launcher)
+    run_folder.create(tmp_path, {}, run_folder.environment(CPU, "fp32", []))
+    with caplog.at_level("INFO"):
+        run_folder.log_closing_summary(run_folder.FolderOptions(tmp_path), Progress(step=3),
+                                       ["--dataset", "camvid", "--split", "test"], skipped=0)
+    last = tmp_path / "last.pth"
+    assert (f"python eval.py --snapshot {last} {protocol}--dataset camvid --split test"
+            in caplog.messages[-2])
+    assert f"tools.demo --snapshot {last} {protocol}--input FOLDER" in caplog.messages[-1]
