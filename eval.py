@@ -25,7 +25,7 @@ from utils.backends import runtimes
 from utils.backends.exported import ExportedNetwork, backend_of, open_exported
 from utils.backends.runtimes import TORCH, BackendOptions
 from utils.cli import FlagParser, run_program
-from utils.evaluation import boundary, corruptions, robustness, submission, trimap
+from utils.evaluation import boundary, corruptions, robustness, submission
 from utils.evaluation import inference as inference_flags
 from utils.evaluation import options as eval_flags
 from utils.evaluation.boundary import BoundaryOptions
@@ -383,8 +383,6 @@ def check_options(options: Options, data: SegmentationDataset) -> None:
                          "shard is done.")
     if expect is not None and not data.labeled:
         raise ValueError(f"--expect: {title} has no labels, so there is nothing to score.")
-    if options.evaluation.trimap and data.labeled:
-        trimap.check_width(options.evaluation.trimap, data.label(0).shape)
     if options.evaluation.report:
         # raises now, before any work is done, if jinja2 is not installed
         page.read_template()

@@ -37,6 +37,10 @@ from utils.training.teacher import Teacher, set_checksum
 from utils.training.validation import Validator
 
 
+# an edge of --boundary_width may take this part of the shorter side of a crop: 1 / WIDEST_EDGE
+WIDEST_EDGE = 8
+
+
 @dataclass(frozen=True)
 class LoopOptions(flag_rules.RunOptions):
     """The options of the loop: those of `utils.training`, of the optimizer and its rate."""
@@ -103,9 +107,11 @@ def check_flags(options: Options) -> None:
         raise ValueError("--freeze_backbone keeps the features that --boundary_weight and "
                          "--distill cwd_feature and feature train: leave it out, or those")
     height, width = options.transforms.crop_size
-    if losses.boundary_weight and losses.boundary_width > min(height, width):
-        raise ValueError(f"--boundary_width {losses.boundary_width} is wider than the crops of "
-                         f"{height}x{width}, whose edges would be everywhere: give less")
+    # a scene has several edges across a crop, which would cover most of it
+    widest = max(2, min(height, width) // WIDEST_EDGE // 2 * 2)
+    if losses.boundary_weight and losses.boundary_width > widest:
+        raise ValueError(f"--boundary_width {losses.boundary_width}: edges so wide cover most of "
+                         f"the crops of {height}x{width}, and take long: give at most {widest}")
     if losses.rlx_off_epoch and not options.schedule.restarts:
         losses.check_used("rlx_off_epoch")
     last_epoch = None if intervals.max_iters else intervals.max_epoch

@@ -437,14 +437,6 @@ def test_drives_and_borders_are_scored_and_kept(
     assert "over 2 groups of images" in out and "mIoU at borders" in out
 
 
-def test_a_trimap_wider_than_the_images_is_refused_before_any_work(
-    snapshot: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(snapshot, root, "--ckpt_path", tmp_path / "out", "--trimap", 10**9) == 2
-    assert "of an image of 48x64, so that hardly" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 def test_merged_shards_give_the_scores_of_one_run(
     snapshot: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

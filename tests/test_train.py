@@ -403,8 +403,9 @@ def refusal(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ),
         (["--ema_decay", "2"], "--ema_decay is a fraction in [0, 1), not 2.0"),
         (
-            ["--boundary_weight", "1", "--boundary_width", "5000"],
-            "--boundary_width 5000 is wider than the crops of ",
+            ["--boundary_weight", "1", "--boundary_width", "10"],
+            "--boundary_width 10: edges so wide cover most of the crops of 64x64, and take long: "
+            "give at most 8",
         ),
         (["--resume", "absent"], "no run is there"),
     ],

@@ -39,6 +39,19 @@ def test_edges_lie_on_both_sides_of_a_boundary_but_not_around_ignored_pixels(
     assert edges(labels, radius, 255)[0, 0].tolist() == expected
 
 
+@pytest.mark.parametrize("radius", [1, 3, 9])
+def test_a_pixel_is_an_edge_if_the_square_around_it_holds_two_classes(radius: int) -> None:
+    values = torch.tensor([0, 1, 2, 255])
+    blocks = values[torch.randint(0, 4, (2, 3, 4), generator=torch.Generator().manual_seed(0))]
+    labels = blocks.repeat_interleave(5, 1).repeat_interleave(6, 2)
+    found = edges(labels, radius, 255)
+    for image, row, column in torch.cartesian_prod(*map(torch.arange, labels.shape)).tolist():
+        square = labels[image, max(0, row - radius):row + radius + 1,
+                        max(0, column - radius):column + radius + 1]
+        classes = set(square.flatten().tolist()) - {255}
+        assert found[image, row, column] == (len(classes) > 1 and labels[image, row, column] != 255)
+
+
 def test_each_term_trains_its_output() -> None:
     all_outputs, labels = outputs(), labels_of_two_halves()
     terms = loss.JointBodyEdgeLoss(loss.CrossEntropy())(all_outputs, labels)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.cli import add_switch, positive_int
-from utils.evaluation import scores
+from utils.evaluation import scores, trimap
 from utils.visualization.reliability import require_matplotlib
 
 # flag of the reference implementation -> its successor
@@ -60,8 +60,8 @@ class EvalOptions(ShardOptions):
         folder: output folder; beside the snapshot when None (`--ckpt_path`).
 
     Raises:
-        ValueError: the index of the shard is out of range, or matplotlib is missing for
-            `calibration`.
+        ValueError: the index of the shard or the width of the trimap is out of range, or matplotlib
+            is missing for `calibration`.
     """
 
     fuse: bool = False
@@ -73,6 +73,9 @@ class EvalOptions(ShardOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.trimap is not None and self.trimap > trimap.MOST_WIDTH:
+            raise ValueError(f"--trimap {self.trimap} is wider than any published one, and takes "
+                             f"long: give 1 to {trimap.MOST_WIDTH} pixels")
         if self.calibration:
             # now, before any work is done
             require_matplotlib("--calibration")
@@ -104,8 +107,8 @@ def add_flags(parser: ArgumentParser) -> None:
                     "diagram, and the share of the pixels that holds 90 %% of the errors (needs: "
                     "pip install '.[report]')")
     output.add_argument("--trimap", type=positive_int, metavar="PIXELS",
-                        help="also score the pixels within this distance of a class border, the "
-                             "others, and thin and large classes")
+                        help="also score the pixels within this distance of a class border, at "
+                             f"most {trimap.MOST_WIDTH}, the others, and thin and large classes")
     output.add_argument("--ckpt_path", type=Path, metavar="FOLDER",
                         help="output folder (default: eval_DATASET_SPLIT beside the snapshot, and "
                              "eval_DATASET_SPLIT_firstN with --max_images N)")

@@ -15,21 +15,11 @@ import torch
 
 from utils.evaluation.metrics import IGNORE_LABEL, ConfusionMatrix, count_pairs, number
 
+# Widest band in pixels. Published trimaps have up to 40 (DeepLab, arXiv 1606.00915); the time grows
+# with the square of the width.
+MOST_WIDTH = 40
 # a class is thin if more than this fraction of its labeled pixels is near a border
 THIN = 0.5
-
-
-def check_width(width: int, size: tuple[int, ...]) -> None:
-    """Raises ValueError if images of (height, width) pixels have hardly an interior left.
-
-    A border through the middle of an image has all of its pixels within half of the shorter side.
-    The time for an image also grows with the square of the width.
-    """
-    most = max(1, min(size) // 2)
-    if width > most:
-        raise ValueError(f"--trimap {width} is more than half of the shorter side of an image of "
-                         f"{'x'.join(map(str, size))}, so that hardly a pixel is away from "
-                         f"borders: give {most} or less")
 
 
 def border_band(labels: np.ndarray, width: int) -> np.ndarray:

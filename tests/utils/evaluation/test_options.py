@@ -35,6 +35,13 @@ def test_a_shard_that_does_not_exist_is_refused(index: str) -> None:
         parse("--split_count", "2", "--split_index", index)
 
 
+def test_a_trimap_that_takes_long_is_refused() -> None:
+    assert parse("--trimap", "40").trimap == 40
+    with pytest.raises(ValueError, match="--trimap 41 is wider than any published one, and takes "
+                                         "long: give 1 to 40 pixels"):
+        parse("--trimap", "41")
+
+
 def test_a_missing_package_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ValueError, match="--calibration needs matplotlib, which is not installed"):

@@ -21,13 +21,10 @@ def test_the_band_has_the_pixels_within_its_width_of_another_label(
     assert not np.delete(band, columns, axis=1).any()
 
 
-def test_a_width_that_leaves_no_interior_is_refused() -> None:
-    trimap.check_width(4, (8, 20))
+def test_a_band_may_leave_no_interior() -> None:
     assert trimap.border_band(halves(), 4).all()
-    trimap.check_width(1, (1, 1))
-    with pytest.raises(ValueError, match=r"--trimap 5 is more than half of the shorter side of an "
-                                         r"image of 8x20, .*: give 4 or less"):
-        trimap.check_width(5, (8, 20))
+    summary = trimap.summarize(np.diag([16, 16]), np.diag([16, 16]), ("a", "b"), 4)
+    assert summary["share"] == 1.0 and summary["interior"]["mIoU"] is None
 
 
 def test_distances_are_euclidean_and_ignored_regions_have_borders() -> None:
