@@ -36,7 +36,6 @@ from utils.training.signals import Interrupted, Interrupts
 from utils.training.teacher import Teacher, set_checksum
 from utils.training.validation import Validator
 
-
 # an edge of --boundary_width may take this part of the shorter side of a crop: 1 / WIDEST_EDGE
 WIDEST_EDGE = 8
 
@@ -124,6 +123,8 @@ def check_parts(options: Options) -> None:
     loss.build(options.loss, class_names=options.data.spec.names)
     net = network.build(options.network.arch, options.data.spec.num_classes,
                         options.network.deep_supervision, **options.network.build_options)
+    # the other training head, a projection, has no normalization that could fail
+    net.add_training_heads(boundary=options.loss.boundary_weight > 0)
     freeze_parts(net, options)
     network.load_teacher(options.network.teacher, options.data.spec)
 
