@@ -16,8 +16,9 @@ from torch import Tensor
 import network
 import train
 from eval import load_predictor
+from network.checkpoints.files import read
 from network.checkpoints.snapshot import Snapshot
-from network.checkpoints.weights import published_state_dict, read
+from network.checkpoints.weights import published_state_dict
 from network.model import Backbone
 from network.normalization import IMAGENET, Normalization
 from tools.app import __main__ as app

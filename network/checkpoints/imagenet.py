@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from network.backbones.resnet import DeepStemResNet
 from network.backbones.timm import TimmBackbone
+from network.checkpoints.files import read
 from network.checkpoints.keys import (
     IMAGENET_CLASSIFIER,
     TIMM_MARK,
@@ -27,7 +28,7 @@ from network.checkpoints.sources import (
     sources,
     to_timm_keys,
 )
-from network.checkpoints.weights import Comparison, Report, WeightsError, read, state_dict
+from network.checkpoints.weights import Comparison, Report, WeightsError, state_dict
 from network.model import Backbone, SceneParser
 
 RANDOM_COST = "expect about 5 points of mIoU less on Cityscapes"

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from network.checkpoints import WeightsError
+from network.checkpoints.files import write_tensors
 from network.checkpoints.keys import class_count
 from network.checkpoints.model_folder import CONFIG, MODEL, PACK, ModelConfig, model_file
 from network.checkpoints.paths import shipped
 from network.checkpoints.snapshot import Snapshot
-from network.checkpoints.weights import published_state_dict, write_tensors
+from network.checkpoints.weights import published_state_dict
 from network.model import SceneParser
 
 # The files that are downloaded from a hub: no pickle, no code.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from network import normalization
+from network.checkpoints.files import read
 from network.checkpoints.keys import class_count, guess_architecture
 from network.checkpoints.paths import checkpoint_path, shipped
-from network.checkpoints.weights import WeightsError, load, read, state_dict
+from network.checkpoints.weights import WeightsError, load, state_dict
 from network.model import SceneParser
 from network.options import build_options
 from network.registry import build, names, resolve_name, timm_names

@@ -13,15 +13,12 @@ import numpy as np
 import torch
 
 import network
+from network.checkpoints.files import read
 from network.checkpoints.keys import class_count, guess_architecture, published_shapes
 from network.checkpoints.paths import CHECKPOINTS, PRETRAINED
 from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
 from network.checkpoints.sources import EXTRA, PACKAGES, Source, backbone_of, sources
-from network.checkpoints.weights import (
-    WeightsError,
-    read,
-    state_dict,
-)
+from network.checkpoints.weights import WeightsError, state_dict
 from network.registry import timm_names
 from tools.weights.card import add_card_flags, card
 from tools.weights.converting import check_new, reduced, write

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from network.checkpoints.files import write_safetensors
 from network.checkpoints.snapshot import Snapshot
-from network.checkpoints.weights import published_state_dict, write_safetensors
+from network.checkpoints.weights import published_state_dict
 from network.model import SceneParser
 
 SUFFIXES = (".pth", ".safetensors")

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import network
+from network.checkpoints.files import write_safetensors
 from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
 from network.checkpoints.paths import shipped
 from network.checkpoints.pretrained import download
 from network.checkpoints.snapshot import Snapshot, snapshot_path
-from network.checkpoints.weights import WeightsError, published_state_dict, write_safetensors
+from network.checkpoints.weights import WeightsError, published_state_dict
 from network.model import SceneParser
 from network.normalization import Normalization
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import network
+from network.checkpoints.files import read
 from network.checkpoints.imagenet import load_imagenet
 from network.checkpoints.sources import imagenet_file
-from network.checkpoints.weights import read
 from network.normalization import IMAGENET, of_checkpoint
 from network.registry import BACKBONES
 from tools.pretrain.classifier import ClassifierOptions, build, write_backbone
