@@ -120,9 +120,9 @@ def load_predictor(
     precision: str | None = None,
     channels_last: bool = True,
     inference: InferenceOptions | None = None,
-    fuse: bool = True,
+    fuse: bool | None = None,
     compile: bool = False,
-    backend: str = TORCH,
+    backend: str | None = None,
 ) -> LoadedModel:
     """Loads a trained network and prepares it for prediction.
 
@@ -135,10 +135,11 @@ def load_predictor(
         device: by default a GPU if there is one.
         precision: "fp32", "bf16" or "fp16"; by default bf16 on devices that are fast at it.
         inference: windows, scales and flips; by default the whole image at its own size.
-        fuse: fold batch normalization into convolutions and drop the auxiliary heads. An exported
-            file is fused already.
+        fuse: fold batch normalization into convolutions and drop the auxiliary heads, the default.
+            Exported files refuse it, either way: they are as they were exported.
         compile: use `torch.compile`, which exported files refuse.
-        backend: what runs the network: a name of `utils.backends.runtimes.BACKENDS`, or "auto".
+        backend: what runs the network: a name of `utils.backends.runtimes.BACKENDS`, or "auto";
+            by default torch, which exported files refuse.
 
     Raises:
         FileNotFoundError: there is no such snapshot.
@@ -147,12 +148,20 @@ def load_predictor(
     """
     device = torch.device(device) if device is not None else default_device()
     precision = resolve_precision(precision, device)
-    if backend_of(Path(snapshot)) is not None:
+    needed = backend_of(Path(snapshot))
+    if needed is not None:
+        if backend is None:
+            raise ValueError(f"{snapshot} is an exported file: give the checkpoint it was made "
+                             f'from, or in Python backend="{needed}"')
         if compile:
             raise ValueError(f"{snapshot} is an exported file, which torch.compile cannot compile: "
                              "leave --compile out, or give the checkpoint it was made from")
+        if fuse is not None:
+            raise ValueError(f"{snapshot} is an exported file, whose normalization is folded "
+                             "already: leave fuse out, or give the checkpoint it was made from")
         return load_exported(Path(snapshot), dataset, device, precision, inference, backend,
                              arch=arch, weights=weights)
+    backend = backend or TORCH
     # The programs that call this function declare its arguments as flags.
     with flags_in_errors():
         trained = Snapshot(snapshot, arch, weights)
@@ -161,6 +170,7 @@ def load_predictor(
     if trained.license:
         log.info("%s: %s", trained.path, trained.license)
     mean, std = net.normalization
+    fuse = fuse is not False
     fused = fuse_for_inference(net) if fuse or backend != TORCH else net
     runtime = runtimes.build(backend, fused, mean, std, arch=trained.arch, device=device,
                              precision=precision)
@@ -194,7 +204,7 @@ def load_from_options(
     inference: InferenceOptions,
     *,
     dataset: str | None = None,
-    fuse: bool = True,
+    fuse: bool | None = None,
     compare: Path | None = None,
     backend: BackendOptions | None = None,
 ) -> list[LoadedModel]:
@@ -203,7 +213,8 @@ def load_from_options(
     Args:
         dataset, fuse: as in `load_predictor`.
         compare: a second snapshot, of the same classes; None for one network.
-        backend: what runs them; torch when None. `--exact` and `--compile` are torch's.
+        backend: what runs them; `--exact` and `--compile` are torch's. None for a program without
+            this choice.
 
     Raises:
         ValueError, OSError: a snapshot or a flag is invalid, or the two have different classes.
@@ -215,7 +226,7 @@ def load_from_options(
         "weights": snapshot.weights, "device": device,
         "precision": precision.apply(device, one_size=False),
         "channels_last": precision.channels_last, "inference": inference, "fuse": fuse,
-        "compile": precision.compile, "backend": backend_name}
+        "compile": precision.compile, "backend": backend_name if backend else None}
     models = [load_predictor(snapshot.path, arch=snapshot.arch, dataset=dataset, **settings)]
     if compare:
         models.append(load_predictor(compare, dataset=models[0].spec, **settings))
@@ -232,9 +243,10 @@ def evaluate(options: Options, interrupts: Interrupts) -> bool:
         ValueError, OSError: an option, the snapshot or the data is invalid.
         Interrupted: a signal arrived; the results so far are saved.
     """
+    # an exported file is folded already, and check_options refuses --deployed for it
+    fuse = None if backend_of(options.snapshot.path) else options.evaluation.fuse
     [model] = load_from_options(options.snapshot, options.precision, options.inference,
-                                dataset=options.data.dataset, fuse=options.evaluation.fuse,
-                                backend=options.backend)
+                                dataset=options.data.dataset, fuse=fuse, backend=options.backend)
     data = options.data.build(model.spec)
     check_options(options, data)
     as_expected = True

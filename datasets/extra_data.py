@@ -120,7 +120,7 @@ class Source(NamedTuple):
     start: int
     size: int
     draws: int
-    weight: float = 1.0
+    weight: float
 
 
 class MixedPlan(EpochPlan):
@@ -223,16 +223,21 @@ def check_same_sources(state: Mapping[str, Any] | None, sources: Sequence[Mappin
 def _difference(recorded: Sequence[Mapping[str, Any]],
                 sources: Sequence[Mapping[str, Any]]) -> str | None:
     if len(sources) != len(recorded):
-        return f"names {len(sources)} dataset(s), and {len(recorded)}"
+        return f"names {_titles(sources)}, and {_titles(recorded)}"
     for source, earlier in zip(sources, recorded, strict=True):
-        title = source["title"]
+        title, former = source["title"], earlier["title"]
         if source["weight"] != earlier["weight"]:
-            return f"{title} has the weight {source['weight']:g}, and {earlier['weight']:g}"
+            return (f"{title} has the weight {source['weight']:g}, and {former} had "
+                    f"{earlier['weight']:g}")
         if source["images"] != earlier["images"]:
-            return f"{title} has {source['images']} images, and {earlier['images']}"
+            return f"{title} has {source['images']} images, and {former} had {earlier['images']}"
         if source["sha256_of_names"] != earlier["sha256_of_names"]:
-            return f"{title} has images of other names, or in another order, than"
+            return f"{title} has images of other names, or in another order, than {former}"
     return None
+
+
+def _titles(sources: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(source["title"] for source in sources) or "no dataset"
 
 
 def seen_in_validation(plan: EpochPlan, images: SegmentationDataset | JoinedDataset,

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from datasets.file_kinds import PNG, PNG_SIGNATURE, image_end
-from utils.packages import in_a_line
+from utils.errors import in_a_line
 
 # bytes 24, 25 and 28 of a file: 8 bits, color type RGB, not interlaced
 DEPTH, COLOR_TYPE, INTERLACED = (24, 8), (25, 2), (28, 0)

@@ -22,6 +22,8 @@
 # PYTHON is the interpreter (default: .venv of the checkout, else python3).
 
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
+. "$ROOT/scripts/setup_env.sh"
+
 die() {
     echo "error: $*" >&2
     exit 2
@@ -69,10 +71,6 @@ if [ -z "${PYTHON:-}" ]; then
     PYTHON=$ROOT/.venv/bin/python
     [ -x "$PYTHON" ] || PYTHON=python3
 fi
-case $PYTHON in
-    # a path that no longer holds in another folder; a name without / is looked up in PATH
-    [!/]*/*) PYTHON=$PWD/$PYTHON ;;
-esac
 "$PYTHON" -c 'import torch' || die "$PYTHON cannot import torch. Run sh $ROOT/scripts/quickstart.sh" \
     "once (it creates .venv), or set PYTHON."
 mkdir -p "$OUT" && OUT=$(CDPATH='' cd -- "$OUT" && pwd) || die "cannot write to $OUT"

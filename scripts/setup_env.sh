@@ -1,5 +1,6 @@
-# Sourced by quickstart.sh and run_tests.sh, which set ROOT. `setup_env` or `setup_env EXTRA`
-# creates or reuses $ROOT/.venv with the packages of setup.cfg, and sets PYTHON to its interpreter.
+# Sourced by quickstart.sh, run_tests.sh and gpu_check.sh, which set ROOT. Makes a relative PYTHON
+# absolute. `setup_env` or `setup_env EXTRA` creates or reuses $ROOT/.venv with the packages of
+# setup.cfg, and sets PYTHON to its interpreter.
 #
 # PYTHON=/path/to/python3.12 chooses the interpreter that .venv is created from.
 # .venv/.installing holds the id of the installing process. If it is left behind, the installation

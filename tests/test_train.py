@@ -216,8 +216,9 @@ def test_a_run_with_extra_data_goes_on_in_the_middle_of_an_epoch(
     assert all(torch.equal(weight, resumed["state_dict"][key])
                for key, weight in whole["state_dict"].items())
     assert train.main([*resume, f"{moved}/dataset.yaml:0.75"]) == 2
-    assert (f"--extra_data {moved}/dataset.yaml train has the weight 0.75, and 0.5 when the run in "
-            f"{tmp_path / 'run'} began") in capsys.readouterr().err
+    assert (f"--extra_data {moved}/dataset.yaml train has the weight 0.75, and "
+            f"{moved}/dataset.yaml train had 0.5 when the run in {tmp_path / 'run'} began"
+            ) in capsys.readouterr().err
 
 
 def write_pseudo_labels(scenes: Path, folder: Path) -> Path:

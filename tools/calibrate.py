@@ -138,10 +138,10 @@ def run(args: Namespace) -> None:
             the file cannot be written.
     """
     options = Options.from_args(args)
-    if not options.is_folder:
-        check_new(options.file)
     [model] = load_from_options(options.snapshot, options.precision, options.inference,
                                 dataset=options.data.dataset, fuse=False)
+    if not options.is_folder:
+        check_new(options.file)
     # an earlier temperature is replaced, not refined
     model.predictor.temperature = 1.0
     data = options.data.build(model.spec)

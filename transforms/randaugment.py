@@ -19,7 +19,7 @@ from torch import Tensor
 from transforms.base import Focus, Pair
 from transforms.geometry import IMAGENET_GRAY
 from utils import IGNORE_LABEL
-from utils.packages import in_a_line
+from utils.errors import in_a_line
 
 MAX_MAGNITUDE = 30
 

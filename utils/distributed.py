@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from utils.packages import in_a_line
+from utils.errors import in_a_line
 from utils.sync_bn import convert
 
 T = TypeVar("T")

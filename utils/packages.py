@@ -4,8 +4,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-# characters of a package's own message that a line shows
-MOST_SHOWN = 200
+from utils.errors import in_a_line
 
 
 def require_package(package: str, *, needed_by: str, extra: str) -> ModuleType:
@@ -29,9 +28,3 @@ def require_package(package: str, *, needed_by: str, extra: str) -> ModuleType:
         raise ValueError(f"{needed_by} needs {package}, which is installed but cannot be imported "
                          f"({in_a_line(error)}): pip install --force-reinstall --no-deps {package} "
                          "installs it again") from error
-
-
-def in_a_line(error: Exception) -> str:
-    """Returns the type and the message of an error in one line of limited length."""
-    message = " ".join(str(error).split())[:MOST_SHOWN]
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -80,7 +80,7 @@ sizes, seeds = st.integers(1, 40), st.integers(0, 2 ** 32)
 def test_an_epoch_has_every_draw_of_the_plan_and_those_of_the_weight(
         size: int, seed: int, extra: int, draws: int, epoch: int) -> None:
     base = EpochPlan(size, seed)
-    plan = MixedPlan(base, "main", [Source("extra", size, extra, draws)])
+    plan = MixedPlan(base, "main", [Source("extra", size, extra, draws, 1.0)])
     found = plan.draws(epoch)
     assert len(found) == len(plan) == size + draws
     assert [(draw.seed, draw.epoch, draw.position) for draw in found] == [
@@ -96,8 +96,8 @@ def test_an_epoch_has_every_draw_of_the_plan_and_those_of_the_weight(
 
 def test_the_draws_depend_on_seed_and_epoch_alone_and_are_shuffled() -> None:
     def draws(seed: int, epoch: int) -> list[int]:
-        plan = MixedPlan(EpochPlan(20, seed), "main", [Source("a", 20, 10, 10),
-                                                       Source("b", 30, 10, 10)])
+        plan = MixedPlan(EpochPlan(20, seed), "main", [Source("a", 20, 10, 10, 1.0),
+                                                       Source("b", 30, 10, 10, 1.0)])
         return [draw.index for draw in plan.draws(epoch)]
 
     assert draws(3, 7) == draws(3, 7)
@@ -111,7 +111,7 @@ def test_the_draws_depend_on_seed_and_epoch_alone_and_are_shuffled() -> None:
 
 
 def test_ranks_and_a_resumed_epoch_share_the_same_draws() -> None:
-    plan = MixedPlan(EpochPlan(9, 1), "main", [Source("extra", 9, 4, 6)])
+    plan = MixedPlan(EpochPlan(9, 1), "main", [Source("extra", 9, 4, 6, 1.5)])
     whole = [draw for batch in EpochSampler(plan, 4) for draw in batch]
     ranks = [EpochSampler(plan, 2, rank, 2) for rank in range(2)]
     for sampler in ranks:
@@ -123,7 +123,7 @@ def test_ranks_and_a_resumed_epoch_share_the_same_draws() -> None:
 def test_class_uniform_draws_stay_those_of_the_dataset() -> None:
     centroids = np.array([[0, 0, 3, 4], [1, 1, 5, 6]], np.int32)
     base = ClassUniformPlan(10, 5, centroids, 0.5)
-    plan = MixedPlan(base, "main", [Source("extra", 10, 7, 7)])
+    plan = MixedPlan(base, "main", [Source("extra", 10, 7, 7, 1.0)])
     for epoch in range(3):
         chosen = [(draw.index, draw.focus) for draw in plan.draws(epoch) if draw.index < 10]
         expected = [(draw.index, draw.focus) for draw in base.draws(epoch)]
@@ -234,7 +234,7 @@ def test_a_run_goes_on_with_the_same_images_from_any_folder(
     check_same_sources(None, described(str(moved)), tmp_path / "run")
     # a checkpoint of a version without extra images
     check_same_sources({"sampler": {}}, [], tmp_path / "run")
-    with pytest.raises(datasets.DatasetError, match=r"names 1 dataset\(s\), and 0 when the run"):
+    with pytest.raises(datasets.DatasetError, match=r"train, and no dataset when the run"):
         check_same_sources({"sampler": {}}, described(str(moved)), tmp_path / "run")
 
     def difference(*extra: str) -> str:
@@ -244,15 +244,17 @@ def test_a_run_goes_on_with_the_same_images_from_any_folder(
         assert advice.startswith("give the images that it began with, from any folder")
         return message
 
-    assert difference() == "--extra_data names 0 dataset(s), and 1"
-    assert difference(str(moved)) == f"--extra_data {moved} train has the weight 1, and 0.5"
+    assert difference() == f"--extra_data names no dataset, and {path} train"
+    assert difference(str(moved)) == (f"--extra_data {moved} train has the weight 1, and "
+                                      f"{path} train had 0.5")
     for kind in ("images", "labels"):
         (tmp_path / "moved" / kind / "x1.png").rename(tmp_path / "moved" / kind / "x9.png")
     assert difference(f"{moved}:0.5") == (f"--extra_data {moved} train has images of other names, "
-                                          "or in another order, than")
+                                          f"or in another order, than {path} train")
     for kind in ("images", "labels"):
         (tmp_path / "moved" / kind / "x9.png").unlink()
-    assert difference(f"{moved}:0.5") == f"--extra_data {moved} train has 3 images, and 4"
+    assert difference(f"{moved}:0.5") == (f"--extra_data {moved} train has 3 images, and {path} "
+                                          "train had 4")
 
 
 def test_images_of_the_validation_are_told(write_camvid: WriteCamvid, tmp_path: Path) -> None:

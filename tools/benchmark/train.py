@@ -109,15 +109,15 @@ def compare(options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         train_options = options.parse(scratch, "benchmark")
         training = stack.enter_context(closing(train.Training(train_options)))
-        loops: dict[str, Loop] = {"train.py": Steps(training)}
+        loops: dict[str, Loop] = {"train.py": TrainingLoop(training)}
         if options.against is None:
             loops["plain loop"] = PlainLoop(train_options, training.device, training.precision)
         else:
             rival = train.Training(options.parse(scratch, "against"))
-            loops["against"] = Steps(stack.enter_context(closing(rival)))
+            loops["against"] = TrainingLoop(stack.enter_context(closing(rival)))
         speeds = time_rounds(loops, options.rounds, options.steps)
         parts = {name: loop.parts(options.steps) for name, loop in loops.items()
-                 if isinstance(loop, Steps)}
+                 if isinstance(loop, TrainingLoop)}
     ratios = [speed / rival for speed, rival in zip(*speeds.values(), strict=True)]
     medians = {name: statistics.median(of_loop) for name, of_loop in speeds.items()}
     return {
@@ -152,8 +152,8 @@ class Loop(Protocol):
         """Takes steps, and waits for the device."""
 
 
-class Steps:
-    """Steps of a run, with loading, averaging of weights and schedule."""
+class TrainingLoop:
+    """The loop of a run of train.py: its steps, with loading, averaging of weights and schedule."""
 
     def __init__(self, training: train.Training) -> None:
         self.training = training

@@ -13,15 +13,8 @@ from torch import Tensor
 from datasets import SegmentationDataset, read_image
 from tools.export import int8
 from utils.backends.formats import Format
-from utils.backends.graph import (
-    SMALLEST,
-    ExportModule,
-    Metadata,
-    Run,
-    Tolerance,
-    compare,
-    first_line,
-)
+from utils.backends.graph import SMALLEST, ExportModule, Metadata, Run, Tolerance, compare
+from utils.errors import in_a_line
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +37,8 @@ def open_file(row: Format, path: Path, expected: Metadata) -> Run:
         run, metadata = row.open(path)
     except Exception as error:
         raise OutOfTolerance(f"{row.runtime} refuses what torch {torch.__version__} wrote "
-                             f"({first_line(error)}): it was not kept. Try a newer torch, a fixed "
-                             "size or another --format.") from error
+                             f"({in_a_line(error, whole=False)}): it was not kept. Try a newer "
+                             "torch, a fixed size or another --format.") from error
     if any(metadata.get(name) != value for name, value in expected.items()):
         raise OutOfTolerance(f"{path.name}: the metadata is not what was written")
     return run
@@ -74,8 +67,8 @@ def verify(module: ExportModule, run: Run, inputs: Iterable[Tensor], *, name: st
                 output = run(images)
             except Exception as error:
                 raise OutOfTolerance(f"{name} does not run at {height}x{width} "
-                                     f"({first_line(error)}): it was not kept. Try a larger "
-                                     "--size, or a fixed one.") from error
+                                     f"({in_a_line(error, whole=False)}): it was not kept. Try "
+                                     "a larger --size, or a fixed one.") from error
         difference = compare(expected, output)
         measured = "logits differ"
         if output.ndim < expected.ndim:

@@ -44,7 +44,7 @@ import torch
 import yaml
 
 import train
-from tools.benchmark.train import Steps
+from tools.benchmark.train import TrainingLoop
 from tools.maintainer.results import studies
 from tools.maintainer.results.keep import keep
 from utils.cli import FlagParser, add_switch, positive_int, run_program, suggest
@@ -256,10 +256,10 @@ def _time(run: PlannedRun) -> Timing:
     with TemporaryDirectory() as scratch:
         options = train.parse([*run.train_flags, "--ckpt", scratch, "--exp", "timing"])
         with closing(train.Training(options)) as training:
-            steps = Steps(training)
-            steps.run(WARM_UP)
+            loop = TrainingLoop(training)
+            loop.run(WARM_UP)
             start = time.perf_counter()
-            steps.run(TIMED)
+            loop.run(TIMED)
             step = (time.perf_counter() - start) / TIMED
             return Timing(step, training.intervals.total_steps)
 

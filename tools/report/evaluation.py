@@ -9,6 +9,7 @@ from pathlib import Path
 import datasets
 from eval import load_predictor
 from network.alignment import recorded_flows
+from utils.backends.exported import backend_of
 from utils.backends.runtimes import TORCH
 from utils.cli import positive_int
 from utils.evaluation.inference import InferenceOptions
@@ -102,12 +103,14 @@ def load(evaluated: Results, data: datasets.SegmentationDataset) -> ReportModel:
     """
     settings = evaluated.settings
     inference = InferenceOptions.from_settings(settings)
+    snapshot = find_snapshot(evaluated)
     try:
         model = load_predictor(
-            find_snapshot(evaluated), arch=evaluated.scores["arch"],
+            snapshot, arch=evaluated.scores["arch"],
             weights=settings.get("weights", "auto"), dataset=data.spec,
             precision=usable_precision(settings.get("precision")),
-            channels_last=bool(settings.get("channels_last")), inference=inference, fuse=False,
+            channels_last=bool(settings.get("channels_last")), inference=inference,
+            fuse=None if backend_of(snapshot) else False,
             backend=settings.get("backend", TORCH).split()[0])
     except ValueError as error:
         raise ValueError(f"{evaluated.folder} cannot be predicted again here, and flags in this "

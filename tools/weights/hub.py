@@ -9,6 +9,7 @@ from network.checkpoints.model_folder import CARD
 from network.checkpoints.pretrained import EXTRA, MODEL_FILES
 from tools.weights.card import PICTURE
 from utils.cli import FlagParser, add_switch
+from utils.errors import in_a_line
 
 # what is uploaded: no pickle, and nothing else that lies in the folder
 FILES = (*MODEL_FILES, CARD, PICTURE)
@@ -62,7 +63,6 @@ def upload(folder: Path, name: str, private: bool) -> str:
         return str(commit.commit_url)
     # the bases are OSError and every error of the HTTP library, such as a missing connection
     except (*HfHubHTTPError.__bases__, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{name} cannot be pushed ({type(error).__name__}: {reason}): check the "
+        raise ValueError(f"{name} cannot be pushed ({in_a_line(error, whole=False)}): check the "
                          "name, the connection, and the login (hf auth login, or the variable "
                          "HF_TOKEN)") from error

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from utils.backends.formats import FORMATS
-from utils.backends.graph import Run, first_line
+from utils.backends.graph import Run
 from utils.backends.runtimes import AUTO, BACKENDS, Runtime
+from utils.errors import in_a_line
 
 # entries without which a file cannot be used
 NEEDED = ("arch", "weights", "dataset", "classes", "mean", "std", "input", "output", "size",
@@ -124,7 +125,7 @@ def open_exported(path: Path, backend: str, device: torch.device, precision: str
     except Exception as error:
         # the errors of the runtimes have no common base class
         raise ValueError(f"{path} is damaged, or not made by python -m tools.export "
-                         f"({first_line(error)}): export it again") from error
+                         f"({in_a_line(error, whole=False)}): export it again") from error
     _check(path, facts)
     run = _of_sizes(path, facts, run)
     return ExportedFile(path, facts, Runtime(name, row.version(), run, verified=True))

@@ -15,7 +15,8 @@ from torch.export import ExportedProgram
 
 from utils.backends import openvino_files
 from utils.backends.gathers import without_grid_sample
-from utils.backends.graph import ExportModule, Metadata, Run, first_line
+from utils.backends.graph import ExportModule, Metadata, Run
+from utils.errors import in_a_line
 from utils.files import write_bytes
 from utils.packages import require_package
 from utils.precision import require_compiler
@@ -115,8 +116,8 @@ def _write_onnx(request: Request, path: Path) -> None:
         # the passes of the exporter raise errors of many types
         raise ValueError(
             f"torch {torch.__version__} with onnxscript {onnxscript.__version__} cannot write this "
-            f"network as ONNX ({first_line(error.__cause__ or error)}): try a newer torch, a fixed "
-            "size, --opset 18 or --format pt2") from error
+            f"network as ONNX ({in_a_line(error.__cause__ or error, whole=False)}): try a newer "
+            "torch, a fixed size, --opset 18 or --format pt2") from error
     model = onnx_program.model_proto
     written = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if written != request.opset:

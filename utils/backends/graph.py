@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from utils.errors import in_a_line
+
 INPUTS = ("normalized", "rgb")
 OUTPUTS = ("labels", "logits", "coarse")
 # smallest height and width of an image: the coarsest stride of the networks, in pixels
@@ -122,12 +124,8 @@ def trace(module: ExportModule, size: tuple[int, int], open_axes: Sequence[int],
                                        strict=False)
     except (RuntimeError, ValueError, AssertionError) as error:
         hint = "; a fixed size (without --dynamic) may do" if open_axes else ""
-        raise ValueError(f"{name} cannot be exported: {first_line(error)}{hint}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the message of an error without the listings that torch and onnxruntime add."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = in_a_line(error, whole=False)
+        raise ValueError(f"{name} cannot be exported: {reason}{hint}") from error
 
 
 class Difference(NamedTuple):

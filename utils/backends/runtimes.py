@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from utils import files
 from utils.backends import openvino_files
 from utils.backends.formats import FORMATS, ONNX_PACKAGES, Request, open_onnx
-from utils.backends.graph import ExportModule, Metadata, Run, first_line, trace
+from utils.backends.graph import ExportModule, Metadata, Run, trace
+from utils.errors import in_a_line
 from utils.packages import require_package
 from utils.precision import ON_THE_CPU, PrecisionOptions
 
@@ -269,9 +270,9 @@ class ConvertedNetwork:
                 return self.backend.open(path, self.precision)[0]
             except Exception as error:
                 # the errors of the runtimes have no common base class
-                raise ValueError(f"--backend {self.name} cannot open {path} ({first_line(error)}): "
-                                 "delete it, and the next program converts the network again"
-                                 ) from error
+                raise ValueError(f"--backend {self.name} cannot open {path} "
+                                 f"({in_a_line(error, whole=False)}): delete it, and the next "
+                                 "program converts the network again") from error
 
     @contextmanager
     def _converted(self, size: tuple[int, int]) -> Iterator[Path]:

@@ -36,6 +36,6 @@ def test_a_file_that_does_not_run_is_not_kept(
     monkeypatch.setitem(formats.FORMATS, "pt2",
                         row._replace(open=lambda path: (guarded, row.open(path)[1])))
     assert run("--format", "pt2", "--out", tmp_path / "net.pt2") == 1
-    assert re.search(r"does not run at 64x96 \(Guard failed: .* != 64\): it was not kept",
-                     capsys.readouterr().err)
+    assert re.search(r"does not run at 64x96 \(AssertionError: Guard failed: .* != 64\): it was "
+                     "not kept", capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 
 import eval as evaluation
 from tests.utils.backends.conftest import write
+from tools import calibrate, rank_images
+from tools.pseudo_label import __main__ as pseudo_label
 from utils.backends.exported import ExportedFile, backend_of, open_exported
 from utils.backends.graph import ExportModule
 from utils.evaluation.inference import InferenceOptions
@@ -80,6 +83,27 @@ def test_flags_that_a_file_would_ignore_are_refused(
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"net\.xml is an exported file, which torch\.compile"):
         evaluation.load_predictor(any_size, device="cpu", backend="auto", compile=True)
+    for fuse in (True, False):
+        with pytest.raises(ValueError, match=r"net\.xml is an exported file, whose normalization "
+                                             "is folded already: leave fuse out"):
+            evaluation.load_predictor(any_size, device="cpu", backend="auto", fuse=fuse)
+
+
+@pytest.mark.parametrize(("program", "flags"), [
+    (calibrate, ["--data_root", "DIR"]),
+    (pseudo_label, ["--data_root", "DIR", "--out", "DIR/out"]),
+    (rank_images, ["--input", "DIR/a.png", "--out", "DIR/ranked"]),
+])
+def test_a_program_without_backends_advises_what_it_can_do(
+    program: ModuleType, flags: list[str], any_size: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flags = [flag.replace("DIR", str(tmp_path)) for flag in flags]
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 96, 3), np.uint8))
+    assert program.main(["--snapshot", str(any_size), *flags]) == 2
+    said = capsys.readouterr().err
+    assert f"{any_size} is an exported file: give the checkpoint it was made from" in said
+    assert "--backend" not in said
 
 
 def test_a_damaged_file_is_refused_in_a_line(any_size: Path, tmp_path: Path) -> None:

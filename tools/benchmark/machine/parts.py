@@ -19,11 +19,12 @@ import train
 from tools import pack_dataset
 from tools.benchmark import infer, launchers, loader, memory, models
 from tools.benchmark.machine.plan import TRAINING_FLAGS, Plan
-from tools.benchmark.machine.worker import Deadline, Part, Row, first_line
+from tools.benchmark.machine.worker import Deadline, Part, Row
 from tools.benchmark.steps import Steps
 from tools.make_streets.writing import make_streets
 from utils import machine, precision
 from utils.cli import FlagParser
+from utils.errors import in_a_line
 from utils.precision import PRECISIONS, default_device
 from utils.training.micro_batches import sum_of
 
@@ -48,7 +49,7 @@ def attempt(row: Row, deadline: Deadline, kind: str, measure: Callable[..., Row]
     except Exception as error:
         if "CUDA error" in str(error):
             raise
-        return {**row, "error": first_line(error)}
+        return {**row, "error": in_a_line(error, whole=False)}
     finally:
         gc.collect()
         if torch.cuda.is_available():

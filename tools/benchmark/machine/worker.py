@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from utils.errors import in_a_line
+
 if TYPE_CHECKING:
     from tools.benchmark.machine.plan import Plan
 
@@ -130,12 +132,6 @@ def serve(connection: Connection, parts: Mapping[str, Part], plan: Plan) -> None
             for row in parts[part](plan, Deadline(seconds)):
                 connection.send(("row", row))
         except Exception as error:
-            connection.send(("error", {"error": first_line(error)}))
+            connection.send(("error", {"error": in_a_line(error, whole=False)}))
             return
         connection.send(("end", None))
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the kind of an error and the first line of its message."""
-    message = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {message[:200]}"

@@ -81,9 +81,8 @@ def outcome(output: str, code: int) -> str:
     Raises:
         BrokenPromise: some did not; the message lists them.
     """
-    verdicts = re.findall(r"(PASS|HARD_FAIL|SILENT_DIVERGENCE|LOST_WORK|CONTROL_FAIL): (\d+)",
-                          output)
-    counts = {name: int(count) for name, count in verdicts}
+    lines = re.findall(r"(PASS|HARD_FAIL|SILENT_DIVERGENCE|LOST_WORK|CONTROL_FAIL): (\d+)", output)
+    counts = {name: int(count) for name, count in lines}
     total = sum(counts.values())
     if code or not total:
         failed = [line for line in output.splitlines()

@@ -87,7 +87,7 @@ class Outcome(NamedTuple):
         )
 
     @property
-    def verdict(self) -> str:
+    def finding(self) -> str:
         """Says whether the interval over the seeds decides the comparison, and by what."""
         if self.over_seeds is None:
             return "undecided, one seed"
@@ -108,7 +108,7 @@ def claim(study: Study, outcome: Outcome) -> str:
         return f"{text} with one seed, which decides nothing."
     low, high = map(points, outcome.over_seeds)
     return (f"{text} ({count} seeds, Student's 95 % interval {low} to {high}): "
-            f"{outcome.verdict}.")
+            f"{outcome.finding}.")
 
 
 def outcomes(study: Study) -> dict[tuple[str, str], Outcome]:

@@ -86,11 +86,11 @@ def in_short(shown: Sequence[tuple[Study, Outcomes]]) -> str:
         rows += [(f"[{study.title}](#{anchor})", f"{study.rows[a]} - {study.rows[b]}",
                   len(outcome.pairs), points(outcome.pooled.difference),
                   f"{points(outcome.over_seeds[0])} to {points(outcome.over_seeds[1])}",
-                  TOLD_APART[outcome.is_certain], outcome.verdict)
+                  TOLD_APART[outcome.is_certain], outcome.finding)
                  for (a, b), outcome in outcomes.items() if outcome.over_seeds]
     note = 'Two seeds bound little, and among so many comparisons a wrong "yes" is to be expected.'
     head = ("", "mIoU of the first minus that of the second", "seeds", "points",
-            "95 % over the seeds", "told apart", "verdict over the seeds")
+            "95 % over the seeds", "told apart", "finding over the seeds")
     parts = filter(None, ["## In short", sentences, table(head, rows), note])
     return "\n\n".join(parts) if rows else ""
 

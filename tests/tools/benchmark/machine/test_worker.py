@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from tools.benchmark.machine.worker import Deadline, Worker, first_line
+from tools.benchmark.machine.worker import Deadline, Worker
 
 Row = dict[str, Any]
 
@@ -71,8 +71,3 @@ def test_nothing_begins_that_would_not_end_in_time() -> None:
     deadline.longest["compiled"] = 2000
     assert not deadline.allows("compiled") and deadline.allows("eager")
     assert not Deadline(0).allows("eager")
-
-
-def test_an_error_is_told_in_one_line() -> None:
-    assert first_line(RuntimeError("a\nb")) == "RuntimeError: a"
-    assert first_line(KeyError()) == "KeyError: no message"

@@ -36,10 +36,10 @@ def test_the_sentence_follows_the_intervals(over_seeds: tuple[float, float] | No
     ((-0.005, 0.007), "undecided, half-width 0.60 points"),
     (None, "undecided, one seed"),
 ])
-def test_the_verdict_follows_the_interval_over_the_seeds(
+def test_the_finding_follows_the_interval_over_the_seeds(
         over_seeds: tuple[float, float] | None, expected: str) -> None:
     outcome = pairs.Outcome([], [], Comparison(0.0, -1.0, 1.0, 0.5), over_seeds)
-    assert outcome.verdict == expected
+    assert outcome.finding == expected
 
 
 def test_the_claim_is_one_sentence(tmp_path: Path) -> None:
