@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from utils.backends.formats import FORMATS
+from utils.evaluation.label_map import label_map
 
 # prefix of a setting -> format of its file
 PREFIXES = {"onnx:": "onnx", "openvino:": "openvino"}
@@ -25,6 +26,8 @@ def split(setting: str) -> tuple[str, Path] | None:
 def labels(name: str, path: Path, arch: str, host_copies: bool) -> Callable[[Tensor], Tensor]:
     """Opens an exported file on the CPU, with as many threads as torch has.
 
+    A file of logits is run as the predictor runs it: labels are computed from them by `label_map`.
+
     Args:
         name: format of the file.
         path: file that `python -m tools.export` wrote.
@@ -36,8 +39,8 @@ def labels(name: str, path: Path, arch: str, host_copies: bool) -> Callable[[Ten
         another size or batch than those of the file.
 
     Raises:
-        ValueError: the runtime or the file is missing, or the file holds another network, takes
-            other images or returns no labels.
+        ValueError: the runtime or the file is missing, or the file holds another network or takes
+            other images.
     """
     row, setting = FORMATS[name], f"{name}:{path}"
     row.require(setting)
@@ -51,7 +54,7 @@ def labels(name: str, path: Path, arch: str, host_copies: bool) -> Callable[[Ten
         # the errors of the runtimes have no common base class
         raise ValueError(f"{setting} is damaged, or not made by python -m tools.export "
                          f"({error}): export it again") from error
-    expected = {"arch": arch, "input": "rgb" if host_copies else "normalized", "output": "labels"}
+    expected = {"arch": arch, "input": "rgb" if host_copies else "normalized"}
     for name, value in expected.items():
         if facts.get(name) != value:
             raise ValueError(f"{setting}: its {name} is {facts.get(name)}, and {value} is "
@@ -63,6 +66,9 @@ def labels(name: str, path: Path, arch: str, host_copies: bool) -> Callable[[Ten
             height, width = facts["size"]
             raise ValueError(f"{setting} takes batches of 1 and {height}x{width} only: change "
                              "--batch and --size, or export it with --dynamic")
-        return run(images.cpu().contiguous())
+        output = run(images.cpu().contiguous())
+        if facts["output"] == "labels":
+            return output
+        return label_map(output, (image_size[0], image_size[1]))
 
     return torch.inference_mode()(predict)

@@ -7,6 +7,7 @@ import pytest
 from tests.onnx_here import need_onnx
 from tools.benchmark import __main__ as benchmark
 from tools.benchmark import exported
+from tools.export import __main__ as export
 
 need_onnx()
 onnx = pytest.importorskip("onnx")
@@ -22,6 +23,19 @@ def test_an_int8_file_is_measured_beside_the_network_that_it_was_made_of(
     assert 80 < float(row.split()[-5]) < 100
     assert benchmark.main([*flags, "--settings", f"onnx:{int8_file}", "--batch", "2"]) == 2
     assert "takes batches of 1 and 64x96 only" in capsys.readouterr().err
+
+
+def test_labels_are_computed_from_a_file_of_logits(
+        snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "coarse.onnx"
+    assert export.main(["--snapshot", str(snapshot), "--size", "64x96", "--format", "onnx",
+                        "--output", "coarse", "--out", str(path)]) == 0
+    assert benchmark.main(["infer", "--size", "64x96", "--rounds", "1", "--warm_up", "1",
+                           "--no_memory", "--snapshot", str(snapshot),
+                           "--settings", f"onnx:{path}"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if f"onnx:{path}" in line)
+    # % equal labels
+    assert float(row.split()[-5]) > 99.9
 
 
 def test_a_file_of_another_network_is_not_measured(int8_file: Path, tmp_path: Path) -> None:
