@@ -6,7 +6,7 @@ import fcntl
 import functools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # errors of file systems without locks, and of network file systems that cannot lock a folder
@@ -47,6 +47,9 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
         # a forked process has closed it already
         if descriptor in _held:
             _held.remove(descriptor)
+            # also for a process that was forked just now, and has not closed it yet
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 
