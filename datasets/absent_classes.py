@@ -9,13 +9,13 @@ import numpy as np
 import yaml
 
 from datasets.image_files import read_label
-from datasets.listing import Sample
+from datasets.listing import Sample, evenly_spaced
 from datasets.reader import describe_orientation
 from datasets.spec import DatasetError, DatasetSpec, int_to_rgb
 from utils import IGNORE_LABEL
 
 # label files that `first_look` reads
-LOOKED_AT = 24
+CHECKED_LABELS = 24
 # keys of a class that say which values its pixels have
 ID_KEYS = ("id", "ids", "label_rgbs")
 
@@ -76,11 +76,10 @@ def first_look(samples: Sequence[Sample]) -> list[str]:
 
 
 def _first_look(described: Sequence[Sample]) -> list[str]:
-    count = min(LOOKED_AT, len(described))
-    indices = np.linspace(0, len(described) - 1, count).round().astype(int).tolist()
+    checked = evenly_spaced(described, CHECKED_LABELS)
     pixels: Counter[int] = Counter()
     orientations = []
-    for sample in (described[index] for index in indices):
+    for sample in checked:
         assert sample.label is not None
         try:
             raw = read_label(sample.label, sample.spec.colors)
@@ -89,9 +88,9 @@ def _first_look(described: Sequence[Sample]) -> list[str]:
         values, counts = np.unique(raw, return_counts=True)
         pixels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
         orientations.append(describe_orientation(sample.image, raw.shape))
-    absent = describe_absent(described[0].spec, pixels, complete=count == len(described))
+    absent = describe_absent(described[0].spec, pixels, complete=len(checked) == len(described))
     if absent:
-        absent = f"in {count} of {len(described)} label files, {absent}"
+        absent = f"in {len(checked)} of {len(described)} label files, {absent}"
     return [message for message in (absent, next(filter(None, orientations), "")) if message]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from datasets.layout import ImageMatch, Layout, Subset
 from datasets.spec import SEE_DATASETS, DatasetError, DatasetSpec
@@ -76,6 +78,12 @@ def find_samples(spec: DatasetSpec, root: Path, split: str) -> tuple[Sample, ...
             if name_problem := describe_name(path):
                 raise DatasetError(name_problem)
     return listing.samples
+
+
+def evenly_spaced(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Returns at most so many samples, from the first to the last."""
+    indices = np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)
+    return [samples[index] for index in indices]
 
 
 def describe_name(path: Path) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datasets.image_files import image_size
-from datasets.listing import Sample
+from datasets.listing import Sample, evenly_spaced
 from datasets.spec import DatasetError
 
-# evenly spaced image files that are looked at
-LOOKED_AT = 8
+# images whose sizes are read
+CHECKED_IMAGES = 8
 # a crop is too large if even the largest image covers less than this share of it
 COVERED = 0.5
 
@@ -24,7 +24,7 @@ def describe_padding(samples: Sequence[Sample], crop_size: tuple[int, int], scal
         scale: the mean factor by which an image is scaled before it is cropped.
     """
     sizes: list[tuple[int, int]] = []
-    for sample in samples[::max(1, len(samples) // LOOKED_AT)][:LOOKED_AT]:
+    for sample in evenly_spaced(samples, CHECKED_IMAGES):
         try:
             sizes.append(image_size(sample.image))
         except DatasetError:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import datasets
 from datasets.layout import Layout
-from datasets.listing import _fill, _match
+from datasets.listing import _fill, _match, evenly_spaced
 from datasets.spec import DatasetError
 from tests.datasets.pairs import write_cityscapes, write_pair
 
@@ -271,3 +271,16 @@ def test_names_in_other_scripts_are_listed(write_camvid: WriteCamvid) -> None:
     for folder in ("train", "trainannot"):
         (root / folder / "train_1.png").rename(root / folder / "道路 é.png")
     assert "道路 é" in [sample.name for sample in datasets.build("camvid", root, "train").samples]
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "indices"), [(0, 3, []), (2, 3, [0, 1]), (5, 3, [0, 2, 4]), (15, 2, [0, 14])]
+)
+def test_evenly_spaced_samples_reach_from_the_first_to_the_last(
+    count: int, most: int, indices: list[int]
+) -> None:
+    samples = [
+        datasets.Sample(str(i), Path(f"{i}.png"), None, datasets.spec("streets"))
+        for i in range(count)
+    ]
+    assert evenly_spaced(samples, most) == [samples[index] for index in indices]
