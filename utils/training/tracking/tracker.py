@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from utils.errors import in_a_line
+
 log = logging.getLogger("train")
 
 # calls that wait for the tracker; more than a run makes in the time of a slow connection
@@ -111,8 +113,7 @@ class BackgroundTracker:
                 call(tracker)
         # Libraries end with SystemExit too, for example without a login.
         except BaseException as error:
-            reason = " ".join(str(error).split())[:200]
-            self._fail(f"{type(error).__name__}: {reason}")
+            self._fail(in_a_line(error))
 
     def _fail(self, reason: str) -> None:
         if not self.failed:
