@@ -69,7 +69,7 @@ def test_a_shipped_file_states_its_license_score_and_training(name: str) -> None
     launcher = payload["notes"]["training"].split()[1]
     assert (paths.PRETRAINED.parent / launcher).is_file()
     terms = (paths.PRETRAINED / "LICENSE-WEIGHTS").read_text(encoding="utf-8")
-    assert f"{path.name}\n" in terms
+    assert f"{path.name}\n----" in terms
     assert payload["mean"] == payload["std"] == [0.5, 0.5, 0.5]
 
 
