@@ -11,11 +11,15 @@
       - {rows: [fpn, sfnet], seeds: 5}
     same_time:                               # optional: row -> the row that it takes as long as
       fpn_longer: sfnet
+    first:                                   # optional: file that the rows need -> its command
+      logs/teacher/last.pth: train.py --arch sfnet_resnet50 --exp teacher --resume auto
 
 A row that is scored in another way is `{train: FLAGS, evaluate: FLAGS}`.
 
 A row of `same_time` has the number of its steps in its flags, `--max_iters N`. Before the runs
 begin, the steps of both rows are timed, and the number that takes as long is printed.
+
+The commands of `first` run in their order, before the rows, unless their file exists.
 
 A run that is kept already is left out. Stopped at any time, the same command goes on: a training
 that has begun is resumed at its step.
@@ -31,7 +35,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +58,10 @@ from utils.training.signals import Interrupts
 log = logging.getLogger("study")
 
 PLAN = "plan.yaml"
-# entry -> its type; the last is optional
-ENTRIES = {"evaluate": str, "order": list, "rows": dict, "train": str, "same_time": dict}
-OPTIONAL = {"same_time"}
+# entry -> its type; the last two are optional
+ENTRIES = {"evaluate": str, "order": list, "rows": dict, "train": str, "same_time": dict,
+           "first": dict}
+OPTIONAL: dict[str, dict[str, str]] = {"same_time": {}, "first": {}}
 # timed steps, after others in which kernels are chosen and workers start
 WARM_UP, TIMED = 2, 5
 # fraction by which the time of a row of `same_time` may differ
@@ -154,17 +159,28 @@ def read_plan(folder: Path, data_root: Path | None) -> list[PlannedRun]:
     return list({run.name: run for run in runs}.values())
 
 
+def missing_files(folder: Path, data_root: Path | None) -> dict[Path, list[str]]:
+    """Returns the files of `first` that do not exist, with the commands that make them.
+
+    Paths are relative to the repository. Raises ValueError as `read_plan` does.
+    """
+    roots = ["--data_root", str(data_root)] if data_root else []
+    first = _read_yaml(folder / PLAN)["first"]
+    return {ROOT / file: [sys.executable, *shlex.split(command), *roots]
+            for file, command in first.items() if not (ROOT / file).exists()}
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     """Returns the entries of a plan. Raises ValueError if one is missing, unknown or invalid."""
     try:
         plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(plan, dict) or set(plan) | OPTIONAL != set(ENTRIES):
+    if not isinstance(plan, dict) or set(plan) | set(OPTIONAL) != set(ENTRIES):
         required = ", ".join(name for name in ENTRIES if name not in OPTIONAL)
         raise ValueError(f"{path} must have the entries {required}, may have "
                          f"{', '.join(OPTIONAL)}, and no other")
-    plan = {"same_time": {}, **plan}
+    plan = {**OPTIONAL, **plan}
     for name, kind in ENTRIES.items():
         if not isinstance(plan[name], kind):
             raise ValueError(f"{path}: {name!r} is a {type(plan[name]).__name__}, not a "
@@ -176,6 +192,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         if not is_group:
             raise ValueError(f"{path}: `order` is a list of groups such as "
                              f"{{rows: [a, b], seeds: 3}}, and {group!r} is none")
+    for file, command in plan["first"].items():
+        if not isinstance(command, str) or not command.startswith(("train.py ", "-m tools.")):
+            raise ValueError(f"{path}: `first` has {command!r} for {file}, and not the arguments "
+                             "of python: train.py FLAGS or -m tools.PROGRAM FLAGS")
     for label in plan["same_time"]:
         if label in plan["rows"] and "--max_iters" not in plan["rows"][label]["train"]:
             raise ValueError(f"{path}: the row {label!r} of `same_time` has no --max_iters in its "
@@ -294,20 +314,31 @@ class Runner:
             ChildProcessError: a command failed.
         """
         with ThreadPoolExecutor(self.at_once) as pool:
-            futures = [pool.submit(self.train_one, run) for run in runs]
-            try:
-                while any(not future.done() for future in futures):
-                    interrupts.check()
-                    time.sleep(0.5)
-                    self._raise_failure(futures)
-            finally:
-                self.stop.set()
-                for process in list(self.processes):
-                    process.send_signal(signal.SIGTERM)
+            self._wait([pool.submit(self.train_one, run) for run in runs], interrupts)
+
+    def make(self, file: Path, command: Sequence[str], interrupts: Interrupts) -> None:
+        """Runs the command that makes a file. Raises as `train_all` does."""
+        with ThreadPoolExecutor(1) as pool:
+            self._wait([pool.submit(self.call, file.parent.name, command, 0)], interrupts)
+        if not file.exists():
+            raise FileNotFoundError(f"{file} was not made by its command of `first`: "
+                                    f"python {shlex.join(command[1:])}")
+
+    def _wait(self, futures: Sequence[Future[None]], interrupts: Interrupts) -> None:
+        try:
+            while any(not future.done() for future in futures):
+                interrupts.check()
+                time.sleep(0.5)
+                self._raise_failure(futures)
+        except BaseException:
+            self.stop.set()
+            for process in list(self.processes):
+                process.send_signal(signal.SIGTERM)
+            raise
         self._raise_failure(futures)
 
     @staticmethod
-    def _raise_failure(futures: Sequence[Any]) -> None:
+    def _raise_failure(futures: Sequence[Future[None]]) -> None:
         for future in futures:
             error = future.exception() if future.done() else None
             if error is not None and not isinstance(error, Stopped):
@@ -320,15 +351,15 @@ class Runner:
         slot = self.slots.get()
         try:
             for command in (training, evaluation):
-                self.call(run, command, slot)
+                self.call(run.name, command, slot)
         finally:
             self.slots.put(slot)
         kept = keep(self.logs / run.name, run.study, run.label)
         minutes = (time.monotonic() - started) / 60
         log.info("%s: kept in %s after %.0f minutes", run.name, kept, minutes)
 
-    def call(self, run: PlannedRun, command: Sequence[str], slot: int) -> None:
-        """Runs a command, with its output in a file beside the run.
+    def call(self, name: str, command: Sequence[str], slot: int) -> None:
+        """Runs a command, with its output in the file `NAME.out` beside the runs.
 
         Raises:
             Stopped: it was told to stop.
@@ -337,7 +368,7 @@ class Runner:
         if self.stop.is_set():
             raise Stopped
         self.logs.mkdir(parents=True, exist_ok=True)
-        output = self.logs / f"{run.name}.out"
+        output = self.logs / f"{name}.out"
         with output.open("ab") as file, subprocess.Popen(
                 command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True,
                 env={**os.environ, **_resources(slot, self.at_once)}) as process:
@@ -352,7 +383,7 @@ class Runner:
         if code:
             lines = output.read_text(errors="replace").strip().splitlines()
             last = lines[-1] if lines else "no output"
-            raise ChildProcessError(f"{run.name} failed with exit code {code}: {last} "
+            raise ChildProcessError(f"{name} failed with exit code {code}: {last} "
                                     f"(all of it: {output})")
 
 
@@ -365,18 +396,36 @@ def _resources(slot: int, at_once: int) -> dict[str, str]:
 
 
 def run(args: Namespace) -> None:
-    """Prints the plan, then trains.
+    """Makes the files that the rows need, says how long the runs take, and trains them.
 
     Raises:
         ValueError, OSError: the plan is invalid.
         ChildProcessError: a command failed.
         Interrupted: a signal came.
     """
-    planned = read_plan(args.runs / args.study, args.data_root)
+    folder = args.runs / args.study
+    planned = read_plan(folder, args.data_root)
     missing = [run for run in planned if not run.is_kept][:args.most]
     log.info("%d of %d runs are missing", len(missing), len(planned))
     if not missing:
         return
+    files = missing_files(folder, args.data_root)
+    for file, command in files.items():
+        log.info("first, %s: python %s", file.relative_to(ROOT), shlex.join(command[1:]))
+    if files and args.dry_run:
+        log.info("the runs can be timed when these files exist")
+        return
+    runner = Runner(args.logs / args.study, args.at_once)
+    with Interrupts() as interrupts:
+        for file, command in files.items():
+            runner.make(file, command, interrupts)
+        _tell_times(missing, args.at_once)
+        if not args.dry_run:
+            runner.train_all(missing, interrupts)
+            log.info("Done. Write the page: python -m tools.maintainer.results")
+
+
+def _tell_times(missing: Sequence[PlannedRun], at_once: int) -> None:
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     times = expected_times(missing)
@@ -385,14 +434,8 @@ def run(args: Namespace) -> None:
     for line in unequal_times(missing, times):
         log.info("%s", line)
     seconds = sum(times[run.label].seconds for run in missing)
-    hours = seconds / min(args.at_once, len(missing)) / 3600
-    log.info("about %.1f hours, %d at once; less for trainings that have begun", hours,
-             args.at_once)
-    if args.dry_run:
-        return
-    with Interrupts() as interrupts:
-        Runner(args.logs / args.study, args.at_once).train_all(missing, interrupts)
-    log.info("Done. Write the page: python -m tools.maintainer.results")
+    hours = seconds / min(at_once, len(missing)) / 3600
+    log.info("about %.1f hours, %d at once; less for trainings that have begun", hours, at_once)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+import datasets
 import eval as evaluate
 import train
+from tools.import_labels.writing import describe
 from tools.maintainer import study
 from tools.maintainer.results.studies import RUNS
 from tools.maintainer.study import PlannedRun, Runner, Timing
+from tools.pseudo_label import __main__ as pseudo_label
 from utils.training.signals import Interrupted, Interrupts
 
 QUESTION = """title: A question
@@ -131,13 +134,75 @@ def test_the_reference_of_a_row_is_timed_even_if_its_runs_are_kept(
     assert times["sfnet"].seconds == 10
 
 
+def make_empty(file: Path) -> None:
+    """Writes a file that parsing reads: a dataset of the classes of IDD-lite, or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    spec = datasets.spec("idd_lite")
+    is_dataset = file.name == "dataset.yaml"
+    file.write_text(describe(spec.name, spec.classes, {"train": None}, spec.crop_size, "a test")
+                    if is_dataset else "")
+
+
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in RUNS.glob("*/plan.yaml")))
-def test_every_plan_has_flags_that_its_programs_know(name: str) -> None:
+def test_every_plan_has_flags_that_its_programs_know(name: str, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    # the files that the rows need
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    for file, command in study.missing_files(RUNS / name, None).items():
+        if command[1] == "train.py":
+            train.parse(command[2:])
+        else:
+            assert command[1:3] == ["-m", "tools.pseudo_label"]
+            pseudo_label.Options.from_args(pseudo_label.build_parser().parse_args(command[3:]))
+        make_empty(file)
     for run in {run.label: run for run in study.read_plan(RUNS / name, None)}.values():
         training, evaluation = run.commands(Path("logs"))
         train.build_parser().parse_args(training[2:])
         evaluate.Options.from_args(evaluate.build_parser().parse_args(evaluation[2:]))
         train.parse([*run.train_flags, "--exp", run.name])
+
+
+FIRST = """first:
+  logs/teacher/last.pth: train.py --exp teacher
+  data/pseudo/dataset.yaml: -m tools.pseudo_label --out data/pseudo
+"""
+
+
+def test_files_that_rows_need_are_made_unless_they_exist(
+        folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    (folder / "plan.yaml").write_text(PLAN + FIRST)
+    teacher, labels = tmp_path / "logs/teacher/last.pth", tmp_path / "data/pseudo/dataset.yaml"
+    assert study.missing_files(folder, Path("D")) == {
+        teacher: [sys.executable, "train.py", "--exp", "teacher", "--data_root", "D"],
+        labels: [sys.executable, "-m", "tools.pseudo_label", "--out", "data/pseudo",
+                 "--data_root", "D"]}
+    make_empty(teacher)
+    assert list(study.missing_files(folder, None)) == [labels]
+
+
+def test_a_command_makes_its_file(tmp_path: Path) -> None:
+    file = tmp_path / "teacher" / "last.pth"
+    program = f"import pathlib\npathlib.Path({str(file)!r}).touch()"
+    file.parent.mkdir()
+    with Interrupts() as interrupts:
+        Runner(tmp_path / "logs", 2).make(file, [sys.executable, "-c", program], interrupts)
+        assert file.exists()
+        with pytest.raises(FileNotFoundError, match=r"other.pth was not made by .* python -c pass"):
+            Runner(tmp_path / "logs", 2).make(tmp_path / "other.pth",
+                                              [sys.executable, "-c", "pass"], interrupts)
+
+
+def test_a_dry_run_names_the_commands_that_make_files(
+        folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    (folder / "plan.yaml").write_text(PLAN + FIRST)
+    assert study.main(["pair", "--runs", str(folder.parent), "--dry_run"]) == 0
+    printed = capsys.readouterr().out
+    assert "first, logs/teacher/last.pth: python train.py --exp teacher" in printed
+    assert "the runs can be timed when these files exist" in printed
 
 
 class FakeRun(PlannedRun):
