@@ -4,10 +4,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import functools
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 # errors of file systems without locks, and of network file systems that cannot lock a folder
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EBADF, errno.EINVAL}
@@ -18,7 +21,7 @@ _held: set[int] = set()
 
 @contextmanager
 def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Keeps a folder or a file locked; does nothing where the file system has no locks.
+    """Keeps a folder or a file locked; only warns where the file system has no locks.
 
     The system releases the lock however the process ends. Forked processes, such as those of a
     `DataLoader`, which may outlive a killed process for seconds, do not hold it.
@@ -42,6 +45,8 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
                 raise FileExistsError(refusal) from error
             if error.errno not in NO_LOCKS:
                 raise
+            log.warning("the file system of %s has no locks (%s), so nothing keeps a second "
+                        "process from writing there: start only one", path, error.strerror)
         yield
     finally:
         # a forked process has closed it already

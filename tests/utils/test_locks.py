@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
+import os
 import subprocess
 import sys
 from multiprocessing.synchronize import Event
@@ -55,12 +57,26 @@ def test_a_forked_process_does_not_hold_it(tmp_path: Path) -> None:
     assert child.exitcode == 0
 
 
-def test_a_disk_without_locks_goes_on_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
+def test_on_a_disk_without_locks_a_process_warns_and_goes_on(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def flock(descriptor: int, operation: int) -> None:
-        raise OSError(locks.errno.ENOLCK, "No locks available")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(locks.fcntl, "flock", flock)
     with locks.locked(tmp_path, "in use"), locks.locked(tmp_path, "in use"):
+        pass
+    assert caplog.messages == 2 * [
+        f"the file system of {tmp_path} has no locks ({os.strerror(number)}), so nothing keeps a "
+        "second process from writing there: start only one"]
+
+
+def test_another_error_of_the_disk_is_raised(tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error"), locks.locked(tmp_path, "in use"):
         pass
