@@ -90,7 +90,7 @@ def download(name: str, revision: str | None = None) -> Path:
 
     Raises:
         FileNotFoundError: the name has another form.
-        WeightsError: huggingface_hub is not installed, or the download failed.
+        WeightsError: huggingface_hub cannot be imported, or the download failed.
     """
     if not _HUB_NAME.fullmatch(name):
         names = ", ".join(shipped()) or "none"
@@ -100,9 +100,13 @@ def download(name: str, revision: str | None = None) -> Path:
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError
-    except ImportError as error:
-        raise WeightsError(f"there is no folder {name}, and the hub needs huggingface_hub: {EXTRA}"
-                           ) from error
+    # a broken package may raise an error of any type
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "huggingface_hub"
+        state = "not installed" if missing else (
+            f"installed but cannot be imported ({type(error).__name__}: {error})")
+        raise WeightsError(f"there is no folder {name}, and the hub needs huggingface_hub, which "
+                           f"is {state}: {EXTRA}") from error
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*MODEL_FILES]))
     # the bases are OSError and every error of the HTTP library, such as a missing connection

@@ -161,7 +161,8 @@ def cached_by_timm(backbone: str) -> Path | None:
     """Returns the file in which timm keeps a model's downloaded weights, None without one."""
     try:
         import timm
-    except ImportError:
+    # A broken package may raise an error of any type; building the network names it.
+    except Exception:
         return None
     config = timm.get_pretrained_cfg(backbone)
     if config is None:
@@ -177,7 +178,8 @@ def _cache_paths(config: Any) -> Iterator[Path]:
     if config.hf_hub_id:
         try:
             from huggingface_hub import try_to_load_from_cache
-        except ImportError:
+        # a broken package may raise an error of any type
+        except Exception:
             return
         names = (config.hf_hub_filename,) if config.hf_hub_filename else HUB_FILES
         for name in names:

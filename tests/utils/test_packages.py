@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.packages import require_package
+from utils.packages import PackageError, require_package
 
 
 def require(name: str) -> object:
@@ -14,6 +14,22 @@ def require(name: str) -> object:
 
 def test_a_package_that_can_be_imported_is_returned() -> None:
     assert require("json") is sys.modules["json"]
+
+
+def test_a_part_of_a_package_is_imported_under_its_name(tmp_path: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "whole_package").mkdir()
+    (tmp_path / "whole_package/broken.py").write_text("raise RuntimeError('another torch')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    part = require_package("json", needed_by="--flag", extra="some", module="json.decoder")
+    assert part is sys.modules["json.decoder"]
+    with pytest.raises(PackageError, match=r"needs absent_package, which is not installed"):
+        require_package("absent_package", needed_by="--flag", extra="some",
+                        module="absent_package.part")
+    with pytest.raises(PackageError, match=r"needs whole_package, which is installed but cannot be "
+                                           r"imported \(RuntimeError: another torch\)"):
+        require_package("whole_package", needed_by="--flag", extra="some",
+                        module="whole_package.broken")
 
 
 def test_a_missing_package_is_named_with_its_extra() -> None:

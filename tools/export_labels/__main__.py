@@ -1,7 +1,6 @@
 """Predicts labels to correct: `python -m tools.export_labels FORMAT --snapshot FILE ...`."""
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 from argparse import Namespace
@@ -23,6 +22,7 @@ from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
 from utils.logs import track
+from utils.packages import require_package
 from utils.precision import PrecisionOptions
 
 log = logging.getLogger("export_labels")
@@ -110,7 +110,8 @@ def run(args: Namespace) -> None:
     check_new(images, output.file, options.out)
     if options.format == "coco":
         # before the network is loaded
-        importlib.import_module("pycocotools.mask")
+        require_package("pycocotools", needed_by="coco", extra="labels",
+                        module="pycocotools.mask")
     [model] = load_from_options(options.snapshot, options.precision, options.inference)
     options.out.mkdir(parents=True, exist_ok=True)
     output.write(predict(images, model.predictor, output.upright), model.spec, options.out,

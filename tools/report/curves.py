@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from utils.packages import require_package
 from utils.report.charts import COMPARED, Points, points, read_metrics
 
 COLORS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2")
@@ -30,8 +31,8 @@ def run(args: argparse.Namespace) -> str:
     """Draws the runs of `--curves`; returns a message.
 
     Raises:
-        ValueError, OSError, ImportError: metrics cannot be read, the picture cannot be written, or
-            matplotlib is not installed.
+        ValueError, OSError: metrics cannot be read, the picture cannot be written, or matplotlib
+            cannot be imported.
     """
     out = args.out or Path("curves.png")
     draw_curves(args.curves, out)
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> str:
 
 def draw_curves(runs: Sequence[Path], out: Path) -> None:
     """Draws the curves of several runs over the epochs; panels without points are left out."""
-    import matplotlib
+    matplotlib = require_package("matplotlib", needed_by="--curves", extra="report")
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import network
 from network.checkpoints.model_folder import CARD
-from network.checkpoints.pretrained import EXTRA, MODEL_FILES
+from network.checkpoints.pretrained import MODEL_FILES
 from tools.weights.card import PICTURE
 from utils.cli import FlagParser, add_switch
 from utils.errors import in_a_line
+from utils.packages import require_package
 
 # what is uploaded: no pickle, and nothing else that lies in the folder
 FILES = (*MODEL_FILES, CARD, PICTURE)
@@ -47,13 +48,12 @@ def upload(folder: Path, name: str, private: bool) -> str:
     """Uploads a folder, to a new network if the hub has none of the name; returns the commit's URL.
 
     Raises:
-        ValueError: huggingface_hub is not installed, the name is invalid, or the hub refuses.
+        ValueError: huggingface_hub cannot be imported, the name is invalid, or the hub refuses.
     """
-    try:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError as error:
-        raise ValueError(f"pushing needs huggingface_hub: {EXTRA}") from error
+    require_package("huggingface_hub", needed_by="push", extra="hub",
+                    module="huggingface_hub.hf_api")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
     api = HfApi()
     try:
         # None is the default of the account or the organization

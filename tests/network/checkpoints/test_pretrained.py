@@ -137,5 +137,16 @@ def test_a_name_stands_for_a_shipped_network(net: SceneParser, tmp_path: Path,
 
 def test_the_hub_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(WeightsError, match=r"pip install '\.\[hub\]'"):
+    with pytest.raises(WeightsError, match=r"is not installed: pip install '\.\[hub\]'"):
+        download("somebody/a-network")
+
+
+def test_a_broken_package_of_the_hub_is_told_in_one_line(tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "huggingface_hub.py").write_text("raise RuntimeError('another Python')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "huggingface_hub"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(WeightsError, match=r"which is installed but cannot be imported "
+                                           r"\(RuntimeError: another Python\): pip install"):
         download("somebody/a-network")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,13 @@ def test_timms_cache_is_found_without_a_connection(
     hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repository, name: None)
     assert sources.cached_by_timm("tf_efficientnet_lite0") == path
+
+
+def test_a_broken_timm_has_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    assert sources.cached_by_timm("tf_efficientnet_lite0") is None
 
 
 def test_tensors_are_renamed_by_their_position() -> None:

@@ -38,6 +38,7 @@ def test_what_cannot_be_written_is_refused(snapshot: Path, tmp_path: Path,
     (tmp_path / "a.png").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     assert main(["coco", *flags, str(tmp_path / "a.png")]) == 2
-    assert "pip install '.[labels]'" in capsys.readouterr().err
+    assert "coco needs pycocotools, which is not installed: pip install '.[labels]'" in (
+        capsys.readouterr().err)
     assert main(["labelme", *flags, str(tmp_path / "a.png")]) == 2
     assert "a.png is truncated or damaged" in capsys.readouterr().err

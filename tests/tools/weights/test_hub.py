@@ -156,4 +156,5 @@ def test_a_folder_without_a_card_or_a_package_is_not_pushed(
     (with_card / "README.md").touch()
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert weights.main(["push", str(with_card), "me/net"]) == 2
-    assert "pushing needs huggingface_hub: pip install '.[hub]'" in capsys.readouterr().err
+    assert ("push needs huggingface_hub, which is not installed: pip install '.[hub]'"
+            in capsys.readouterr().err)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from utils.training.tracking.tracker import RunInfo
+from utils.training.tracking.tracker import RunInfo, import_tracker
 
 PROJECT = "sfsegnets"
 # the longest value that every server stores
@@ -22,9 +22,8 @@ class MlflowTracker:
     """See `tracker.Tracker`. A resumed run is found by the tag `run_id`."""
 
     def __init__(self, run: RunInfo) -> None:
-        import mlflow
-        from mlflow.entities import Metric, Param, RunTag
-        self.metric = Metric
+        mlflow, entities = import_tracker("mlflow"), import_tracker("mlflow", "mlflow.entities")
+        self.metric = entities.Metric
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{run.shared_folder}/mlflow.db"
         self.client = mlflow.MlflowClient(uri)
         experiment = self._experiment(run, uri)
@@ -34,8 +33,10 @@ class MlflowTracker:
             self.client.update_run(self.id, status="RUNNING")
             return
         self.id = self.client.create_run(experiment, run_name=run.name).info.run_id
-        params = [Param(name, str(value)[:LONGEST_VALUE]) for name, value in run.flags.items()]
-        self.client.log_batch(self.id, params=params[:100], tags=[RunTag("run_id", run.id)])
+        tag = entities.RunTag("run_id", run.id)
+        params = [entities.Param(name, str(value)[:LONGEST_VALUE])
+                  for name, value in run.flags.items()]
+        self.client.log_batch(self.id, params=params[:100], tags=[tag])
         self.client.log_batch(self.id, params=params[100:])
 
     def _experiment(self, run: RunInfo, uri: str) -> str:

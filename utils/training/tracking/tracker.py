@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from utils.errors import in_a_line
+from utils.packages import PackageError, require_package
 
 log = logging.getLogger("train")
 
@@ -57,6 +58,11 @@ class Tracker(Protocol):
     def finish(self, scores: Mapping[str, float]) -> None:
         """Adds the final scores, and ends the run in the tracker."""
         ...
+
+
+def import_tracker(name: str, module: str | None = None) -> Any:
+    """Imports the library of a value of `--track`, or a module of it; see `require_package`."""
+    return require_package(name, needed_by=f"--track {name}", extra="tracking", module=module)
 
 
 class BackgroundTracker:
@@ -111,6 +117,8 @@ class BackgroundTracker:
             tracker = build()
             while (call := self.calls.get()) is not None and not self.failed:
                 call(tracker)
+        except PackageError as error:
+            self._fail(str(error))
         # Libraries end with SystemExit too, for example without a login.
         except BaseException as error:
             self._fail(in_a_line(error))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from utils.training.tracking.tracker import RunInfo
+from utils.training.tracking.tracker import RunInfo, import_tracker
 
 PROJECT = "sfsegnets"
 
@@ -20,7 +20,7 @@ class TrackioTracker:
     def __init__(self, run: RunInfo) -> None:
         # read by trackio when it is imported
         os.environ.setdefault("TRACKIO_DIR", str(run.shared_folder / "trackio"))
-        import trackio
+        trackio = import_tracker("trackio")
         self.trackio = trackio
         flags = {name: value if isinstance(value, int | float | str | None) else str(value)
                  for name, value in run.flags.items()}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from utils.training.tracking.tracker import RunInfo
+from utils.training.tracking.tracker import RunInfo, import_tracker
 
 PROJECT = "sfsegnets"
 
@@ -18,7 +18,7 @@ class WandbTracker:
     """See `tracker.Tracker`. Without a login, the offline mode needs none."""
 
     def __init__(self, run: RunInfo) -> None:
-        import wandb
+        wandb = import_tracker("wandb")
         self.image = wandb.Image
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), name=run.name, id=run.id,

@@ -30,6 +30,23 @@ def test_each_adapter_is_where_the_table_says(module: str, name: str) -> None:
     assert {"scalars", "pictures", "finish"} <= {*vars(adapter)}
 
 
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_library_that_cannot_be_imported_is_told_in_one_line(
+        name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError('compiled for\\n another Python')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    tracker = TrackingOptions(name).open(tmp_path, {})
+    assert tracker is not None
+    tracker.finish({})
+    assert caplog.messages == [
+        f"--track {name} is off from here on (--track {name} needs {name}, which is installed but "
+        "cannot be imported (RuntimeError: compiled for another Python): pip install "
+        f"--force-reinstall --no-deps {name} installs it again): the run goes on, and "
+        "metrics.jsonl and TensorBoard have everything."]
+
+
 def test_without_the_flag_and_beside_the_main_process_nothing_is_opened(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
