@@ -120,7 +120,7 @@ def load_predictor(
     precision: str | None = None,
     channels_last: bool = True,
     inference: InferenceOptions | None = None,
-    fuse: bool | None = None,
+    fuse: bool = True,
     compile: bool = False,
     backend: str | None = None,
 ) -> LoadedModel:
@@ -135,8 +135,8 @@ def load_predictor(
         device: by default a GPU if there is one.
         precision: "fp32", "bf16" or "fp16"; by default bf16 on devices that are fast at it.
         inference: windows, scales and flips; by default the whole image at its own size.
-        fuse: fold batch normalization into convolutions and drop the auxiliary heads, the default.
-            Exported files refuse it, either way: they are as they were exported.
+        fuse: fold batch normalization into convolutions and drop the auxiliary heads. An exported
+            file was folded when it was made, and is the same either way.
         compile: use `torch.compile`, which exported files refuse.
         backend: what runs the network: a name of `utils.backends.runtimes.BACKENDS`, or "auto";
             by default torch, which exported files refuse.
@@ -156,9 +156,6 @@ def load_predictor(
         if compile:
             raise ValueError(f"{snapshot} is an exported file, which torch.compile cannot compile: "
                              "leave --compile out, or give the checkpoint it was made from")
-        if fuse is not None:
-            raise ValueError(f"{snapshot} is an exported file, whose normalization is folded "
-                             "already: leave fuse out, or give the checkpoint it was made from")
         return load_exported(Path(snapshot), dataset, device, precision, inference, backend,
                              arch=arch, weights=weights)
     backend = backend or TORCH
@@ -170,7 +167,6 @@ def load_predictor(
     if trained.license:
         log.info("%s: %s", trained.path, trained.license)
     mean, std = net.normalization
-    fuse = fuse is not False
     fused = fuse_for_inference(net) if fuse or backend != TORCH else net
     runtime = runtimes.build(backend, fused, mean, std, arch=trained.arch, device=device,
                              precision=precision)
@@ -204,7 +200,7 @@ def load_from_options(
     inference: InferenceOptions,
     *,
     dataset: str | None = None,
-    fuse: bool | None = None,
+    fuse: bool = True,
     compare: Path | None = None,
     backend: BackendOptions | None = None,
 ) -> list[LoadedModel]:
@@ -243,10 +239,11 @@ def evaluate(options: Options, interrupts: Interrupts) -> bool:
         ValueError, OSError: an option, the snapshot or the data is invalid.
         Interrupted: a signal arrived; the results so far are saved.
     """
-    # an exported file is folded already, and check_options refuses --deployed for it
-    fuse = None if backend_of(options.snapshot.path) else options.evaluation.fuse
     [model] = load_from_options(options.snapshot, options.precision, options.inference,
-                                dataset=options.data.dataset, fuse=fuse, backend=options.backend)
+                                dataset=options.data.dataset, fuse=options.evaluation.fuse,
+                                backend=options.backend)
+    if options.evaluation.calibration:
+        model.predictor.require_logits("--calibration")
     data = options.data.build(model.spec)
     check_options(options, data)
     as_expected = True

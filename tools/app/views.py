@@ -163,7 +163,7 @@ def confidence_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> dict[s
     """Returns the maps of a network's confidence in colors.
 
     Args:
-        maps: measure -> (H, W) in [0, 1].
+        maps: measure -> (H, W) in [0, 1]; empty for a file that returns labels.
     """
     fields = []
     for name, values in maps.items():
@@ -171,6 +171,9 @@ def confidence_maps(image: np.ndarray, maps: Mapping[str, np.ndarray]) -> dict[s
         fields.append({"title": confidence.title(name, values), "note": "",
                        "picture": pictures.jpeg(picture, 90)})
     note = "Light where the network is sure, dark where it is not: the bar goes from 0 to 100 %."
+    if not maps:
+        note = ("This exported file returns labels, so there is no confidence to show: export the "
+                "network with --output coarse.")
     return {"kind": "confidence", "image": _picture(image), "note": note, "fields": fields,
             "bar": pictures.jpeg(confidence.bar(256), 95)}
 

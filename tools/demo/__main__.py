@@ -170,7 +170,8 @@ class Demo:
         confidence: whether maps of the confidence are drawn too.
 
     Raises:
-        ValueError: `dump_flow` for a network without flow alignment.
+        ValueError: `dump_flow` for a network without flow alignment, or `confidence` for a file
+            that returns labels.
     """
 
     def __init__(self, net: nn.Module, predictor: Predictor, spec: datasets.DatasetSpec, *,
@@ -179,6 +180,8 @@ class Demo:
         if dump_flow and not has_flow:
             raise ValueError("this network has no flow alignment: leave --dump_flow out; an "
                              "exported file shows no flow, its checkpoint does.")
+        if confidence:
+            predictor.require_logits("--confidence")
         self.predictor = predictor
         self.spec = spec
         self.kinds = kinds

@@ -9,7 +9,6 @@ from pathlib import Path
 import datasets
 from eval import load_predictor
 from network.alignment import recorded_flows
-from utils.backends.exported import backend_of
 from utils.backends.runtimes import TORCH
 from utils.cli import positive_int
 from utils.evaluation.inference import InferenceOptions
@@ -110,8 +109,7 @@ def load(evaluated: Results, data: datasets.SegmentationDataset) -> ReportModel:
             weights=settings.get("weights", "auto"), dataset=data.spec,
             precision=usable_precision(settings.get("precision")),
             channels_last=bool(settings.get("channels_last")), inference=inference,
-            fuse=None if backend_of(snapshot) else False,
-            backend=settings.get("backend", TORCH).split()[0])
+            fuse=False, backend=settings.get("backend", TORCH).split()[0])
     except ValueError as error:
         raise ValueError(f"{evaluated.folder} cannot be predicted again here, and flags in this "
                          f"message are those of eval.py, which can score it again: {error}"

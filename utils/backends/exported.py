@@ -79,7 +79,7 @@ class ExportedFile:
 
 
 class ExportedNetwork(nn.Module):
-    """A file as a network: normalized images (N, 3, H, W) -> logits under the key "main"."""
+    """A file as a network: normalized images (N, 3, H, W) -> its output under the key "main"."""
 
     def __init__(self, run: Run) -> None:
         super().__init__()
@@ -106,8 +106,8 @@ def open_exported(path: Path, backend: str, device: torch.device, precision: str
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, of another program, or returns no logits for normalized
-            images; it belongs to another backend; or its backend does not run here.
+        ValueError: the file is damaged, of another program, or takes no normalized images; it
+            belongs to another backend; or its backend does not run here.
     """
     name = backend_of(path)
     if name is None or backend not in (AUTO, name):
@@ -118,7 +118,7 @@ def open_exported(path: Path, backend: str, device: torch.device, precision: str
     row.require(str(path), device, precision)
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}: make it with python -m tools.export --format "
-                                f"{row.format} --output coarse")
+                                f"{row.format}")
     try:
         run, stored = row.open(path, precision)
         facts = {key: json.loads(text) for key, text in stored.items()}
@@ -128,19 +128,20 @@ def open_exported(path: Path, backend: str, device: torch.device, precision: str
                          f"({in_a_line(error, whole=False)}): export it again") from error
     _check(path, facts)
     run = _of_sizes(path, facts, run)
-    return ExportedFile(path, facts, Runtime(name, row.version(), run, verified=True))
+    runtime = Runtime(name, row.version(), run, verified=True,
+                      returns_labels=facts["output"] == "labels")
+    return ExportedFile(path, facts, runtime)
 
 
 def _check(path: Path, facts: Mapping[str, Any]) -> None:
-    """Raises ValueError if the metadata is incomplete or the file computes something else."""
+    """Raises ValueError if the metadata is incomplete or the file takes no normalized images."""
     missing = [name for name in NEEDED if name not in facts]
     if missing:
         raise ValueError(f"{path} does not say its {', '.join(missing)}: export it again with "
                          "python -m tools.export")
-    if facts["output"] == "labels" or facts["input"] != "normalized":
-        raise ValueError(f"{path} takes {facts['input']} images and returns {facts['output']}, but "
-                         "logits of normalized images are needed: export it with --output coarse "
-                         "--input normalized")
+    if facts["input"] != "normalized":
+        raise ValueError(f"{path} takes {facts['input']} images, but normalized images are needed: "
+                         "export it with --input normalized")
 
 
 def _of_sizes(path: Path, facts: Mapping[str, Any], run: Run) -> Run:

@@ -141,6 +141,7 @@ class Runtime(NamedTuple):
         replaceable: torch takes over if it computes something else than the network; otherwise
             that is an error.
         verified: the file was compared with the network when it was made.
+        returns_labels: `run` returns train ids (N, H, W) in place of logits.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Runtime(NamedTuple):
     run: Callable[[Tensor], Tensor | None]
     replaceable: bool = False
     verified: bool = False
+    returns_labels: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"

@@ -50,6 +50,8 @@ class Predictor:
 
     Attributes:
         backend: what runs the network, "torch" or a runtime with its version.
+        returns_labels: the runtime returns labels, from which no confidence can be computed, and no
+            average over several views; methods that need logits raise ValueError.
 
     Raises:
         ValueError: `compiled` without a compiler for the device, or `graphs` without a CUDA device.
@@ -75,6 +77,7 @@ class Predictor:
             require_compiler("--compile", device)
             self._network = torch.compile(self._forward)
         self.backend = TORCH
+        self.returns_labels = runtime is not None and runtime.returns_labels
         if runtime is not None:
             self.backend = str(runtime)
             first = self._in_runtime if runtime.verified else self._first_in_runtime
@@ -100,7 +103,9 @@ class Predictor:
             height, width = images.shape[-2:]
             prepared = self._prepare(images)
             single_view = self.inference.is_one_view(prepared.shape[-2], prepared.shape[-1])
-            if self._graphs is not None and single_view:
+            if self.returns_labels and single_view:
+                labels = self._network(prepared).to(torch.uint8)
+            elif self._graphs is not None and single_view:
                 labels = self._predict_whole(prepared)
             else:
                 labels = self.inference.labels(self._coarse_logits, prepared)
@@ -108,6 +113,7 @@ class Predictor:
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Predicts class probabilities (N, K, H, W) float32 of (N, 3, H, W) uint8 RGB."""
+        self.require_logits("a map of probabilities")
         with torch.inference_mode():
             prepared = self._prepare(images)
             probabilities = self.inference.probabilities(self._coarse_logits, prepared,
@@ -123,6 +129,7 @@ class Predictor:
             images: (N, 3, H, W) uint8 RGB, on any device.
             measures: some of `utils.evaluation.confidence.MEASURES`.
         """
+        self.require_logits("a map of confidence")
         with torch.inference_mode():
             height, width = images.shape[-2:]
             labels, maps = self.inference.confidence(self._coarse_logits, self._prepare(images),
@@ -135,9 +142,11 @@ class Predictor:
         """Predicts one image, (H, W, 3) uint8 RGB, as `confidence` does.
 
         Returns:
-            The train ids (H, W), and measure -> map (H, W) float32.
+            The train ids (H, W), and measure -> map (H, W) float32; no map if `returns_labels`.
         """
         batch = torch.from_numpy(image).permute(2, 0, 1)[None]
+        if self.returns_labels:
+            return self.labels(batch)[0].cpu().numpy(), {}
         labels, maps = self.confidence(batch, measures)
         return labels[0].cpu().numpy(), {name: values[0].cpu().numpy()
                                          for name, values in maps.items()}
@@ -147,6 +156,7 @@ class Predictor:
 
         The inference mode, its scales and flips, and the temperature are not used.
         """
+        self.require_logits("a map of logits")
         with torch.inference_mode():
             prepared = self._prepare(images)
             # Resized here and not in the network: in half precision, rounding errors would decide
@@ -154,6 +164,12 @@ class Predictor:
             logits = F.interpolate(self._coarse_logits(prepared), size=prepared.shape[-2:],
                                    mode="bilinear", align_corners=True)
             return logits[..., :images.shape[-2], :images.shape[-1]]
+
+    def require_logits(self, needed_by: str) -> None:
+        """Raises ValueError if the network returns labels; `needed_by` names the flag."""
+        if self.returns_labels:
+            raise ValueError(f"{needed_by} needs logits, and this exported file returns labels: "
+                             "leave it out, or export the network with --output coarse")
 
     def run_network(self, images: Tensor) -> None:
         """Runs `net` in torch on whole images (N, 3, H, W) uint8 RGB, for hooks on its modules."""
@@ -202,6 +218,8 @@ class Predictor:
 
     def _coarse_logits(self, images: Tensor) -> Tensor:
         """Returns float32 logits at the head's own stride."""
+        self.require_logits("an average over --scales, --flip or windows smaller than the image "
+                            "(--inference_mode whole has none)")
         # a training loop may have switched to training mode in between
         self.net.eval()
         if self.channels_last and self.backend == TORCH:

@@ -78,7 +78,8 @@ def write(path: Path, model: ReportModel, data: Any, images: int = 50) -> None:
     total = evaluated.matrices.sum(0)
     draws = results.resampled(evaluated.matrices, groups=evaluated.groups)
     colors, classes = tables.class_colors(data), evaluated.classes
-    _render(path, template, items, _single_viewer(), evaluated, colors, {
+    viewer = _single_viewer(with_confidence=not model.predictor.returns_labels)
+    _render(path, template, items, viewer, evaluated, colors, {
         "comparison": False,
         "page_type": "Evaluation",
         "heading": f"{evaluated.scores['arch']} on {data.spec.title}, "
@@ -156,13 +157,13 @@ def _mean_ious(matrices: np.ndarray) -> np.ndarray:
     return results.mean(results.iou(matrices))
 
 
-def _single_viewer() -> Viewer:
+def _single_viewer(with_confidence: bool) -> Viewer:
     views = [
         _slide("Labels and predictions", ("labels", "Labels"), ("predictions", "Predictions")),
         _over("Errors", "errors", [(WRONG, "wrong"), (pictures.DARK, "ignored")]),
-        _tint("Confidence", "probability"),
-        _tint("Margin", "margin"),
     ]
+    if with_confidence:
+        views += [_tint("Confidence", "probability"), _tint("Margin", "margin")]
     return Viewer(("IoU",), views, [("labels", "label"), ("predictions", "prediction")])
 
 

@@ -41,6 +41,13 @@ def any_size(module: ExportModule, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def any_size_labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An OpenVINO file that returns the labels of images of any size."""
+    module = ExportModule(TinyNetwork(SPEC.num_classes), MEAN, STD, "normalized", "labels")
+    return write(tmp_path_factory.mktemp("openvino") / "labels.xml", module, output="labels")
+
+
+@pytest.fixture(scope="session")
 def one_size(module: ExportModule, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OpenVINO file of it for one image of 64x96."""
     return write(tmp_path_factory.mktemp("openvino") / "fixed.xml", module, dynamic=False)

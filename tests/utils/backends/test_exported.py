@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +11,11 @@ import pytest
 import torch
 
 import eval as evaluation
+from tests.tools.export.conftest import SPEC
 from tests.utils.backends.conftest import write
 from tools import calibrate, rank_images
+from tools.app import views
+from tools.demo import __main__ as demo
 from tools.pseudo_label import __main__ as pseudo_label
 from utils.backends.exported import ExportedFile, backend_of, open_exported
 from utils.backends.graph import ExportModule
@@ -61,7 +65,7 @@ def test_a_file_for_another_backend_or_a_missing_one_is_refused(any_size: Path,
                                                                 tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"which torch does not run: give --backend openvino"):
         opened(any_size, "torch")
-    with pytest.raises(FileNotFoundError, match=r"--format openvino --output coarse"):
+    with pytest.raises(FileNotFoundError, match=r"absent.xml: .*--format openvino"):
         opened(tmp_path / "absent.xml")
     with pytest.raises(ValueError, match=r"net\.xml runs on the CPU, but this runs on meta"):
         open_exported(any_size, "auto", torch.device("meta"), "fp32")
@@ -83,10 +87,14 @@ def test_flags_that_a_file_would_ignore_are_refused(
     assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"net\.xml is an exported file, which torch\.compile"):
         evaluation.load_predictor(any_size, device="cpu", backend="auto", compile=True)
-    for fuse in (True, False):
-        with pytest.raises(ValueError, match=r"net\.xml is an exported file, whose normalization "
-                                             "is folded already: leave fuse out"):
-            evaluation.load_predictor(any_size, device="cpu", backend="auto", fuse=fuse)
+
+
+def test_a_file_is_the_same_with_and_without_fuse(any_size: Path) -> None:
+    images = torch.randint(0, 256, (1, 3, 64, 96), dtype=torch.uint8,
+                           generator=torch.Generator().manual_seed(0))
+    a, b = (evaluation.load_predictor(any_size, device="cpu", backend="auto", fuse=fuse).predictor
+            for fuse in (True, False))
+    assert torch.equal(a.logits(images), b.logits(images))
 
 
 @pytest.mark.parametrize(("program", "flags"), [
@@ -114,9 +122,87 @@ def test_a_damaged_file_is_refused_in_a_line(any_size: Path, tmp_path: Path) -> 
         opened(path)
 
 
-def test_a_file_of_labels_is_refused(module: ExportModule, tmp_path: Path) -> None:
-    path = write(tmp_path / "net.xml", module, output="labels")
-    with pytest.raises(ValueError, match=r"returns labels, but logits .* --output coarse"):
+def test_a_file_of_labels_predicts_the_labels_of_the_network(any_size: Path,
+                                                             any_size_labels: Path) -> None:
+    # the narrow image is padded to 32 columns for the network
+    for size in ((71, 101), (64, 20)):
+        images = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8,
+                               generator=torch.Generator().manual_seed(0))
+        expected, labels = (
+            evaluation.load_predictor(path, device="cpu", precision="fp32",
+                                      backend="auto").predictor.labels(images)
+            for path in (any_size, any_size_labels))
+        assert labels.dtype == torch.uint8
+        assert labels.shape == expected.shape
+        assert (labels == expected).float().mean() > 0.999
+
+
+@pytest.mark.parametrize("inference", [
+    InferenceOptions("sliding", crop=(64, 64)),
+    InferenceOptions("whole", scales=(0.8, 1.0)),
+    InferenceOptions("pooling", flip=True),
+])
+def test_a_file_of_labels_averages_nothing(any_size_labels: Path,
+                                           inference: InferenceOptions) -> None:
+    predictor = evaluation.load_predictor(any_size_labels, device="cpu", precision="fp32",
+                                          backend="auto", inference=inference).predictor
+    images = torch.zeros(1, 3, 71, 101, dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"--flip or windows smaller than the image .* needs "
+                                         r"logits, and this exported file returns labels: "):
+        predictor.labels(images)
+    for method in (predictor.confidence, predictor.probabilities, predictor.logits):
+        with pytest.raises(ValueError, match=r"a map of \w+ needs logits, .* --output coarse"):
+            method(images)
+
+
+def test_the_demo_draws_a_file_of_labels_but_no_confidence(
+    any_size_labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((64, 96, 3), np.uint8))
+    flags = ["--snapshot", str(any_size_labels), "--input", str(tmp_path / "a.png"), "--out",
+             str(tmp_path / "out"), "--precision", "fp32"]
+    assert demo.main(flags) == 0
+    ids = cv2.imread(str(tmp_path / "out/label_ids/a.png"), cv2.IMREAD_UNCHANGED)
+    predictor = evaluation.load_predictor(any_size_labels, device="cpu", precision="fp32",
+                                          backend="auto").predictor
+    black = torch.zeros(1, 3, 64, 96, dtype=torch.uint8)
+    assert np.array_equal(ids, SPEC.to_raw_ids[predictor.labels(black)[0].numpy()])
+    capsys.readouterr()
+    assert demo.main([*flags, "--confidence"]) == 2
+    assert "--confidence needs logits, and this exported" in capsys.readouterr().err
+
+
+def test_the_app_shows_the_classes_of_a_file_of_labels(any_size_labels: Path) -> None:
+    model = evaluation.load_predictor(any_size_labels, device="cpu", precision="fp32",
+                                      backend="auto")
+    _, values = views.predict_views([model], np.zeros((64, 96, 3), np.uint8))
+    classes, _, sure = (json.loads(value) for value in values)
+    assert sum(row["share"] for row in classes["classes"]) == pytest.approx(1)
+    assert (sure["fields"], sure["note"]) == ([], "This exported file returns labels, so there is "
+                                              "no confidence to show: export the network with "
+                                              "--output coarse.")
+
+
+def test_a_file_of_labels_is_evaluated_with_a_report_but_no_calibration(
+    any_size_labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("val", "valannot"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros((64, 96), np.uint8))
+    flags = ["--snapshot", str(any_size_labels), "--backend", "openvino", "--data_root",
+             str(tmp_path), "--ckpt_path", str(tmp_path / "out"), "--precision", "fp32",
+             "--num_workers", "0"]
+    assert evaluation.main([*flags, "--calibration"]) == 2
+    assert "--calibration needs logits, and this exported" in capsys.readouterr().err
+    assert evaluation.main([*flags, "--report"]) == 0
+    [page] = tmp_path.rglob("index.html")
+    assert "Labels and predictions" in page.read_text()
+    assert '"title":"Confidence"' not in page.read_text()
+
+
+def test_a_file_that_takes_raw_images_is_refused(module: ExportModule, tmp_path: Path) -> None:
+    path = write(tmp_path / "net.xml", module, input="rgb")
+    with pytest.raises(ValueError, match=r"takes rgb images, .* --input normalized"):
         opened(path)
 
 
