@@ -32,7 +32,8 @@ MACHINE = re.compile(r"(\w+)-.*-(x86_64|AMD64|aarch64|arm64)\b.*")
 # path in this folder of the checkout
 PORTABLE_FOLDERS = {
     "data_root": ("data", 1), "root": ("data", 1), "packed": ("data", 1), "ckpt": ("logs", 0),
-    "resume": ("logs", 1), "snapshot": ("logs", 2), "pretrained": ("pretrained_models", 1),
+    "resume": ("logs", 1), "snapshot": ("logs", 2), "teacher": ("logs", 2),
+    "pretrained": ("pretrained_models", 1), "extra_data": ("data", 2),
 }
 
 
@@ -211,6 +212,8 @@ def _portable(flag: str, value: Any) -> Any:
     """Returns a flag's value, with a path outside the checkout replaced by one inside."""
     if isinstance(value, dict):
         return {name: _portable(name, part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_portable(flag, part) for part in value]
     if not isinstance(value, str):
         return value
     path = Path(value)

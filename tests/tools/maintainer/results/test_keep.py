@@ -27,6 +27,8 @@ def test_a_finished_run_is_kept_without_the_paths_of_its_machine(run: Path, stud
                                     "--ckpt=logs", "--fpn_dsn_loss", "--exp", "b_s2", "--seed", "2",
                                     "--snapshot", "logs/before/last.pth"]
     assert found.args["pretrained"] == "pretrained_models/x.pth"
+    assert found.args["teacher"] == "logs/large/last.pth"
+    assert found.args["extra_data"] == ["data/more/dataset.yaml:train:0.5"]
     assert found.scores["settings"]["snapshot"] == "logs/b_s2/last.pth"
     assert found.env["started"] == "2026-11-20"
     assert (found.matrices == np.load(run / "eval_camvid_test/per_image.npz")["matrices"]).all()
