@@ -38,7 +38,8 @@ def run(study: Path, tmp_path: Path) -> Path:
              "--ckpt=/scratch", "--fpn_dsn_loss", "--exp", "b_s2", "--seed", "2", "--snapshot",
              "/home/someone/logs/before/last.pth"]
     edit(folder / "args.json", data_root=PLACE, ckpt="/scratch",
-         pretrained=str(ROOT / "pretrained_models/x.pth"), teacher="/home/someone/logs/large/last.pth",
+         pretrained=str(ROOT / "pretrained_models/x.pth"),
+         teacher="/home/someone/logs/large/last.pth",
          extra_data=["/home/someone/more/dataset.yaml:train:0.5"])
     environment = json.loads((folder / "env.json").read_text())
     del environment["started"]
