@@ -236,7 +236,7 @@ class Training:
         mean, std = self.net.normalization
         prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
                           channels_last=options.precision.channels_last, augment=augment)
-        self.split_step = MicroBatches(
+        self.micro_batches = MicroBatches(
             self.criterion, prepare, accumulate=options.batching.sizes.accumulate,
             loss_norm=options.batching.loss_norm)
         self.intervals = Intervals(options.intervals, len(self.data.sampler),
@@ -352,8 +352,8 @@ class Training:
         self.skip_bad_steps.begin_step()
         self.optimizer.zero_grad(set_to_none=True)
         terms: dict[str, Tensor] = {}
-        for index, (micro_batch, weights) in enumerate(self.split_step(batch), start=1):
-            is_last = index == self.split_step.accumulate
+        for index, (micro_batch, weights) in enumerate(self.micro_batches(batch), start=1):
+            is_last = index == self.micro_batches.accumulate
             with gradient_sync(self.model, enabled=is_last):
                 with precision.autocast(self.device, self.precision):
                     outputs = self.model(micro_batch["image"], upsample=False)

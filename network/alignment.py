@@ -98,23 +98,23 @@ class FlowAlignment(nn.Module):
         flow_channels: width of the two projections from which the flow is computed.
 
     Raises:
-        ValueError: a subclass gives `flow_maps` another value than 2 or 4.
+        ValueError: a subclass gives `num_flows` another value than 1 or 2.
     """
 
-    # Channels of the flow: x and y for the coarse map.
-    flow_maps = 2
+    # Flows that `flow_make` computes, of two channels (x, y) each: that of the coarse map.
+    num_flows = 1
 
     def __init__(self, channels: int, flow_channels: int) -> None:
         super().__init__()
-        if self.flow_maps not in (2, 4):
-            raise ValueError(f"{type(self).__name__}.flow_maps is {self.flow_maps}, but a flow is "
-                             "x and y of one map or of two. Compute anything else, such as a "
-                             "mask, by a convolution of its own")
+        if self.num_flows not in (1, 2):
+            raise ValueError(f"{type(self).__name__}.num_flows is {self.num_flows}, but only the "
+                             "coarse map and the fine map have a flow. Compute anything else, such "
+                             "as a mask, by a convolution of its own")
         # The attribute names are the published checkpoints' keys.
         # `down_h` projects the coarse map, high in semantics; `down_l` the fine one, low in it.
         self.down_h = nn.Conv2d(channels, flow_channels, 1, bias=False)
         self.down_l = nn.Conv2d(channels, flow_channels, 1, bias=False)
-        self.flow_make = nn.Conv2d(2 * flow_channels, self.flow_maps, 3, padding=1, bias=False)
+        self.flow_make = nn.Conv2d(2 * flow_channels, 2 * self.num_flows, 3, padding=1, bias=False)
 
     def flow(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Returns the semantic flow (N, 2, H, W), x then y, in the unit of `warp`."""
@@ -145,7 +145,7 @@ class GatedDualFlowAlignment(FlowAlignment):
     Source: SFNet-Lite, arXiv 2207.04415, section 3.
     """
 
-    flow_maps = 4
+    num_flows = 2
 
     def __init__(self, channels: int, flow_channels: int) -> None:
         super().__init__(channels, flow_channels)

@@ -74,7 +74,7 @@ class TinyTraining(train.Training):
         self.optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         self.schedule = LambdaLR(self.optimizer, lambda step: 1.0)
         self.scaler = torch.amp.GradScaler("cpu", enabled=False)
-        self.split_step = MicroBatches(
+        self.micro_batches = MicroBatches(
             self.criterion, dict, accumulate=accumulate, loss_norm=loss_norm
         )
         self.skip_bad_steps = SkipBadSteps(net, self.optimizer, self.scaler, on_nan)

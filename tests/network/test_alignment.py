@@ -67,9 +67,9 @@ def test_flow_is_made_of_the_upsampled_coarse_map_then_the_fine_one() -> None:
 
 def test_a_subclass_whose_flow_has_other_channels_is_refused() -> None:
     class Masked(FlowAlignment):
-        flow_maps = 3
+        num_flows = 3
 
-    with pytest.raises(ValueError, match=r"Masked\.flow_maps is 3, .*convolution of its own"):
+    with pytest.raises(ValueError, match=r"Masked\.num_flows is 3, .*convolution of its own"):
         Masked(4, 2)
 
 

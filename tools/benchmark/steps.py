@@ -58,7 +58,7 @@ class Steps(train.Training):
         mean, std = self.net.normalization
         prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
                           channels_last=options.precision.channels_last)
-        self.split_step = MicroBatches(self.criterion, prepare, accumulate=sizes.accumulate,
+        self.micro_batches = MicroBatches(self.criterion, prepare, accumulate=sizes.accumulate,
                                        loss_norm=options.batching.loss_norm)
         self.ema = ema.build(self.net, options.optimizer.ema_decay)
         if options.step.recompute:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -216,6 +217,7 @@ def _render(path: Path, template: Any, items: list[dict[str, Any]], viewer: View
     text = template.render(
         **context,
         title=context["heading"],
+        breakable_heading=_breakable(context["heading"]),
         items=items,
         models=viewer.models,
         groups=Counter(item["group"] for item in items).items(),
@@ -259,6 +261,12 @@ def read_source(name: str) -> Any:
     """Returns a file beside this module, for embedding."""
     from markupsafe import Markup
     return Markup((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _breakable(text: str) -> Any:
+    """Returns escaped HTML that may break after a colon or a dot, as in a timm backbone's name."""
+    from markupsafe import Markup, escape
+    return Markup(re.sub(r"([:.])", r"\1<wbr>", str(escape(text))))
 
 
 def _embed(value: Any) -> Any:

@@ -90,10 +90,10 @@ class MemoryEstimate:
     def dry_run(self, batch: Batch) -> None:
         """Runs forward and backward of a batch's first micro-batch, and undoes what they change."""
         training = self.training
-        micro_batches = split(batch, training.split_step.accumulate)
+        micro_batches = split(batch, training.micro_batches.accumulate)
         training.model.train()
         with without_trace(training.net, training.device):
-            prepared = training.split_step.prepare(micro_batches[0])
+            prepared = training.micro_batches.prepare(micro_batches[0])
             with autocast(training.device, training.precision):
                 outputs = training.model(prepared["image"], upsample=False)
             if training.teacher:
@@ -123,7 +123,7 @@ class AugmentedImages:
             return
         self.steps_left -= 1
         spec = self.training.spec
-        prepared = self.training.split_step.prepare(batch)
+        prepared = self.training.micro_batches.prepare(batch)
         images = denormalize(prepared["image"], *self.training.net.normalization)
         pictures = list(images.permute(0, 2, 3, 1).cpu().numpy())
         if prepared["label"].shape[1:] == images.shape[2:]:

@@ -20,6 +20,12 @@ def test_a_text_in_the_data_cannot_end_the_script_element() -> None:
     assert json.loads(embedded) == {"name": "</script><b>"}
 
 
+def test_a_long_name_in_the_heading_breaks_at_its_marks_and_is_escaped() -> None:
+    heading = page._breakable("sfnet_timm:net_v2.in1k on <b>")
+    assert heading == "sfnet_timm:<wbr>net_v2.<wbr>in1k on &lt;b&gt;"
+    assert hasattr(heading, "__html__")
+
+
 def test_two_evaluations_are_aligned_on_their_common_images(
         tmp_path: Path, write_evaluation: Write) -> None:
     evaluated = results.read(write_evaluation(tmp_path / "eval"))

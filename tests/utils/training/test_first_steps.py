@@ -57,7 +57,7 @@ def test_the_images_of_the_first_steps_are_written_as_the_network_sees_them(
     prepared = {"image": torch.full((1, 3, 40, 60), -1.2), "label": torch.zeros(1, 40, 60).long(),
                 "name": ["a"]}
     training = SimpleNamespace(spec=spec, net=net, folder=tmp_path,
-                               split_step=SimpleNamespace(prepare=lambda batch: prepared))
+                               micro_batches=SimpleNamespace(prepare=lambda batch: prepared))
     inspection = AugmentedImages(training)
     for step in range(PICTURE_STEPS + 1):
         inspection(prepared, step)
@@ -72,7 +72,7 @@ def test_images_with_a_single_label_are_written_without_an_overlay(tmp_path: Pat
     prepared = {"image": torch.full((2, 3, 40, 60), -1.2), "label": torch.ones(2, 1, 1).long(),
                 "name": ["cat/1.jpg", "dog/1.jpg"]}
     training = SimpleNamespace(spec=SimpleNamespace(), net=net, folder=tmp_path,
-                               split_step=SimpleNamespace(prepare=lambda batch: prepared))
+                               micro_batches=SimpleNamespace(prepare=lambda batch: prepared))
     AugmentedImages(training)(prepared, 0)
     picture = cv2.imread(str(tmp_path / "augmented" / "step_0.png"))
     assert (picture == 51).all(axis=2).sum() == 2 * 40 * 60
