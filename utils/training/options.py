@@ -16,7 +16,7 @@ from utils.precision import PrecisionOptions
 from utils.training import batching, intervals, recovery, run_folder, tracking, validation
 from utils.training.batching import BatchingOptions
 from utils.training.intervals import IntervalOptions
-from utils.training.recipes import RECIPES
+from utils.training.recipes import PURPOSES, RECIPES
 from utils.training.recovery import StepOptions
 from utils.training.run_folder import FolderOptions
 from utils.training.tracking import TrackingOptions
@@ -105,7 +105,7 @@ def add_flags(parser: FlagParser, scenes: bool = True) -> None:
     for module in (precision, recovery, batching, intervals, tracking):
         module.add_flags(parser)
     validation.add_flags(parser, scenes)
-    run_folder.add_flags(parser, RECIPES if scenes else ())
+    run_folder.add_flags(parser, PURPOSES if scenes else {})
 
 
 def resolve_flags(parser: FlagParser, argv: Sequence[str] | None,

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -36,13 +36,18 @@ log = logging.getLogger("train")
 PROTOCOL = re.compile(r"--(?:inference_mode|scales) \S+")
 
 
-def add_flags(parser: ArgumentParser, recipes: Iterable[str]) -> None:
-    """Declares the flags of `FolderOptions`, and `--recipe` if there are names of recipes."""
+def add_flags(parser: ArgumentParser, recipes: Mapping[str, str]) -> None:
+    """Declares the flags of `FolderOptions`, and `--recipe` if there are recipes.
+
+    Args:
+        recipes: name -> what the recipe is for.
+    """
     group = parser.add_argument_group("Run")
-    choices = tuple(recipes)
-    if choices:
-        group.add_argument("--recipe", choices=choices,
-                           help="a family of defaults; by default each flag has its own")
+    if recipes:
+        purposes = "; ".join(f"{name}: {purpose}" for name, purpose in recipes.items())
+        group.add_argument("--recipe", choices=tuple(recipes),
+                           help="set several defaults at once; --print_config shows which, and "
+                                f"flags of the command line win. {purposes}")
     group.add_argument("--exp", help="name of the run's folder (default: DATASET_ARCH)")
     group.add_argument("--ckpt", default="logs", help="folder under which run folders are made")
     group.add_argument("--tb_path", help="folder of the TensorBoard files "

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import network
 import train
-from utils.training.recipes import RECIPES
+from utils.training.recipes import PURPOSES, RECIPES
 
 STREETS = ["--arch", "sfnet_dfnetv1", "--dataset", "streets"]
 # the flags of the launcher before it named its recipe
@@ -71,3 +72,17 @@ def test_a_recipe_of_other_values_is_refused_for_a_run(
     with pytest.raises(SystemExit):
         train.parse([*STREETS, "--recipe", "streets", "--resume", str(run)])
     assert "--recipe streets would change the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_takes_every_network(recipe: str) -> None:
+    for arch in (*network.names(), "sfnet_timm:resnet18d"):
+        flags = train.parse(["--arch", arch, "--dataset", "streets", "--recipe", recipe]).flags
+        assert flags["recipe"] == recipe
+        assert not (flags["joint_edgeseg_loss"] and flags["fpn_dsn_loss"])
+
+
+def test_the_help_says_what_each_recipe_is_for() -> None:
+    assert PURPOSES.keys() == RECIPES.keys()
+    said = " ".join(train.build_parser().format_help().split())
+    assert all(f"{name}: {purpose}" in said for name, purpose in PURPOSES.items())
