@@ -24,6 +24,13 @@ from utils.evaluation.inference import InferenceOptions
 CPU = torch.device("cpu")
 
 
+def write_black_image(root: Path) -> None:
+    """Writes a split `val` of CamVid of one image."""
+    for folder in ("val", "valannot"):
+        (root / folder).mkdir()
+        cv2.imwrite(str(root / folder / "a.png"), np.zeros((64, 96), np.uint8))
+
+
 def opened(path: Path, backend: str = "auto") -> ExportedFile:
     return open_exported(path, backend, CPU, "fp32")
 
@@ -74,9 +81,7 @@ def test_a_file_for_another_backend_or_a_missing_one_is_refused(any_size: Path,
 def test_flags_that_a_file_would_ignore_are_refused(
     any_size: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for folder in ("val", "valannot"):
-        (tmp_path / folder).mkdir()
-        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros((64, 96), np.uint8))
+    write_black_image(tmp_path)
     flags = ["--snapshot", str(any_size), "--backend", "openvino", "--data_root", str(tmp_path),
              "--ckpt_path", str(tmp_path / "out")]
     for flag, message in (("--deployed", f"--deployed: {any_size} is an exported file, in which"),
@@ -186,9 +191,7 @@ def test_the_app_shows_the_classes_of_a_file_of_labels(any_size_labels: Path) ->
 def test_a_file_of_labels_is_evaluated_with_a_report_but_no_calibration(
     any_size_labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for folder in ("val", "valannot"):
-        (tmp_path / folder).mkdir()
-        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros((64, 96), np.uint8))
+    write_black_image(tmp_path)
     flags = ["--snapshot", str(any_size_labels), "--backend", "openvino", "--data_root",
              str(tmp_path), "--ckpt_path", str(tmp_path / "out"), "--precision", "fp32",
              "--num_workers", "0"]
