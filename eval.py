@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import time
 from argparse import Namespace
@@ -345,9 +346,10 @@ def report(model: LoadedModel, data: SegmentationDataset, records: Records,
     if evaluation.dump_images:
         log.info("pictures in %s", folder)
     if len(image_results) < total:
+        quoted = shlex.quote(str(folder))
         log.info("%d of %d images are done in %s. After the other shards: python -m tools.merge "
-                 "%s%s", len(image_results), total, folder, folder,
-                 f" && python -m tools.report {folder}" if evaluation.report else "")
+                 "%s%s", len(image_results), total, folder, quoted,
+                 f" && python -m tools.report {quoted}" if evaluation.report else "")
         return True
     records.merge_parts(image_results)
     if not data.labeled:

@@ -763,6 +763,15 @@ def test_wrong_flags_are_refused_before_any_work(
     assert message in capsys.readouterr().err
 
 
+def test_an_output_folder_that_cannot_be_made_is_named_with_its_flag(
+    snapshot: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(snapshot, root, "--ckpt_path", snapshot / "out") == 2
+    expected = (f"--ckpt_path {snapshot}/out/parts cannot be made (Not a directory): name another "
+                "folder")
+    assert expected in capsys.readouterr().err
+
+
 def test_no_flip_of_old_scripts_is_accepted() -> None:
     assert program.build_parser().parse_args(["--snapshot", "last.pth", "--no_flip"]).flip is False
 

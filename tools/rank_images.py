@@ -27,7 +27,7 @@ from utils import precision as precision_flags
 from utils.cli import FlagParser, int_from_0, run_program
 from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
-from utils.files import write_bytes
+from utils.files import make_folder, write_bytes
 from utils.logs import track
 from utils.precision import PrecisionOptions
 from utils.visualization import confidence, label_maps
@@ -208,7 +208,7 @@ def run(args: Namespace) -> int:
     ranked, skipped = rank(models, images, options.by)
     if not ranked:
         raise ValueError(f"none of the {len(images)} images can be read")
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out, "--out")
     write_ranking(options.out / RANKING, ranked)
     if options.top:
         sheet = contact_sheet(models, ranked[:options.top], options.by)

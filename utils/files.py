@@ -40,6 +40,22 @@ def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+def make_folder(folder: Path, flag: str) -> None:
+    """Makes a folder for output, unless it is there.
+
+    Args:
+        flag: names the folder, or a file in it.
+
+    Raises:
+        OSError: it cannot be made, because of its permissions or a file of this name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{flag} {folder} cannot be made ({error.strerror}): name another folder"
+                      ) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Writes a file whole or not at all, also when several processes write it at the same time."""
     with replacing(path, path.with_name(f"{path.name}.{os.getpid()}.tmp")) as file:

@@ -25,7 +25,8 @@ def require_package(package: str, *, needed_by: str, extra: str,
         PackageError: it is not installed, or its import fails.
     """
     try:
-        return import_module(module or package)
+        whole = import_module(package)
+        return import_module(module) if module else whole
     # a broken package may raise an error of any type
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name == package:

@@ -210,7 +210,7 @@ def test_a_weight_that_draws_nothing_is_refused_with_one_that_draws(
 
 
 def test_a_missing_file_or_root_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(datasets.DatasetError, match=r"gone\.yaml cannot be read"):
+    with pytest.raises(datasets.DatasetError, match=r"^--extra_data .*gone\.yaml cannot be read"):
         ExtraData.parse(f"{tmp_path}/gone.yaml:0.5")
     with pytest.raises(datasets.DatasetError, match="unknown dataset 'camvids'"):
         ExtraData.parse("camvids:0.5")

@@ -29,6 +29,18 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_its_flag(tmp_path: Path) -> None:
+    files.make_folder(tmp_path / "a/b", "--out")
+    files.make_folder(tmp_path / "a/b", "--out")
+    assert (tmp_path / "a/b").is_dir()
+    (tmp_path / "file").touch()
+    for folder, reason in ((tmp_path / "file", "File exists"),
+                           (tmp_path / "file/b", "Not a directory")):
+        with pytest.raises(OSError) as error:
+            files.make_folder(folder, "--out")
+        assert str(error.value) == f"--out {folder} cannot be made ({reason}): name another folder"
+
+
 def test_text_is_written_as_utf_8(tmp_path: Path) -> None:
     files.write_text(tmp_path / "a.txt", "Ångström")
     assert (tmp_path / "a.txt").read_bytes() == "Ångström".encode()

@@ -31,6 +31,7 @@ from utils.cli import FlagParser, add_switch, positive_number, run_program, size
 from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
+from utils.files import make_folder
 from utils.logs import track
 from utils.precision import PrecisionOptions
 from utils.training.signals import Interrupts
@@ -338,11 +339,7 @@ def run(args: Namespace) -> int:
     predictor, spec = model.predictor, model.spec
     demo = Demo(model.net, predictor, spec, kinds=options.write, dump_flow=options.dump_flow,
                 confidence=options.confidence)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"--out {options.out} cannot be made ({error.strerror}): name another "
-                      "folder") from error
+    make_folder(options.out, "--out")
     log.info("%s: %s, %s weights, classes of %s", options.snapshot.path, model.trained.arch,
              model.trained.weights, spec.title)
     log.info("%d input%s, %s, in %s on %s by %s", len(inputs), "s" if len(inputs) > 1 else "",

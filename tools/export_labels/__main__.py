@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from utils.cli import FlagParser, positive_int, run_program
 from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
+from utils.files import make_folder
 from utils.logs import track
 from utils.packages import require_package
 from utils.precision import PrecisionOptions
@@ -113,11 +115,12 @@ def run(args: Namespace) -> None:
         require_package("pycocotools", needed_by="coco", extra="labels",
                         module="pycocotools.mask")
     [model] = load_from_options(options.snapshot, options.precision, options.inference)
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out, "--out")
     output.write(predict(images, model.predictor, output.upright), model.spec, options.out,
                  options.smallest)
     log.info("%d images in %s; after correcting them: python -m tools.import_labels %s %s --images "
-             "FOLDER --out DIR", len(images), options.out, options.format, options.out)
+             "FOLDER --out DIR", len(images), options.out, options.format,
+             shlex.quote(str(options.out)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

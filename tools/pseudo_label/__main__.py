@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import time
 from argparse import Namespace
@@ -218,7 +219,7 @@ def tell(records: PseudoLabels) -> int:
     if never:
         log.info("never predicted: %s", ", ".join(never))
     log.info("%d images in %s; train with --extra_data %s", records.run["images"], records.folder,
-             records.folder / YAML)
+             shlex.quote(str(records.folder / YAML)))
     emptied = report.emptied_classes(summary)
     if not emptied:
         return 0

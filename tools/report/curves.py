@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from utils.files import make_folder
 from utils.packages import require_package
 from utils.report.charts import COMPARED, Points, points, read_metrics
 
@@ -59,7 +60,7 @@ def draw_curves(runs: Sequence[Path], out: Path) -> None:
         style_axis(axis, panel.title)
     axes[0][0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent, "--out")
     figure.savefig(out)
     pyplot.close(figure)
 

@@ -25,7 +25,7 @@ from tools.weights.converting import check_new, reduced, write
 from tools.weights.hub import add_push_flags, push
 from tools.weights.packing import add_pack_flags, pack
 from utils.cli import Command, FlagParser, add_switch, run_program
-from utils.files import sha256, write_text
+from utils.files import make_folder, sha256, write_text
 from utils.training.checkpoint import checksum_file
 
 # in the format of the program sha256sum
@@ -266,7 +266,7 @@ def stand_ins(args: Namespace) -> bool:
     Returns:
         True.
     """
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out, "--out")
     for name in args.arch:
         net, path = network.build(name, 19), args.out / f"{name}.pth"
         tensors = OrderedDict((f"module.{key}", _random(key, shape))

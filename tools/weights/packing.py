@@ -14,7 +14,7 @@ from eval import load_predictor
 from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
 from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
 from utils.cli import FlagParser
-from utils.files import sha256
+from utils.files import make_folder, sha256
 
 
 def add_pack_flags(parser: FlagParser) -> None:
@@ -45,6 +45,7 @@ def pack(args: Namespace) -> bool:
     model = load_predictor(args.snapshot, arch=args.arch, weights=args.weights,
                            dataset=args.dataset, device="cpu", fuse=False)
     trained, spec = model.trained, model.spec
+    make_folder(args.out, "--out")
     network.save_pretrained(model.net, args.out, config_of(trained, spec))
     print(f"{args.out}: {trained.arch}, {trained.weights} weights, {len(spec.names)} classes of "
           f"{spec.title}, {(args.out / MODEL).stat().st_size:,} bytes. Its card: python -m "

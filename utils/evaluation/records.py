@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from utils import distributed
-from utils.files import write_bytes, write_text
+from utils.files import make_folder, write_bytes, write_text
 from utils.locks import locked
 from utils.visualization.rendering import SUBFOLDERS
 
@@ -146,7 +146,7 @@ class Records:
     def _claim_parts(self) -> None:
         """Keeps other processes from writing this shard, until the context of `self` ends."""
         path = self.folder / PARTS / f"{self._prefix()}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, self.FOLDER_FLAG)
         # of an earlier start
         self.claim.close()
         self.claim.enter_context(locked(

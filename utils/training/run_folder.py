@@ -193,13 +193,20 @@ def read_args(folder: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the folder holds no run.
+        ValueError: the file is damaged.
     """
     path = folder / "args.json"
     if not path.is_file():
         raise FileNotFoundError(f"--resume {folder}: no run is there (it has no args.json). Give "
                                 "the folder of a run, for example logs/NAME, or --resume auto "
                                 "with --exp NAME, which begins the run if there is none.")
-    return json.loads(path.read_text())
+    try:
+        flags: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}, which holds the flags of the run, is damaged ({error}): write "
+                         "those that `args` of a checkpoint holds into it, or start a new run "
+                         "under another --exp") from error
+    return flags
 
 
 def log_stop(reason: Exception, progress: Progress, folder: Path,
@@ -210,7 +217,7 @@ def log_stop(reason: Exception, progress: Progress, folder: Path,
         program: what follows `python` in the command.
     """
     log.info("%s: saved at step %d. Go on with: python %s --resume %s", reason, progress.step,
-             program, folder)
+             program, shlex.quote(str(folder)))
 
 
 def log_replaced(images: int) -> None:

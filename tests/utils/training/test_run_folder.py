@@ -29,6 +29,20 @@ def test_a_folder_without_a_run_cannot_be_resumed(tmp_path: Path) -> None:
         run_folder.read_args(tmp_path)
 
 
+def test_damaged_flags_of_a_run_are_named(tmp_path: Path) -> None:
+    (tmp_path / "args.json").write_text('{"arch": "sfnet')
+    with pytest.raises(ValueError, match=r"args\.json, .* flags of the run, is damaged \(Unterm"):
+        run_folder.read_args(tmp_path)
+
+
+def test_the_command_that_goes_on_takes_a_folder_with_a_space(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        run_folder.log_stop(RuntimeError("SIGINT"), Progress(), tmp_path / "my run")
+    assert caplog.messages[-1].endswith(f"python train.py --resume '{tmp_path}/my run'")
+
+
 def test_the_environment_tells_code_machine_and_data(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"123")
     found = run_folder.environment(CPU, "fp32", [tmp_path / "a.png"])

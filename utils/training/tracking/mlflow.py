@@ -40,9 +40,9 @@ class MlflowTracker:
         self.client.log_batch(self.id, params=params[100:])
 
     def _experiment(self, run: RunInfo, uri: str) -> str:
-        found = self.client.get_experiment_by_name(PROJECT)
-        if found:
-            return found.experiment_id
+        experiment = self.client.get_experiment_by_name(PROJECT)
+        if experiment:
+            return experiment.experiment_id
         place = (run.shared_folder / "mlflow").as_uri() if uri.startswith("sqlite") else None
         return self.client.create_experiment(PROJECT, artifact_location=place)
 
