@@ -205,7 +205,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         is_intact = manifest.pop("sha256") == _digest(manifest)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise DatasetError(f"{path} is truncated or damaged ({error}): {remedy}.") from error

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -65,6 +66,22 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file whole or not at all."""
     write_bytes(path, text.encode())
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Returns the JSON object of a file that nothing but records depend on; empty without a file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): copy it again, or remove it, since only "
+                         "records depend on it") from error
+    return record
 
 
 def link_or_copy(link: Path, target: Path) -> None:

@@ -207,8 +207,10 @@ def test_a_folder_that_is_no_pack_is_refused(camvid: Path, tmp_path: Path,
     with pytest.raises(datasets.DatasetError,
                        match=r"absent holds no pack\.json: create it with: python -m"):
         datasets.build("camvid", camvid, "train", packed=tmp_path / "absent")
-    assert pack_dataset.main(flags(camvid, camvid)) == 2
-    assert "does not hold a pack but other files" in capsys.readouterr().err
+    (tmp_path / "net.pth").touch()
+    for out in (camvid, tmp_path / "net.pth"):
+        assert pack_dataset.main(flags(camvid, out)) == 2
+        assert "does not hold a pack but other files" in capsys.readouterr().err
 
 
 def test_a_damaged_image_stops_packing_with_its_own_words(

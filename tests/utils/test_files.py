@@ -41,6 +41,16 @@ def test_a_folder_that_cannot_be_made_is_named_with_its_flag(tmp_path: Path) -> 
         assert str(error.value) == f"--out {folder} cannot be made ({reason}): name another folder"
 
 
+def test_a_damaged_record_is_named_and_a_missing_one_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "env.json"
+    assert files.read_record(path) == {}
+    path.write_text('{"commit": "abc"}')
+    assert files.read_record(path) == {"commit": "abc"}
+    path.write_text("{")
+    with pytest.raises(ValueError, match=r"env\.json is damaged \(.*\): copy it again, or remove"):
+        files.read_record(path)
+
+
 def test_text_is_written_as_utf_8(tmp_path: Path) -> None:
     files.write_text(tmp_path / "a.txt", "Ångström")
     assert (tmp_path / "a.txt").read_bytes() == "Ångström".encode()

@@ -1,7 +1,6 @@
 """`tools.weights pack`: a checkpoint as a model folder, without a pickle."""
 from __future__ import annotations
 
-import json
 import shlex
 from argparse import Namespace
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from eval import load_predictor
 from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
 from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
 from utils.cli import FlagParser
-from utils.files import make_folder, sha256
+from utils.files import make_folder, read_record, sha256
 
 
 def add_pack_flags(parser: FlagParser) -> None:
@@ -79,7 +78,7 @@ def origin_of(trained: Snapshot) -> dict[str, Any]:
     environment: Mapping[str, Any] = {}
     for folder in (path.parent, path.parent.parent):
         if (folder / "env.json").is_file():
-            environment = json.loads((folder / "env.json").read_text(encoding="utf-8"))
+            environment = read_record(folder / "env.json")
             break
     origin = {"checkpoint_sha256": sha256(path), "weights": trained.weights,
               "command": _command(environment), "commit": environment.get("commit")}

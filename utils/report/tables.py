@@ -1,7 +1,6 @@
 """The numbers of a report's page as text: headlines, tables, confusion matrix and facts."""
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from utils.evaluation.statistics import Comparison
+from utils.files import read_record
 from utils.report import results
 from utils.report.results import Results
 
@@ -248,8 +248,7 @@ def _confusions(fractions: np.ndarray, classes: Sequence[str], colors: list[str]
 
 def model_facts(evaluated: Results) -> list[tuple[str, str]]:
     """Returns (term, value) pairs about the network and its training."""
-    path = evaluated.run / "env.json" if evaluated.run else None
-    environment = json.loads(path.read_text()) if path and path.is_file() else {}
+    environment = read_record(evaluated.run / "env.json") if evaluated.run else {}
     facts = [
         ("Network", evaluated.scores["arch"]),
         ("Snapshot", _short_path(evaluated.settings.get("snapshot", ""))),

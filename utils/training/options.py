@@ -2,7 +2,6 @@
 """
 from __future__ import annotations
 
-import json
 import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, get_type_hints
 
 from utils import distributed, precision
 from utils.cli import FlagParser
+from utils.files import read_record
 from utils.precision import PrecisionOptions
 from utils.training import batching, intervals, recovery, run_folder, tracking, validation
 from utils.training.batching import BatchingOptions
@@ -227,5 +227,5 @@ def _run_of_this_torchrun(folder: Path) -> Path | None:
     is_restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     if not (has_several_hosts or is_restart) or not (folder / "args.json").is_file():
         return None
-    begun_by = json.loads((folder / "env.json").read_text()).get("torchrun")
+    begun_by = read_record(folder / "env.json").get("torchrun")
     return folder if begun_by == os.environ.get("TORCHELASTIC_RUN_ID") else None

@@ -23,7 +23,7 @@ import torch
 
 from utils import distributed
 from utils.cli import add_switch
-from utils.files import ROOT, commit, git_output, write_text
+from utils.files import ROOT, commit, git_output, read_record, write_text
 from utils.locks import locked
 from utils.logs import start_logging
 from utils.machine import device_name
@@ -256,8 +256,7 @@ def protocol_of(folder: Path) -> list[str]:
     Returns:
         Flags with their values; none for a run that no launcher of `scripts/train` began.
     """
-    path = folder / "env.json"
-    launcher = json.loads(path.read_text()).get("launcher") if path.is_file() else None
+    launcher = read_record(folder / "env.json").get("launcher")
     script = ROOT / "scripts/eval" / f"eval_{(launcher or '').removeprefix('train_')}.sh"
     return PROTOCOL.findall(script.read_text()) if script.is_file() else []
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils.distributed import all_reduce_sum_, world_size
-from utils.files import write_text
+from utils.files import make_folder, write_text
 from utils.logs import has_terminal
 from utils.machine import GB, peak_memory
 from utils.training.progress import Progress
@@ -58,6 +58,7 @@ class RunLog:
         self.first_step = step = progress.step
         if not quiet:
             self._restore(progress)
+            make_folder(tensorboard, "--tb_path")
         self.file = self._open()
         self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None,
                                          write_to_disk=not quiet)
