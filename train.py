@@ -1,4 +1,4 @@
-"""Trains a scene parsing network. `python train.py --help` lists the flags.
+"""Trains a semantic segmentation network. `python train.py --help` lists the flags.
 
 `Training.train` is the training loop, `Training.train_step` is one step of it. `tools.pretrain`
 trains a classifier by the same loop.
@@ -59,7 +59,7 @@ class Options(LoopOptions):
 
 
 def build_parser() -> cli.FlagParser:
-    parser = cli.FlagParser(prog="train.py", description="Train a scene parsing network.",
+    parser = cli.FlagParser(prog="train.py", description="Train a semantic segmentation network.",
                             retired=flag_rules.RETIRED, common=flag_rules.COMMON_FLAGS)
     for package in (datasets, transforms, network, loss, optimizer, flag_rules):
         package.add_flags(parser)

@@ -69,7 +69,7 @@ class Head(nn.Module):
 
 
 class SceneParser(nn.Module):
-    """A scene parsing network: the head's logits for the backbone's maps.
+    """A semantic segmentation network: the head's logits for the backbone's maps.
 
     Attributes:
         backbone: its parameters are named `backbone.*`.

@@ -68,7 +68,7 @@ class Pretraining(train.Training):
     """The training of a backbone as a classifier."""
 
     program = PROGRAM
-    # other classes than those of a scene parsing network
+    # other classes than those of a segmentation network
     options: Any
     data: Any
 

@@ -180,7 +180,7 @@ def inspect(args: Namespace) -> bool:
             all_recognized = False
         count = sum(value.numel() for value in tensors.values())
         parts = [guess or "no network known here",
-                 f"{classes} classes" if classes else "no scene parsing classifier",
+                 f"{classes} classes" if classes else "no segmentation classifier",
                  f"{len(tensors)} tensors of {count:,} numbers"]
         parts += [f"says {name} {payload[name]}"
                   for name in ("arch", "dataset", "epoch", "step", "mean_iu")

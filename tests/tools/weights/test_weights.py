@@ -153,7 +153,7 @@ def test_inspect_says_what_it_does_not_know(tmp_path: Path,
     (tmp_path / "page.pth").write_text("<html>quota exceeded</html>")
     assert weights.main(["inspect", str(tmp_path / "other.pth"), str(tmp_path / "page.pth")]) == 1
     out = capsys.readouterr().out
-    assert ("other.pth: no network known here; no scene parsing classifier; 1 tensors of 3 numbers"
+    assert ("other.pth: no network known here; no segmentation classifier; 1 tensors of 3 numbers"
             in out)
     assert "page.pth is a web page, not weights" in out
 
