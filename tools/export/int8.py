@@ -34,7 +34,7 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
     """Quantizes the convolutions of an ONNX file to 8 bits (QuantizeLinear, DequantizeLinear).
 
     Weights become int8 with one scale per output channel, activations uint8 with the range that
-    they have on the images. The classifier, the flow fields and the sampling stay in float32.
+    they have on the images. `_kept_in_float` says what stays in float32.
 
     Args:
         images: inputs of the file.
@@ -48,8 +48,8 @@ def quantize(path: Path, images: Iterable[Tensor]) -> None:
     model = onnx.load(path)
     kept = _kept_in_float(model.graph)
     if not any(node.op_type == "Conv" and node.name not in kept for node in model.graph.node):
-        raise ValueError(f"--int8: {path.name} has no convolution besides its classifier, so "
-                         "nothing can be quantized: leave --int8 out.")
+        raise ValueError(f"--int8: {path.name} has no convolution besides its first and its "
+                         "classifier, so nothing can be quantized: leave --int8 out.")
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
@@ -82,20 +82,18 @@ def require_nncf() -> None:
 def quantize_openvino(path: Path, images: Iterable[Tensor]) -> Any:
     """Returns the `openvino.Model` of an ONNX file with its convolutions in 8 bits.
 
-    NNCF also corrects the biases of the convolutions, so that the mean of their outputs stays. The
-    classifier, the flow fields and the sampling stay in float32.
+    NNCF also corrects the biases of the convolutions, so that the mean of their outputs stays.
+    `_kept_in_float` says what stays in float32.
 
     Args:
         images: inputs of the file.
     """
     require_nncf()
     import nncf
-    import onnx
 
     nncf.set_log_level(logging.ERROR)
     model = openvino_files.read_onnx(path)
-    names = {node.get_friendly_name() for node in model.get_ops()}
-    kept = sorted(_kept_in_float(onnx.load(path).graph) & names)
+    kept = kept_by_openvino(path, model)
     batches = [image.numpy() for image in images]
     return nncf.quantize(
         model, nncf.Dataset(batches), subset_size=len(batches),
@@ -103,17 +101,62 @@ def quantize_openvino(path: Path, images: Iterable[Tensor]) -> Any:
         ignored_scope=nncf.IgnoredScope(names=kept, validate=False))
 
 
+def kept_by_openvino(path: Path, model: Any) -> list[str]:
+    """Returns the names that the nodes of `_kept_in_float` have in OpenVINO, sorted.
+
+    Args:
+        model: the `openvino.Model` of the ONNX file `path`.
+    """
+    import onnx
+
+    graph = onnx.load(path).graph
+    kept = _kept_in_float(graph)
+    tensors = {output for node in graph.node if node.name in kept for output in node.output}
+    names: set[str] = set()
+    for node in model.get_ops():
+        if any(not tensors.isdisjoint(output.get_names()) for output in node.outputs()):
+            names.add(node.get_friendly_name())
+            # A convolution with a bias is split into a convolution, whose output has no name in the
+            # ONNX file, and an addition.
+            names.update(value.get_node().get_friendly_name() for value in node.input_values()
+                         if value.get_node().get_type_name() == "Convolution"
+                         and not value.get_names())
+    return sorted(names)
+
+
 def _kept_in_float(graph: Any) -> set[str]:
     """Returns the names of the nodes that are not quantized.
 
-    They are the classifier (a convolution that no other convolution follows), the convolutions that
-    compute a flow field, and all nodes between these and the next convolution: sampling needs
-    positions finer than 256 steps.
+    - The convolutions that read the image: they have few of the operations, and all later layers
+      inherit the rounding of the image and of their weights (results/speed.md has the labels that
+      each part of a network loses).
+    - The classifier, a convolution that no other convolution follows.
+    - The convolutions that compute a flow field, and all nodes between these and the next
+      convolution: sampling needs positions finer than 256 steps.
     """
+    return _first_convolutions(graph) | _flow_and_classifier(graph)
+
+
+def _first_convolutions(graph: Any) -> set[str]:
+    """Returns the names of the convolutions whose input depends on no other convolution."""
+    first: set[str] = set()
+    # tensors that depend on a convolution
+    following: set[str] = set()
+    # the nodes of a file are in the order of their computation
+    for node in graph.node:
+        follows = not following.isdisjoint(node.input)
+        if node.op_type == "Conv" and not follows:
+            first.add(node.name)
+        if follows or node.op_type == "Conv":
+            following.update(node.output)
+    return first
+
+
+def _flow_and_classifier(graph: Any) -> set[str]:
+    """Returns the names of the classifier, of the flow fields and of what is computed of them."""
     kept: set[str] = set()
     # tensors on which a later convolution depends
     leading: set[str] = set()
-    # the nodes of a file are in the order of their computation
     for node in reversed(graph.node):
         is_followed = any(output in leading for output in node.output)
         if node.op_type == "Conv" and (not is_followed or FLOW_CONVOLUTION in node.input[1]):

@@ -13,6 +13,7 @@ from tests.openvino_here import need_openvino
 from tests.tools.export.conftest import Export
 from tools.export import __main__ as export
 from tools.export import int8
+from utils.backends import openvino_files
 
 need_onnx()
 onnx = pytest.importorskip("onnx")
@@ -36,7 +37,25 @@ def test_an_openvino_file_is_quantized_too(run: Export, camvid_root: Path, tmp_p
     path = tmp_path / "net.xml"
     assert run("--format", "openvino", "--int8", "--data_root", camvid_root, "--out", path,
                "--calibration_images", "5") == 0
-    assert "FakeQuantize" in path.read_text()
+    nodes = openvino_files.read_onnx(path).get_ordered_ops()
+    convolutions = [node for node in nodes if node.get_type_name() == "Convolution"]
+    # weights in 8 bits are scaled by a Multiply
+    in_float = [node for node in convolutions
+                if node.input_value(1).get_node().get_type_name() == "Constant"]
+    # the first, the flow to each of two levels, and the classifier
+    assert len(convolutions) > 30 and len(in_float) == 4
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_openvino_knows_the_convolutions_in_float_by_other_names(bias: bool,
+                                                                 tmp_path: Path) -> None:
+    need_openvino()
+    path = chain_of_convolutions(tmp_path, "first", "second", "classifier", bias=bias)
+    model = openvino_files.read_onnx(path)
+    kept = int8.kept_by_openvino(path, model)
+    convolutions = [node.get_friendly_name() for node in model.get_ordered_ops()
+                    if node.get_type_name() == "Convolution"]
+    assert [name in kept for name in convolutions] == [True, False, True]
 
 
 def test_convolutions_compute_in_int8_and_places_in_float32(int8_file: Path) -> None:
@@ -49,9 +68,10 @@ def test_convolutions_compute_in_int8_and_places_in_float32(int8_file: Path) -> 
     in_float = [node.input[1] for node in convolutions
                 if maker.get(node.input[1]) is None or maker[node.input[1]].input[0] not in integer]
     assert len(convolutions) > 30
-    assert [name for name in in_float if "flow_make" not in name] == ["net.head.conv_last.1.weight"]
-    # the classifier, and the flow to each of two levels
-    assert len(in_float) == 3
+    assert [name for name in in_float if "flow_make" not in name] == [
+        "net.backbone.stage1.0.weight", "net.head.conv_last.1.weight"]
+    # these two, and the flow to each of two levels
+    assert len(in_float) == 4
     for node in graph.node:
         if node.op_type == "GridSample":
             assert maker[node.input[1]].op_type != "DequantizeLinear"
@@ -76,17 +96,30 @@ def test_calibration_draws_the_same_images_each_time_and_none_twice() -> None:
     assert int8.calibration_indices(32, 5) == [0, 1, 2, 3, 4]
 
 
-def test_a_network_without_anything_to_quantize_is_refused(tmp_path: Path) -> None:
-    helper, weight = onnx.helper, np.ones((2, 3, 1, 1), np.float32)
+def chain_of_convolutions(folder: Path, *names: str, bias: bool = False) -> Path:
+    """Writes an ONNX file of 1x1 convolutions in a row."""
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    nodes, read = [], "images"
+    for name in names:
+        inputs = [read, "weight", "bias"] if bias else [read, "weight"]
+        read = f"{name}_output"
+        nodes.append(helper.make_node("Conv", inputs, [read], name=name))
     sides = [1, 3, 4, 4]
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["images", "weight"], ["logits"], name="classifier")], "graph",
-        [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, sides)],
-        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [1, 2, 4, 4])],
-        [onnx.numpy_helper.from_array(weight, "weight")])
-    onnx.save(helper.make_model(graph), tmp_path / "net.onnx")
-    with pytest.raises(ValueError, match="no convolution besides its classifier"):
-        int8.quantize(tmp_path / "net.onnx", [])
+        nodes, "graph", [helper.make_tensor_value_info("images", tensor, sides)],
+        [helper.make_tensor_value_info(read, tensor, sides)],
+        [onnx.numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32), "weight"),
+         onnx.numpy_helper.from_array(np.ones(3, np.float32), "bias")])
+    # OpenVINO refuses files of a newer version than it knows
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10),
+              folder / "net.onnx")
+    return folder / "net.onnx"
+
+
+def test_a_network_without_anything_to_quantize_is_refused(tmp_path: Path) -> None:
+    path = chain_of_convolutions(tmp_path, "first", "classifier")
+    with pytest.raises(ValueError, match="no convolution besides its first and its classifier"):
+        int8.quantize(path, [])
 
 
 @pytest.mark.parametrize(("flags", "message"),
