@@ -93,14 +93,14 @@ QUICK = replace(
     settings=(("bf16", "bf16+graphs", "fp16+graphs"), ("bf16+compile+graphs",)), rounds=10,
     loaded_batches=4)
 
-# about a minute on two cores
+# about two minutes on two cores
 CPU = Plan(
     limits={"machine": 60, "rates": 20, "agreement": 30, "training": 60, "inference": 60,
             "stages": 120, "loading": 60, "memory": 60, "recipes": 60},
-    arithmetic=("fp32", "bf16"), matrix_side=512, copied=1 << 26,
+    arithmetic=("fp32", "bf16"), matrix_side=1024, copied=1 << 28,
     runs=("cityscapes_sfnet_dfv1", "cityscapes_sfnet_res18"),
     compared_runs=("cityscapes_sfnet_dfv1",),
-    staged_runs=("cityscapes_sfnet_res18", "cityscapes_sfnet_dfv1"), staged_image=(512, 1024),
+    staged_runs=("cityscapes_sfnet_res18", "cityscapes_sfnet_dfv1"), staged_image=(1024, 2048),
     compared_crop=(96, 96), crop=(128, 128), images=2, few_images=2, training=("fp32", "bf16"),
     steps=3, image=(128, 256), batches=(1,),
     settings=(("fp32", "bf16"),), rounds=5, street=(128, 256), loaded_batches=3, loaded_images=4)
