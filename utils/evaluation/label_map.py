@@ -1,6 +1,8 @@
 """From logits at the head's stride to the label map, without full-size logits."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -41,8 +43,8 @@ def _argmax(logits: Tensor) -> Tensor:
 def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | None:
     """Resizes only pixels whose four neighbors differ in class; returns None if these are many."""
     new_height, new_width = size
-    top, bottom, down = source_positions(logits.shape[2], new_height, logits.device)
-    left, right, across = source_positions(logits.shape[3], new_width, logits.device)
+    top, bottom, _ = source_positions(logits.shape[2], new_height, logits.device)
+    left, right, _ = source_positions(logits.shape[3], new_width, logits.device)
     classes = _argmax(logits)
     # found at the coarse size, at little cost
     if _mixed_cells(classes) > MOSTLY_MIXED:
@@ -57,26 +59,52 @@ def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | N
     if len(pixels) > MAX_MIXED * is_mixed.numel():
         return None
 
-    # channels last, so that the logits of a position are one row: (N h w, K)
-    values = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
-    height, width = logits.shape[-2:]
     flat_labels = labels.view(-1)
+    logits_at = _pixel_resizer(logits, size, len(pixels))
 
-    def resize_pixels(chunk: Tensor) -> None:
-        image = chunk // (new_height * new_width)
-        row, column = chunk // new_width % new_height, chunk % new_width
-        weight = across[column][:, None]
-        start_above = (image * height + top[row]) * width
-        start_below = (image * height + bottom[row]) * width
-        above = torch.lerp(values[start_above + left[column]], values[start_above + right[column]],
-                           weight)
-        below = torch.lerp(values[start_below + left[column]], values[start_below + right[column]],
-                           weight)
-        flat_labels[chunk] = _argmax(torch.lerp(above, below, down[row][:, None]))
+    def label_pixels(chunk: Tensor) -> None:
+        flat_labels[chunk] = _argmax(logits_at(chunk))
 
-    chunks = pixels.split(CHUNK_VALUES["cpu"] // logits.shape[1])
-    map_in_threads(resize_pixels, chunks, logits.device)
+    map_in_threads(label_pixels, pixels.split(CHUNK_VALUES["cpu"] // logits.shape[1]),
+                   logits.device)
     return labels
+
+
+def _pixel_resizer(logits: Tensor, size: tuple[int, int],
+                   count: int) -> Callable[[Tensor], Tensor]:
+    """Returns a function that resizes single pixels of logits (N, K, h, w), from (P,) to (P, K).
+
+    A pixel is its index in (N, H, W).
+
+    Args:
+        count: number of pixels that will be resized. If there are fewer positions (N, H, w), their
+            rows are interpolated at once, and a pixel then has two neighbors in place of four.
+    """
+    (height, width), (new_height, new_width) = logits.shape[-2:], size
+    top, bottom, down = source_positions(height, new_height, logits.device)
+    left, right, across = source_positions(width, new_width, logits.device)
+    # channels last, so that the logits of a position are one row: (N h w, K) or (N H w, K)
+    values = logits.permute(0, 2, 3, 1)
+    rows_first = count > len(logits) * new_height * width
+    if rows_first:
+        values = torch.lerp(values.index_select(1, top), values.index_select(1, bottom),
+                            down[:, None, None])
+    values = values.reshape(-1, logits.shape[1])
+
+    def logits_at(pixels: Tensor) -> Tensor:
+        line, column = pixels // new_width, pixels % new_width
+        before, after, weight = left[column], right[column], across[column][:, None]
+
+        def in_row(row: Tensor) -> Tensor:
+            return torch.lerp(values[row * width + before], values[row * width + after], weight)
+
+        if rows_first:
+            return in_row(line)
+        first, row = line // new_height * height, line % new_height
+        return torch.lerp(in_row(first + top[row]), in_row(first + bottom[row]),
+                          down[row][:, None])
+
+    return logits_at
 
 
 def _mixed_cells(classes: Tensor) -> float:

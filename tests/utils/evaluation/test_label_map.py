@@ -83,6 +83,16 @@ def test_only_pixels_between_argmax_are_resized(monkeypatch: pytest.MonkeyPatch)
     assert sum(resized[1:]) <= 2 * 71 * 10 < 2 * 71 * 71 / 3
 
 
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_few_and_many_pixels_have_the_logits_of_full_size(count: int) -> None:
+    # (N, H, w) are 2 x 61 x 32 = 3,904 positions
+    logits = scene(2, 5, 16, 32)
+    full = F.interpolate(logits, size=(61, 125), mode="bilinear", align_corners=True)
+    pixels = torch.arange(2 * 61 * 125)
+    resized = module._pixel_resizer(logits, (61, 125), count)(pixels)
+    torch.testing.assert_close(resized, full.permute(0, 2, 3, 1).reshape(-1, 5), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("logits", [
     scene(2, 5, 16, 32), torch.randn(1, 5, 16, 32, generator=torch.Generator().manual_seed(0))])
 def test_threads_change_no_label(logits: Tensor, threads: Callable[[int], None],
