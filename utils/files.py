@@ -69,18 +69,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Returns the JSON object of a file that nothing but records depend on; empty without a file.
+    """Returns the JSON object of a file; empty if there is no file.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or holds something else.
     """
     if not path.is_file():
         return {}
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("it holds no JSON object")
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): copy it again, or remove it, since only "
-                         "records depend on it") from error
+        raise ValueError(f"{path} is damaged ({error}): copy it again, or remove it; without it, "
+                         "the run does not know its launcher, machine and torchrun job"
+                         ) from error
     return record
 
 

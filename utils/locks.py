@@ -21,7 +21,7 @@ _held: set[int] = set()
 
 @contextmanager
 def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Keeps a folder or a file locked; only warns where the file system has no locks.
+    """Keeps a folder or a file locked; where the file system has no locks, it warns.
 
     The system releases the lock however the process ends. Forked processes, such as those of a
     `DataLoader`, which may outlive a killed process for seconds, do not hold it.

@@ -103,10 +103,12 @@ def download(name: str, revision: str | None = None) -> Path:
     # a broken package may raise an error of any type
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == "huggingface_hub"
-        state = "not installed" if missing else (
-            f"installed but cannot be imported ({type(error).__name__}: {error})")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        state = f"not installed: {EXTRA}" if missing else (
+            f"installed but cannot be imported ({reason}): pip install --force-reinstall --no-deps "
+            "huggingface_hub")
         raise WeightsError(f"there is no folder {name}, and the hub needs huggingface_hub, which "
-                           f"is {state}: {EXTRA}") from error
+                           f"is {state}") from error
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[*MODEL_FILES]))
     # the bases are OSError and every error of the HTTP library, such as a missing connection

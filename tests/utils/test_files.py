@@ -46,9 +46,11 @@ def test_a_damaged_record_is_named_and_a_missing_one_is_empty(tmp_path: Path) ->
     assert files.read_record(path) == {}
     path.write_text('{"commit": "abc"}')
     assert files.read_record(path) == {"commit": "abc"}
-    path.write_text("{")
-    with pytest.raises(ValueError, match=r"env\.json is damaged \(.*\): copy it again, or remove"):
-        files.read_record(path)
+    for text in ("{", "[]"):
+        path.write_text(text)
+        with pytest.raises(ValueError,
+                           match=r"env\.json is damaged \(.*\): copy it again, or remove"):
+            files.read_record(path)
 
 
 def test_text_is_written_as_utf_8(tmp_path: Path) -> None:

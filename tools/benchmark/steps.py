@@ -59,7 +59,7 @@ class Steps(train.Training):
         prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
                           channels_last=options.precision.channels_last)
         self.micro_batches = MicroBatches(self.criterion, prepare, accumulate=sizes.accumulate,
-                                       loss_norm=options.batching.loss_norm)
+                                          loss_norm=options.batching.loss_norm)
         self.ema = ema.build(self.net, options.optimizer.ema_decay)
         if options.step.recompute:
             memory.recompute(self.net.backbone)

@@ -153,7 +153,7 @@ def _first_convolutions(graph: Any) -> set[str]:
 
 
 def _flow_and_classifier(graph: Any) -> set[str]:
-    """Returns the names of the classifier, of the flow fields and of what is computed of them."""
+    """Returns the names of the classifier and the flow fields, up to the next convolution."""
     kept: set[str] = set()
     # tensors on which a later convolution depends
     leading: set[str] = set()

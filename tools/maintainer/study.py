@@ -19,7 +19,8 @@ A row that is scored in another way is `{train: FLAGS, evaluate: FLAGS}`.
 A row of `same_time` has the number of its steps in its flags, `--max_iters N`. Before the runs
 begin, the steps of both rows are timed, and the number that takes as long is printed.
 
-The commands of `first` run in their order, before the rows, unless their file exists.
+The commands of `first` run in their order, before the rows: `train.py` every time, since only
+`--resume auto` knows whether a training is complete, and other programs if their file is missing.
 
 A run that is kept already is left out. Stopped at any time, the same command goes on: a training
 that has begun is resumed at its step.
@@ -159,15 +160,17 @@ def read_plan(folder: Path, data_root: Path | None) -> list[PlannedRun]:
     return list({run.name: run for run in runs}.values())
 
 
-def missing_files(folder: Path, data_root: Path | None) -> dict[Path, list[str]]:
-    """Returns the files of `first` that do not exist, with the commands that make them.
+def commands_first(folder: Path, data_root: Path | None) -> dict[Path, list[str]]:
+    """Returns the files of `first` that may be incomplete, with the commands that make them.
 
     Paths are relative to the repository. Raises ValueError as `read_plan` does.
     """
     roots = ["--data_root", str(data_root)] if data_root else []
     first = _read_yaml(folder / PLAN)["first"]
+    # last.pth exists from the first checkpoint on; a complete training returns at once
     return {ROOT / file: [sys.executable, *shlex.split(command), *roots]
-            for file, command in first.items() if not (ROOT / file).exists()}
+            for file, command in first.items()
+            if command.startswith("train.py ") or not (ROOT / file).exists()}
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -196,6 +199,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         if not isinstance(command, str) or not command.startswith(("train.py ", "-m tools.")):
             raise ValueError(f"{path}: `first` has {command!r} for {file}, and not the arguments "
                              "of python: train.py FLAGS or -m tools.PROGRAM FLAGS")
+        if command.startswith("train.py ") and "--resume auto" not in command:
+            raise ValueError(f"{path}: the training of {file} in `first` needs --resume auto, so "
+                             "that the study goes on after an interruption")
     for label in plan["same_time"]:
         if label in plan["rows"] and "--max_iters" not in plan["rows"][label]["train"]:
             raise ValueError(f"{path}: the row {label!r} of `same_time` has no --max_iters in its "
@@ -409,23 +415,25 @@ def run(args: Namespace) -> None:
     log.info("%d of %d runs are missing", len(missing), len(planned))
     if not missing:
         return
-    files = missing_files(folder, args.data_root)
+    files = commands_first(folder, args.data_root)
     for file, command in files.items():
         log.info("first, %s: python %s", file.relative_to(ROOT), shlex.join(command[1:]))
-    if files and args.dry_run:
+    if args.dry_run and not all(file.exists() for file in files):
         log.info("the runs can be timed when these files exist")
         return
     runner = Runner(args.logs / args.study, args.at_once)
     with Interrupts() as interrupts:
-        for file, command in files.items():
-            runner.make(file, command, interrupts)
-        _tell_times(missing, args.at_once)
+        if not args.dry_run:
+            for file, command in files.items():
+                runner.make(file, command, interrupts)
+        _log_times(missing, args.at_once)
         if not args.dry_run:
             runner.train_all(missing, interrupts)
             log.info("Done. Write the page: python -m tools.maintainer.results")
 
 
-def _tell_times(missing: Sequence[PlannedRun], at_once: int) -> None:
+def _log_times(missing: Sequence[PlannedRun], at_once: int) -> None:
+    """Logs how long each run takes, and all of them with `at_once` side by side."""
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     times = expected_times(missing)

@@ -12,7 +12,7 @@ from network.alignment import recorded_flows
 from utils.backends.runtimes import TORCH
 from utils.cli import positive_int
 from utils.evaluation.inference import InferenceOptions
-from utils.files import sha256
+from utils.files import make_folder, sha256
 from utils.precision import default_device, resolve_precision
 from utils.report import page, results
 from utils.report.gallery import ReportModel
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> str:
     evaluated = results.read(results.find(args.folder))
     data = load_data(evaluated, options.data_root)
     out = options.out or evaluated.report_folder / "index.html"
+    make_folder(out.parent, "--out")
     page.write(out, load(evaluated, data), data, options.max_images)
     return f"report of {evaluated.folder} in {out}"
 

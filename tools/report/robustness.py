@@ -5,6 +5,7 @@ import argparse
 from pathlib import Path
 
 from utils.evaluation import robustness
+from utils.files import make_folder
 from utils.report import results
 from utils.report import robustness as page
 
@@ -22,5 +23,6 @@ def run(args: argparse.Namespace) -> str:
     evaluated = [results.read(results.find(folder)) for folder in args.corruptions]
     networks = [robustness.read(network.folder, network.title) for network in evaluated]
     out = args.out or evaluated[0].report_folder / "corruptions.html"
+    make_folder(out.parent, "--out")
     page.write(out, networks)
     return f"{robustness.format_table(networks)}\ncorruptions in {out}"

@@ -74,7 +74,7 @@ def _pixel_resizer(logits: Tensor, size: tuple[int, int],
                    count: int) -> Callable[[Tensor], Tensor]:
     """Returns a function that resizes single pixels of logits (N, K, h, w), from (P,) to (P, K).
 
-    A pixel is its index in (N, H, W).
+    Pixels are flat indices into (N, H, W).
 
     Args:
         count: number of pixels that will be resized. If there are fewer positions (N, H, w), their

@@ -166,10 +166,10 @@ class Predictor:
             return logits[..., :images.shape[-2], :images.shape[-1]]
 
     def require_logits(self, needed_by: str) -> None:
-        """Raises ValueError if the network returns labels; `needed_by` names the flag."""
+        """Raises ValueError if the network returns labels; `needed_by` is a flag or an output."""
         if self.returns_labels:
             raise ValueError(f"{needed_by} needs logits, and this exported file returns labels: "
-                             "leave it out, or export the network with --output coarse")
+                             "export the network with --output coarse")
 
     def run_network(self, images: Tensor) -> None:
         """Runs `net` in torch on whole images (N, 3, H, W) uint8 RGB, for hooks on its modules."""
@@ -218,8 +218,8 @@ class Predictor:
 
     def _coarse_logits(self, images: Tensor) -> Tensor:
         """Returns float32 logits at the head's own stride."""
-        self.require_logits("an average over --scales, --flip or windows smaller than the image "
-                            "(--inference_mode whole has none)")
+        self.require_logits("an average over several views (--scales, --flip, or windows of "
+                            "--inference_mode sliding smaller than the image)")
         # a training loop may have switched to training mode in between
         self.net.eval()
         if self.channels_last and self.backend == TORCH:

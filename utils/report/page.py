@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from utils.evaluation.statistics import paired_test
-from utils.files import make_folder, write_text
+from utils.files import write_text
 from utils.packages import require_package
 from utils.report import charts, gallery, pictures, results, tables
 from utils.report.gallery import ReportModel
@@ -231,7 +231,7 @@ def _render(path: Path, template: Any, items: list[dict[str, Any]], viewer: View
         script=read_source("page.js"),
         footer=f"Made by python -m tools.report, {time.strftime('%Y-%m-%d')}. This file needs no "
                "others.")
-    make_folder(path.parent, "--out")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from utils.evaluation.corruptions import KINDS
 from utils.evaluation.robustness import Robustness, format_table, read
-from utils.files import make_folder, write_text
+from utils.files import write_text
 from utils.report.page import read_source, read_template
 from utils.report.results import Results
 from utils.report.tables import percent
@@ -48,7 +48,7 @@ def write(path: Path, networks: Sequence[Robustness]) -> None:
         css=read_source("page.css"),
         footer=f"Made by eval.py or python -m tools.report, {time.strftime('%Y-%m-%d')}. This file "
                "needs no others.")
-    make_folder(path.parent, "--out")
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
 
 

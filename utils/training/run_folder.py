@@ -203,9 +203,9 @@ def read_args(folder: Path) -> dict[str, Any]:
     try:
         flags: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path}, which holds the flags of the run, is damaged ({error}): write "
-                         "those that `args` of a checkpoint holds into it, or start a new run "
-                         "under another --exp") from error
+        raise ValueError(f"{path}, the flags of the run, is damaged ({error}): write the "
+                         'dictionary torch.load(CHECKPOINT)["args"] into it as JSON, or start a '
+                         "new run under another --exp") from error
     return flags
 
 

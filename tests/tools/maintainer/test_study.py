@@ -149,7 +149,7 @@ def test_every_plan_has_flags_that_its_programs_know(name: str, tmp_path: Path,
     # the files that the rows need
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study, "ROOT", tmp_path)
-    for file, command in study.missing_files(RUNS / name, None).items():
+    for file, command in study.commands_first(RUNS / name, None).items():
         if command[1] == "train.py":
             train.parse(command[2:])
         else:
@@ -164,22 +164,28 @@ def test_every_plan_has_flags_that_its_programs_know(name: str, tmp_path: Path,
 
 
 FIRST = """first:
-  logs/teacher/last.pth: train.py --exp teacher
+  logs/teacher/last.pth: train.py --exp teacher --resume auto
   data/pseudo/dataset.yaml: -m tools.pseudo_label --out data/pseudo
 """
 
 
-def test_files_that_rows_need_are_made_unless_they_exist(
+def test_files_that_rows_need_are_made_first(
         folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "ROOT", tmp_path)
     (folder / "plan.yaml").write_text(PLAN + FIRST)
     teacher, labels = tmp_path / "logs/teacher/last.pth", tmp_path / "data/pseudo/dataset.yaml"
-    assert study.missing_files(folder, Path("D")) == {
-        teacher: [sys.executable, "train.py", "--exp", "teacher", "--data_root", "D"],
+    assert study.commands_first(folder, Path("D")) == {
+        teacher: [sys.executable, "train.py", "--exp", "teacher", "--resume", "auto",
+                  "--data_root", "D"],
         labels: [sys.executable, "-m", "tools.pseudo_label", "--out", "data/pseudo",
                  "--data_root", "D"]}
+    # the checkpoint may be that of an interrupted training
     make_empty(teacher)
-    assert list(study.missing_files(folder, None)) == [labels]
+    make_empty(labels)
+    assert list(study.commands_first(folder, None)) == [teacher]
+    (folder / "plan.yaml").write_text(PLAN + FIRST.replace(" --resume auto", ""))
+    with pytest.raises(ValueError, match=r"last.pth in `first` needs --resume auto"):
+        study.commands_first(folder, None)
 
 
 def test_a_command_makes_its_file(tmp_path: Path) -> None:
@@ -201,7 +207,7 @@ def test_a_dry_run_names_the_commands_that_make_files(
     (folder / "plan.yaml").write_text(PLAN + FIRST)
     assert study.main(["pair", "--runs", str(folder.parent), "--dry_run"]) == 0
     printed = capsys.readouterr().out
-    assert "first, logs/teacher/last.pth: python train.py --exp teacher" in printed
+    assert "first, logs/teacher/last.pth: python train.py --exp teacher --resume auto" in printed
     assert "the runs can be timed when these files exist" in printed
 
 

@@ -152,8 +152,8 @@ def test_a_file_of_labels_averages_nothing(any_size_labels: Path,
     predictor = evaluation.load_predictor(any_size_labels, device="cpu", precision="fp32",
                                           backend="auto", inference=inference).predictor
     images = torch.zeros(1, 3, 71, 101, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"--flip or windows smaller than the image .* needs "
-                                         r"logits, and this exported file returns labels: "):
+    with pytest.raises(ValueError, match=r"several views \(--scales, .*smaller than the image\) "
+                                         r"needs logits, and this exported file returns labels: "):
         predictor.labels(images)
     for method in (predictor.confidence, predictor.probabilities, predictor.logits):
         with pytest.raises(ValueError, match=r"a map of \w+ needs logits, .* --output coarse"):

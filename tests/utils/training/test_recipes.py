@@ -84,5 +84,5 @@ def test_every_recipe_takes_every_network(recipe: str) -> None:
 
 def test_the_help_says_what_each_recipe_is_for() -> None:
     assert PURPOSES.keys() == RECIPES.keys()
-    said = " ".join(train.build_parser().format_help().split())
-    assert all(f"{name}: {purpose}" in said for name, purpose in PURPOSES.items())
+    help_text = " ".join(train.build_parser().format_help().split())
+    assert all(f"{name}: {purpose}" in help_text for name, purpose in PURPOSES.items())
