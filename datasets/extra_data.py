@@ -61,10 +61,7 @@ class ExtraData:
             head, _, tail = source.rpartition(":")
         if head in SPECS or head.lower().endswith(SUFFIXES):
             source, split = head, tail
-        try:
-            dataset_spec = spec(source)
-        except DatasetError as error:
-            raise DatasetError(str(error).replace("--dataset ", "--extra_data ")) from error
+        dataset_spec = spec(source, flag="--extra_data")
         return cls(dataset_spec, split or _default_split(dataset_spec), weight)
 
     @property

@@ -52,12 +52,13 @@ def help_text() -> str:
     return f"one of: {', '.join(SPECS)}; or a YAML file that describes your own dataset"
 
 
-def spec(dataset: str | Mapping[str, Any] | DatasetSpec) -> DatasetSpec:
+def spec(dataset: str | Mapping[str, Any] | DatasetSpec, flag: str = "--dataset") -> DatasetSpec:
     """Returns the spec of a dataset.
 
     Args:
         dataset: a name, the path of a YAML file, the description of a YAML file that a checkpoint
             holds, or a spec, which is returned unchanged.
+        flag: gave a name or a path; named in messages.
 
     Raises:
         DatasetError: the name is unknown, or the description is invalid.
@@ -67,10 +68,10 @@ def spec(dataset: str | Mapping[str, Any] | DatasetSpec) -> DatasetSpec:
     if isinstance(dataset, Mapping):
         return from_description(dict(dataset), f"the snapshot's dataset {dataset.get('name')}")
     if dataset.lower().endswith(SUFFIXES):
-        return from_yaml(dataset)
+        return from_yaml(dataset, flag)
     if dataset not in SPECS:
         suggestion = suggest(dataset, SPECS) or "."
-        raise DatasetError(f"unknown dataset {dataset!r}{suggestion} --dataset takes: "
+        raise DatasetError(f"unknown dataset {dataset!r}{suggestion} {flag} takes: "
                            f"{', '.join(SPECS)}; or a YAML file (see DATASETs.md).")
     return SPECS[dataset]
 

@@ -38,8 +38,11 @@ DEFAULT_SPLITS = {"train": "train", "val": "val"}
 DEFAULT_CROP_SIZE = [512, 512]
 
 
-def from_yaml(path: str | Path) -> DatasetSpec:
+def from_yaml(path: str | Path, flag: str = "--dataset") -> DatasetSpec:
     """Returns the spec that a YAML file describes. A relative `root` starts at the file's folder.
+
+    Args:
+        flag: gave the path; named in the message if the file cannot be read.
 
     Raises:
         DatasetError: the file is missing, is not YAML, or is invalid; names the file and the key.
@@ -50,7 +53,7 @@ def from_yaml(path: str | Path) -> DatasetSpec:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise DatasetError(
-            f"--dataset {path} cannot be read ({error.strerror}): give a YAML file that describes "
+            f"{flag} {path} cannot be read ({error.strerror}): give a YAML file that describes "
             "a dataset, or the name of a dataset (see DATASETs.md).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

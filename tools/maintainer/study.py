@@ -418,18 +418,19 @@ def run(args: Namespace) -> None:
     files = commands_first(folder, args.data_root)
     for file, command in files.items():
         log.info("first, %s: python %s", file.relative_to(ROOT), shlex.join(command[1:]))
-    if args.dry_run and not all(file.exists() for file in files):
-        log.info("the runs can be timed when these files exist")
+    if args.dry_run:
+        if all(file.exists() for file in files):
+            _log_times(missing, args.at_once)
+        else:
+            log.info("the runs can be timed when these files exist")
         return
     runner = Runner(args.logs / args.study, args.at_once)
     with Interrupts() as interrupts:
-        if not args.dry_run:
-            for file, command in files.items():
-                runner.make(file, command, interrupts)
+        for file, command in files.items():
+            runner.make(file, command, interrupts)
         _log_times(missing, args.at_once)
-        if not args.dry_run:
-            runner.train_all(missing, interrupts)
-            log.info("Done. Write the page: python -m tools.maintainer.results")
+        runner.train_all(missing, interrupts)
+    log.info("Done. Write the page: python -m tools.maintainer.results")
 
 
 def _log_times(missing: Sequence[PlannedRun], at_once: int) -> None:

@@ -1,7 +1,7 @@
 """From logits at the head's stride to the label map, without full-size logits."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -43,8 +43,9 @@ def _argmax(logits: Tensor) -> Tensor:
 def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | None:
     """Resizes only pixels whose four neighbors differ in class; returns None if these are many."""
     new_height, new_width = size
-    top, bottom, _ = source_positions(logits.shape[2], new_height, logits.device)
-    left, right, _ = source_positions(logits.shape[3], new_width, logits.device)
+    rows = source_positions(logits.shape[2], new_height, logits.device)
+    columns = source_positions(logits.shape[3], new_width, logits.device)
+    (top, bottom, _), (left, right, _) = rows, columns
     classes = _argmax(logits)
     # found at the coarse size, at little cost
     if _mixed_cells(classes) > MOSTLY_MIXED:
@@ -60,7 +61,7 @@ def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | N
         return None
 
     flat_labels = labels.view(-1)
-    logits_at = _pixel_resizer(logits, size, len(pixels))
+    logits_at = _pixel_resizer(logits, rows, columns, len(pixels))
 
     def label_pixels(chunk: Tensor) -> None:
         flat_labels[chunk] = _argmax(logits_at(chunk))
@@ -70,19 +71,20 @@ def _label_map_by_neighbors(logits: Tensor, size: tuple[int, int]) -> Tensor | N
     return labels
 
 
-def _pixel_resizer(logits: Tensor, size: tuple[int, int],
+def _pixel_resizer(logits: Tensor, rows: Sequence[Tensor], columns: Sequence[Tensor],
                    count: int) -> Callable[[Tensor], Tensor]:
     """Returns a function that resizes single pixels of logits (N, K, h, w), from (P,) to (P, K).
 
     Pixels are flat indices into (N, H, W).
 
     Args:
+        rows, columns: the neighbors of the H rows and W columns, from `source_positions`.
         count: number of pixels that will be resized. If there are fewer positions (N, H, w), their
             rows are interpolated at once, and a pixel then has two neighbors in place of four.
     """
-    (height, width), (new_height, new_width) = logits.shape[-2:], size
-    top, bottom, down = source_positions(height, new_height, logits.device)
-    left, right, across = source_positions(width, new_width, logits.device)
+    (top, bottom, down), (left, right, across) = rows, columns
+    height, width = logits.shape[-2:]
+    new_height, new_width = len(top), len(left)
     # channels last, so that the logits of a position are one row: (N h w, K) or (N H w, K)
     values = logits.permute(0, 2, 3, 1)
     rows_first = count > len(logits) * new_height * width
@@ -92,16 +94,16 @@ def _pixel_resizer(logits: Tensor, size: tuple[int, int],
     values = values.reshape(-1, logits.shape[1])
 
     def logits_at(pixels: Tensor) -> Tensor:
-        line, column = pixels // new_width, pixels % new_width
+        image_row, column = pixels // new_width, pixels % new_width
         before, after, weight = left[column], right[column], across[column][:, None]
 
         def in_row(row: Tensor) -> Tensor:
             return torch.lerp(values[row * width + before], values[row * width + after], weight)
 
         if rows_first:
-            return in_row(line)
-        first, row = line // new_height * height, line % new_height
-        return torch.lerp(in_row(first + top[row]), in_row(first + bottom[row]),
+            return in_row(image_row)
+        first_row, row = image_row // new_height * height, image_row % new_height
+        return torch.lerp(in_row(first_row + top[row]), in_row(first_row + bottom[row]),
                           down[row][:, None])
 
     return logits_at

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from utils.evaluation import label_map as module
 from utils.evaluation.label_map import label_map
+from utils.resizing import source_positions
 
 LabelMap = Callable[[Tensor, tuple[int, int]], Tensor]
 
@@ -89,7 +90,9 @@ def test_few_and_many_pixels_have_the_logits_of_full_size(count: int) -> None:
     logits = scene(2, 5, 16, 32)
     full = F.interpolate(logits, size=(61, 125), mode="bilinear", align_corners=True)
     pixels = torch.arange(2 * 61 * 125)
-    resized = module._pixel_resizer(logits, (61, 125), count)(pixels)
+    rows, columns = (source_positions(source, target, logits.device)
+                     for source, target in ((16, 61), (32, 125)))
+    resized = module._pixel_resizer(logits, rows, columns, count)(pixels)
     torch.testing.assert_close(resized, full.permute(0, 2, 3, 1).reshape(-1, 5), atol=1e-5, rtol=0)
 
 
