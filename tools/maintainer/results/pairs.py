@@ -1,11 +1,13 @@
 """Two rows of a study against each other: over the seeds, over the images, and in a sentence."""
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+import train
 from tools.maintainer.results.studies import Run, Study
 from tools.maintainer.results.text import percent, points, table
 from utils.evaluation.statistics import Comparison, paired_test, t_interval
@@ -156,10 +158,9 @@ def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
     if all(a.scores["snapshot_sha256"] == b.scores["snapshot_sha256"] for a, b in pairs):
         return "The same checkpoints, scored in two ways."
     flags = dict.fromkeys(
-        f"`{flag}` {_short(a.args[flag])} against {_short(b.args[flag])}"
+        f"`{flag}` {_short(first)} against {_short(second)}"
         for a, b in pairs
-        for flag in a.args
-        if flag not in NEUTRAL_FLAGS and flag in b.args and a.args[flag] != b.args[flag]
+        for flag, (first, second) in _differing_flags(a, b).items()
     )
     remarks = [*dict.fromkeys(_budget_remark(a, b) for a, b in pairs)]
     if any(a.env["data"] != b.env["data"] for a, b in pairs):
@@ -172,6 +173,23 @@ def budget(pairs: Sequence[tuple[Run, Run]]) -> str:
     if settings:
         remarks.append(f"**not scored alike**, {', '.join(settings)}")
     return f"Flags that differ: {', '.join(flags) or 'none'}; {'; '.join(remarks)}."
+
+
+def _differing_flags(a: Run, b: Run) -> dict[str, tuple[object, object]]:
+    """Returns the values of the flags in which two runs differ.
+
+    A flag that is younger than one of the runs had its default there; one that train.py no longer
+    has is compared only if both runs have it.
+    """
+    # in JSON types, as the flags of kept runs are
+    defaults = json.loads(json.dumps(vars(train.build_parser().parse_args([])), default=str))
+    first, second = {**defaults, **a.args}, {**defaults, **b.args}
+    return {
+        flag: (first[flag], second[flag])
+        for flag in dict.fromkeys([*a.args, *b.args])
+        if flag not in NEUTRAL_FLAGS and flag in first and flag in second
+        and first[flag] != second[flag]
+    }
 
 
 def _budget_remark(a: Run, b: Run) -> str:

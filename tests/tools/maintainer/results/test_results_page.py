@@ -74,6 +74,13 @@ def test_another_budget_is_said(study: Path) -> None:
     ) in unwrapped(written(study))
 
 
+def test_a_flag_younger_than_one_run_had_its_default_there(study: Path) -> None:
+    for path in study.glob("b_s*/args.json"):
+        edit(path, cutmix=0.5, mosaic=0.0, flag_that_is_gone="on")
+    assert ("Flags that differ: `arch` fpn_b against fpn_a, `cutmix` 0.5 against 0.0; equal budget"
+            in unwrapped(written(study)))
+
+
 def test_rows_that_were_not_scored_alike_are_said_not_to_be(study: Path) -> None:
     for path in study.glob("b_s*/scores.json"):
         edit(path,
