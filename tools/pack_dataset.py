@@ -37,7 +37,7 @@ from datasets.packed import (
     read_manifest,
 )
 from utils.cli import FlagParser, run_program
-from utils.files import replacing, write_text
+from utils.files import make_folder, replacing, write_text
 from utils.locks import locked
 from utils.logs import track
 
@@ -176,8 +176,8 @@ def pack(dataset: datasets.SegmentationDataset, out: Path, entries: dict[int, En
         OSError: the disk is full or not writable, or another process is packing into the folder.
         ValueError: a pair cannot be read.
     """
+    make_folder(out / PAIRS, "--out")
     try:
-        (out / PAIRS).mkdir(parents=True, exist_ok=True)
         with locked(out / LOCK, f"another tools.pack_dataset is writing {out}: wait until it has "
                                 "ended, or give another --out."):
             write_pairs(dataset, out, entries, missing, num_workers)

@@ -44,6 +44,14 @@ def test_size_and_gain_are_told_beforehand(camvid: Path, tmp_path: Path,
     assert not (tmp_path / "pack").exists()
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_its_flag(
+        camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert pack_dataset.main(flags(camvid, file / "pack")) == 2
+    assert f"--out {file}/pack/{PAIRS} cannot be made (Not a directory)" in capsys.readouterr().err
+
+
 def test_a_second_run_has_nothing_to_do(camvid: Path, out: Path,
                                         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack_dataset.PairWriter, "write",

@@ -27,7 +27,7 @@ from tools.check_dataset.inspection import (
 from tools.check_dataset.report import as_json, class_weights, describe, describe_unmapped
 from tools.check_dataset.sheet import draw_sheet
 from utils.cli import FlagParser, positive_int, run_program
-from utils.files import write_text
+from utils.files import make_folder, write_text
 from utils.logs import track
 from utils.visualization import label_maps
 
@@ -173,10 +173,11 @@ def write_reports(args: Namespace, spec: DatasetSpec, root: str, summaries: dict
                              for split, summary in summaries.items()},
                   "missing_splits": [problem._asdict() for problem in missing],
                   "class_problems": [problem._asdict() for problem in of_classes]}
-        save(args.json, json.dumps(report, indent=1) + "\n", "results")
+        save(args.json, "--json", json.dumps(report, indent=1) + "\n", "results")
     if args.weights:
         write_weights(args.weights, spec, summaries)
     if args.sheet and any(valid.values()):
+        make_folder(args.sheet.parent, "--sheet")
         label_maps.write(args.sheet, draw_sheet(spec, valid, args.sheet_images))
         log.info("overlays in %s", args.sheet)
     elif args.sheet:
@@ -191,15 +192,15 @@ def write_weights(path: Path, spec: DatasetSpec, summaries: dict[str, Summary]) 
         return
     split = "train" if "train" in labeled else labeled[0]
     weights = class_weights(spec, summaries[split])
-    save(path, json.dumps(weights, indent=1) + "\n", f"class weights of {split}")
+    save(path, "--weights", json.dumps(weights, indent=1) + "\n", f"class weights of {split}")
     absent = [name for train_id, name in enumerate(spec.names)
               if not summaries[split].images[train_id]]
     if absent:
         log.warning("weight 1 for classes that %s does not contain: %s", split, ", ".join(absent))
 
 
-def save(path: Path, text: str, description: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def save(path: Path, flag: str, text: str, description: str) -> None:
+    make_folder(path.parent, flag)
     write_text(path, text)
     log.info("%s in %s", description, path)
 

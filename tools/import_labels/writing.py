@@ -21,7 +21,7 @@ import numpy as np
 import datasets
 from datasets.spec import RGB, ClassInfo, DatasetError, DatasetSpec
 from tools.import_labels.colors import voc_color
-from utils.files import link_or_copy, write_text
+from utils.files import link_or_copy, make_folder, write_text
 from utils.visualization import label_maps
 
 YAML = "dataset.yaml"
@@ -56,7 +56,8 @@ class Folder:
     def fill(self) -> Iterator[None]:
         """Begins a new content; it is removed if the body raises."""
         shutil.rmtree(self.unfinished, ignore_errors=True)
-        self.unfinished.mkdir(parents=True)
+        make_folder(self.out, "--out")
+        self.unfinished.mkdir()
         try:
             yield
         finally:

@@ -10,6 +10,8 @@ from utils.files import make_folder
 from utils.packages import require_package
 from utils.report.charts import COMPARED, Points, points, read_metrics
 
+# suffixes of the picture
+SUFFIXES = (".png", ".svg", ".pdf")
 COLORS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2")
 
 
@@ -25,17 +27,20 @@ def add_flags(kinds: argparse._ActionsContainer) -> None:
     """Declares the flag that asks for this report."""
     kinds.add_argument("--curves", nargs="+", type=Path, metavar="RUN",
                        help="draw losses, learning rates and validations of runs into one picture, "
-                            "curves.png (--out takes .png, .svg and .pdf)")
+                            f"curves.png (--out takes {', '.join(SUFFIXES)})")
 
 
 def run(args: argparse.Namespace) -> str:
     """Draws the runs of `--curves`; returns a message.
 
     Raises:
-        ValueError, OSError: metrics cannot be read, the picture cannot be written, or matplotlib
-            cannot be imported.
+        ValueError, OSError: metrics cannot be read, the picture cannot be written or has another
+            suffix, or matplotlib cannot be imported.
     """
     out = args.out or Path("curves.png")
+    if out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--out {out}: the name of a picture of curves ends in "
+                         f"{', '.join(SUFFIXES)}")
     draw_curves(args.curves, out)
     return f"curves of {len(args.curves)} run(s) in {out}"
 

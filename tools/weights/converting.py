@@ -42,12 +42,11 @@ def reduced(trained: Snapshot, net: SceneParser) -> dict[str, Any]:
 
 
 def write(payload: Mapping[str, Any], out: Path) -> None:
-    """Writes a checkpoint whole or not at all, in the format of the suffix; makes the folder.
+    """Writes a checkpoint whole or not at all, in the format of the suffix.
 
     Raises:
         OSError: the file cannot be written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(out.name + ".tmp")
     try:
         if out.suffix == ".safetensors":

@@ -136,6 +136,8 @@ def test_a_split_that_is_not_there_is_a_problem_only_where_it_must_be(run: Run, 
                          [(["--dataset", "camvit"], "unknown dataset 'camvit'"),
                           (["--split", "tarin"], "no split 'tarin', did you mean 'train'"),
                           (["--data_root", "nowhere"], "nowhere is missing"),
+                          *(([flag, "/dev/null/x.png"], f"{flag} /dev/null cannot be made")
+                            for flag in ("--json", "--weights", "--sheet")),
                           (["--dataset", "camvid"], "no image matches|is missing")])
 def test_what_cannot_be_looked_at_is_status_2(run: Run, flags: list[str], message: str,
                                               capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,14 @@ def test_a_folder_of_labelme_becomes_a_dataset(pictures: Path, tmp_path: Path,
     assert all((data[i]["label"].numpy() == expected).all() for i in range(10))
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_its_flag(
+        pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    line = refused(capsys, "labelme", pictures, "--out", file / "city")
+    assert f"--out {file}/city cannot be made (Not a directory)" in line
+
+
 def test_flags_choose_classes_splits_and_the_background(pictures: Path, tmp_path: Path,
                                                         capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"

@@ -61,3 +61,10 @@ def test_runs_without_readable_metrics_are_refused(tmp_path: Path, text: str | N
         (tmp_path / "metrics.jsonl").write_text(text)
     assert report.main(["--curves", str(tmp_path), "--out", str(tmp_path / "x.png")]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_picture_of_an_unknown_kind_is_refused(
+        capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert report.main(["--curves", str(tmp_path), "--out", str(tmp_path / "x.xyz")]) == 2
+    assert "x.xyz: the name of a picture of curves ends in .png, .svg, .pdf" in (
+        capsys.readouterr().err)

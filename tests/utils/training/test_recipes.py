@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import network
 import train
+from utils.files import ROOT
 from utils.training.recipes import PURPOSES, RECIPES
 
 STREETS = ["--arch", "sfnet_dfnetv1", "--dataset", "streets"]
@@ -86,3 +88,9 @@ def test_the_help_says_what_each_recipe_is_for() -> None:
     assert PURPOSES.keys() == RECIPES.keys()
     help_text = " ".join(train.build_parser().format_help().split())
     assert all(f"{name}: {purpose}" in help_text for name, purpose in PURPOSES.items())
+
+
+def test_the_documents_list_every_recipe() -> None:
+    section = (ROOT / "docs/training.md").read_text().split("## Recipes")[1].split("##")[0]
+    cells = re.findall(r"^\| (`[^|]*)\|", section, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(cells)) == [*RECIPES]
