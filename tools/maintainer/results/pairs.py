@@ -12,12 +12,13 @@ from tools.maintainer.results.studies import Run, Study
 from tools.maintainer.results.text import percent, points, table
 from utils.evaluation.statistics import Comparison, paired_test, t_interval
 
-# flags that do not change an experiment: folders, output, speed
+# flags that do not change an experiment (folders, output, speed), or only its steps, which the
+# remark about the budget states
 NEUTRAL_FLAGS = {
     "exp", "ckpt", "tb_path", "data_root", "packed", "cache_dir", "num_workers", "log_every",
     "checkpoint_every", "keep", "seed", "resume", "print_config", "dump_augmentation_images",
     "memory_estimate", "timeout", "eval_epoch", "eval_every", "eval_late", "eval_images",
-    "eval_weights", "evaluateF", "eval_thresholds", "bs_mult_val",
+    "eval_weights", "evaluateF", "eval_thresholds", "bs_mult_val", "max_epoch", "max_iters",
 }
 # significance level of the permutation test
 SIGNIFICANCE = 0.05
