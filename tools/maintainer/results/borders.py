@@ -11,7 +11,7 @@ import numpy as np
 
 from tools.maintainer.results.pairs import Outcome
 from tools.maintainer.results.studies import Run, Study
-from tools.maintainer.results.text import percent, points, spread, table
+from tools.maintainer.results.text import percent, points, spread, tall_table
 from utils.evaluation.statistics import t_interval
 
 # of a run; None where it is undefined
@@ -39,7 +39,7 @@ def describe(study: Study, outcomes: Mapping[tuple[str, str], Outcome]) -> str:
              "class border.")
     if outcomes:
         about += " Differences are in points, with Student's 95 % interval over the seeds."
-    return f"{about}\n\n{table(head, rows)}"
+    return f"{about}\n\n{tall_table(head, rows)}"
 
 
 def _scores(example: Mapping[str, Any]) -> dict[str, Score]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tools.maintainer.results import borders, commands, pairs
 from tools.maintainer.results.studies import Measured, Run, Study
-from tools.maintainer.results.text import percent, points, spread, table, wrap_prose
+from tools.maintainer.results.text import percent, points, spread, table, tall_table, wrap_prose
 from utils.evaluation.statistics import bootstrap
 from utils.report import results
 
@@ -175,7 +175,8 @@ def _classes(study: Study, outcomes: Outcomes) -> str:
             for run_a, run_b in outcome.pairs) for outcome in outcomes.values()]
         rows.append((name, *values, *map(points, differences)))
     titles = [f"`{a}` - `{b}`" for a, b in outcomes]
-    return table(("IoU of each class, %", *(f"`{label}`" for label in study.labels), *titles), rows)
+    head = ("IoU of each class, %", *(f"`{label}`" for label in study.labels), *titles)
+    return tall_table(head, rows)
 
 
 def _boundaries(study: Study) -> str:

@@ -42,6 +42,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
+def tall_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Returns a Markdown table, rows and columns exchanged if it has fewer rows than columns."""
+    cells = [head, *rows]
+    if len(cells) < len(head):
+        cells = [*zip(*cells, strict=True)]
+    return table(cells[0], cells[1:])
+
+
 def wrap_prose(page: str) -> str:
     """Returns a Markdown page with its prose in lines of at most `WIDTH`."""
     paragraphs = page.split("\n\n")

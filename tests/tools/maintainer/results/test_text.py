@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tools.maintainer.results.text import percent, points, spread, table, wrap_prose
+from tools.maintainer.results.text import percent, points, spread, table, tall_table, wrap_prose
 
 
 def test_numbers_are_written_with_what_is_known_of_them() -> None:
@@ -12,6 +12,12 @@ def test_numbers_are_written_with_what_is_known_of_them() -> None:
     assert spread([0.5, None, 0.7]) == "60.00 ± 14.14"
     assert spread([None]) == "-"
     assert table(("a", "b"), [("x|y", 1)]) == "| a | b |\n| --- | --- |\n| x\\|y | 1 |"
+
+
+def test_a_wide_table_is_turned() -> None:
+    assert tall_table(("", "x"), [("a", 1), ("b", 2)]) == table(("", "x"), [("a", 1), ("b", 2)])
+    assert tall_table(("", "a", "b"), [("x", 1, 2)]) == table(("", "x"), [("a", 1), ("b", 2)])
+    assert tall_table(("", "a"), [("x", 1)]) == table(("", "a"), [("x", 1)])
 
 
 def test_only_prose_is_wrapped() -> None:
