@@ -28,7 +28,7 @@ from utils.evaluation import inference as inference_flags
 from utils.evaluation import temperature
 from utils.evaluation.evaluator import load_batches
 from utils.evaluation.inference import InferenceOptions
-from utils.files import make_folder, write_text
+from utils.files import write_text
 from utils.precision import PrecisionOptions
 
 log = logging.getLogger("calibrate")
@@ -126,7 +126,6 @@ def save(model: LoadedModel, value: float, options: Options) -> Path:
         config = replace(ModelConfig.read(folder), temperature=value)
         write_text(folder / CONFIG, config.text())
         return folder / CONFIG
-    make_folder(options.file.parent, "--out")
     write({**reduced(model.trained, model.net), "temperature": value}, options.file)
     return options.file
 

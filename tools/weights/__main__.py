@@ -229,7 +229,6 @@ def convert(args: Namespace) -> bool:
         payload["notes"] = {**payload.get("notes", {}), **dict(args.note)}
     if args.half:
         payload["state_dict"] = half(payload["state_dict"])
-    make_folder(args.out.parent, "--out")
     write(payload, args.out)
     print(f"{args.out}: {trained.arch}, {trained.weights} weights, "
           f"{args.out.stat().st_size:,} bytes (from {args.snapshot.stat().st_size:,})")

@@ -11,6 +11,7 @@ from network.checkpoints.files import write_safetensors
 from network.checkpoints.snapshot import Snapshot
 from network.checkpoints.weights import published_state_dict
 from network.model import SceneParser
+from utils.files import make_folder
 
 SUFFIXES = (".pth", ".safetensors")
 # entries of a checkpoint that a converted file keeps
@@ -42,11 +43,12 @@ def reduced(trained: Snapshot, net: SceneParser) -> dict[str, Any]:
 
 
 def write(payload: Mapping[str, Any], out: Path) -> None:
-    """Writes a checkpoint whole or not at all, in the format of the suffix.
+    """Writes a checkpoint whole or not at all, in the format of the suffix; makes the folder.
 
     Raises:
         OSError: the file cannot be written.
     """
+    make_folder(out.parent, "--out")
     temporary = out.with_name(out.name + ".tmp")
     try:
         if out.suffix == ".safetensors":

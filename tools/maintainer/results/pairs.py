@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -182,15 +183,21 @@ def _differing_flags(a: Run, b: Run) -> dict[str, tuple[object, object]]:
     A flag that is younger than one of the runs had its default there; one that train.py no longer
     has is compared only if both runs have it.
     """
-    # in JSON types, as the flags of kept runs are
-    defaults = json.loads(json.dumps(vars(train.build_parser().parse_args([])), default=str))
-    first, second = {**defaults, **a.args}, {**defaults, **b.args}
+    first, second = {**_default_flags(), **a.args}, {**_default_flags(), **b.args}
     return {
         flag: (first[flag], second[flag])
         for flag in dict.fromkeys([*a.args, *b.args])
         if flag not in NEUTRAL_FLAGS and flag in first and flag in second
         and first[flag] != second[flag]
     }
+
+
+@cache
+def _default_flags() -> dict[str, object]:
+    """Returns the defaults of train.py in JSON types, as the flags of kept runs are."""
+    defaults: dict[str, object] = json.loads(
+        json.dumps(vars(train.build_parser().parse_args([])), default=str))
+    return defaults
 
 
 def _budget_remark(a: Run, b: Run) -> str:
