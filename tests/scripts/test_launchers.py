@@ -141,6 +141,17 @@ class TestLauncher:
         assert parse(handed(launcher)).global_batch % 4 == 0
 
 
+def test_every_flag_of_a_training_is_recorded() -> None:
+    assert vars(parse([])).keys() - EFFECTIVE_FLAGS["defaults"].keys() == {"recipe", "num_workers"}
+
+
+def test_there_is_a_launcher_of_the_recipe_modern_for_each_backbone() -> None:
+    models = {path.stem for path in LAUNCHERS if path.stem.startswith("train_cityscapes_sfnet_")}
+    backbones = {re.split("_(?:sfnet_lite|sfnet)_", model)[1].split("_")[0] for model in models}
+    modern = {f"train_camvid_sfnet_{backbone}_modern" for backbone in backbones}
+    assert len(modern) == 8 and modern <= {path.stem for path in LAUNCHERS}
+
+
 @pytest.mark.parametrize("launcher", EVAL_LAUNCHERS, ids=lambda path: path.stem)
 class TestEvalLauncher:
     def test_ends_in_the_callers_flags(self, launcher: Path) -> None:

