@@ -12,15 +12,17 @@
     same_time:                               # optional: row -> the row that it takes as long as
       fpn_longer: sfnet
     first:                                   # optional: file that the rows need -> its command
-      logs/teacher/last.pth: train.py --arch sfnet_resnet50 --exp teacher --resume auto
+      logs/train_teacher/last.pth: scripts/train/train_teacher.sh --resume auto
+      data/pseudo/dataset.yaml: -m tools.pseudo_label --out data/pseudo
 
 A row that is scored in another way is `{train: FLAGS, evaluate: FLAGS}`.
 
 A row of `same_time` has the number of its steps in its flags, `--max_iters N`. Before the runs
 begin, the steps of both rows are timed, and the number that takes as long is printed.
 
-The commands of `first` run in their order, before the rows: `train.py` every time, since only
-`--resume auto` knows whether a training is complete, and other programs if their file is missing.
+The commands of `first`, launchers and modules, run in their order before the rows: a launcher every
+time, since only `--resume auto` knows whether a training is complete, and a module if its file is
+missing.
 
 A run that is kept already is left out. Stopped at any time, the same command goes on: a training
 that has begun is resumed at its step.
@@ -168,9 +170,21 @@ def commands_first(folder: Path, data_root: Path | None) -> dict[Path, list[str]
     roots = ["--data_root", str(data_root)] if data_root else []
     first = _read_yaml(folder / PLAN)["first"]
     # last.pth exists from the first checkpoint on; a complete training returns at once
-    return {ROOT / file: [sys.executable, *shlex.split(command), *roots]
+    return {ROOT / file: [*_program(command), *shlex.split(command), *roots]
             for file, command in first.items()
-            if command.startswith("train.py ") or not (ROOT / file).exists()}
+            if _is_launcher(command) or not (ROOT / file).exists()}
+
+
+def _is_launcher(command: str) -> bool:
+    return command.startswith("scripts/train/")
+
+
+def _program(command: str) -> list[str]:
+    return ["sh"] if _is_launcher(command) else [sys.executable]
+
+
+def _printed(command: Sequence[str]) -> str:
+    return shlex.join(["python" if word == sys.executable else word for word in command])
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -196,10 +210,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}: `order` is a list of groups such as "
                              f"{{rows: [a, b], seeds: 3}}, and {group!r} is none")
     for file, command in plan["first"].items():
-        if not isinstance(command, str) or not command.startswith(("train.py ", "-m tools.")):
-            raise ValueError(f"{path}: `first` has {command!r} for {file}, and not the arguments "
-                             "of python: train.py FLAGS or -m tools.PROGRAM FLAGS")
-        if command.startswith("train.py ") and "--resume auto" not in command:
+        if not isinstance(command, str) or not (_is_launcher(command)
+                                                or command.startswith("-m tools.")):
+            raise ValueError(f"{path}: `first` has {command!r} for {file}, and neither "
+                             "scripts/train/NAME.sh FLAGS nor -m tools.PROGRAM FLAGS")
+        if _is_launcher(command) and "--resume auto" not in command:
             raise ValueError(f"{path}: the training of {file} in `first` needs --resume auto, so "
                              "that the study goes on after an interruption")
     for label in plan["same_time"]:
@@ -328,7 +343,7 @@ class Runner:
             self._wait([pool.submit(self.call, file.parent.name, command, 0)], interrupts)
         if not file.exists():
             raise FileNotFoundError(f"{file} was not made by its command of `first`: "
-                                    f"python {shlex.join(command[1:])}")
+                                    f"{_printed(command)}")
 
     def _wait(self, futures: Sequence[Future[None]], interrupts: Interrupts) -> None:
         try:
@@ -377,7 +392,8 @@ class Runner:
         output = self.logs / f"{name}.out"
         with output.open("ab") as file, subprocess.Popen(
                 command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, start_new_session=True,
-                env={**os.environ, **_resources(slot, self.at_once)}) as process:
+                env={**os.environ, "PYTHON": sys.executable, **_resources(slot, self.at_once)},
+        ) as process:
             self.processes.add(process)
             # `train_all` may have told the others to stop in between
             if self.stop.is_set():
@@ -417,7 +433,7 @@ def run(args: Namespace) -> None:
         return
     files = commands_first(folder, args.data_root)
     for file, command in files.items():
-        log.info("first, %s: python %s", file.relative_to(ROOT), shlex.join(command[1:]))
+        log.info("first, %s: %s", file.relative_to(ROOT), _printed(command))
     if args.dry_run:
         if all(file.exists() for file in files):
             _log_times(missing, args.at_once)

@@ -15,6 +15,7 @@ from tools.maintainer import study
 from tools.maintainer.results.studies import RUNS
 from tools.maintainer.study import PlannedRun, Runner, Timing
 from tools.pseudo_label import __main__ as pseudo_label
+from utils.files import ROOT
 from utils.training.signals import Interrupted, Interrupts
 
 QUESTION = """title: A question
@@ -150,7 +151,9 @@ def test_every_plan_has_flags_that_its_programs_know(name: str, tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study, "ROOT", tmp_path)
     for file, command in study.commands_first(RUNS / name, None).items():
-        if command[1] == "train.py":
+        if command[0] == "sh":
+            assert command[1] == f"scripts/train/{file.parent.name}.sh"
+            assert (ROOT / command[1]).is_file()
             train.parse(command[2:])
         else:
             assert command[1:3] == ["-m", "tools.pseudo_label"]
@@ -164,7 +167,7 @@ def test_every_plan_has_flags_that_its_programs_know(name: str, tmp_path: Path,
 
 
 FIRST = """first:
-  logs/teacher/last.pth: train.py --exp teacher --resume auto
+  logs/train_teacher/last.pth: scripts/train/train_teacher.sh --resume auto
   data/pseudo/dataset.yaml: -m tools.pseudo_label --out data/pseudo
 """
 
@@ -173,10 +176,10 @@ def test_files_that_rows_need_are_made_first(
         folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "ROOT", tmp_path)
     (folder / "plan.yaml").write_text(PLAN + FIRST)
-    teacher, labels = tmp_path / "logs/teacher/last.pth", tmp_path / "data/pseudo/dataset.yaml"
+    teacher = tmp_path / "logs/train_teacher/last.pth"
+    labels = tmp_path / "data/pseudo/dataset.yaml"
     assert study.commands_first(folder, Path("D")) == {
-        teacher: [sys.executable, "train.py", "--exp", "teacher", "--resume", "auto",
-                  "--data_root", "D"],
+        teacher: ["sh", "scripts/train/train_teacher.sh", "--resume", "auto", "--data_root", "D"],
         labels: [sys.executable, "-m", "tools.pseudo_label", "--out", "data/pseudo",
                  "--data_root", "D"]}
     # the checkpoint may be that of an interrupted training
@@ -207,7 +210,9 @@ def test_a_dry_run_names_the_commands_that_make_files(
     (folder / "plan.yaml").write_text(PLAN + FIRST)
     assert study.main(["pair", "--runs", str(folder.parent), "--dry_run"]) == 0
     printed = capsys.readouterr().out
-    assert "first, logs/teacher/last.pth: python train.py --exp teacher --resume auto" in printed
+    assert ("first, logs/train_teacher/last.pth: sh scripts/train/train_teacher.sh --resume auto"
+            in printed)
+    assert "first, data/pseudo/dataset.yaml: python -m tools.pseudo_label" in printed
     assert "the runs can be timed when these files exist" in printed
 
 
