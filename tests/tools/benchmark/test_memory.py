@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tools.benchmark.memory import Footprint, compute
 from tools.benchmark.steps import Steps
 from tools.benchmark.storages import StorageTracker
 from utils import machine
+from utils.files import ROOT
 from utils.machine import GB
 
 SMALL = ["--arch", "sfnet_dfnetv1", "--crop_size", "256", "--bs_mult", "2"]
@@ -188,3 +190,9 @@ def test_wrong_flags_are_refused(flags: list[str], message: str,
                                  capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["memory", *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_page_has_a_row_for_every_launcher() -> None:
+    rows = re.findall(r"^\| `(\w+)`", (ROOT / "results/memory.md").read_text("utf-8"), re.MULTILINE)
+    assert rows == sorted(path.stem.removeprefix("train_")
+                          for path in (ROOT / "scripts/train").glob("*.sh"))

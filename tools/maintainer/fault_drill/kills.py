@@ -51,7 +51,7 @@ def killed_in_an_epoch(site: DrillSite) -> str:
     output = site.run(site.resume_flags(exp))
     if f"going on from step {state['step']}" not in output:
         raise BrokenPromise(f"the run did not go on:\n{output}")
-    return f"gone on from step 2 of 2 of epoch 2; {site.compare_with_undisturbed(exp)}"
+    return f"resumed from step 2 of 2 of epoch 2; {site.compare_with_undisturbed(exp)}"
 
 
 def killed_while_saving(site: DrillSite) -> str:

@@ -25,7 +25,7 @@ def worker_dies(site: DrillSite) -> str:
     if "going on from step" not in output:
         raise BrokenPromise(f"the run did not go on:\n{output}")
     comparison = site.compare_with_undisturbed(exp, 2)
-    return f"torchrun started both again, and they went on by themselves; {comparison}"
+    return f"torchrun started both again, and they resumed; {comparison}"
 
 
 def worker_dies_in_a_save(site: DrillSite) -> str:

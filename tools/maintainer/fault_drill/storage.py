@@ -24,7 +24,7 @@ def truncated_checkpoint(site: DrillSite) -> str:
 
 
 def full_disk(site: DrillSite) -> str:
-    """Limits the size of files; the run must report it and keep the checkpoint before."""
+    """Limits the size of files; the run must report it and keep the previous checkpoint."""
     exp = "full"
     site.kill_at(exp, 4)
     before = checkpoint.saved(site.folder / exp)[0]
@@ -35,7 +35,7 @@ def full_disk(site: DrillSite) -> str:
 
     output = site.run(site.resume_flags(exp), code=2, preexec_fn=limit_file_size)
     if "could not be written" not in output or checkpoint.saved(site.folder / exp)[0] != before:
-        raise BrokenPromise(f"the checkpoint before is gone, or nothing was reported:\n{output}")
+        raise BrokenPromise(f"the previous checkpoint is gone, or nothing was reported:\n{output}")
     site.run(site.resume_flags(exp))
     comparison = site.compare_with_undisturbed(exp)
-    return f"reported (exit code 2), the checkpoint before kept; {comparison}"
+    return f"reported with exit code 2, and the previous checkpoint is kept; {comparison}"

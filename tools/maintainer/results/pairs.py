@@ -99,8 +99,8 @@ class Outcome(NamedTuple):
         if not _contains_zero(low, high):
             return "the interval excludes zero"
         if high - low < NARROW:
-            return "the interval holds zero and is narrower than one point"
-        return f"undecided, half-width {percent((high - low) / 2)} points"
+            return "the interval contains zero and is narrower than one point"
+        return "undecided: the interval contains zero"
 
 
 def claim(study: Study, outcome: Outcome) -> str:

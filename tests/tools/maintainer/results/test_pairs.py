@@ -31,9 +31,9 @@ def test_the_sentence_follows_the_intervals(over_seeds: tuple[float, float] | No
 @pytest.mark.parametrize(("over_seeds", "expected"), [
     ((0.001, 0.03), "the interval excludes zero"),
     ((-0.03, -0.001), "the interval excludes zero"),
-    ((-0.004, 0.005), "the interval holds zero and is narrower than one point"),
+    ((-0.004, 0.005), "the interval contains zero and is narrower than one point"),
     # 1.2 points wide
-    ((-0.005, 0.007), "undecided, half-width 0.60 points"),
+    ((-0.005, 0.007), "undecided: the interval contains zero"),
     (None, "undecided, one seed"),
 ])
 def test_the_finding_follows_the_interval_over_the_seeds(
