@@ -67,13 +67,14 @@ class TinyTraining(train.Training):
         accumulate: int = 1,
         loss_norm: str = "global",
         on_nan: str = "stop",
+        loss_scaling: bool = False,
     ) -> None:
         self.net = self.model = net
         self.device, self.precision, self.ema = CPU, "fp32", None
         self.criterion = criterion or Mean()
         self.optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
         self.schedule = LambdaLR(self.optimizer, lambda step: 1.0)
-        self.scaler = torch.amp.GradScaler("cpu", enabled=False)
+        self.scaler = torch.amp.GradScaler("cpu", enabled=loss_scaling)
         self.micro_batches = MicroBatches(
             self.criterion, dict, accumulate=accumulate, loss_norm=loss_norm
         )

@@ -1,38 +1,79 @@
 """Activation checkpointing, which trades time for memory."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 Context = AbstractContextManager[object]
 
 
-def recompute(module: nn.Module) -> int:
-    """Makes the stages of a module recompute their features in backward (`torch.utils.checkpoint`).
+# height and width of the image that finds the stages; every backbone takes these multiples of 64
+SMALL = (64, 128)
 
-    The numbers stay the same: dropout draws the same numbers again, and only the first pass updates
-    the running statistics of batch norms.
+
+def recompute(backbone: nn.Module) -> int:
+    """Makes the stages of a backbone recompute their features in backward.
+
+    Only the features between stages are stored (`torch.utils.checkpoint`). The numbers stay the
+    same: dropout draws the same numbers again, and only the first pass updates the running
+    statistics of batch norms.
 
     Args:
-        module: its children that are sequences of layers are the stages.
+        backbone: images (N, 3, H, W) -> list of feature maps.
 
     Returns:
         The number of stages.
+
+    Raises:
+        ValueError: it has no stages.
     """
-    sequences = [child for child in module.children()
-                 if isinstance(child, nn.Sequential | nn.ModuleList) and len(child)]
-    stages: list[nn.Module] = []
-    for sequence in sequences:
-        stages += sequence if isinstance(sequence, nn.ModuleList) else [sequence]
+    stages = list(_outermost(backbone, _modules_that_return_a_tensor(backbone)))
+    if not stages:
+        raise ValueError(f"--recompute finds no stages in {type(backbone).__name__}: leave it out, "
+                         "and reduce --bs_mult or --crop_size")
     for stage in stages:
         stage.forward = partial(_recomputed_forward, stage, stage.forward)
     return len(stages)
+
+
+@torch.no_grad()
+def _modules_that_return_a_tensor(backbone: nn.Module) -> set[nn.Module]:
+    """Returns the modules that a forward pass calls, and whose output is a single tensor.
+
+    A sequence whose layers are called one by one is not among them, but its layers are.
+    """
+    called: set[nn.Module] = set()
+
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            called.add(module)
+
+    hooks = [module.register_forward_hook(note) for module in backbone.modules()]
+    was_training = backbone.training
+    # running statistics stay as they are
+    backbone.eval()
+    try:
+        backbone(next(backbone.parameters()).new_zeros(1, 3, *SMALL))
+    finally:
+        backbone.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return called
+
+
+def _outermost(module: nn.Module, called: Container[nn.Module]) -> Iterator[nn.Module]:
+    """Yields the outermost of the called modules that consist of several layers."""
+    for child in module.children():
+        if child in called and any(child.children()):
+            yield child
+        else:
+            yield from _outermost(child, called)
 
 
 def _recomputed_forward(module: nn.Module, forward: Any, *features: Any) -> Any:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -126,4 +125,9 @@ def clip_gradients(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimize
         The norm before clipping, a scalar on the device.
     """
     scaler.unscale_(optimizer)
-    return nn.utils.clip_grad_norm_(net.parameters(), max_norm or math.inf)
+    parameters = list(net.parameters())
+    norm = nn.utils.get_total_norm(weights.grad for weights in parameters
+                                   if weights.grad is not None)
+    if max_norm:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm

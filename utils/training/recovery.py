@@ -66,8 +66,8 @@ class SkipBadSteps:
                  scaler: torch.amp.GradScaler, on_nan: str) -> None:
         self.net = net
         self.optimizer = optimizer
-        # the gradient scaler of fp16 skips such steps itself
-        self.enabled = on_nan == "skip" and not scaler.is_enabled()
+        self.scaler = scaler
+        self.enabled = on_nan == "skip"
         self.consecutive = 0
         self.buffers: list[Tensor] = []
 
@@ -102,6 +102,8 @@ class SkipBadSteps:
         log.warning(message)
         restore_buffers(self.net, self.buffers)
         self.optimizer.zero_grad(set_to_none=True)
+        # lowers the loss scale of fp16, whose gradients may have overflowed
+        self.scaler.update()
 
 
 @torch.no_grad()
@@ -133,9 +135,8 @@ def first_not_finite(steps: list[tuple[int, dict[str, float]]], net: nn.Module) 
     for step, terms in steps:
         if not all(map(math.isfinite, terms.values())):
             return step
-    norms = torch._foreach_norm([parameter.detach() for parameter in net.parameters()])
-    weights_are_finite = torch.stack(norms).sum().isfinite()
-    return steps[-1][0] if steps and not weights_are_finite else None
+    norm = nn.utils.get_total_norm(parameter.detach() for parameter in net.parameters())
+    return steps[-1][0] if steps and not norm.isfinite() else None
 
 
 def finite_means(window: Window, net: nn.Module, rate: float, folder: Path) -> dict[str, float]:

@@ -12,10 +12,13 @@ from utils.training.progress import NotFinite
 from utils.training.recovery import MAX_SKIPS, first_not_finite
 
 
-def test_a_step_that_is_not_finite_can_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("loss_scaling", [False, True])
+def test_a_step_that_is_not_finite_can_be_left_out(
+        loss_scaling: bool, caplog: pytest.LogCaptureFixture) -> None:
     net = Net()
-    training, bad = TinyTraining(net, on_nan="skip"), batch()
+    training, bad = TinyTraining(net, on_nan="skip", loss_scaling=loss_scaling), batch()
     training.step(batch())
+    scale = training.scaler.get_scale()
     before, statistics = weights(net), net.backbone["stage"][1].running_mean.clone()
     bad["image"][2, 0, 0, 0] = float("nan")
     with caplog.at_level(logging.WARNING):
@@ -23,6 +26,7 @@ def test_a_step_that_is_not_finite_can_be_left_out(caplog: pytest.LogCaptureFixt
     assert "step 2 left out: its gradient is not finite (images a, b, c, d)" in caplog.text
     assert torch.equal(weights(net), before)
     assert torch.equal(net.backbone["stage"][1].running_mean, statistics)
+    assert training.scaler.get_scale() == (scale / 2 if loss_scaling else scale)
     assert training.step(batch()) is not None
 
 
