@@ -31,7 +31,7 @@ from utils.evaluation import inference as inference_flags
 from utils.evaluation import options as eval_flags
 from utils.evaluation.boundary import BoundaryOptions
 from utils.evaluation.corruptions import Corrupted, Corruption, CorruptionOptions
-from utils.evaluation.evaluator import Prediction, load_batches, predict_batch, shard
+from utils.evaluation.evaluator import Prediction, load_batches, predict_batch
 from utils.evaluation.identity import default_folder, run_identity, run_settings
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.options import EvalOptions
@@ -265,7 +265,7 @@ def evaluate_split(model: LoadedModel, data: SegmentationDataset, corruption: Co
     missing = records.start(options.evaluation.resume, replace=options.evaluation.folder is None)
 
     start = time.monotonic()
-    indices = [missing[i] for i in shard(len(missing))]
+    indices = [missing[i] for i in distributed.shard(len(missing))]
     images = Corrupted(data, corruption) if corruption else data
     predict_images(model, images, indices, records, options, interrupts.check)
     distributed.barrier()

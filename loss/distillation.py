@@ -35,7 +35,7 @@ def pixel_kl(student: Tensor, teacher: Tensor, mask: Tensor | None = None, *,
     """
     log_p = F.log_softmax(teacher / temperature, dim=1)
     log_q = F.log_softmax(student / temperature, dim=1)
-    divergence = (log_p.exp() * (log_p - log_q)).sum(1)
+    divergence = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
     return temperature ** 2 * _mean(divergence, mask)
 
 
@@ -56,7 +56,7 @@ def channel_kl(student: Tensor, teacher: Tensor, mask: Tensor | None = None, *,
         temperature: T, above 0.
     """
     log_p, log_q = (_log_softmax(maps / temperature, mask) for maps in (teacher, student))
-    divergence = (log_p.exp() * (log_p - log_q)).sum(-1)
+    divergence = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
     return temperature ** 2 * divergence.mean()
 
 

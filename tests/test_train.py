@@ -685,6 +685,11 @@ def test_fine_tuning_starts_from_averaged_weights_but_momentum_belongs_to_the_ra
     [
         (lambda state: state.pop("optimizer"), "holds no optimizer"),
         (lambda state: state["optimizer"]["param_groups"].pop(), "of another kind"),
+        # as after --reset_classifier with another number of classes
+        (
+            lambda state: state["optimizer"]["state"][0].update(momentum_buffer=torch.zeros(7)),
+            "other weights",
+        ),
     ],
 )
 def test_an_optimizer_that_does_not_fit_is_refused(

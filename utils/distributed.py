@@ -187,6 +187,14 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def shard(count: int) -> range:
+    """Returns this process's indices of `count` images: every world_size-th one from its rank.
+
+    The shards of all processes are disjoint and together cover all images.
+    """
+    return range(rank(), count, world_size())
+
+
 def all_reduce_sum_(tensor: Tensor) -> Tensor:
     """Sums a tensor on this process's device over all processes, in place, and returns it."""
     if dist.is_initialized():

@@ -6,8 +6,8 @@ import os
 import re
 import shutil
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -139,6 +139,17 @@ def configure(tf32: bool, deterministic: bool, one_size: bool = True) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+@contextmanager
+def without_kernel_search() -> Iterator[None]:
+    """Switches off cuDNN's search for the fastest kernels, which each new image size repeats."""
+    was_on = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = was_on
 
 
 def move(net: nn.Module, device: torch.device, channels_last: bool) -> None:

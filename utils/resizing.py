@@ -31,6 +31,11 @@ ChunkFunction = Callable[[Tensor, slice], Tensor]
 RowResizer = Callable[[slice], Tensor]
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """Converts half precision, whose sums would be inexact, to float32."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes maps (N, K, h, w) to (N, K, H, W), bilinear with aligned corners."""
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=True)
@@ -38,7 +43,7 @@ def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 def upsampled(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Returns logits (N, K, h, w) at (H, W), whole, in float32 (float64 stays)."""
-    return resize(_at_least_float32(logits), (size[0], size[1]))
+    return resize(at_least_float32(logits), (size[0], size[1]))
 
 
 def row_chunks(shape: Sequence[int], chunk_values: int | None) -> list[slice]:
@@ -160,7 +165,7 @@ def map_row_chunks(logits: Tensor, size: Sequence[int], function: ChunkFunction,
         function: differentiable in the logits; also called in the backward pass.
         summed: add the chunks' results instead of joining them to (N, H, W).
     """
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     height, width = size
     if logits.shape[-2:] == (height, width):
         return function(logits, slice(0, height))
@@ -219,7 +224,3 @@ def _widening(rows: Tensor, width: int) -> Callable[[Tensor], Tensor]:
         return lambda chunk: resize(chunk, (chunk.shape[-2], width))
     matrix = interpolation_matrix(narrow, width, dtype=rows.dtype, device=rows.device).T
     return lambda chunk: chunk @ matrix
-
-
-def _at_least_float32(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from utils.resizing import at_least_float32
+
 # names of the children of timm's fused layers that run after the normalization, in order
 LAYERS_AFTER = ("drop", "act")
 
@@ -92,7 +94,7 @@ def _global_moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     which subtracts no large sums of nearly the same value.
     """
     axes = [axis for axis in range(values.ndim) if axis != 1]
-    variance, mean = torch.var_mean(_at_least_float32(values), axes, correction=0)
+    variance, mean = torch.var_mean(at_least_float32(values), axes, correction=0)
     channels = values.shape[1]
     count = torch.tensor([values.numel() // channels], dtype=torch.float64)
     local = torch.cat([mean.double(), variance.double(), count])
@@ -104,11 +106,6 @@ def _global_moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     total = counts.sum(0)
     mean = (means * counts).sum(0) / total
     return mean, ((variances + (means - mean) ** 2) * counts).sum(0) / total, total
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    """Converts half precision, whose sums over a batch would be inexact, to float32."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class _Normalize(torch.autograd.Function):
@@ -123,7 +120,7 @@ class _Normalize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor,
                 variance: Tensor, count: Tensor, eps: float) -> Tensor:
-        dtype = _at_least_float32(values).dtype
+        dtype = at_least_float32(values).dtype
         scale = (variance + eps).rsqrt().to(dtype)
         ctx.save_for_backward(values, weight, mean.to(dtype), scale, count)
         ctx.has_bias = bias is not None
@@ -135,8 +132,8 @@ class _Normalize(torch.autograd.Function):
         values, weight, mean, scale, count = ctx.saved_tensors
         shape = (1, -1, *[1] * (values.ndim - 2))
         axes = [axis for axis in range(values.ndim) if axis != 1]
-        grad = _at_least_float32(grads[0])
-        z = (_at_least_float32(values) - mean.view(shape)) * scale.view(shape)
+        grad = at_least_float32(grads[0])
+        z = (at_least_float32(values) - mean.view(shape)) * scale.view(shape)
         local = torch.cat([grad.sum(axes), (grad * z).sum(axes)])
         sums = local.to(torch.float64, copy=True)
         dist.all_reduce(sums)

@@ -12,7 +12,6 @@ from datasets.loader import load_items
 from datasets.reader import SegmentationDataset
 from datasets.spec import BadSample
 from utils import distributed
-from utils.evaluation.evaluator import shard
 from utils.logs import track
 
 CHUNK_ROWS = 64             # rows counted at a time; their keys fit into the cache of a core
@@ -70,7 +69,7 @@ def points_by_class(centroids: np.ndarray) -> dict[int, np.ndarray]:
 def _read_shard(data: SegmentationDataset, tile: int, num_workers: int,
                 skip_bad: bool) -> list[np.ndarray]:
     """Returns rows (n, 4) of (image, train id, x, y) for each readable label of this process."""
-    indices = shard(len(data))
+    indices = distributed.shard(len(data))
     items = load_items(_LabelCentroids(data, tile, skip_bad), num_workers, indices)
     progress = track(items, len(indices), f"class centroids of {data.split}",
                      quiet=not distributed.is_main())

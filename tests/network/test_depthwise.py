@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -35,6 +36,15 @@ def test_only_depthwise_convolutions_change_and_keep_their_class_and_parameters(
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
     train_depthwise_in_float32(net)
     assert type(net[1]).__mro__.count(Float32Training) == 1
+
+
+def test_a_network_can_be_pickled() -> None:
+    net = depthwise_net()
+    train_depthwise_in_float32(net)
+    images = torch.randn(1, 3, 8, 8)
+    again = pickle.loads(pickle.dumps(net))
+    assert [type(module) for module in again] == [type(module) for module in net]
+    assert torch.equal(again(images), net(images))
 
 
 def test_without_autocast_nothing_changes() -> None:

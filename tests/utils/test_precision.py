@@ -180,3 +180,12 @@ def test_compiling_for_a_gpu_needs_triton_and_a_gpu_that_it_knows(
     monkeypatch.setattr(precision, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"--compile needs Triton on a GPU: install it \(pip"):
         options.apply(CUDA, one_size=True)
+
+
+def test_the_search_for_kernels_is_switched_off_and_on_again(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    with precision.without_kernel_search():
+        assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.benchmark

@@ -33,7 +33,6 @@ from utils import distributed
 from utils import precision as precision_flags
 from utils.cli import FlagParser, int_from_0, positive_int, run_program
 from utils.evaluation import inference as inference_flags
-from utils.evaluation.evaluator import shard
 from utils.evaluation.identity import prediction_identity
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.options import ShardOptions, add_shard_flags
@@ -114,7 +113,7 @@ def label_split(options: Options, interrupts: Interrupts) -> int:
     missing = records.start(options.shards.resume, replace=False)
     start = time.monotonic()
     predictions = predict_split(
-        model, data, [missing[i] for i in shard(len(missing))],
+        model, data, [missing[i] for i in distributed.shard(len(missing))],
         num_workers=options.data.num_workers, images_per_batch=options.bs_mult_val,
         with_probabilities=True)
     with records:

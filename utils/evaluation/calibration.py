@@ -35,6 +35,9 @@ def count(probability: Tensor, predictions: Tensor, labels: Tensor) -> np.ndarra
         probability: (H, W) of the predicted class, in [0, 1].
         predictions, labels: (H, W) train ids; pixels with an ignored label do not count.
     """
+    if probability.device.type == "mps":
+        # which has no float64
+        probability, predictions = probability.cpu(), predictions.cpu()
     labels = labels.to(predictions.device)
     bins = (probability * FINE_BINS).to(torch.int32).clamp_(0, FINE_BINS - 1)
     # one more bin for pixels that do not count

@@ -130,11 +130,3 @@ def predict(predictor: Predictor, loader: Iterable[Batch], *, total: int, descri
                            images_per_batch=images_per_batch)
     for batch in batches:
         yield from predict_batch(predictor, batch)
-
-
-def shard(count: int) -> range:
-    """Returns this process's indices of `count` images: every world_size-th one from its rank.
-
-    The shards of all processes are disjoint and together cover all images.
-    """
-    return range(distributed.rank(), count, distributed.world_size())

@@ -250,7 +250,7 @@ class InferenceOptions:
         height, width = self._window_size(full_size)
         views = self._views(full_size)
         weights = {flipped: self._pixel_weights(views, full_size, flipped).to(images.device)
-                   for flipped in (False, True)}
+                   for flipped in {view.flipped for view in views}}
         batch_sizes = {"sliding": self.windows_per_batch, "whole": 1, "pooling": len(views)}
         batch_size = batch_sizes[self.mode]
         for first in range(0, len(views), batch_size):

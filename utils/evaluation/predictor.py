@@ -16,7 +16,8 @@ from utils.batches import normalize
 from utils.evaluation.confidence import MEASURES, Confidence
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.label_map import label_map
-from utils.precision import autocast, require_compiler
+from utils.precision import autocast, move, require_compiler
+from utils.resizing import resize
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class Predictor:
                  inference: InferenceOptions | None = None, *, temperature: float = 1.0,
                  compiled: bool = False, graphs: bool = False,
                  runtime: Runtime | None = None) -> None:
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.net = net.to(device).to(memory_format=layout)
+        move(net, device, channels_last)
+        self.net = net
         self.device = device
         self.precision = precision
         self.mean, self.std = tuple(mean), tuple(std)
@@ -161,8 +162,8 @@ class Predictor:
             prepared = self._prepare(images)
             # Resized here and not in the network: in half precision, rounding errors would decide
             # between classes with similar logits.
-            logits = F.interpolate(self._coarse_logits(prepared), size=prepared.shape[-2:],
-                                   mode="bilinear", align_corners=True)
+            height, width = prepared.shape[-2:]
+            logits = resize(self._coarse_logits(prepared), (height, width))
             return logits[..., :images.shape[-2], :images.shape[-1]]
 
     def require_logits(self, needed_by: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from utils import distributed, precision
 from utils.files import link_or_copy, sha256, sync, sync_folder, write_text
@@ -196,11 +197,20 @@ def load_momentum(optimizer: torch.optim.Optimizer, path: str | None,
     def describe(groups: list[dict[str, Any]]) -> list[tuple[int, set[str]]]:
         return [(len(group["params"]), set(group)) for group in groups]
 
-    if describe(current["param_groups"]) != describe(stored["param_groups"]):
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if (describe(current["param_groups"]) != describe(stored["param_groups"])
+            or not _fits(stored["state"], weights)):
         raise ValueError("--restore_optimizer: the optimizer of --snapshot is of another kind, or "
                          "has other weights or groups of them. Leave the flag out, or give the "
                          "flags of its run.")
     optimizer.load_state_dict({"state": stored["state"], "param_groups": current["param_groups"]})
+
+
+def _fits(state: dict[int, dict[str, Any]], weights: Sequence[Tensor]) -> bool:
+    """Returns whether each tensor of an optimizer's state is a number or has its weight's shape."""
+    return all(not isinstance(value, Tensor) or value.ndim == 0
+               or value.shape == weights[index].shape
+               for index, values in state.items() for value in values.values())
 
 
 class Checkpoints:
@@ -295,7 +305,8 @@ class Checkpoints:
         if self.ema:
             self.weights.load(self.ema, state, ema=True)
         for name, part in self.parts.items():
-            part.load_state_dict(state[name])
+            # an optimizer keeps the given tensors, which are those of the mapped file
+            part.load_state_dict(deepcopy(state[name]))
         rank, world_size = distributed.rank(), distributed.world_size()
         if not precision.restore_generators(state["rng"], self.device, rank=rank,
                                             world_size=world_size):

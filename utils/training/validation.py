@@ -17,9 +17,10 @@ from utils import distributed
 from utils.cli import positive_int
 from utils.evaluation import boundary
 from utils.evaluation.boundary import BoundaryOptions, mean_scores
-from utils.evaluation.evaluator import Prediction, predict, shard
+from utils.evaluation.evaluator import Prediction, predict
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.predictor import Predictor
+from utils.precision import without_kernel_search
 from utils.training.run_log import RunLog
 from utils.training.signals import Interrupts
 from utils.visualization import label_maps
@@ -130,12 +131,13 @@ class Validator:
             Interrupted: any process received a signal.
         """
         results = []
-        for weights, net in self.nets.items():
-            if not self.syncbn:
-                distributed.copy_buffers_from_main(net)
-            predictor = Predictor(net, self.device, self.precision, self.mean, self.std,
-                                  self.channels_last)
-            results.append(self._evaluate(weights, predictor, interrupts))
+        with without_kernel_search():
+            for weights, net in self.nets.items():
+                if not self.syncbn:
+                    distributed.copy_buffers_from_main(net)
+                predictor = Predictor(net, self.device, self.precision, self.mean, self.std,
+                                      self.channels_last)
+                results.append(self._evaluate(weights, predictor, interrupts))
         return results
 
     @property
@@ -226,7 +228,7 @@ def load_share(load: Loader, indices: Sequence[int],
     Returns:
         Batches of one image, and their number.
     """
-    local = [indices[i] for i in shard(len(indices))]
+    local = [indices[i] for i in distributed.shard(len(indices))]
     most_images_of_a_rank = len(range(0, len(indices), distributed.world_size()))
     return interrupts.during(load(local), most_images_of_a_rank), len(local)
 

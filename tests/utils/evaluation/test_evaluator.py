@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from utils import distributed
 from utils.evaluation import evaluator
 from utils.evaluation.boundary import boundary_f
-from utils.evaluation.evaluator import Prediction, predict, predict_batch, shard, split_batch
+from utils.evaluation.evaluator import Prediction, predict, predict_batch, split_batch
 
 
 def batch(name: str, side: int, label: int | None = None) -> dict[str, Any]:
@@ -99,9 +98,9 @@ def test_shards_of_all_processes_are_disjoint_and_cover_all_images(
         monkeypatch: pytest.MonkeyPatch) -> None:
     indices: list[int] = []
     for rank in range(3):
-        fake: Any = SimpleNamespace(rank=lambda rank=rank: rank, world_size=lambda: 3)
-        monkeypatch.setattr(evaluator, "distributed", fake)
-        indices += shard(8)
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(distributed, "world_size", lambda: 3)
+        indices += distributed.shard(8)
     assert sorted(indices) == list(range(8))
 
 

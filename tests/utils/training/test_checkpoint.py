@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from utils import files
+from utils import files, precision
 from utils.training import checkpoint
+from utils.training.progress import Progress
+
+CPU = torch.device("cpu")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -162,10 +165,30 @@ def test_a_run_with_epochs_of_another_length_is_not_resumed(tmp_path: Path) -> N
     spec = SimpleNamespace(name="a", names=("road",), num_classes=1, description=None)
     checkpoints = checkpoint.Checkpoints(
         tmp_path, {"raw": torch.nn.Linear(1, 1)}, {}, arch="a", spec=spec, flags={"keep": 1},
-        mean=(0.5,) * 3, std=(0.5,) * 3, weights=None, device=torch.device("cpu"),
+        mean=(0.5,) * 3, std=(0.5,) * 3, weights=None, device=CPU,
         steps_per_epoch=3)
     with pytest.raises(ValueError, match=r"an epoch has 3 steps, and 4 when the run in .* began"):
         checkpoints.restore({"sampler": {"steps_per_epoch": 4}})
+
+
+def test_a_restored_optimizer_does_not_keep_the_file(tmp_path: Path) -> None:
+    """The tensors of a mapped file would keep a deleted checkpoint on the disk."""
+    net = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.ones(1, 1)).backward()
+    optimizer.step()
+    spec = SimpleNamespace(name="a", names=("road",), num_classes=1, description=None)
+    weights = SimpleNamespace(load=lambda net, state: None)
+    checkpoints = checkpoint.Checkpoints(
+        tmp_path, {"raw": net}, {"optimizer": optimizer}, arch="a", spec=spec, flags={"keep": 1},
+        mean=(0.5,) * 3, std=(0.5,) * 3, weights=weights, device=CPU,
+        steps_per_epoch=3)
+    state = {"optimizer": optimizer.state_dict(), "rng": [precision.generators(CPU)],
+             **Progress(step=1).state_dict()}
+    checkpoints.restore(state)
+    momentum = optimizer.state_dict()["state"][0]["momentum_buffer"]
+    stored = state["optimizer"]["state"][0]["momentum_buffer"]
+    assert torch.equal(momentum, stored) and momentum.data_ptr() != stored.data_ptr()
 
 
 def read_or_refuse(path: Path) -> dict[str, Any]:
