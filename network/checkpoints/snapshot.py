@@ -85,7 +85,7 @@ class Snapshot:
         arch: the architecture; required if the file does not name it and its keys do not identify
             it.
         weights: one of `WEIGHTS`: the weights of the file to load; "auto" loads the averaged ones
-            if there are any.
+            if there are any, unless the run validated the raw ones only (`--eval_weights raw`).
 
     Attributes:
         arch: the architecture's name.
@@ -111,6 +111,8 @@ class Snapshot:
         if weights == "ema" and not averaged:
             raise WeightsError(f"{path} holds no averaged weights, its run averaged none: "
                                'pass weights="raw" or "auto".')
+        if weights == "auto":
+            weights = (self.payload.get("args") or {}).get("eval_weights", weights)
         self.weights = "ema" if averaged and weights != "raw" else "raw"
 
     def _recognize(self) -> str:

@@ -46,6 +46,14 @@ def test_averaged_weights_are_taken_if_there_are_any(tmp_path: Path, state: dict
     assert torch.equal(loaded, {"ema": average, "raw": state}[used][BIAS])
 
 
+@pytest.mark.parametrize(("validated", "used"), [("raw", "raw"), ("both", "ema"), ("auto", "ema")])
+def test_the_weights_that_the_run_validated_are_taken(tmp_path: Path, state: dict[str, Any],
+                                                      validated: str, used: str) -> None:
+    path = saved(tmp_path / "best.pth", state, ema=state, args={"eval_weights": validated})
+    assert Snapshot(path).weights == used
+    assert Snapshot(path, weights="ema").weights == "ema"
+
+
 def test_a_folder_stands_for_its_best_last_or_newest_checkpoint(
         tmp_path: Path, state: dict[str, Any]) -> None:
     (tmp_path / "checkpoints").mkdir()
