@@ -820,7 +820,7 @@ def test_print_config_calls_derived_values_derived_and_refuses_what_a_run_refuse
     for flags in (["--precision", "fp16"], ["--fam_levels", "7"]):
         message = refusal([*command, *flags, "--print_config"], capsys)
         assert flags[0] in message
-    tiny = ["--crop_size", "4", "--bs_mult", "1", "--fix_bn", "--boundary_weight", "1",
+    tiny = ["--crop_size", "8", "--bs_mult", "1", "--fix_bn", "--boundary_weight", "1",
             "--boundary_width", "2"]
     assert "the batch normalization training_heads.boundary." in refusal(
         [*command, *tiny, "--print_config"], capsys)

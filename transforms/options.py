@@ -9,7 +9,7 @@ from transforms.color import BilateralBlur, ColorJitter, GaussianBlur
 from transforms.geometry import RandomFlip, RandomScaleCrop
 from transforms.mixing import CopyPaste, CutMix, Mix, Mosaic
 from transforms.randaugment import RandAugment, count_and_magnitude
-from utils.cli import add_switch, fraction, size, whole_numbers
+from utils.cli import add_switch, crop, fraction, whole_numbers
 
 AUGMENT_ON = ("loader", "device")
 
@@ -126,7 +126,7 @@ def add_flags(parser: ArgumentParser) -> None:
     """Declares the flags of group "Transforms", which `TransformOptions.from_args` reads."""
     default = TransformOptions
     group = parser.add_argument_group("Transforms")
-    group.add_argument("--crop_size", type=size,
+    group.add_argument("--crop_size", type=crop,
                        help="training crop in pixels, N or HEIGHTxWIDTH; by default the size that "
                             "DATASETs.md gives for the dataset")
     group.add_argument("--scale_min", type=float, default=default.scale_min,

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # exit codes
 FAILED, REFUSED, LOST_PEER, STOPPED = 1, 2, 3, 130
+# pixels a side of a training crop or a window; batch normalization needs several values
+SMALLEST_CROP = 8
 
 
 def suggest(name: str, valid: Collection[str]) -> str:
@@ -139,8 +141,9 @@ class HelpFormatter(argparse.HelpFormatter):
         if action.nargs == 0:
             is_default = getattr(action, "const", None) == default
             return f"{text} (the default)" if is_default else text
-        if action.type is size:
-            return f"{text} (default: {'x'.join(map(str, default))})"
+        if isinstance(default, list | tuple):
+            separator = " " if action.nargs else "x" if action.type in (size, crop) else ","
+            return f"{text} (default: {separator.join(map(str, default))})"
         return f"{text} (default: %(default)s)"
 
 
@@ -216,6 +219,23 @@ def size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size: give N or HEIGHTxWIDTH in "
                                          "pixels, such as 512x1024")
     return height, width
+
+
+def crop(text: str) -> tuple[int, int]:
+    """Reads a `size` of at least `SMALLEST_CROP` pixels each way."""
+    height, width = size(text)
+    if min(height, width) < SMALLEST_CROP:
+        raise argparse.ArgumentTypeError(f"{height}x{width} is too small: give at least "
+                                         f"{SMALLEST_CROP}x{SMALLEST_CROP} pixels")
+    return height, width
+
+
+def seed(text: str) -> int:
+    """Reads a seed of torch's and numpy's generators."""
+    number = int_from_0(text)
+    if number >= 2 ** 63:
+        raise argparse.ArgumentTypeError(f"{text} is too large: give a number below 2^63")
+    return number
 
 
 def positive_int(text: str) -> int:
@@ -315,7 +335,7 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
         code = _report(REFUSED, f"{program}: error: {error}{hint}", traced=True)
     except (ValueError, OSError) as error:
         code = _report(REFUSED, f"{program}: error: {error}", traced=True)
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         code = _report(FAILED, f"{program}: error: {_out_of_memory(str(error), less_memory)}",
                        traced=True)
     except Exception as error:
@@ -343,17 +363,17 @@ def run_program(program: str, work: Callable[[], int | None], *, resume: str = "
 
 
 def _out_of_memory(message: str, less_memory: str) -> str:
-    """Returns in one line what torch says about a full GPU, and what to do.
+    """Returns in one line what torch or numpy say about a full memory, and what to do.
 
     Torch's message lists other processes as "Process 4711 has 9.50 GiB memory in use".
     """
-    line = message.split(". ")[0]
+    line = message.split(". ")[0] or "the memory is full"
     others = re.findall(r"Process (\d+) has ([\d.]+ \w+) memory in use", message)
     if others:
         listed = ", ".join(f"process {number} {size}" for number, size in others)
         line += (f". Others hold memory of this GPU ({listed}): stop them, or choose another GPU "
                  "with CUDA_VISIBLE_DEVICES=N")
-    return f"{line}. Give a GPU less at once: {less_memory}" if less_memory else line
+    return f"{line}. To need less memory: {less_memory}" if less_memory else line
 
 
 def _report(code: int, message: str, traced: bool = False) -> int:

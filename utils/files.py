@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -29,7 +29,11 @@ def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
 
     Args:
         temporary: a file in the folder of `path`.
+
+    Raises:
+        IsADirectoryError: `path` is a folder.
     """
+    require_no_folder(path)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -39,6 +43,12 @@ def replacing(path: Path, temporary: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def require_no_folder(path: Path, flag: str = "") -> None:
+    """Raises IsADirectoryError if a file for output is a folder; `flag` names it."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{flag} {path} is a folder: name a file".lstrip())
 
 
 def make_folder(folder: Path, flag: str) -> None:
@@ -55,6 +65,13 @@ def make_folder(folder: Path, flag: str) -> None:
     except OSError as error:
         raise OSError(f"{flag} {folder} cannot be made ({error.strerror}): name another folder"
                       ) from error
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Removes a folder that holds nothing."""
+    # the folder is gone, or holds files
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -28,7 +28,13 @@ from network.checkpoints.sources import (
     sources,
     to_timm_keys,
 )
-from network.checkpoints.weights import Comparison, Report, WeightsError, state_dict
+from network.checkpoints.weights import (
+    Comparison,
+    Report,
+    WeightsError,
+    require_finite,
+    state_dict,
+)
 from network.model import Backbone, SceneParser
 
 RANDOM_COST = "expect about 5 points of mIoU less on Cityscapes"
@@ -131,7 +137,9 @@ def _load_file(backbone: Backbone, arch: str, name: str, path: Path,
             listed.append(f"and {len(problems) - len(listed)} more differences")
         raise WeightsError("\n  ".join([
             f"{path} does not hold the backbone {name} of {arch}{hint}", *listed, remedy]))
-    backbone.load_state_dict({key: given[key] for key in expected})
+    usable = {key: given[key] for key in expected}
+    require_finite(str(path), usable)
+    backbone.load_state_dict(usable)
     return Report(tuple(expected), tuple(dropped), file=path)
 
 

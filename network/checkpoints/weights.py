@@ -88,7 +88,7 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
     Raises:
         FileNotFoundError: as in `read`.
         WeightsError: as in `read`; or keys are missing, unexpected or of another shape, which the
-            message lists. The network is unchanged then.
+            message lists; or weights are not finite. The network is unchanged then.
     """
     if isinstance(path_or_state_dict, str | Path):
         source, payload = str(path_or_state_dict), read(path_or_state_dict)
@@ -113,8 +113,18 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
         advice = _advice(net, payload, given, comparison)
         raise WeightsError("\n  ".join([f"{source} does not fit the network{advice}", *problems]))
     loaded = [key for key in expected if key in usable and key not in random]
+    require_finite(source, {key: usable[key] for key in loaded})
     net.load_state_dict({own_keys[key]: usable[key] for key in loaded}, strict=False)
     return Report(tuple(loaded), tuple(dropped), tuple(random), averaged)
+
+
+def require_finite(source: str, tensors: Mapping[str, Tensor]) -> None:
+    """Raises WeightsError if a tensor holds NaN or infinite values."""
+    spoiled = [key for key, value in tensors.items() if not value.isfinite().all()]
+    if spoiled:
+        raise WeightsError(f"{source} holds values that are not finite (NaN or infinite), in "
+                           f"{listing(spoiled)}: its training diverged, or the file is damaged. "
+                           "Give an earlier checkpoint, or copy it again")
 
 
 def published_state_dict(net: SceneParser) -> dict[str, Tensor]:

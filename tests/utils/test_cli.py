@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 import eval as evaluation
 import train
 from tests import gpu_answers
+from utils import cli
 from utils.cli import (
     FlagParser,
     Repeated,
@@ -136,15 +138,15 @@ def exit_code_of(error: BaseException) -> int:
 def test_a_full_gpu_is_told_what_to_change(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")) == 1
     assert capsys.readouterr().err == (
-        "train.py: error: CUDA out of memory. Give a GPU less at once: --bs_mult 1\n")
+        "train.py: error: CUDA out of memory. To need less memory: --bs_mult 1\n")
 
 
 def test_memory_that_others_hold_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(torch.OutOfMemoryError(gpu_answers.FULL)) == 1
     assert capsys.readouterr().err == (
         "train.py: error: CUDA out of memory. Others hold memory of this GPU (process 4711 9.50 "
-        "GiB): stop them, or choose another GPU with CUDA_VISIBLE_DEVICES=N. Give a GPU less at "
-        "once: --bs_mult 1\n")
+        "GiB): stop them, or choose another GPU with CUDA_VISIBLE_DEVICES=N. To need less "
+        "memory: --bs_mult 1\n")
 
 
 @pytest.mark.parametrize(("program", "less_memory"), [
@@ -238,3 +240,36 @@ def test_the_values_of_a_repeated_flag_are_collected() -> None:
     # again: the default is not changed
     assert parser.parse_args(words).extra_data == ("a", "b")
     assert (parser.given(words), parser.given([])) == ({"extra_data": ("a", "b")}, {})
+
+
+@pytest.mark.parametrize(("error", "told"), [
+    (MemoryError(), "the memory is full"),
+    (MemoryError("Unable to allocate 28 GiB"), "Unable to allocate 28 GiB")])
+def test_a_full_main_memory_is_told_in_one_line(
+        error: MemoryError, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of(error) == 1
+    assert capsys.readouterr().err == (
+        f"train.py: error: {told}. To need less memory: --bs_mult 1\n")
+
+
+@pytest.mark.parametrize(("read", "text", "message"), [
+    (cli.crop, "7x64", "7x64 is too small: give at least 8x8 pixels"),
+    (cli.seed, str(2 ** 63), "is too large: give a number below 2\\^63"),
+    (cli.seed, "-1", "is not a whole number of at least 0")])
+def test_a_value_out_of_range_is_refused(
+        read: Callable[[str], object], text: str, message: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=message):
+        read(text)
+
+
+def test_the_help_shows_defaults_as_they_are_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = FlagParser(prog="x")
+    parser.add_argument("--crop_size", type=cli.crop, default=(1024, 512), help="size")
+    parser.add_argument("--kinds", nargs="+", default=["a", "b"], help="what")
+    parser.add_argument("--scales", type=str, default=(0.5, 1.0), help="factors")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help", "all"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "size (default: 1024x512)" in printed
+    assert "what (default: a b)" in printed
+    assert "factors (default: 0.5,1.0)" in printed

@@ -41,6 +41,24 @@ def test_a_folder_that_cannot_be_made_is_named_with_its_flag(tmp_path: Path) -> 
         assert str(error.value) == f"--out {folder} cannot be made ({reason}): name another folder"
 
 
+def test_a_folder_is_no_file_for_output(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"a is a folder: name a file"):
+        files.write_text(tmp_path / "a", "")
+    with pytest.raises(IsADirectoryError, match=r"^--json .*a is a folder"):
+        files.require_no_folder(tmp_path / "a", "--json")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_only_an_empty_folder_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "file").touch()
+    for name in "abc":
+        files.remove_if_empty(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
 def test_a_damaged_record_is_named_and_a_missing_one_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "env.json"
     assert files.read_record(path) == {}

@@ -31,7 +31,7 @@ from utils.cli import FlagParser, add_switch, positive_number, run_program, size
 from utils.evaluation import inference as inference_flags
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
-from utils.files import make_folder
+from utils.files import make_folder, remove_if_empty
 from utils.logs import track
 from utils.precision import PrecisionOptions
 from utils.training.signals import Interrupts
@@ -275,6 +275,8 @@ def predict_clip(demo: Demo, clip: Clip, out: Path, interrupts: Interrupts) -> T
                 frames_written += times
         finally:
             tally.report()
+    if not tally.seconds and not tally.skipped:
+        log.warning("%s has no frames", clip.name)
     return tally
 
 
@@ -339,13 +341,18 @@ def run(args: Namespace) -> int:
     predictor, spec = model.predictor, model.spec
     demo = Demo(model.net, predictor, spec, kinds=options.write, dump_flow=options.dump_flow,
                 confidence=options.confidence)
+    is_new = not options.out.exists()
     make_folder(options.out, "--out")
     log.info("%s: %s, %s weights, classes of %s", options.snapshot.path, model.trained.arch,
              model.trained.weights, spec.title)
     log.info("%d input%s, %s, in %s on %s by %s", len(inputs), "s" if len(inputs) > 1 else "",
              predictor.inference, predictor.precision, predictor.device, predictor.backend)
-    with Interrupts() as interrupts:
-        tallies = predict_all(demo, inputs, options, interrupts)
+    try:
+        with Interrupts() as interrupts:
+            tallies = predict_all(demo, inputs, options, interrupts)
+    finally:
+        if is_new:
+            remove_if_empty(options.out)
     skipped = sum(tally.skipped for tally in tallies)
     done = sum(len(tally.seconds) for tally in tallies)
     if done:

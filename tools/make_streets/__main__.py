@@ -14,7 +14,7 @@ import cv2
 
 from tools.make_streets.scene import SMALLEST
 from tools.make_streets.writing import SPLITS, make_streets
-from utils.cli import FlagParser, int_from_0, positive_int, run_program, size
+from utils.cli import FlagParser, positive_int, run_program, seed, size
 
 
 def build_parser() -> FlagParser:
@@ -27,9 +27,9 @@ def build_parser() -> FlagParser:
                        help="scenes to validate on; none is a training scene")
     group.add_argument(
         "--test", type=positive_int, help="scenes without labels, to practice a submission")
-    group.add_argument("--size", type=_scene_size, default=(256, 512), metavar="HxW",
+    group.add_argument("--size", type=_scene_size, default="256x512", metavar="HxW",
                        help="height and width in pixels")
-    group.add_argument("--seed", type=int_from_0, default=0, help="another seed draws other scenes")
+    group.add_argument("--seed", type=seed, default=0, help="another seed draws other scenes")
     group.add_argument(
         "--workers", type=positive_int, default=os.cpu_count() or 1, help="processes that draw")
     return parser

@@ -16,7 +16,7 @@ KINDS = {"folder": evaluation, "compare": comparison, "curves": curves,
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="tools.report",
+    parser = FlagParser(prog="python -m tools.report",
                         description="Report on what runs logged, and on evaluations.")
     kinds = parser.add_mutually_exclusive_group(required=True)
     for kind in KINDS.values():

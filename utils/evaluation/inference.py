@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from utils.cli import add_switch, positive_int, size
+from utils.cli import add_switch, crop, positive_int
 from utils.evaluation.confidence import (
     MEASURES,
     Confidence,
@@ -384,7 +384,7 @@ def add_flags(parser: ArgumentParser) -> None:
     group.add_argument("--inference_mode", choices=MODES, default="sliding",
                        help="sliding windows, whole images one by one, or whole images with all "
                             "views of one size in a batch")
-    group.add_argument("--crop_size", type=size, default=(1024, 1024),
+    group.add_argument("--crop_size", type=crop, default=(1024, 1024),
                        help="size of a sliding window in pixels, N or HEIGHTxWIDTH; a smaller "
                             "image is one window")
     group.add_argument("--sliding_overlap", type=_fraction, default="1/3",

@@ -17,7 +17,7 @@ from utils.evaluation.boundary import mean_scores
 from utils.evaluation.metrics import ConfusionMatrix
 from utils.evaluation.records import Record, Records
 from utils.evaluation.statistics import bootstrap
-from utils.files import write_text
+from utils.files import require_no_folder, write_text
 from utils.visualization import reliability
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ class ScoreOptions:
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> ScoreOptions:
         """Reads the flags of `add_flags`."""
+        if args.json:
+            require_no_folder(args.json, "--json")
         return cls(args.json, args.expect, args.tolerance)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from utils import distributed
-from utils.cli import add_switch
+from utils.cli import add_switch, seed
 from utils.files import ROOT, commit, git_output, read_record, write_text
 from utils.locks import locked
 from utils.logs import start_logging
@@ -56,7 +56,7 @@ def add_flags(parser: ArgumentParser, recipes: Mapping[str, str]) -> None:
                        help="folder of a run: go on exactly where it stopped, with its own flags; "
                             "auto: go on if the folder of --ckpt and --exp holds a run, and begin "
                             "it otherwise")
-    group.add_argument("--seed", type=int, default=0,
+    group.add_argument("--seed", type=seed, default=0,
                        help="of the initial weights, the order of the images and the augmentation")
     add_switch(group, "--test_mode", default=False,
                help="run everything for a few steps and images")

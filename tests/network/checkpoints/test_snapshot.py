@@ -54,6 +54,13 @@ def test_the_weights_that_the_run_validated_are_taken(tmp_path: Path, state: dic
     assert Snapshot(path, weights="ema").weights == "ema"
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, state: dict[str, Any]) -> None:
+    spoiled = {**state, BIAS: torch.full_like(state[BIAS], float("nan"))}
+    snapshot = Snapshot(saved(tmp_path / "last.pth", spoiled))
+    with pytest.raises(WeightsError, match=rf"not finite .*, in {BIAS}: its training diverged"):
+        snapshot.network("toys", CLASSES)
+
+
 def test_a_folder_stands_for_its_best_last_or_newest_checkpoint(
         tmp_path: Path, state: dict[str, Any]) -> None:
     (tmp_path / "checkpoints").mkdir()

@@ -205,6 +205,15 @@ def test_a_camera_that_is_not_there_is_an_error(snapshot: Path, tmp_path: Path,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     assert run(snapshot, tmp_path / "out", "camera:77") == 2
     assert "camera 77 is missing, or another program uses it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_pipe_is_told(snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                               capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    assert run(snapshot, tmp_path / "out", "-") == 1
+    assert "stdin has no frames" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_video_that_cannot_be_written_is_an_error(snapshot: Path, tmp_path: Path,

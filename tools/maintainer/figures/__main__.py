@@ -31,7 +31,7 @@ FIGURES: dict[str, Callable[[Path, Theme], Figure]] = {
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="tools.maintainer.figures",
+    parser = FlagParser(prog="python -m tools.maintainer.figures",
                         description="Draw the documents' figures, each for light and dark pages.")
     parser.add_argument("names", nargs="*", metavar="NAME", default=list(FIGURES),
                         help=f"figures to draw; some of: {', '.join(FIGURES)}")

@@ -19,7 +19,7 @@ from utils.files import write_text
 
 
 def build_parser() -> FlagParser:
-    parser = FlagParser(prog="tools.maintainer.results",
+    parser = FlagParser(prog="python -m tools.maintainer.results",
                         description="Write the page of results from the runs that are kept, or "
                                     "keep a finished and scored run.")
     parser.add_argument("--runs", type=Path, default=studies.RUNS, help="folder of the studies")
