@@ -316,8 +316,8 @@ class Training:
                         self.validate()
                     self.save()
             self.log.show_step(self.progress.step)
-            is_overdue = self.is_main and self.intervals.save_is_overdue()
-            self.save_requested = self.interrupts.synchronize(is_overdue)
+            request = self.is_main and self.intervals.should_request_save()
+            self.save_requested = self.interrupts.synchronize(request)
 
     def load_batches(self) -> Iterator[batches.Batch]:
         """Yields this process's batches from the current step on, epoch after epoch."""
@@ -404,7 +404,7 @@ class Training:
         """Writes a checkpoint of this step, with the log lines so far."""
         self.progress.metrics = self.log.text()
         self.checkpoints.save(self.progress)
-        self.intervals.mark_saved()
+        self.intervals.restart_clock()
 
     def claim_folder(self) -> None:
         """Keeps other processes from training in the run's folder, until `close`."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -28,7 +29,8 @@ import train
 from network.checkpoints.weights import published_state_dict
 from tools.import_labels import writing
 from tools.make_streets import __main__ as make_streets
-from utils.training import run_folder
+from utils.training import intervals, run_folder
+from utils.training.checkpoint import saved, step_of
 from utils.training.recipes import RECIPES
 
 ROOT = Path(train.__file__).parent
@@ -79,6 +81,11 @@ def checkpoint(path: Path) -> dict[str, Any]:
 def metrics(run: Path, kind: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
+
+
+def saved_steps(run: Path) -> list[int]:
+    """Returns the steps of a run's checkpoints, newest first."""
+    return [step_of(path) for path in saved(run)]
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -464,6 +471,33 @@ def test_a_loss_that_is_not_finite_stops_the_run(
 ) -> None:
     said = refusal([*command, "--lr", "1e30"], capsys)
     assert "the loss is" in said and "lower --lr" in said
+
+
+def test_a_checkpoint_by_the_clock_is_written_once_though_its_request_is_answered_late(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_step = train.Training.train_step
+    clock = SimpleNamespace(monotonic=lambda: 25.0 * clock.steps, steps=0)
+
+    def timed(self: train.Training, batch: dict[str, Any], want_norm: bool) -> Any:
+        clock.steps += 1
+        return train_step(self, batch, want_norm)
+
+    class Agreed(train.Interrupts):
+        """As with several processes: `synchronize` answers the request of the step before."""
+
+        def __enter__(self) -> train.Interrupts:
+            self.agreed = True
+            return super().__enter__()
+
+    monkeypatch.setattr(train.Training, "train_step", timed)
+    monkeypatch.setattr(train, "Interrupts", Agreed)
+    monkeypatch.setattr(intervals, "time", clock)
+    flags = ["--max_epoch", "4", "--val_split", "none", "--checkpoint_every", "1m", "--keep", "9"]
+    assert train.main([*command, *flags]) == 0
+    # requested 75 s after the start, in step 3, and saved after step 5, at 125 s; then requested in
+    # step 8, at 200 s, and saved after step 10; the last step is the twelfth
+    assert saved_steps(tmp_path / "run") == [12, 10, 5]
 
 
 def test_what_the_network_sees_is_written_as_pictures(command: list[str], tmp_path: Path) -> None:

@@ -106,11 +106,18 @@ class Intervals:
         every = self.options.checkpoint_every
         return not every.endswith("m") and step % int(every) == 0
 
-    def save_is_overdue(self) -> bool:
-        """Returns whether a checkpoint is due by this process's clock."""
-        every = self.options.checkpoint_every
-        return every.endswith("m") and time.monotonic() - self.saved_at > 60 * int(every[:-1])
+    def should_request_save(self) -> bool:
+        """Returns whether a checkpoint is due by this process's clock, which is then restarted.
 
-    def mark_saved(self) -> None:
-        """Restarts the clock of `save_is_overdue`."""
+        With several processes the checkpoint follows some steps after the request, and must not be
+        requested again until then.
+        """
+        every = self.options.checkpoint_every
+        if not every.endswith("m") or time.monotonic() - self.saved_at <= 60 * int(every[:-1]):
+            return False
+        self.restart_clock()
+        return True
+
+    def restart_clock(self) -> None:
+        """Measures the minutes of `should_request_save` from now on."""
         self.saved_at = time.monotonic()
