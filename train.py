@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -136,6 +136,22 @@ def freeze_parts(net: SceneParser, options: Options) -> None:
                training_only=has_body_edge and not options.loss.joint_edgeseg_loss)
     network.check_batch_statistics(net, options.transforms.crop_size,
                                    images=options.batching.images_per_norm)
+
+
+class StepResult(NamedTuple):
+    """A step of the optimizer, as it is logged.
+
+    Attributes:
+        terms: this process's terms of the loss, weighted so that their mean over the processes is
+            the loss of the step. None if the step was skipped.
+        grad_norm: of the whole gradient before clipping, a scalar on the device. None if it was
+            not computed.
+        lr: the learning rate of the step.
+    """
+
+    terms: dict[str, Tensor] | None
+    grad_norm: Tensor | None
+    lr: float
 
 
 class Training:
@@ -302,15 +318,16 @@ class Training:
         window = run_log.Window()
         for batch in window.timed(self.load_batches()):
             should_log = self.intervals.should_log(self.progress.step + 1)
-            terms = self.train_step(batch, want_norm=should_log)
+            result = self.train_step(batch, want_norm=should_log)
             self.progress.step += 1
-            window.add(self.progress.step, batch["name"], terms)
+            window.add(self.progress.step, batch["name"], result.terms)
             if should_log:
-                losses = recovery.finite_means(window, self.net, self.rate, self.folder)
-                self.log.log_window(window, losses, self.progress.step, self.rate, self.grad_norm)
+                losses = recovery.finite_means(window, self.net, result.lr, self.folder)
+                self.log.log_window(window, losses, self.progress.step, result.lr,
+                                    result.grad_norm)
             if self.validation_is_due() or self.save_is_due():
                 # raises NotFinite, so that bad weights are neither evaluated nor saved
-                recovery.finite_means(window, self.net, self.rate, self.folder)
+                recovery.finite_means(window, self.net, result.lr, self.folder)
                 with window.paused():
                     if self.validation_is_due():
                         self.validate()
@@ -337,16 +354,12 @@ class Training:
                 if self.progress.step >= self.intervals.total_steps:
                     return
 
-    def train_step(self, batch: batches.Batch, want_norm: bool = False) -> dict[str, Tensor] | None:
+    def train_step(self, batch: batches.Batch, want_norm: bool = False) -> StepResult:
         """Takes one step of the optimizer.
 
         Args:
             batch: this process's images of the step, all micro-batches in one.
             want_norm: computes `grad_norm`, for the log.
-
-        Returns:
-            This process's terms of the loss, weighted so that their mean over the processes is
-            the loss of the step. None if the step was skipped.
         """
         self.model.train()
         self.skip_bad_steps.begin_step()
@@ -362,21 +375,21 @@ class Training:
                 losses = weighted(self.criterion(outputs, micro_batch["label"]), weights)
                 self.scaler.scale(sum_of(losses)).backward()
             micro_batches.add_terms(terms, losses)
-        self.rate = self.optimizer.param_groups[0]["lr"]
-        self.grad_norm = None
+        lr = self.optimizer.param_groups[0]["lr"]
+        grad_norm = None
         if self.max_norm or want_norm or self.skip_bad_steps.enabled:
-            self.grad_norm = micro_batches.clip_gradients(self.scaler, self.optimizer, self.net,
-                                                          self.max_norm)
-        if self.skip_bad_steps.should_skip(self.grad_norm):
+            grad_norm = micro_batches.clip_gradients(self.scaler, self.optimizer, self.net,
+                                                     self.max_norm)
+        if self.skip_bad_steps.should_skip(grad_norm):
             self.skip_bad_steps.skip(self.progress.step + 1, batch["name"])
             self.schedule.step()
-            return None
+            return StepResult(None, grad_norm, lr)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.schedule.step()
         if self.ema:
             self.ema.update(self.net, self.progress.step)
-        return terms
+        return StepResult(terms, grad_norm, lr)
 
     def validation_is_due(self) -> bool:
         step = self.progress.step

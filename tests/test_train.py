@@ -533,8 +533,9 @@ def test_a_rewound_run_leaves_the_bad_batch_out(
     train_step = train.Training.train_step
 
     def spoilt(self: train.Training, batch: dict[str, Any], want_norm: bool) -> Any:
-        terms = train_step(self, batch, want_norm)
-        return {"main": terms["main"] * float("nan")} if self.progress.step == 4 else terms
+        result = train_step(self, batch, want_norm)
+        terms = {"main": result.terms["main"] * float("nan")}
+        return result._replace(terms=terms) if self.progress.step == 4 else result
 
     monkeypatch.setattr(train.Training, "train_step", spoilt)
     flags = [*command, "--checkpoint_every", "3", "--val_split", "none"]

@@ -83,9 +83,9 @@ class TinyTraining(train.Training):
         self.max_norm = OptimizerOptions().clip_grad
 
     def step(self, batch: dict[str, Any]) -> dict[str, torch.Tensor] | None:
-        terms = self.train_step(batch)
+        result = self.train_step(batch)
         self.progress.step += 1
-        return terms
+        return result.terms
 
 
 def weights(net: nn.Module) -> torch.Tensor:

@@ -166,7 +166,7 @@ class TrainingLoop:
             timer.start("data")
             batch = next(self.batches)
             timer.start("prepare")
-            terms = training.train_step(batch)
+            terms = training.train_step(batch).terms
             assert terms is not None
             # waits for a GPU
             terms["main"].item()

@@ -25,7 +25,7 @@ def test_steps_train_with_what_the_flags_ask_for() -> None:
     assert len(labels[0, :, :64].unique()) == 1
     assert bool(((labels < 19) | (labels == 255)).all())
     before, averaged = weights(steps.net), weights(steps.ema.net)
-    terms = steps.train_step(steps.batch)
+    terms = steps.train_step(steps.batch).terms
     assert terms is not None and {"main", "aux0"} <= set(terms)
     steps.take(2)
     assert steps.progress.step == 2
@@ -43,7 +43,7 @@ def test_steps_have_the_parts_that_only_the_training_has(tmp_path: Path) -> None
     for device in ("cpu", "meta"):
         steps = Steps(options, torch.device(device))
         before = weights(steps.net.training_heads)
-        terms = steps.train_step(steps.batch)
+        terms = steps.train_step(steps.batch).terms
         assert terms is not None and {"main", "boundary", "kl", "feature"} <= set(terms)
         if device == "cpu":
             assert not torch.equal(weights(steps.net.training_heads), before)

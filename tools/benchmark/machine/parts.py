@@ -154,7 +154,7 @@ def loss_and_gradient(run: str, arithmetic: str, plan: Plan,
     for _ in range(MAX_SCALING_STEPS):
         # the same dropout masks in every arithmetic
         torch.manual_seed(0)
-        terms = steps.train_step(steps.batch) or {}
+        terms = steps.train_step(steps.batch).terms or {}
         gradient = torch.cat([parameter.grad.flatten() for parameter in steps.net.parameters()
                               if parameter.grad is not None])
         # float16 overflows at first, and lowers its loss scale without a step

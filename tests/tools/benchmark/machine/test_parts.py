@@ -50,11 +50,11 @@ def test_a_step_is_repeated_until_its_gradient_is_finite(monkeypatch: pytest.Mon
 
     class Overflowing(parts.Steps):
         def train_step(self, batch: Any, want_norm: bool = False) -> Any:
-            terms = super().train_step(batch, want_norm)
+            result = super().train_step(batch, want_norm)
             taken.append(1)
             if len(taken) < 3:
                 next(self.net.parameters()).grad[:] = float("inf")
-            return terms
+            return result
 
     monkeypatch.setattr(parts, "Steps", Overflowing)
     _, gradient = parts.loss_and_gradient(RUN, "fp32", TINY, CPU)
