@@ -146,7 +146,7 @@ class StepResult(NamedTuple):
             the loss of the step. None if the step was skipped.
         grad_norm: of the whole gradient before clipping, a scalar on the device. None if it was
             not computed.
-        lr: the learning rate of the step.
+        lr: the learning rate of the step, without the factors of the parameter groups.
     """
 
     terms: dict[str, Tensor] | None
@@ -375,7 +375,7 @@ class Training:
                 losses = weighted(self.criterion(outputs, micro_batch["label"]), weights)
                 self.scaler.scale(sum_of(losses)).backward()
             micro_batches.add_terms(terms, losses)
-        lr = self.optimizer.param_groups[0]["lr"]
+        lr = optimizer.base_rate(self.schedule)
         grad_norm = None
         if self.max_norm or want_norm or self.skip_bad_steps.enabled:
             grad_norm = micro_batches.clip_gradients(self.scaler, self.optimizer, self.net,

@@ -12,8 +12,8 @@ from optimizer.groups import parameter_groups
 from optimizer.options import LR_BATCH, OptimizerOptions, ScheduleOptions, add_flags
 from optimizer.schedules import ScheduleSettings, rate_factor
 
-__all__ = ["OptimizerOptions", "ScheduleOptions", "add_flags", "build", "build_schedule",
-           "parameter_groups"]
+__all__ = ["OptimizerOptions", "ScheduleOptions", "add_flags", "base_rate", "build",
+           "build_schedule", "parameter_groups"]
 
 log = logging.getLogger(__name__)
 
@@ -72,3 +72,10 @@ def build_schedule(optimizer: torch.optim.Optimizer, options: ScheduleOptions, *
                      settings=settings, warmup_steps=round(warmup_steps),
                      held_for=steps_per_epoch if options.lr_step == "epoch" else 1)
     return LambdaLR(optimizer, factor)
+
+
+def base_rate(schedule: LambdaLR) -> float:
+    """Returns the learning rate of the next step, without the factors of the parameter groups."""
+    # the groups do not keep their factors
+    factor = schedule.lr_lambdas[0](schedule.last_epoch)
+    return float(schedule.optimizer.defaults["lr"] * factor)

@@ -500,6 +500,16 @@ def test_a_checkpoint_by_the_clock_is_written_once_though_its_request_is_answere
     assert saved_steps(tmp_path / "run") == [12, 10, 5]
 
 
+def test_the_logged_rate_is_that_of_the_flag_whatever_the_factors(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--max_iters", "2", "--val_split", "none", "--lr", "0.02", "--poly_exp", "1",
+             "--head_lr_factor", "2", "--backbone_lr_factor", "0.5"]
+    assert train.main([*command, *flags]) == 0
+    assert [line["lr"] for line in metrics(tmp_path / "run", "train")] == [0.02, 0.01]
+    assert " lr 2.00e-02 " in capsys.readouterr().out
+
+
 def test_what_the_network_sees_is_written_as_pictures(command: list[str], tmp_path: Path) -> None:
     flags = [
         *command,

@@ -130,6 +130,21 @@ def test_the_schedule_follows_the_optimizer_step_by_step() -> None:
     assert rates == pytest.approx([0.1 * (1 - step / 10) for step in range(10)])
 
 
+@pytest.mark.parametrize("factors", [{}, {"head_lr_factor": 2.0, "backbone_lr_factor": 0.5}])
+def test_the_base_rate_has_no_factor_of_a_group(factors: dict[str, float]) -> None:
+    net = nn.ModuleDict({"backbone": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    stepper = build(net, global_batch=32, scale_lr=True, **factors)
+    schedule = optimizer.build_schedule(stepper, ScheduleOptions(poly_exp=1.0), total_steps=4)
+    rates = []
+    for _ in range(4):
+        rates.append(optimizer.base_rate(schedule))
+        assert stepper.param_groups[0]["lr"] == rates[-1] * factors.get("head_lr_factor", 1.0)
+        stepper.step()
+        schedule.step()
+    # 0.1 * 32 / 16 * (1 - step / 4)
+    assert rates == pytest.approx([0.2, 0.15, 0.1, 0.05])
+
+
 @pytest.mark.parametrize(("changes", "message"), [
     ({"optimizer": "lion"}, "unknown optimizer 'lion': choose one of sgd, adam, adamw"),
     ({"layer_decay": 0.0}, "--layer_decay is 0.0"),

@@ -92,8 +92,8 @@ class RunLog:
 
         Args:
             terms: mean of each term of the loss; empty if every step was skipped.
-            step, rate, grad_norm: number of the last step, its learning rate and the norm of its
-                gradient.
+            step, rate, grad_norm: number of the last step, its base learning rate and the norm of
+                its gradient.
         """
         if terms:
             self._log_steps(window, terms, step, rate, grad_norm)
