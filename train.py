@@ -318,7 +318,12 @@ class Training:
         window = run_log.Window()
         for batch in window.timed(self.load_batches()):
             should_log = self.intervals.should_log(self.progress.step + 1)
-            result = self.train_step(batch, want_norm=should_log)
+            if self.progress.step + 1 in self.progress.skipped_steps:
+                result = self.leave_step_out()
+            else:
+                for inspect in self.inspections:
+                    inspect(batch, self.progress.step)
+                result = self.train_step(batch, want_norm=should_log)
             self.progress.step += 1
             window.add(self.progress.step, batch["name"], result.terms)
             if should_log:
@@ -343,14 +348,8 @@ class Training:
             self.data.sampler.set_position(epoch, position)
             self.criterion.set_epoch(epoch)
             for batch in batches.ahead_on_device(self.data.loader, self.device):
-                if self.progress.step + 1 in self.progress.skipped_steps:
-                    self.progress.step += 1
-                    self.schedule.step()
-                else:
-                    self.criterion.set_step(self.progress.step)
-                    for inspect in self.inspections:
-                        inspect(batch, self.progress.step)
-                    yield batch
+                self.criterion.set_step(self.progress.step)
+                yield batch
                 if self.progress.step >= self.intervals.total_steps:
                     return
 
@@ -390,6 +389,12 @@ class Training:
         if self.ema:
             self.ema.update(self.net, self.progress.step)
         return StepResult(terms, grad_norm, lr)
+
+    def leave_step_out(self) -> StepResult:
+        """Moves only the schedule: the loss of this step was not finite before a rewind."""
+        lr = optimizer.base_rate(self.schedule)
+        self.schedule.step()
+        return StepResult(None, None, lr)
 
     def validation_is_due(self) -> bool:
         step = self.progress.step

@@ -534,20 +534,25 @@ def test_blur_that_the_device_cannot_do_is_refused_at_once(
     assert "--bblur blurs in the loader only" in capsys.readouterr().err
 
 
+def spoil_loss(monkeypatch: pytest.MonkeyPatch, *, step: int) -> None:
+    """Makes the loss of a step, counted from 1, NaN."""
+    train_step = train.Training.train_step
+
+    def spoilt(self: train.Training, batch: dict[str, Any], want_norm: bool) -> Any:
+        result = train_step(self, batch, want_norm)
+        terms = {"main": result.terms["main"] * float("nan")}
+        return result._replace(terms=terms) if self.progress.step + 1 == step else result
+
+    monkeypatch.setattr(train.Training, "train_step", spoilt)
+
+
 def test_a_rewound_run_leaves_the_bad_batch_out(
     command: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    train_step = train.Training.train_step
-
-    def spoilt(self: train.Training, batch: dict[str, Any], want_norm: bool) -> Any:
-        result = train_step(self, batch, want_norm)
-        terms = {"main": result.terms["main"] * float("nan")}
-        return result._replace(terms=terms) if self.progress.step == 4 else result
-
-    monkeypatch.setattr(train.Training, "train_step", spoilt)
+    spoil_loss(monkeypatch, step=5)
     flags = [*command, "--checkpoint_every", "3", "--val_split", "none"]
     said = refusal([*flags, "--exp", "stopped"], capsys)
     assert "in step 5" in said and "on images streets_" in said and "step_3.pth" in said
@@ -555,6 +560,23 @@ def test_a_rewound_run_leaves_the_bad_batch_out(
     assert "Going back to step 3; step 5 will be left out" in capsys.readouterr().err
     assert [line["step"] for line in metrics(tmp_path / "run", "train")] == [1, 2, 3, 4, 6]
     assert checkpoint(tmp_path / "run" / "last.pth")["left_out"] == [5]
+
+
+@pytest.mark.parametrize("bad_step", [3, 6])
+def test_a_step_that_a_rewind_leaves_out_ends_its_epoch_as_others_do(
+    bad_step: int, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch has three steps; step 6 is the last one of the run."""
+    spoil_loss(monkeypatch, step=bad_step)
+    flags = ["--checkpoint_every", "2", "--eval_epoch", "1", "--eval_every", "1", "--keep", "9",
+             "--on_nan", "rewind"]
+    assert train.main([*command, *flags]) == 0
+    run = tmp_path / "run"
+    assert [line["step"] for line in metrics(run, "validation")] == [3, 6]
+    assert saved_steps(run) == [6, 4, 3, 2]
+    assert checkpoint(run / "last.pth")["left_out"] == [bad_step]
+    trained = [step for step in range(1, 7) if step != bad_step]
+    assert [line["step"] for line in metrics(run, "train")] == trained
 
 
 def test_a_recipe_sets_defaults_and_the_command_line_wins(
