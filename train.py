@@ -173,6 +173,7 @@ class Training:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        options.run.check_free()
         self.build_criterion()
         self.folder = options.run.folder
         self.is_main = distributed.is_main()

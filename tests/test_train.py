@@ -429,6 +429,12 @@ def test_an_existing_run_is_not_overwritten(
 ) -> None:
     assert train.main([*command, "--max_iters", "1", "--val_split", "none"]) == 0
     before = (tmp_path / "run" / "last.pth").read_bytes()
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    # before it reads its data or weights
+    assert f"already holds a run: go on with it by --resume {tmp_path / 'run'}" in refusal(
+        [*command, "--data_root", "absent", "--snapshot", "absent.pth"], capsys
+    )
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == files
     assert f"already holds a run: go on with it by --resume {tmp_path / 'run'}" in refusal(
         command, capsys
     )

@@ -149,6 +149,14 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step(
     assert [each["stop"] for each in found] == [4, 4]  # posted at check 3, read at the next
 
 
+def test_a_folder_that_holds_a_run_stops_both_processes(
+    found: list[dict[str, Any]], folder: Path
+) -> None:
+    taken = f"{folder / 'logs/whole'} already holds a run"
+    assert all(each["taken"].startswith(taken) for each in found)
+    assert not (folder / "logs_of_the_other_host").exists()
+
+
 def test_different_flags_are_named_with_their_ranks(found: list[dict[str, Any]]) -> None:
     assert all("--lr is 0.2 on rank 1 and 0.1 on rank 0" in each["difference"] for each in found)
     assert all("seed" not in each["difference"] for each in found)

@@ -80,6 +80,18 @@ def comparable(double: bool = False) -> Iterator[None]:
         network.build, batches.prepare = build, prepare
 
 
+def taken(flags: list[str]) -> str:
+    """The error of a new run in the folder of another one, which the host of rank 1 lacks."""
+    folder = flags[flags.index("--ckpt") + 1]
+    if distributed.rank() == 1:
+        folder = f"{folder}_of_the_other_host"
+    try:
+        train.Training(train.parse([*flags, "--ckpt", folder, "--exp", "whole"]))
+    except FileExistsError as error:
+        return str(error)
+    return ""
+
+
 def difference() -> str:
     try:
         distributed.check_same({"lr": 0.1 * (1 + distributed.rank()), "seed": 0})
@@ -113,6 +125,7 @@ def main() -> None:
         with comparable(double):
             found["codes"].append(train.run(train.parse([*flags, "--exp", exp, *more])))
     found["codes"].append(train.run(train.parse([*flags, "--exp", "whole"])))
+    found["taken"] = taken(flags)
     found["codes"] += interrupted_run(flags)
     distributed.stop()
     torch.save(found, folder / f"found_{os.environ['RANK']}.pt")

@@ -87,11 +87,15 @@ class FolderOptions:
                    test_mode=args.test_mode, print_config=args.print_config,
                    dump_augmentation_images=args.dump_augmentation_images)
 
-
     def check_free(self) -> None:
-        """Raises FileExistsError if a new run would take the folder of another one."""
-        if not self.resume and holds_run(self.folder):
-            raise FileExistsError(_taken(self.folder))
+        """Raises FileExistsError, in all processes, if a new run would take the folder of another.
+
+        Every process must call this. The folder is that of rank 0, which writes it.
+        """
+        is_taken = not self.resume and holds_run(self.folder)
+        taken_folder = distributed.from_main(self.folder if is_taken else None)
+        if taken_folder:
+            raise FileExistsError(_taken(taken_folder))
 
 
 @contextmanager
