@@ -15,6 +15,7 @@ from typing import Any, TextIO, TypeVar
 import numpy as np
 import torch
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from torch import Tensor
 from tqdm import tqdm
 
@@ -132,12 +133,15 @@ class RunLog:
             self.tracker.pictures(images, step)
 
     def rewind(self, progress: Progress) -> None:
-        """Goes back to what a checkpoint holds; the window of steps begins anew too."""
+        """Goes back to what a checkpoint holds, in `metrics.jsonl` and TensorBoard; the window of
+        steps begins anew too.
+        """
         self._restart_teacher()
         self.file.close()
         if not self.quiet:
             self._restore(progress)
         self.file = self._open()
+        self._purge_tensorboard(progress.step + 1)
         self.show_step(progress.step)
 
     def write_sampling(self, draws: Mapping[int, int], names: Sequence[str]) -> None:
@@ -175,6 +179,15 @@ class RunLog:
         """Leaves the teacher's time so far out: it belongs to a window that is not logged."""
         if self.teacher:
             self.teacher.seconds()
+
+    def _purge_tensorboard(self, step: int) -> None:
+        """Makes TensorBoard drop what was written for this step and later ones.
+
+        This is the event of SummaryWriter's `purge_step`. It goes into the open file: the name of a
+        new one has whole seconds, so that it could overwrite the open one.
+        """
+        restart = SessionLog(status=SessionLog.START)
+        self.tensorboard.file_writer.add_event(Event(step=step, session_log=restart))
 
     def _open(self) -> TextIO:
         return (Path(os.devnull) if self.quiet else self.path).open("a")

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from utils.training.progress import Progress
 from utils.training.run_log import RunLog, Window, last_step
@@ -72,6 +74,32 @@ def test_a_window_keeps_each_steps_terms_and_images() -> None:
     window.add(3, ["c", "d"], None)  # left out: its images were loaded, but there is no loss
     assert window.fetch() == [(1, {"main": 1.0}), (2, {"main": 3.0})]
     assert window.images == 6 and window.names(2) == ["a", "b"]
+
+
+def test_a_rewound_log_has_each_step_once_in_tensorboard(tmp_path: Path) -> None:
+    log = open_log(tmp_path)
+    for step, loss in ((2, 1.0), (4, 2.0)):
+        log.write("train", step, loss=loss)
+    progress = Progress(step=4, metrics=log.text())
+    for step, loss in ((5, 9.0), (6, 9.0)):
+        log.write("train", step, loss=loss)
+    log.add_images({"street": np.zeros((4, 4, 3), np.uint8)}, 6)
+    log.rewind(progress)
+    log.write("train", 6, loss=3.0)
+    log.add_images({"street": np.zeros((4, 4, 3), np.uint8)}, 8)
+    log.close()
+    assert [line["step"] for line in lines(tmp_path)] == [2, 4, 6]
+    board = EventAccumulator(str(tmp_path / "tb")).Reload()
+    assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [
+        (2, 1.0), (4, 2.0), (6, 3.0)]
+    assert [image.step for image in board.Images("street")] == [8]
+
+
+def test_a_quiet_log_is_rewound_without_a_file(tmp_path: Path) -> None:
+    log = open_log(tmp_path, quiet=True)
+    log.rewind(Progress(step=4))
+    log.close()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 class ClockedTeacher:
