@@ -162,6 +162,7 @@ class Training:
         restart_epoch: the epoch in which the schedule restarts.
         momentum_of: the checkpoint from which a new run takes its optimizer's momentum.
         teacher: its outputs join those of the network, for the criterion.
+        augment: augmentation of a batch on the device.
         sources: what checkpoints record of the images of --extra_data.
     """
 
@@ -169,6 +170,7 @@ class Training:
     restart_epoch: int | None = None
     momentum_of: str | None = None
     teacher: Teacher | None = None
+    augment: batches.Augment | None = None
     sources: Sequence[dict[str, Any]] = ()
 
     def __init__(self, options: Options) -> None:
@@ -192,9 +194,14 @@ class Training:
         torch.manual_seed(options.run.seed)
         weights_note = self.build_network(state)
         torch.manual_seed(options.run.seed + distributed.rank())
-        self.build_steps(self.build_data())
+        self.build_data()
         datasets.check_same_sources(state, self.sources, self.folder)
+        self.intervals = Intervals(options.intervals, len(self.data.sampler),
+                                   options.run.test_mode)
+        self.build_model()
+        self.build_micro_batches()
         self.build_optimizer()
+        self.build_checkpoints()
         self.build_validator()
         self.progress = self.checkpoints.start(state, momentum_of=self.momentum_of)
         self.save_requested = False                 # by rank 0, after `--checkpoint_every` minutes
@@ -237,8 +244,8 @@ class Training:
             feature_channels=self.teacher.feature_channels if self.teacher else None)
         freeze_parts(self.net, self.options)
 
-    def build_data(self) -> batches.Augment | None:
-        """Builds `data`; returns the augmentation on the device (`batches.prepare`)."""
+    def build_data(self) -> None:
+        """Builds `data`, with its augmentation in the loader, and `augment`."""
         options, sizes = self.options, self.options.batching.sizes
         transform, on_device = transforms.build(options.transforms)
         self.data = options.data.build_training(
@@ -246,32 +253,38 @@ class Training:
             batch_size=sizes.bs_mult * sizes.accumulate, rank=distributed.rank(),
             world_size=distributed.world_size())
         self.sources = self.data.describe_sources()
-        return on_device.augment if on_device else None
+        self.augment = on_device.augment if on_device else None
 
-    def build_steps(self, augment: batches.Augment | None) -> None:
+    def build_model(self) -> None:
+        """Moves `net` to the device, and builds its average and `model`, the same `net` in DDP."""
+        options = self.options
+        precision.move(self.net, self.device, options.precision.channels_last)
+        self.ema = ema.build(self.net, options.optimizer.ema_decay)
+        self.nets: dict[str, nn.Module] = {"raw": self.net}
+        if self.ema:
+            self.nets["ema"] = self.ema.net
+        if options.step.recompute:
+            memory.recompute(self.net.backbone)
+        self.model = distributed.wrap(
+            self.net, self.device, syncbn=options.batching.syncbn, apex=options.batching.apex,
+            accumulate=options.batching.sizes.accumulate)
+        if options.precision.compile:
+            self.model.compile()
+
+    def build_micro_batches(self) -> None:
         options = self.options
         mean, std = self.net.normalization
         prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
-                          channels_last=options.precision.channels_last, augment=augment)
+                          channels_last=options.precision.channels_last, augment=self.augment)
         self.micro_batches = MicroBatches(
             self.criterion, prepare, accumulate=options.batching.sizes.accumulate,
             loss_norm=options.batching.loss_norm)
-        self.intervals = Intervals(options.intervals, len(self.data.sampler),
-                                   options.run.test_mode)
 
     def build_optimizer(self) -> None:
-        options, sizes = self.options, self.options.batching.sizes
-        precision.move(self.net, self.device, options.precision.channels_last)
-        self.ema = ema.build(self.net, options.optimizer.ema_decay)
-        if options.step.recompute:
-            memory.recompute(self.net.backbone)
-        # `net` is the network itself, `model` the same network in DDP
-        self.model = distributed.wrap(self.net, self.device, syncbn=options.batching.syncbn,
-                                      apex=options.batching.apex, accumulate=sizes.accumulate)
-        if options.precision.compile:
-            self.model.compile()
+        """Builds the optimizer, its schedule, and what scales, clips and checks the gradient."""
+        options = self.options
         self.optimizer = optimizer.build(self.net, options.optimizer,
-                                         global_batch=sizes.global_batch)
+                                         global_batch=options.batching.sizes.global_batch)
         self.schedule = optimizer.build_schedule(
             self.optimizer, options.schedule, total_steps=self.intervals.total_steps,
             steps_per_epoch=len(self.data.sampler), restart_epoch=self.restart_epoch)
@@ -279,9 +292,9 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.skip_bad_steps = recovery.SkipBadSteps(self.net, self.optimizer, self.scaler,
                                                     options.step.on_nan)
-        self.nets: dict[str, nn.Module] = {"raw": self.net}
-        if self.ema:
-            self.nets["ema"] = self.ema.net
+
+    def build_checkpoints(self) -> None:
+        options = self.options
         mean, std = self.net.normalization
         self.checkpoints = checkpoint.Checkpoints(
             self.folder, self.nets,
@@ -436,7 +449,7 @@ class Training:
             self.claim_folder()
         open_folder(self.options.run, self.options.flags, device=self.device,
                     precision=self.precision, data_files=self.data.files())
-        self.log = run_log.RunLog(
+        self.log: run_log.RunLog = run_log.RunLog(
             self.folder, self.options.run.tensorboard, self.progress, device=self.device,
             total_steps=self.intervals.total_steps, steps_per_epoch=len(self.data.sampler),
             quiet=not self.is_main, teacher=self.teacher, tracker=self.options.tracking.open(
