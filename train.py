@@ -205,7 +205,9 @@ class Training:
         self.build_validator()
         self.progress = self.checkpoints.start(state, momentum_of=self.momentum_of)
         self.save_requested = False                 # by rank 0, after `--checkpoint_every` minutes
-        self.open_folder(weights_note)
+        self.open_folder()
+        self.log_description(weights_note)
+        self.build_inspections()
 
     def build_criterion(self) -> None:
         options = self.options
@@ -237,12 +239,16 @@ class Training:
 
     def add_training_parts(self) -> None:
         """Adds what no prediction needs: the teacher, and further outputs; freezes parts."""
-        teacher = network.load_teacher(self.options.network.teacher, self.spec)
-        self.teacher = Teacher.of(teacher, self) if teacher else None
+        options = self.options
+        teacher = network.load_teacher(options.network.teacher, self.spec)
+        if teacher:
+            self.teacher = Teacher(
+                teacher, self.net.normalization, device=self.device, precision=self.precision,
+                options=options.precision, with_feature=options.loss.trains_features)
         self.net.add_training_heads(
-            boundary=self.options.loss.boundary_weight > 0,
+            boundary=options.loss.boundary_weight > 0,
             feature_channels=self.teacher.feature_channels if self.teacher else None)
-        freeze_parts(self.net, self.options)
+        freeze_parts(self.net, options)
 
     def build_data(self) -> None:
         """Builds `data`, with its augmentation in the loader, and `augment`."""
@@ -443,8 +449,8 @@ class Training:
         if self.is_main:
             self.claim.enter_context(claimed(self.folder))
 
-    def open_folder(self, weights_note: str) -> None:
-        """Opens the run's folder and its log, and describes the run there."""
+    def open_folder(self) -> None:
+        """Opens the run's folder and its log."""
         if not self.options.run.resume:
             self.claim_folder()
         open_folder(self.options.run, self.options.flags, device=self.device,
@@ -455,7 +461,32 @@ class Training:
             quiet=not self.is_main, teacher=self.teacher, tracker=self.options.tracking.open(
                 self.folder, self.options.flags, quiet=not self.is_main))
         self.log.write_sampling(self.data.plan.class_draws(0), self.spec.names)
-        self.inspections = first_steps.begin(self, weights_note)
+
+    def log_description(self, weights_note: str) -> None:
+        """Describes the run in its log."""
+        options = self.options
+        mean, std = self.net.normalization
+        notes = [*self.data.plan.describe(self.spec.names), weights_note,
+                 f"images are normalized with mean {mean} and standard deviation {std}"]
+        if self.teacher:
+            notes += self.teacher.describe(options.flags)
+        first_steps.log_description(
+            options, self.net, dataset=self.spec.source or self.spec.name,
+            images=len(self.data.train_set), total_steps=self.intervals.total_steps,
+            device=self.device, precision=self.precision, notes=notes,
+            warnings=self.first_look() if self.is_main else ())
+
+    def build_inspections(self) -> None:
+        """Builds what the flags ask to look at in the batches of the first steps."""
+        options = self.options
+        self.inspections: list[first_steps.Inspection] = []
+        if options.step.memory_estimate:
+            self.inspections.append(first_steps.MemoryEstimate(
+                self.model, self.micro_batches, self.optimizer, device=self.device,
+                precision=self.precision, teacher=self.teacher))
+        if options.run.dump_augmentation_images and self.is_main:
+            self.inspections.append(first_steps.AugmentedImages(
+                self.folder, self.micro_batches.prepare, self.net.normalization, self.spec))
 
     def first_look(self) -> Iterable[str]:
         """Returns warnings about the training images."""

@@ -130,11 +130,11 @@ class Pretraining(train.Training):
         accuracy.all_reduce()
         return accuracy
 
-    def open_folder(self, weights_note: str) -> None:
+    def open_folder(self) -> None:
         """Opens the run's folder. Raises FileExistsError if the end would overwrite a file."""
         if self.progress.step < self.intervals.total_steps:
             check_free(self.options.out)
-        super().open_folder(weights_note)
+        super().open_folder()
 
     def finish(self) -> None:
         """Writes the backbone: the weights of `--eval_weights`, the averaged ones of both.

@@ -47,14 +47,6 @@ class Teacher:
         self.is_same = tuple(student) == tuple(net.normalization)
         self.network = torch.compile(self._forward) if options.compile else self._forward
 
-    @classmethod
-    def of(cls, net: Any, training: Any) -> Teacher:
-        """Returns the teacher of a run (`train.Training`), whose network is built already."""
-        options = training.options
-        return cls(net, training.net.normalization, device=training.device,
-                   precision=training.precision, options=options.precision,
-                   with_feature=options.loss.trains_features)
-
     @property
     def feature_channels(self) -> int | None:
         """The channels of the feature map; None if it is not returned."""

@@ -20,6 +20,8 @@ from utils.training.first_steps import (
     optimizer_state_size,
 )
 
+NORMALIZATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
 
 @pytest.mark.parametrize(("build", "tensors"), [(torch.optim.SGD, 1), (torch.optim.AdamW, 2)])
 def test_the_state_of_an_optimizer_is_as_large_as_it_becomes(build: Any, tensors: int) -> None:
@@ -33,7 +35,8 @@ def test_an_estimate_of_memory_changes_nothing_and_is_made_once(
     training = TinyTraining(net)
     before, statistics = weights(net), net.backbone["stage"][1].running_mean.clone()
     generator = torch.get_rng_state()
-    estimate = MemoryEstimate(training)
+    estimate = MemoryEstimate(training.model, training.micro_batches, training.optimizer,
+                              device=training.device, precision=training.precision)
     with caplog.at_level(logging.INFO):
         estimate(batch(), 0)
         estimate(batch(), 1)
@@ -52,13 +55,10 @@ def test_an_estimate_of_memory_changes_nothing_and_is_made_once(
 def test_the_images_of_the_first_steps_are_written_as_the_network_sees_them(
         tmp_path: Path) -> None:
     spec = SimpleNamespace(palette=np.zeros((256, 3), np.uint8))
-    net = SimpleNamespace(normalization=((0.5,) * 3, (0.25,) * 3))
     # (0.2 * 255 / 255 - 0.5) / 0.25 = -1.2 is the gray level 51
     prepared = {"image": torch.full((1, 3, 40, 60), -1.2), "label": torch.zeros(1, 40, 60).long(),
                 "name": ["a"]}
-    training = SimpleNamespace(spec=spec, net=net, folder=tmp_path,
-                               micro_batches=SimpleNamespace(prepare=lambda batch: prepared))
-    inspection = AugmentedImages(training)
+    inspection = AugmentedImages(tmp_path, lambda batch: prepared, NORMALIZATION, spec)
     for step in range(PICTURE_STEPS + 1):
         inspection(prepared, step)
     names = sorted(path.name for path in (tmp_path / "augmented").iterdir())
@@ -68,11 +68,10 @@ def test_the_images_of_the_first_steps_are_written_as_the_network_sees_them(
 
 
 def test_images_with_a_single_label_are_written_without_an_overlay(tmp_path: Path) -> None:
-    net = SimpleNamespace(normalization=((0.5,) * 3, (0.25,) * 3))
     prepared = {"image": torch.full((2, 3, 40, 60), -1.2), "label": torch.ones(2, 1, 1).long(),
                 "name": ["cat/1.jpg", "dog/1.jpg"]}
-    training = SimpleNamespace(spec=SimpleNamespace(), net=net, folder=tmp_path,
-                               micro_batches=SimpleNamespace(prepare=lambda batch: prepared))
-    AugmentedImages(training)(prepared, 0)
+    inspection = AugmentedImages(tmp_path, lambda batch: prepared, NORMALIZATION,
+                                 SimpleNamespace())
+    inspection(prepared, 0)
     picture = cv2.imread(str(tmp_path / "augmented" / "step_0.png"))
     assert (picture == 51).all(axis=2).sum() == 2 * 40 * 60
