@@ -474,7 +474,7 @@ class Training:
             options, self.net, dataset=self.spec.source or self.spec.name,
             images=len(self.data.train_set), total_steps=self.intervals.total_steps,
             device=self.device, precision=self.precision, notes=notes,
-            warnings=self.first_look() if self.is_main else ())
+            warnings=self.find_data_problems() if self.is_main else ())
 
     def build_inspections(self) -> None:
         """Builds what the flags ask to look at in the batches of the first steps."""
@@ -488,12 +488,12 @@ class Training:
             self.inspections.append(first_steps.AugmentedImages(
                 self.folder, self.micro_batches.prepare, self.net.normalization, self.spec))
 
-    def first_look(self) -> Iterable[str]:
+    def find_data_problems(self) -> Iterable[str]:
         """Returns warnings about the training images."""
         crops = self.options.transforms
         padding = datasets.describe_padding(self.data.train_set.samples, crops.crop_size,
                                             scale=(crops.scale_min + crops.scale_max) / 2)
-        return [*self.data.first_look(), *filter(None, [padding])]
+        return [*self.data.find_problems(), *filter(None, [padding])]
 
     def finish(self) -> None:
         """Logs the results of a finished run."""

@@ -1,5 +1,5 @@
 """Datasets by name, their options, and the reader, sampling and loading that they share."""
-from datasets.absent_classes import first_look
+from datasets.absent_classes import inspect_labels
 from datasets.class_uniform.plan import ClassUniformPlan, plan_training
 from datasets.extra_data import check_same_sources
 from datasets.layout import Layout
@@ -38,8 +38,8 @@ __all__ = [
     "describe_padding",
     "describes_same_data",
     "eval_loader",
-    "first_look",
     "help_text",
+    "inspect_labels",
     "names",
     "plan_training",
     "read_image",

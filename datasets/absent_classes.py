@@ -14,7 +14,7 @@ from datasets.reader import describe_orientation
 from datasets.spec import DatasetError, DatasetSpec, int_to_rgb
 from utils import IGNORE_LABEL
 
-# label files that `first_look` reads
+# label files that `inspect_labels` reads
 CHECKED_LABELS = 24
 # keys of a class that say which values its pixels have
 ID_KEYS = ("id", "ids", "label_rgbs")
@@ -62,7 +62,7 @@ def describe_absent(spec: DatasetSpec, pixels: Mapping[int, int], complete: bool
     return message
 
 
-def first_look(samples: Sequence[Sample]) -> list[str]:
+def inspect_labels(samples: Sequence[Sample]) -> list[str]:
     """Returns warnings about training images, from some files of each dataset among them.
 
     Reads evenly spaced label files of a dataset that a YAML file describes; files that cannot be
@@ -72,10 +72,10 @@ def first_look(samples: Sequence[Sample]) -> list[str]:
     for sample in samples:
         if sample.label is not None and sample.spec.description is not None:
             by_spec.setdefault(id(sample.spec), []).append(sample)
-    return [message for described in by_spec.values() for message in _first_look(described)]
+    return [message for described in by_spec.values() for message in _inspect_dataset(described)]
 
 
-def _first_look(described: Sequence[Sample]) -> list[str]:
+def _inspect_dataset(described: Sequence[Sample]) -> list[str]:
     checked = evenly_spaced(described, CHECKED_LABELS)
     pixels: Counter[int] = Counter()
     orientations = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.absent_classes import first_look
+from datasets.absent_classes import inspect_labels
 from datasets.class_uniform.plan import check_sampling, plan_training
 from datasets.extra_data import ExtraData, describe_sources, mix, seen_in_validation
 from datasets.loader import BatchLoader, default_workers, eval_loader, train_loader
@@ -50,10 +50,10 @@ class TrainingData:
         """Returns what a checkpoint records of the images of --extra_data."""
         return describe_sources(self.plan, self.train_set)
 
-    def first_look(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """Returns warnings about the training images."""
         seen = seen_in_validation(self.plan, self.train_set, self.val_set)
-        return [*first_look(self.train_set.samples), *filter(None, [seen])]
+        return [*inspect_labels(self.train_set.samples), *filter(None, [seen])]
 
     def load_validation(self, indices: Sequence[int]) -> Iterable[dict[str, Any]]:
         """Returns batches of one image, of the validation images with these indices."""

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import datasets
-from datasets.absent_classes import describe_absent, first_look
+from datasets.absent_classes import describe_absent, inspect_labels
 from datasets.yaml_spec import from_description
 
 TWO = [{"name": "background", "rgb": [0, 0, 0]}, {"name": "crack", "rgb": [255, 255, 255]}]
@@ -97,7 +97,7 @@ def test_a_class_may_be_absent_from_a_sample() -> None:
     assert describe_absent(described, {0: 5, 255: 3}, complete=False) != ""
 
 
-def test_a_first_look_warns_of_some_of_the_files(tmp_path: Path) -> None:
+def test_an_inspection_warns_of_some_of_the_label_files(tmp_path: Path) -> None:
     described = spec(TWO)
     for number in range(30):
         for folder, pixels in (("train", np.zeros((4, 4, 3), np.uint8)),
@@ -106,12 +106,12 @@ def test_a_first_look_warns_of_some_of_the_files(tmp_path: Path) -> None:
             assert cv2.imwrite(str(tmp_path / folder / f"{number:02}.png"), pixels)
     (tmp_path / "trainannot/00.png").write_bytes(b"")
     data = datasets.build(described, tmp_path, "train")
-    warning, = first_look(data.samples)
+    warning, = inspect_labels(data.samples)
     assert warning.startswith("in 24 of 30 label files, no pixel belongs to crack")
-    assert first_look([sample._replace(label=None) for sample in data.samples]) == []
+    assert inspect_labels([sample._replace(label=None) for sample in data.samples]) == []
 
 
-def test_a_first_look_judges_each_dataset_by_its_own_ids(tmp_path: Path) -> None:
+def test_an_inspection_judges_each_dataset_by_its_own_ids(tmp_path: Path) -> None:
     """255 is ignored in the first dataset and a class of the second."""
     samples = []
     for name, keys in (("a", {}), ("b", {"ignored_ids": []})):
@@ -123,6 +123,6 @@ def test_a_first_look_judges_each_dataset_by_its_own_ids(tmp_path: Path) -> None
                     np.array([[0, 255]] * 2, np.uint8))
         described = spec(classes, splits={"train": "train"}, **keys)
         samples += datasets.build(described, tmp_path / name, "train").samples
-    warning, = first_look(samples)
+    warning, = inspect_labels(samples)
     assert warning.startswith("in 1 of 1 label files, no pixel belongs to crack")
-    assert first_look(samples[1:]) == []
+    assert inspect_labels(samples[1:]) == []

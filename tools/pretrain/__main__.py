@@ -92,7 +92,7 @@ class Pretraining(train.Training):
             self.spec, seed=options.run.seed, batch_size=sizes.bs_mult * sizes.accumulate,
             rank=distributed.rank(), world_size=distributed.world_size())
 
-    def first_look(self) -> Sequence[str]:
+    def find_data_problems(self) -> Sequence[str]:
         return ()
 
     def build_validator(self) -> None:
