@@ -61,7 +61,8 @@ class RunLog:
             self._restore(progress)
             make_folder(tensorboard, "--tb_path")
         self.file = self._open()
-        self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None,
+        # a run that begins again at step 0 also writes that step, the draws of the classes, anew
+        self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else 0,
                                          write_to_disk=not quiet)
         self.tracker = tracker
         # numbers of the last validation, for the tracker

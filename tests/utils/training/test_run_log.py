@@ -154,8 +154,14 @@ def test_a_run_that_begins_again_at_step_0_keeps_no_line(tmp_path: Path) -> None
     for _ in range(2):
         log = open_log(tmp_path)
         log.write_sampling({0: 3}, ["road"])
+        log.write("train", 1, loss=1.0)
         log.close()
-    assert [line["kind"] for line in lines(tmp_path)] == ["sampling"]
+        # the name of an events file has whole seconds: the next one would have the same
+        events = max((tmp_path / "tb").iterdir())
+        events.rename(events.with_name(f"events.out.tfevents.{events.stat().st_mtime_ns}"))
+    assert [line["kind"] for line in lines(tmp_path)] == ["sampling", "train"]
+    board = EventAccumulator(str(tmp_path / "tb")).Reload()
+    assert [event.step for event in board.Scalars("train/loss")] == [1]
 
 
 def test_the_last_step_of_a_log_with_a_torn_line_is_the_last_whole_one(tmp_path: Path) -> None:
