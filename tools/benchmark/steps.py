@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 
@@ -10,10 +9,9 @@ import loss
 import network
 import optimizer
 import train
-from utils import IGNORE_LABEL, batches, precision
+from utils import IGNORE_LABEL, precision
 from utils.batches import Batch
 from utils.training import ema, memory, recovery
-from utils.training.micro_batches import MicroBatches
 from utils.training.progress import Progress
 
 # side of the squares of one label, in pixels, and the fraction of them that is ignored
@@ -54,12 +52,8 @@ class Steps(train.Training):
         precision.move(self.net, self.device, self.options.precision.channels_last)
 
     def _build_optimizer(self) -> None:
-        options, sizes = self.options, self.options.batching.sizes
-        mean, std = self.net.normalization
-        prepare = partial(batches.prepare, device=self.device, mean=mean, std=std,
-                          channels_last=options.precision.channels_last)
-        self.micro_batches = MicroBatches(self.criterion, prepare, accumulate=sizes.accumulate,
-                                          loss_norm=options.batching.loss_norm)
+        options = self.options
+        self.build_micro_batches()
         self.ema = ema.build(self.net, options.optimizer.ema_decay)
         if options.step.recompute:
             memory.recompute(self.net.backbone)
@@ -67,7 +61,7 @@ class Steps(train.Training):
         if options.precision.compile:
             self.model.compile()
         self.optimizer = optimizer.build(self.net, options.optimizer,
-                                         global_batch=sizes.global_batch)
+                                         global_batch=options.batching.sizes.global_batch)
         for group in self.optimizer.param_groups if self.is_meta else ():
             # as a GPU updates all weights by default: at once
             group["foreach"] = True
