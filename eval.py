@@ -130,7 +130,8 @@ def load_predictor(
     Args:
         snapshot: checkpoint of a run, or a published one; or a file of `tools.export`.
         arch: required if neither the file nor its keys tell the architecture.
-        weights: "raw", "ema" (averaged), or "auto": averaged if the file has them.
+        weights: "raw", "ema" (averaged), or "auto": averaged if the file has them and its run
+            validated them.
         dataset: name, YAML file, description or spec of a dataset with the same classes; by default
             the one the network was trained on.
         device: by default a GPU if there is one.

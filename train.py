@@ -400,7 +400,7 @@ class Training:
             grad_norm = micro_batches.clip_gradients(self.scaler, self.optimizer, self.net,
                                                      self.max_norm)
         if self.skip_bad_steps.should_skip(grad_norm):
-            self.skip_bad_steps.skip(self.progress.step + 1, batch["name"])
+            self.skip_bad_steps.skip(self.progress.step + 1, batch["name"], lr)
             self.schedule.step()
             return StepResult(None, grad_norm, lr)
         self.scaler.step(self.optimizer)

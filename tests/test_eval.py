@@ -129,6 +129,14 @@ def test_scores_equal_a_plain_loop_over_the_split(
     )
 
 
+def test_a_folder_for_the_scores_is_refused_before_any_work(
+    snapshot: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(snapshot, root, "--json", tmp_path) == 2
+    assert f"--json {tmp_path} is a folder: name a file" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_small_windows_scales_and_mirroring_run_on_every_size(
     snapshot: Path, root: Path, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 # exit codes
 FAILED, REFUSED, LOST_PEER, STOPPED = 1, 2, 3, 130
-# pixels a side of a training crop or a window; batch normalization needs several values
+# smallest side of a training crop or a sliding window, in pixels
 SMALLEST_CROP = 8
 
 
@@ -142,7 +142,11 @@ class HelpFormatter(argparse.HelpFormatter):
             is_default = getattr(action, "const", None) == default
             return f"{text} (the default)" if is_default else text
         if isinstance(default, list | tuple):
-            separator = " " if action.nargs else "x" if action.type in (size, crop) else ","
+            separator = ","
+            if action.nargs:
+                separator = " "
+            elif action.type in (size, crop):
+                separator = "x"
             return f"{text} (default: {separator.join(map(str, default))})"
         return f"{text} (default: %(default)s)"
 
@@ -373,7 +377,7 @@ def _out_of_memory(message: str, less_memory: str) -> str:
         listed = ", ".join(f"process {number} {size}" for number, size in others)
         line += (f". Others hold memory of this GPU ({listed}): stop them, or choose another GPU "
                  "with CUDA_VISIBLE_DEVICES=N")
-    return f"{line}. To need less memory: {less_memory}" if less_memory else line
+    return f"{line}. To use less memory, try: {less_memory}" if less_memory else line
 
 
 def _report(code: int, message: str, traced: bool = False) -> int:

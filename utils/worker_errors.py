@@ -17,6 +17,9 @@ REMEDIES = (
      r"|</?torch_\S+>.*No space left on device",
      "the loader's processes ran out of shared memory{size}: load in the main process with "
      "--num_workers 0, or give a container more (docker run --shm-size 8g)"),
+    (r"MemoryError|Insufficient memory|can't allocate memory",
+     "the main memory is full: give smaller crops or images, smaller batches, or fewer "
+     "--num_workers"),
     (r"DataLoader worker \(pid.* (?:is killed by signal|exited unexpectedly)",
      "a process of the loader was killed: did the machine run out of memory? Try fewer "
      "--num_workers, or 0"),

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace, _ActionsContainer
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from network import normalization
 from network.checkpoints.files import read
 from network.checkpoints.keys import class_count, guess_architecture
 from network.checkpoints.paths import checkpoint_path, shipped
-from network.checkpoints.weights import WeightsError, load, state_dict
+from network.checkpoints.weights import WeightsError, load, prefers_averaged, state_dict
 from network.model import SceneParser
 from network.options import build_options
 from network.registry import build, names, resolve_name, timm_names
@@ -42,9 +42,14 @@ def add_flags(parser: ArgumentParser, *, default: str | None = None) -> None:
     group.add_argument(
         "--arch", help="required if the file does not name it and its keys do not identify it; "
                        f"one of: {', '.join(names())}, {', '.join(timm_names())}")
-    group.add_argument(
-        "--weights", choices=WEIGHTS, default="auto",
-        help="raw or averaged (ema) weights; auto takes the averaged ones if the file has them")
+    add_weights_flag(group)
+
+
+def add_weights_flag(group: _ActionsContainer) -> None:
+    """Declares `--weights`."""
+    group.add_argument("--weights", choices=WEIGHTS, default="auto",
+                       help="raw or averaged (ema) weights; auto takes the averaged ones if the "
+                            "file has them and its run validated them")
 
 
 def snapshot_path(text: str) -> Path:
@@ -112,8 +117,8 @@ class Snapshot:
             raise WeightsError(f"{path} holds no averaged weights, its run averaged none: "
                                'pass weights="raw" or "auto".')
         if weights == "auto":
-            weights = (self.payload.get("args") or {}).get("eval_weights", weights)
-        self.weights = "ema" if averaged and weights != "raw" else "raw"
+            weights = "ema" if prefers_averaged(self.payload) else "raw"
+        self.weights = weights
 
     def _recognize(self) -> str:
         """Returns the architecture that the keys of the file identify."""

@@ -13,7 +13,7 @@ def load_teacher(path: str | None, spec: Any) -> SceneParser | None:
     """Returns a trained network, frozen and prepared for inference; None without a path.
 
     Args:
-        path: as in `Snapshot`; the averaged weights are taken if there are any.
+        path: as in `Snapshot`, with its weights "auto".
         spec: the student's dataset: its `name`, its classes `names`, which must be those of the
             teacher's training, and its `mean` and `std`, for a file that does not contain them.
 

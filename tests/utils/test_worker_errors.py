@@ -49,6 +49,8 @@ def test_a_full_shared_memory_is_told_in_one_line(
     ("Too many open files. Communication with the workers is no longer possible.", "ulimit -n"),
     ("unable to open shared memory object </torch_7> in read-write mode: Too many open files (24)",
      "ulimit -n"),
+    ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 28 GiB", "smaller crops"),
+    ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes", "smaller crops"),
 ])
 def test_other_deaths_of_workers_have_their_own_remedy(text: str, expected: str) -> None:
     assert expected in (worker_errors.remedy(RuntimeError(text)) or "")

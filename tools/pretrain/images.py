@@ -28,7 +28,7 @@ from datasets.options import BAD_SAMPLE_POLICIES
 from tools.pretrain.class_folders import ClassFolders, ImageFile, find_classes
 from transforms import ColorJitter, Compose, RandomFlip, Transform
 from transforms.base import Focus, Pair
-from utils.cli import fraction, int_from_0, number_from_0, size
+from utils.cli import crop, fraction, int_from_0, number_from_0
 
 # of the images to validate on, timm's usual value
 VAL_CROP = 0.875
@@ -210,7 +210,7 @@ def add_flags(parser: ArgumentParser) -> None:
     group.add_argument("--val_fraction", type=fraction, default=default.val_fraction,
                        help="share of each class that is held out for validation if there is no "
                             "val/; 0 for none")
-    group.add_argument("--crop_size", type=size, default=default.crop_size,
+    group.add_argument("--crop_size", type=crop, default=default.crop_size,
                        help="size of the images in pixels, N or HEIGHTxWIDTH")
     group.add_argument("--min_area", type=fraction, default=default.min_area,
                        help="smallest random crop, as a fraction of the image")

@@ -16,7 +16,7 @@ import network
 from network.checkpoints.files import read
 from network.checkpoints.keys import class_count, guess_architecture, published_shapes
 from network.checkpoints.paths import CHECKPOINTS, PRETRAINED
-from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
+from network.checkpoints.snapshot import Snapshot, add_weights_flag, snapshot_path
 from network.checkpoints.sources import EXTRA, PACKAGES, Source, backbone_of, sources
 from network.checkpoints.weights import WeightsError, state_dict
 from network.registry import timm_names
@@ -198,9 +198,7 @@ def add_convert_flags(parser: FlagParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE",
                         help="new file: .pth or .safetensors")
     parser.add_argument("--arch", help="architecture, if neither the file nor its keys tell it")
-    parser.add_argument("--weights", choices=WEIGHTS, default="auto",
-                        help="raw or averaged (ema) weights; auto takes the averaged ones if the "
-                             "file has them")
+    add_weights_flag(parser)
     add_switch(parser, "--half", default=False,
                help="store matrices and kernels as float16, which halves the file; vectors, such "
                     "as the statistics of batch normalization, stay float32")

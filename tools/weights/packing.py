@@ -11,7 +11,7 @@ import datasets
 import network
 from eval import load_predictor
 from network.checkpoints.model_folder import CONFIG, MODEL, ModelConfig
-from network.checkpoints.snapshot import WEIGHTS, Snapshot, snapshot_path
+from network.checkpoints.snapshot import Snapshot, add_weights_flag, snapshot_path
 from utils.cli import FlagParser
 from utils.files import make_folder, read_record, sha256
 
@@ -22,9 +22,7 @@ def add_pack_flags(parser: FlagParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder")
     parser.add_argument("--arch", help="architecture, if neither the file nor its keys tell it")
     parser.add_argument("--dataset", help="classes and colors, if the file does not tell them")
-    parser.add_argument("--weights", choices=WEIGHTS, default="auto",
-                        help="raw or averaged (ema) weights; auto takes the averaged ones if the "
-                             "file has them")
+    add_weights_flag(parser)
 
 
 def pack(args: Namespace) -> bool:

@@ -203,7 +203,9 @@ def load_momentum(optimizer: torch.optim.Optimizer, path: str | None,
         raise ValueError("--restore_optimizer: the optimizer of --snapshot is of another kind, or "
                          "has other weights or groups of them. Leave the flag out, or give the "
                          "flags of its run.")
-    optimizer.load_state_dict({"state": stored["state"], "param_groups": current["param_groups"]})
+    # an optimizer keeps the given tensors, which are those of the mapped file
+    optimizer.load_state_dict({"state": deepcopy(stored["state"]),
+                               "param_groups": current["param_groups"]})
 
 
 def _fits(state: dict[int, dict[str, Any]], weights: Sequence[Tensor]) -> bool:

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 Context = AbstractContextManager[object]
 
 
-# height and width of the image that finds the stages; every backbone takes these multiples of 64
+# image size of the forward pass that finds the stages; every backbone takes multiples of 64
 SMALL = (64, 128)
 
 
@@ -76,11 +76,11 @@ def _outermost(module: nn.Module, called: Container[nn.Module]) -> Iterator[nn.M
             yield from _outermost(child, called)
 
 
-def _recomputed_forward(module: nn.Module, forward: Any, *features: Any) -> Any:
+def _recomputed_forward(module: nn.Module, forward: Any, *features: Any, **options: Any) -> Any:
     if not (module.training and torch.is_grad_enabled()):
-        return forward(*features)
+        return forward(*features, **options)
     return checkpoint(forward, *features, use_reentrant=False,
-                      context_fn=partial(_contexts, module))
+                      context_fn=partial(_contexts, module), **options)
 
 
 def _contexts(module: nn.Module) -> tuple[Context, Context]:

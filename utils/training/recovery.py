@@ -83,12 +83,12 @@ class SkipBadSteps:
             return False
         return True
 
-    def skip(self, step: int, images: Sequence[str]) -> None:
+    def skip(self, step: int, images: Sequence[str], lr: float) -> None:
         """Discards the gradient and restores the buffers.
 
         Args:
             step: counted from 1.
-            images: names of the images of the step, for messages.
+            images, lr: names of the images of the step and its learning rate, for messages.
 
         Raises:
             NotFinite: too many consecutive steps were skipped.
@@ -96,13 +96,13 @@ class SkipBadSteps:
         self.consecutive += 1
         message = f"step {step} left out: its gradient is not finite (images {', '.join(images)})"
         if self.consecutive >= MAX_SKIPS:
-            rate = self.optimizer.param_groups[0]["lr"]
             raise NotFinite(f"{message}, and so were the {MAX_SKIPS - 1} steps before: lower --lr "
-                            f"(the rate is {rate:.3g}) or clip with --clip_grad 10", step)
+                            f"(the rate is {lr:.3g}) or clip with --clip_grad 10", step)
+        if self.scaler.is_enabled():
+            message += "; the loss scale of fp16 is lowered, as often in the first steps"
         log.warning(message)
         restore_buffers(self.net, self.buffers)
         self.optimizer.zero_grad(set_to_none=True)
-        # lowers the loss scale of fp16, whose gradients may have overflowed
         self.scaler.update()
 
 

@@ -61,7 +61,7 @@ class RunLog:
             self._restore(progress)
             make_folder(tensorboard, "--tb_path")
         self.file = self._open()
-        # a run that begins again at step 0 also writes that step, the draws of the classes, anew
+        # a run that begins again at step 0 logs its class draws, at step 0, again
         self.tensorboard = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else 0,
                                          write_to_disk=not quiet)
         self.tracker = tracker

@@ -52,6 +52,14 @@ def test_no_file_is_read_for_random_weights(tmp_path: Path) -> None:
     assert load_imagenet(network.build(NAME, 3), NAME, "none", tmp_path) is None
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    tensors = network.build(NAME, 3).backbone.state_dict()
+    tensors["stage1.0.weight"][0] = float("inf")
+    torch.save(tensors, tmp_path / "dfnetv1.pth")
+    with pytest.raises(WeightsError, match=r"dfnetv1\.pth holds values that are not finite"):
+        load_imagenet(network.build(NAME, 3), NAME, "auto", tmp_path)
+
+
 def test_a_file_of_another_backbone_is_refused(tmp_path: Path) -> None:
     torch.save(network.build("sfnet_resnet18", 3).backbone.state_dict(), tmp_path / "dfnetv1.pth")
     with pytest.raises(WeightsError, match=r"(?s)does not hold the backbone dfnetv1 of "

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import train
 from utils.cli import FlagParser
 from utils.training import options
 
@@ -79,3 +80,11 @@ def test_batch_sizes_follow_from_those_given() -> None:
                      syncbn=True, apex=False, timeout=10.0)
     options.set_batch_sizes(args)
     assert (args.bs_mult, args.accumulate, args.global_batch) == (2, 4, 8)
+
+
+@pytest.mark.parametrize("flags", [["--seed", str(2 ** 64)], ["--crop_size", "7"]])
+def test_a_value_out_of_range_is_refused_with_its_flag(
+        flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train.parse(["--exp", "x", *flags])
+    assert f"argument {flags[0]}: " in capsys.readouterr().err

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
-from utils.training.validation import evenly_spaced, select_weights
+from utils.training.signals import Interrupts
+from utils.training.validation import Validator, evenly_spaced, select_weights
 
 RAW, EMA = nn.Identity(), nn.Identity()
 
@@ -28,3 +30,16 @@ def test_a_few_images_are_spread_over_the_split() -> None:
     assert evenly_spaced(10, 4) == [0, 2, 5, 7]  # i * 10 // 4
     assert evenly_spaced(3, 8) == [0, 1, 2]
     assert evenly_spaced(3, None) == [0, 1, 2]
+
+
+def test_a_validation_does_not_search_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images may all have other sizes."""
+    searching: list[bool] = []
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(Validator, "_evaluate", lambda self, weights, predictor, interrupts:
+                        searching.append(torch.backends.cudnn.benchmark))
+    validator = Validator.__new__(Validator)
+    vars(validator).update(nets={"raw": nn.Identity()}, syncbn=True, device=torch.device("cpu"),
+                           precision="fp32", mean=(0.5,) * 3, std=(0.5,) * 3, channels_last=True)
+    validator.evaluate(Interrupts())
+    assert searching == [False] and torch.backends.cudnn.benchmark

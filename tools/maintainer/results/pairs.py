@@ -100,7 +100,7 @@ class Outcome(NamedTuple):
             return "the interval excludes zero"
         if high - low < NARROW:
             return "the interval contains zero and is narrower than one point"
-        return "undecided: the interval contains zero"
+        return "undecided, the interval contains zero"
 
 
 def claim(study: Study, outcome: Outcome) -> str:

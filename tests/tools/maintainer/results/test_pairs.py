@@ -33,7 +33,7 @@ def test_the_sentence_follows_the_intervals(over_seeds: tuple[float, float] | No
     ((-0.03, -0.001), "the interval excludes zero"),
     ((-0.004, 0.005), "the interval contains zero and is narrower than one point"),
     # 1.2 points wide
-    ((-0.005, 0.007), "undecided: the interval contains zero"),
+    ((-0.005, 0.007), "undecided, the interval contains zero"),
     (None, "undecided, one seed"),
 ])
 def test_the_finding_follows_the_interval_over_the_seeds(
