@@ -170,17 +170,14 @@ def commands_first(folder: Path, data_root: Path | None) -> dict[Path, list[str]
     roots = ["--data_root", str(data_root)] if data_root else []
     first = _read_yaml(folder / PLAN)["first"]
     # last.pth exists from the first checkpoint on; a complete training returns at once
-    return {ROOT / file: [*_program(command), *shlex.split(command), *roots]
+    return {ROOT / file: ["sh" if _is_launcher(command) else sys.executable,
+                          *shlex.split(command), *roots]
             for file, command in first.items()
             if _is_launcher(command) or not (ROOT / file).exists()}
 
 
 def _is_launcher(command: str) -> bool:
     return command.startswith("scripts/train/")
-
-
-def _program(command: str) -> list[str]:
-    return ["sh"] if _is_launcher(command) else [sys.executable]
 
 
 def _printed(command: Sequence[str]) -> str:
@@ -343,7 +340,7 @@ class Runner:
             self._wait([pool.submit(self.call, file.parent.name, command, 0)], interrupts)
         if not file.exists():
             raise FileNotFoundError(f"{file} was not made by its command of `first`: "
-                                    f"{_printed(command)}")
+                                    + _printed(command))
 
     def _wait(self, futures: Sequence[Future[None]], interrupts: Interrupts) -> None:
         try:
