@@ -38,7 +38,7 @@ from utils.evaluation.options import EvalOptions
 from utils.evaluation.predictor import Predictor
 from utils.evaluation.records import Record, Records
 from utils.evaluation.scores import ScoreOptions, report_scores
-from utils.precision import PrecisionOptions, default_device, resolve_precision
+from utils.precision import PrecisionOptions, default_device, resolve_precision, round_weights
 from utils.report import page, results
 from utils.report import robustness as robustness_page
 from utils.report.gallery import ReportModel
@@ -124,6 +124,7 @@ def load_predictor(
     fuse: bool = True,
     compile: bool = False,
     backend: str | None = None,
+    graphs: bool = True,
 ) -> LoadedModel:
     """Loads a trained network and prepares it for prediction.
 
@@ -142,6 +143,8 @@ def load_predictor(
         compile: use `torch.compile`, which exported files refuse.
         backend: what runs the network: a name of `utils.backends.runtimes.BACKENDS`, or "auto";
             by default torch, which exported files refuse.
+        graphs: on a GPU, run torch's network as a CUDA graph for each shape of images that comes
+            again; not with `compile`.
 
     Raises:
         FileNotFoundError: there is no such snapshot.
@@ -172,9 +175,12 @@ def load_predictor(
     fused = fuse_for_inference(net) if fuse or backend != TORCH else net
     runtime = runtimes.build(backend, fused, mean, std, arch=trained.arch, device=device,
                              precision=precision)
+    on_gpu = device.type == "cuda" and runtime is None
+    if fuse and on_gpu:
+        round_weights(fused, precision)
     predictor = Predictor(fused if fuse else net, device, precision, mean, std, channels_last,
                           inference, temperature=trained.temperature, compiled=compile,
-                          runtime=runtime)
+                          graphs=graphs and on_gpu and not compile, runtime=runtime)
     return LoadedModel(trained, spec, net, predictor)
 
 
@@ -224,7 +230,8 @@ def load_from_options(
         "weights": snapshot.weights, "device": device,
         "precision": precision.apply(device, one_size=False),
         "channels_last": precision.channels_last, "inference": inference, "fuse": fuse,
-        "compile": precision.compile, "backend": backend_name if backend else None}
+        "compile": precision.compile, "graphs": precision.cuda_graphs,
+        "backend": backend_name if backend else None}
     models = [load_predictor(snapshot.path, arch=snapshot.arch, dataset=dataset, **settings)]
     if compare:
         models.append(load_predictor(compare, dataset=models[0].spec, **settings))

@@ -53,11 +53,13 @@ def kth_largest(values: Tensor, k: int) -> Tensor:
         k: at least 1. With fewer than k values, the smallest value is returned.
     """
     flat = values.detach().flatten()
-    # the k-th largest of n values has n - k values below it
-    index = max(0, flat.numel() - k)
+    k = min(k, flat.numel())
     if flat.device.type == "cpu":
-        return _value_of_rank(flat, index)
-    return flat.kthvalue(index + 1).values
+        # the k-th largest of n values has n - k values below it
+        return _value_of_rank(flat, flat.numel() - k)
+    # On a GPU, torch's kthvalue reads all values with one of the hundred multiprocessors, and topk
+    # with all of them.
+    return flat.topk(k, sorted=False).values.min()
 
 
 @torch.compiler.disable

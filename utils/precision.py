@@ -56,6 +56,9 @@ def add_flags(parser: ArgumentParser, *, training: bool = True) -> None:
     if not training:
         add_switch(group, "--exact", default=False,
                    help="plain float32: as --precision fp32 --no_tf32")
+        add_switch(group, "--cuda_graphs", default=True,
+                   help="on a GPU, start the network's kernels all at once for images of a shape "
+                        "that comes again")
     add_switch(group, "--channels_last", default=True,
                help="memory format of images and features")
     add_switch(group, "--compile", default=False,
@@ -81,6 +84,7 @@ class PrecisionOptions:
     compile: bool = False
     tf32: bool = True
     deterministic: bool = False
+    cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
         if self.exact and self.precision not in (None, "fp32"):
@@ -91,7 +95,8 @@ class PrecisionOptions:
     def from_args(cls, args: Namespace) -> PrecisionOptions:
         return cls(precision=args.precision, exact=getattr(args, "exact", False),
                    channels_last=args.channels_last, compile=args.compile, tf32=args.tf32,
-                   deterministic=args.deterministic)
+                   deterministic=args.deterministic,
+                   cuda_graphs=getattr(args, "cuda_graphs", True))
 
     def apply(self, device: torch.device, *, one_size: bool) -> str:
         """Configures this process; returns the effective precision.
@@ -156,6 +161,17 @@ def move(net: nn.Module, device: torch.device, channels_last: bool) -> None:
     """Moves a network to a device and a memory format, in place."""
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     net.to(device).to(memory_format=memory_format)
+
+
+def round_weights(net: nn.Module, precision: str) -> None:
+    """Rounds the weights of convolutions to the precision of the network, in place.
+
+    Autocast rounds them in the same way, but again for each batch: on a GPU, one more kernel for
+    each weight. A network that is trained keeps its float32 weights.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(PRECISIONS[precision])
 
 
 def generators(device: torch.device) -> dict[str, Tensor | None]:

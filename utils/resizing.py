@@ -20,8 +20,10 @@ from torch import Tensor
 
 from utils.threads import map_in_threads
 
-# values in one chunk of a loss, in float32 8 MB: about the second-level caches of a CPU's cores
+# values in one chunk of a loss. On a CPU 8 MB in float32, about the second-level caches of its
+# cores; on a GPU 64 MB, so that each kernel runs longer than its launch takes
 CHUNK_VALUES = 1 << 21
+GPU_CHUNK_VALUES = 1 << 24
 # up to this width, a CPU widens rows faster by a dense product, and three times as fast backward
 MATRIX_WIDTH = 128
 
@@ -185,8 +187,7 @@ class _ChunkedUpsample(torch.autograd.Function):
         with _autocast_off(rows):
             widen = _widening(rows, width)
             results = map_in_threads(lambda chunk: function(widen(rows[:, :, chunk]), chunk),
-                                     row_chunks((*rows.shape[:3], width), CHUNK_VALUES),
-                                     rows.device)
+                                     _loss_chunks(rows, width), rows.device)
         return torch.stack(results).sum(0) if summed else torch.cat(results, dim=1)
 
     @staticmethod
@@ -204,9 +205,15 @@ class _ChunkedUpsample(torch.autograd.Function):
 
         with _autocast_off(rows):
             widen = _widening(rows, ctx.width)
-            map_in_threads(differentiate, row_chunks((*rows.shape[:3], ctx.width), CHUNK_VALUES),
-                           rows.device)
+            map_in_threads(differentiate, _loss_chunks(rows, ctx.width), rows.device)
         return grad_rows, None, None, None
+
+
+def _loss_chunks(rows: Tensor, width: int) -> list[slice]:
+    """Returns the chunks in which a loss widens `rows`, (N, K, H, w), to (N, K, H, width)."""
+    # the meta device counts as a GPU, whose memory is computed on it
+    values = CHUNK_VALUES if rows.device.type == "cpu" else GPU_CHUNK_VALUES
+    return row_chunks((*rows.shape[:3], width), values)
 
 
 def _autocast_off(tensor: Tensor) -> AbstractContextManager[object]:

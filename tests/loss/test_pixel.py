@@ -25,6 +25,15 @@ def test_the_kth_largest_is_that_of_a_sort() -> None:
     assert pixel.kth_largest(values, 100) == ranked[-1]
 
 
+@pytest.mark.gpu
+def test_the_kth_largest_on_a_gpu_is_that_of_a_sort(gpu: torch.device) -> None:
+    values = torch.randn(3, 1 << 20, generator=torch.Generator().manual_seed(0))
+    ranked = values.flatten().sort(descending=True).values
+    for k in (1, 1000, 1 << 20, values.numel(), 1 << 23):
+        found = pixel.kth_largest(values.to(gpu), k)
+        assert found.cpu() == ranked[min(k, values.numel()) - 1]
+
+
 def test_a_weighted_mean_by_hand() -> None:
     # (1 * 2 + 3 * 4) / (1 + 3)
     values, weights = torch.tensor([2.0, 4.0, 9.0]), torch.tensor([1.0, 3.0, 0.0])

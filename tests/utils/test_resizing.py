@@ -114,6 +114,20 @@ def test_no_full_size_logits_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shapes == [(1, 3, 1, 31)] * 40
 
 
+def test_a_gpu_takes_larger_chunks_and_the_meta_device_those_of_a_gpu(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resizing, "CHUNK_VALUES", 3 * 31)
+    monkeypatch.setattr(resizing, "GPU_CHUNK_VALUES", 10 * 3 * 31)
+    heights: list[int] = []
+
+    def record(chunk: Tensor, rows: slice) -> Tensor:
+        heights.append(chunk.shape[2])
+        return chunk.sum(1)
+
+    resizing.map_row_chunks(maps_of(1, 3, 5, 7).to("meta"), (20, 31), record)
+    assert heights == [10, 10]
+
+
 @pytest.mark.parametrize("summed", [False, True])
 def test_threads_change_no_bit_of_result_and_gradient(summed: bool, threads: Callable[[int], None],
                                                       monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,9 @@ class Setting:
                                      arch=subject.name, device=device, precision=name)
             # `compare_labels` measures the difference; a large one must not end the measurements
             runtime = runtime and runtime._replace(verified=True)
+        elif device.type == "cuda":
+            # as `eval.load_predictor` does
+            precision.round_weights(net, name)
         predictor = Predictor(net, device, name, subject.mean, subject.std, channels_last=True,
                               compiled=self.has("compile"), graphs=self.has("graphs"),
                               runtime=runtime)

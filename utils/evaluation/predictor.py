@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 MIN_SIDE = 32
 # image sizes that have a compiled program each, which takes a minute to compile
 MAX_STATIC_SIZES = 2
+# shapes of images that have a CUDA graph each
+MAX_GRAPHS = 8
 
 
 class Predictor:
@@ -44,8 +48,9 @@ class Predictor:
             must not change afterwards. The first image of a size takes a minute: see `warm_up`.
         temperature: by which logits are divided for probabilities (see `tools.calibrate`); it
             changes no label.
-        graphs: replay a CUDA graph for whole images at a single scale, captured at the first image
-            of each shape.
+        graphs: run the network as a CUDA graph, which starts all its kernels at once. A graph
+            belongs to one shape of images, and is captured when the shape comes the second time;
+            weights may change in place only.
         runtime: runs the network in place of torch; unless it is verified, it is compared with
             torch on the first images.
 
@@ -55,7 +60,8 @@ class Predictor:
             average over several views; methods that need logits raise ValueError.
 
     Raises:
-        ValueError: `compiled` without a compiler for the device, or `graphs` without a CUDA device.
+        ValueError: `compiled` without a compiler for the device, or `graphs` without a CUDA device
+            or with a runtime.
     """
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str, mean: Sequence[float],
@@ -86,7 +92,11 @@ class Predictor:
         if graphs and device.type != "cuda":
             raise ValueError(f"CUDA graphs need a CUDA device, but this runs on {device.type}: "
                              "leave them out.")
-        self._graphs: dict[torch.Size, _CudaGraph] | None = {} if graphs else None
+        if graphs and runtime is not None:
+            raise ValueError(f"CUDA graphs are torch's, but {runtime} runs the network: "
+                             "leave them out.")
+        if graphs:
+            self._network = _GraphPerShape(self._network)
 
     def labels(self, images: Tensor) -> Tensor:
         """Predicts label maps.
@@ -106,8 +116,6 @@ class Predictor:
             single_view = self.inference.is_one_view(prepared.shape[-2], prepared.shape[-1])
             if self.returns_labels and single_view:
                 labels = self._network(prepared).to(torch.uint8)
-            elif self._graphs is not None and single_view:
-                labels = self._predict_whole(prepared)
             else:
                 labels = self.inference.labels(self._coarse_logits, prepared)
             return labels[:, :height, :width]
@@ -186,7 +194,7 @@ class Predictor:
     def labels_of_normalized(self, images: Tensor) -> Tensor:
         """Predicts label maps (N, H, W) uint8 of whole, normalized float32 images on the device."""
         with torch.inference_mode():
-            return self._predict_whole(images)
+            return label_map(self._coarse_logits(images), (images.shape[-2], images.shape[-1]))
 
     def _prepare(self, images: Tensor) -> Tensor:
         """Moves images to the device, normalizes them and pads their sides to `MIN_SIDE`.
@@ -205,17 +213,6 @@ class Predictor:
         if bottom or right:
             return F.pad(prepared, (0, right, 0, bottom), mode="replicate")
         return prepared
-
-    def _predict_whole(self, images: Tensor) -> Tensor:
-        if self._graphs is None:
-            return self._whole_labels(images)
-        graph = self._graphs.get(images.shape)
-        if graph is None:
-            graph = self._graphs[images.shape] = _CudaGraph(self._whole_labels, images)
-        return graph(images)
-
-    def _whole_labels(self, images: Tensor) -> Tensor:
-        return label_map(self._coarse_logits(images), (images.shape[-2], images.shape[-1]))
 
     def _coarse_logits(self, images: Tensor) -> Tensor:
         """Returns float32 logits at the head's own stride."""
@@ -263,10 +260,55 @@ class Predictor:
         return logits.float()
 
 
-class _CudaGraph:
-    """A function of one tensor as a CUDA graph, captured once and replayed with new input."""
+class _GraphPerShape:
+    """A function of one tensor as CUDA graphs: one for each shape that comes again.
 
-    def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor) -> None:
+    Shapes that come once, or after the first `MAX_GRAPHS`, run without a graph.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self._function = function
+        self._seen: set[torch.Size] = set()
+        self._graphs: dict[torch.Size, _CudaGraph] = {}
+        self._is_usable = True
+        # one graph runs at a time, so all use the same memory
+        self._pool: Any = None
+        # threads would overwrite each other's input
+        self._lock = threading.Lock()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        with self._lock:
+            graph = self._graphs.get(images.shape)
+            if graph is None and self._is_usable and images.shape in self._seen:
+                graph = self._capture(images)
+            self._seen.add(images.shape)
+            return self._function(images) if graph is None else graph(images)
+
+    def _capture(self, images: Tensor) -> _CudaGraph | None:
+        """Returns the graph of a shape; None if there are enough, or from the first failure on."""
+        if len(self._graphs) >= MAX_GRAPHS:
+            return None
+        try:
+            if self._pool is None:
+                self._pool = torch.cuda.graph_pool_handle()
+            graph = _CudaGraph(self._function, images, self._pool)
+        except RuntimeError as error:
+            log.warning("no CUDA graph of %dx%d images (%s): the network runs without, which takes "
+                        "longer", *images.shape[-2:], str(error).splitlines()[0])
+            self._is_usable = False
+            return None
+        return self._graphs.setdefault(images.shape, graph)
+
+
+class _CudaGraph:
+    """A function of one tensor as a CUDA graph, captured once and replayed with new input.
+
+    Args:
+        pool: the memory that it shares with other graphs, from `torch.cuda.graph_pool_handle`.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor,
+                 pool: Any) -> None:
         self.input = example.clone()
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -276,7 +318,8 @@ class _CudaGraph:
                 function(self.input)
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # meanwhile, the thread that pins batches may use the GPU
+        with torch.cuda.graph(self.graph, pool, capture_error_mode="thread_local"):
             self.output = function(self.input)
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
 import shutil
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -8,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import network
+from utils import precision
 from utils.batches import normalize
+from utils.evaluation import predictor as module
 from utils.evaluation.inference import InferenceOptions
 from utils.evaluation.predictor import Predictor
 
@@ -194,6 +199,64 @@ def test_graphs_without_a_gpu_are_refused(net: nn.Module) -> None:
         Predictor(net, CPU, "fp32", MEAN, STD, graphs=True)
 
 
+class FakeGraph:
+    """In place of a CUDA graph: replays the function, and notes the shapes captured."""
+
+    captured: ClassVar[list[tuple[int, ...]]] = []
+
+    def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor, pool: Any) -> None:
+        if example.shape[-1] == 13:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+        self.captured.append(tuple(example.shape))
+        self.function = function
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.function(images)
+
+
+def graph_per_shape(monkeypatch: pytest.MonkeyPatch) -> module._GraphPerShape:
+    monkeypatch.setattr(module, "_CudaGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+    monkeypatch.setattr(FakeGraph, "captured", [])
+    return module._GraphPerShape(lambda images: 2 * images)
+
+
+def test_a_shape_is_captured_when_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = graph_per_shape(monkeypatch)
+    for width in (3, 4, 3, 3, 5):
+        images = torch.ones(1, width)
+        assert torch.equal(function(images), 2 * images)
+    assert FakeGraph.captured == [(1, 3)]
+
+
+def test_so_many_shapes_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = graph_per_shape(monkeypatch)
+    monkeypatch.setattr(module, "MAX_GRAPHS", 2)
+    for width in (3, 4, 5) * 2:
+        function(torch.ones(1, width))
+    assert FakeGraph.captured == [(1, 3), (1, 4)]
+
+
+def test_a_graph_that_cannot_be_captured_is_left_out(monkeypatch: pytest.MonkeyPatch,
+                                                     caplog: pytest.LogCaptureFixture) -> None:
+    function = graph_per_shape(monkeypatch)
+    for width in (13, 13, 13, 3, 3):
+        images = torch.ones(1, 1, 7, width)
+        assert torch.equal(function(images), 2 * images)
+    assert FakeGraph.captured == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "no CUDA graph of 7x13 images (CUDA out of memory.): the network runs without, which takes "
+        "longer"]
+
+
+def test_weights_rounded_once_are_those_of_autocast(net: nn.Module) -> None:
+    fused = network.fuse_for_inference(net)
+    images = pictures(64, 96)
+    expected = Predictor(copy.deepcopy(fused), CPU, "bf16", MEAN, STD).logits(images)
+    precision.round_weights(fused, "bf16")
+    assert torch.equal(Predictor(fused, CPU, "bf16", MEAN, STD).logits(images), expected)
+
+
 @pytest.mark.gpu
 def test_a_graph_replays_what_the_network_computes(net: nn.Module, gpu: torch.device) -> None:
     graphs = gpu.type == "cuda"
@@ -202,7 +265,8 @@ def test_a_graph_replays_what_the_network_computes(net: nn.Module, gpu: torch.de
     fast.warm_up((64, 96))
     first, second = pictures(64, 96), pictures(64, 96).flip(3)
     kept = fast.labels(first)
-    for images in (first, second, pictures(96, 64), pictures(64, 96, 2)):
+    tall, pair = pictures(96, 64), pictures(64, 96, 2)
+    for images in (first, second, tall, pair, tall, pair, second, tall):
         assert (fast.labels(images) == plain.labels(images)).float().mean() > 0.999
     # a later call leaves it alone
     assert torch.equal(kept, fast.labels(first))
