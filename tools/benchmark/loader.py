@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import statistics
 import sys
@@ -30,6 +31,8 @@ from utils.machine import host_memory
 
 # samples or batches before the timed ones
 WARM_UP = 3
+# batches that torch loads in advance for each worker, and that each worker loads while it is timed
+PREFETCHED, MIN_TIMED = 2, 3
 # copies of the pair that is made where there is no --data_root
 COPIES = 8
 # samples after which the memory of a worker is measured first
@@ -55,7 +58,8 @@ def add_flags(parser: FlagParser) -> None:
                         help="numbers of loading processes, measured one after the other; 0 loads "
                              "in the main process")
     parser.add_argument("--batches", type=positive_int, default=12,
-                        help="timed batches with each number of workers")
+                        help=f"timed batches with each number of workers; {MIN_TIMED} of each "
+                             "worker at least")
     parser.add_argument("--step_ms", type=float, nargs="*", default=[],
                         help="durations of a training step in ms; measures the fraction of the "
                              "time that it would wait for batches")
@@ -268,19 +272,37 @@ class LongPlan(datasets.EpochPlan):
 
 def load_batches(data: datasets.SegmentationDataset, bs_mult: int, workers: int,
                  samples: int) -> Iterator[dict[str, Any]]:
-    """Yields batches as training loads them, eight more than `samples` fill."""
-    plan = LongPlan(len(data), samples + 8 * bs_mult)
+    """Yields batches as training loads them, with more than `samples` fill: the workers are busy
+    until the end.
+    """
+    more = WARM_UP + (1 + PREFETCHED) * workers
+    plan = LongPlan(len(data), samples + more * bs_mult)
     yield from datasets.train_loader(data, datasets.EpochSampler(plan, bs_mult), workers)
+
+
+def timed_batches(batches: int, workers: int) -> int:
+    """Returns how many batches are timed: at least `batches`, and as many of each worker.
+
+    The workers start together and finish together: parts of such a round would be too fast or
+    too slow.
+    """
+    workers = max(1, workers)
+    return workers * max(MIN_TIMED, math.ceil(batches / workers))
+
+
+def use_up(batches: Iterator[dict[str, Any]], workers: int) -> None:
+    """Takes what the workers load in advance while they start. None of it may be timed."""
+    for _ in range(WARM_UP + PREFETCHED * workers):
+        next(batches)
 
 
 def speed(data: datasets.SegmentationDataset, options: Options, workers: int) -> float:
     """Returns the images per second of the loader alone."""
-    samples = (WARM_UP + options.batches) * options.bs_mult
-    batches = load_batches(data, options.bs_mult, workers, samples)
-    for _ in range(WARM_UP):
-        next(batches)
+    count = timed_batches(options.batches, workers)
+    batches = load_batches(data, options.bs_mult, workers, count * options.bs_mult)
+    use_up(batches, workers)
     start, images = time.perf_counter(), 0
-    for _ in range(options.batches):
+    for _ in range(count):
         images += len(next(batches)["name"])
     return images / (time.perf_counter() - start)
 
@@ -288,18 +310,18 @@ def speed(data: datasets.SegmentationDataset, options: Options, workers: int) ->
 def wait(data: datasets.SegmentationDataset, options: Options, workers: int,
          step_ms: float) -> float:
     """Returns the fraction of the time that steps of a duration would wait for their batches."""
-    samples = (WARM_UP + options.batches) * options.bs_mult
-    batches = load_batches(data, options.bs_mult, workers, samples)
-    for _ in range(WARM_UP):
-        next(batches)
-        time.sleep(step_ms / 1e3)
+    # a round of the workers before the timed ones: the first step waits for it
+    untimed, count = workers, timed_batches(options.batches, workers)
+    batches = load_batches(data, options.bs_mult, workers, (untimed + count) * options.bs_mult)
+    use_up(batches, workers)
     waited = 0.0
-    for _ in range(options.batches):
+    for step in range(untimed + count):
         start = time.perf_counter()
         next(batches)
-        waited += time.perf_counter() - start
+        if step >= untimed:
+            waited += time.perf_counter() - start
         time.sleep(step_ms / 1e3)
-    return waited / (waited + options.batches * step_ms / 1e3)
+    return waited / (waited + count * step_ms / 1e3)
 
 
 def memory(data: datasets.SegmentationDataset, options: Options) -> dict[str, float]:
