@@ -59,6 +59,13 @@ def gpu() -> torch.device:
     return torch.device(name)
 
 
+@pytest.fixture(autouse=True)
+def _skip_without_a_gpu(request: pytest.FixtureRequest) -> None:
+    """Skips a test marked `gpu` where `gpu` does, also if the test does not take that fixture."""
+    if request.node.get_closest_marker("gpu"):
+        request.getfixturevalue("gpu")
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A headless Chromium whose camera shows a test picture."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from argparse import Namespace
@@ -26,7 +27,7 @@ from utils.precision import PRECISIONS, default_device
 # memory of common GPUs in GB, and the part that is left free for CUDA itself, NCCL, the work space
 # of kernels and fragments, none of which is memory of a tensor
 CARDS, RESERVE = (11, 16, 24), 1.0
-# steps that are measured; those before them choose kernels
+# steps that are measured after the first one
 MEASURED_STEPS = 2
 # GPUs of the published trainings, among which a launcher's global batch is divided
 GPUS = 8
@@ -129,6 +130,19 @@ class Footprint:
         return self.peak / GB + RESERVE <= card
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Peak bytes of steps on a GPU: their tensors, and the workspaces of their kernels.
+
+    Attributes:
+        first_step: cuDNN searches for the fastest kernels, and tries some with large workspaces.
+        later_steps: those after it, with the kernels that were chosen.
+    """
+
+    first_step: int
+    later_steps: int
+
+
 def run(args: Namespace) -> None:
     """Computes, and prints a table. Raises ValueError or OSError as train.py does."""
     options = Options.from_args(args)
@@ -156,9 +170,13 @@ def report(options: Options, precision: str) -> dict[str, Any]:
     print(f"  {', '.join(cards)} (with {RESERVE:g} GB left free for CUDA itself)")
     measured = measure(train_options, device) if device.type == "cuda" else None
     if measured:
-        print(f"  {'measured here':16} {measured / GB:7.3f} GB, "
-              f"{footprint.peak / measured - 1:+.1%} computed")
-    return {"flags": flags, **asdict(footprint), "measured": measured}
+        print(f"  {'measured here':16} {measured.later_steps / GB:7.3f} GB with the workspaces of "
+              f"kernels, {footprint.peak / measured.later_steps - 1:+.1%} computed")
+        print(f"  {'in the 1st step':16} {measured.first_step / GB:7.3f} GB, with the search for "
+              "kernels")
+    return {"flags": flags, **asdict(footprint),
+            "measured": measured.later_steps if measured else None,
+            "measured_first_step": measured.first_step if measured else None}
 
 
 def compute(options: train.Options, precision: str) -> Footprint:
@@ -185,18 +203,23 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum(rounded(tensor.nbytes) for tensor in tensors)
 
 
-def measure(options: train.Options, device: torch.device) -> int | None:
+def measure(options: train.Options, device: torch.device) -> Measured | None:
     """Returns the peak bytes of steps on a GPU; None if they do not fit into it."""
+    # what an earlier measurement left
+    gc.collect()
+    reset_peak(device)
     try:
         steps = Steps(options, device)
-        # the optimizer's state, and the search for kernels
+        # the first steps in float16 may only lower the loss scale, and would create none
+        steps.create_optimizer_state()
         steps.take(1)
+        first_step = peak_memory(device)
         reset_peak(device)
         steps.take(MEASURED_STEPS)
     except torch.OutOfMemoryError as error:
         print(f"  not measured: {str(error).split('. ')[0]}", file=sys.stderr)
         return None
-    return peak_memory(device)
+    return Measured(first_step, peak_memory(device))
 
 
 # The table of launchers

@@ -92,12 +92,52 @@ def test_a_process_grows_by_about_the_computed_memory() -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_takes_what_is_computed() -> None:
-    for precision in ("fp32", "fp16"):
-        options = train.parse(["--arch", "sfnet_resnet18", "--crop_size", "512x1024", "--bs_mult",
-                               "2", "--ohem", "--precision", precision])
-        measured = memory.measure(options, torch.device("cuda"))
-        assert compute(options, precision).peak == pytest.approx(measured, rel=0.1)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_gpu_takes_what_is_computed_and_workspaces(gpu: torch.device, precision: str) -> None:
+    if gpu.type == "cpu":
+        pytest.skip("a CPU has no separate memory of tensors")
+    options = train.parse(["--arch", "sfnet_resnet18", "--crop_size", "512x1024", "--bs_mult", "2",
+                           "--ohem", "--precision", precision])
+    computed = compute(options, precision).peak
+    with StorageTracker(gpu.type) as tracker:
+        steps = Steps(options, gpu)
+        steps.create_optimizer_state()
+        steps.take(1)
+    del steps
+    assert computed == pytest.approx(tracker.peak, rel=0.1)
+    measured = memory.measure(options, gpu)
+    assert measured is not None
+    # tensors, and the workspaces for which a gigabyte is reserved
+    assert 0.95 * computed < measured.later_steps < computed + memory.RESERVE * GB
+    assert measured.first_step > 0.95 * computed
+
+
+def test_the_first_step_is_measured_apart(monkeypatch: pytest.MonkeyPatch,
+                                          capsys: pytest.CaptureFixture[str]) -> None:
+    class FakeSteps:
+        def __init__(self, options: train.Options, device: torch.device) -> None:
+            taken.append("built")
+
+        def create_optimizer_state(self) -> None:
+            taken.append("state")
+
+        def take(self, count: int) -> None:
+            taken.append(count)
+            if too_small:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    taken: list[object] = []
+    too_small = False
+    peaks = iter([1300, 1200])
+    monkeypatch.setattr(memory, "Steps", FakeSteps)
+    monkeypatch.setattr(memory, "reset_peak", lambda device: taken.append("reset"))
+    monkeypatch.setattr(memory, "peak_memory", lambda device: next(peaks))
+    options = train.parse(SMALL)
+    assert memory.measure(options, CPU) == memory.Measured(first_step=1300, later_steps=1200)
+    assert taken == ["reset", "built", "state", 1, "reset", memory.MEASURED_STEPS]
+    too_small = True
+    assert memory.measure(options, CPU) is None
+    assert "not measured: CUDA out of memory" in capsys.readouterr().err
 
 
 def test_a_card_fits_if_a_gigabyte_is_left() -> None:

@@ -76,11 +76,12 @@ def training(result: Result) -> str:
             f"{1000 * row['seconds']:.0f}", f"{row['peak_memory'] / GB:.2f}",
             "-" if peak is None else f"{peak / GB:.2f}"])
     return section(
-        "Training", "Steps of the launchers, from images on the device to updated weights. Memory "
-        "is the peak of the process; *computed* is what `tools.benchmark memory` computes for a "
-        "GPU.",
-        ["launcher", "arithmetic", "images", "crop", "images/s", "ms a step", "memory, GB",
-         "computed, GB"], rows)
+        "Training", "Steps of the launchers, from images on the device to updated weights. "
+        "*Peak*: the memory of the timed steps, after the search for kernels: tensors and the "
+        "workspaces of the chosen kernels; on a CPU, of the whole process. *Tensors*: what "
+        "`tools.benchmark memory` computes for a GPU.",
+        ["launcher", "arithmetic", "images", "crop", "images/s", "ms a step", "peak, GB",
+         "tensors, GB"], rows)
 
 
 def recipes(result: Result) -> str:
@@ -91,8 +92,8 @@ def recipes(result: Result) -> str:
     return section(
         "Hours of each Cityscapes launcher", f"In {arithmetic}, without validation and the waiting "
         "for data. *About*: computed by operations from the nearest network that was timed. Eight "
-        "GPUs: eight times this one with the images that one of them has, the exchange of "
-        "gradients not counted.", ["launcher", "here", "on 8 such GPUs"], rows)
+        "GPUs: eight times this one with the images that one of them has, if that was timed, the "
+        "exchange of gradients not counted.", ["launcher", "here", "on 8 such GPUs"], rows)
 
 
 def inference(result: Result) -> str:
