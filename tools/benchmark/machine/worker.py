@@ -4,19 +4,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from utils.errors import in_a_line
+from utils.precision import default_device
 
 if TYPE_CHECKING:
     from tools.benchmark.machine.plan import Plan
 
 # the part of a limit after which no measurement begins that would not end in time
 SOFT = 0.85
+# seconds in which a new process has to be ready, and in which a stopped one may end by itself
+START, END = 60, 3
+
+# the first message of a process
+READY = ("ready", None)
 
 Row = dict[str, Any]
 
@@ -75,12 +84,14 @@ class Worker:
         The last row has an "error" if the part was stopped, or raised one.
 
         Args:
-            seconds: the limit, in which a new process also has to start.
+            seconds: the limit, from when the process is ready.
         """
-        end = time.monotonic() + seconds
-        if self.process is None:
-            self._start()
         try:
+            if self.process is None and not self._start():
+                yield {"error": f"the process did not start within {START} s"}
+                self.close()
+                return
+            end = time.monotonic() + seconds
             self.connection.send((part, SOFT * seconds))
             while self.connection.poll(max(0.0, end - time.monotonic())):
                 kind, value = self.connection.recv()
@@ -96,18 +107,23 @@ class Worker:
             yield {"error": f"the process ended (exit code {self.process.exitcode})"}
         self.close()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Returns whether the new process is ready in time. Raises EOFError if it ended."""
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.process = context.Process(target=serve, args=(other, self.parts, self.plan))
         self.process.start()
         # the pipe then ends with the process
         other.close()
+        return bool(self.connection.poll(START)) and self.connection.recv() == READY
 
     def close(self) -> None:
         """Ends the process, and those that it started."""
         if self.process is None:
             return
+        # it ends its loaders and removes its temporary folders, unless it hangs
+        self.process.terminate()
+        self.process.join(END)
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except (AttributeError, OSError):
@@ -123,6 +139,14 @@ def serve(connection: Connection, parts: Mapping[str, Part], plan: Plan) -> None
     with suppress(AttributeError, OSError):
         # loading processes and compilers then belong to the group of this one
         os.setpgid(0, 0)
+    # loaders start their processes as those of a training do, not as this one was started
+    multiprocessing.set_start_method(None, force=True)
+    # an exception, after which files and processes are cleaned up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with suppress(Exception):
+        # a GPU takes seconds for its first tensor; a part that needs it reports what fails here
+        torch.zeros(1, device=default_device())
+    connection.send(READY)
     while True:
         try:
             part, seconds = connection.recv()
