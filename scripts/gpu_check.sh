@@ -196,7 +196,7 @@ for part in $PARTS; do
                 echo "left out: tests (no GPU)" | tee -a "$OUT/summary.txt"
             fi ;;
         machine)
-            step machine 240 "$PYTHON" -m tools.benchmark machine --quick \
+            step machine 280 "$PYTHON" -m tools.benchmark machine --quick \
                 --json "$OUT/machine.json" --out "$OUT/machine.md" ;;
         pair)
             pairs "$@" || failed=1

@@ -22,7 +22,7 @@ PARTS: dict[str, Part] = {**parts.PARTS, "stages": stages.stages, "recipes": rec
 
 def add_flags(parser: FlagParser) -> None:
     add_switch(parser, "--quick", default=False,
-               help="about 3 minutes on a GPU, in place of 8; a CPU always has a reduced form")
+               help="about 4 minutes on a GPU, in place of 8; a CPU always has a reduced form")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART",
                         help=f"what is measured: {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, metavar="PAGE.md",

@@ -154,7 +154,9 @@ def loss_and_gradient(run: str, arithmetic: str, plan: Plan,
     for _ in range(MAX_SCALING_STEPS):
         # the same dropout masks in every arithmetic
         torch.manual_seed(0)
-        terms = steps.train_step(steps.batch).terms or {}
+        # a search would take longer than the step
+        with precision.without_kernel_search():
+            terms = steps.train_step(steps.batch).terms or {}
         gradient = torch.cat([parameter.grad.flatten() for parameter in steps.net.parameters()
                               if parameter.grad is not None])
         # float16 overflows at first, and lowers its loss scale without a step
@@ -176,12 +178,12 @@ def differences(expected: tuple[Tensor, Tensor], run: str, arithmetic: str, plan
 def inference(plan: Plan, deadline: Deadline) -> Iterator[Row]:
     """Latency of predictions in each setting, and their labels beside those of eager float32."""
     device = default_device()
-    for group in plan.settings:
+    cells = [(group, batch) for group in plan.settings for batch in plan.batches]
+    for group, batch in cells:
         kind = "compiled" if any("compile" in name for name in group) else "eager"
-        for batch in plan.batches:
-            for run in plan.runs:
-                if deadline.allows(kind):
-                    yield from predictions(run, batch, group, plan, device, deadline, kind)
+        for run in plan.runs if (group, batch) == cells[0] else plan.more_runs:
+            if deadline.allows(kind):
+                yield from predictions(run, batch, group, plan, device, deadline, kind)
 
 
 def predictions(run: str, batch: int, group: Sequence[str], plan: Plan, device: torch.device,
@@ -220,7 +222,7 @@ def training(plan: Plan, deadline: Deadline) -> Iterator[Row]:
              *((arithmetic, plan.images) for arithmetic in plan.training[1:])]
     for arithmetic, images in cells:
         kind = "compiled" if "compile" in arithmetic else "eager"
-        for run in plan.runs:
+        for run in plan.runs if (arithmetic, images) == cells[0] else plan.more_runs:
             if deadline.allows(kind):
                 yield time_training(run, arithmetic, images, plan, device, deadline, kind)
 
@@ -264,7 +266,7 @@ def training_speed(options: train.Options, count: int, device: torch.device) -> 
 def computed_memory(plan: Plan, deadline: Deadline) -> Iterator[Row]:
     """What `tools.benchmark memory` computes for the steps that `training` measures."""
     for arithmetic in (name for name in plan.training if name in ("bf16", "fp32")):
-        for run in plan.runs:
+        for run in plan.runs if arithmetic == plan.training[0] else plan.more_runs:
             if deadline.allows("step"):
                 row = {"run": run, "arithmetic": arithmetic, "images": plan.images}
                 options = training_options(run, arithmetic, plan.crop, plan.images)

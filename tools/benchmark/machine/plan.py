@@ -28,18 +28,20 @@ class Plan:
     """What is measured, the most valuable first.
 
     Args:
-        limits: part -> seconds after which it is stopped.
+        limits: part -> seconds after which it is stopped; the start of a process is not counted.
         arithmetic: of the matrix products and of the comparison with float32.
         matrix_side: of the square matrices that are multiplied.
         copied: bytes of a copy.
-        runs: whose networks are measured.
+        runs: whose networks are measured, each first in the first setting. The first use of a
+            network takes a GPU 5 to 10 s, in which it searches for kernels.
+        more_runs: of these, those that are measured in every other setting too.
         compared_runs: of these, those that are compared with float32.
         staged_runs: of these, those whose predictions are timed stage by stage.
         staged_image: (height, width) of the image of these predictions.
         compared_crop: (height, width) of that comparison.
         crop: (height, width) of a training image in pixels.
         images: of a training step; fewer if they do not fit.
-        few_images: of a step on one of eight GPUs.
+        few_images: of a step on one of eight GPUs; a setting of its own.
         training: keys of `TRAINING_FLAGS`.
         steps: timed steps of each setting; a third of them come before.
         image: (height, width) of an image that is predicted.
@@ -56,6 +58,7 @@ class Plan:
     matrix_side: int
     copied: int
     runs: tuple[str, ...]
+    more_runs: tuple[str, ...]
     compared_runs: tuple[str, ...]
     staged_runs: tuple[str, ...]
     staged_image: tuple[int, int]
@@ -75,10 +78,10 @@ class Plan:
 
 
 FULL = Plan(
-    limits={"machine": 40, "rates": 25, "agreement": 30, "training": 150, "inference": 120,
-            "stages": 10, "loading": 45, "memory": 35, "recipes": 25},
+    limits={"machine": 5, "rates": 15, "agreement": 40, "training": 175, "inference": 135,
+            "stages": 15, "loading": 45, "memory": 25, "recipes": 20},
     arithmetic=("bf16", "fp16", "tf32", "fp32"), matrix_side=8192, copied=1 << 30,
-    runs=RUNS, compared_runs=RUNS[:2], staged_runs=(RUNS[0], RUNS[2]),
+    runs=RUNS, more_runs=RUNS[:1], compared_runs=RUNS[:2], staged_runs=(RUNS[0], RUNS[2]),
     staged_image=(1024, 2048), compared_crop=(512, 512),
     crop=(1024, 1024), images=8, few_images=2, training=tuple(TRAINING_FLAGS), steps=12,
     image=(1024, 2048), batches=(1, 8),
@@ -87,9 +90,9 @@ FULL = Plan(
     rounds=30, street=None, loaded_batches=12, loaded_images=8)
 
 QUICK = replace(
-    FULL, limits={"machine": 30, "rates": 15, "agreement": 12, "training": 50, "inference": 40,
-                  "stages": 6, "loading": 20, "memory": 10, "recipes": 15},
-    compared_runs=RUNS[:1], training=("bf16", "fp16", "tf32", "fp32", "bf16+compile"), steps=6,
+    FULL, limits={"machine": 5, "rates": 10, "agreement": 20, "training": 80, "inference": 65,
+                  "stages": 12, "loading": 22, "memory": 8, "recipes": 12},
+    runs=RUNS[:3], compared_runs=RUNS[:1], training=("bf16", "fp16", "tf32", "fp32"), steps=6,
     settings=(("bf16", "bf16+graphs", "fp16+graphs"), ("bf16+compile+graphs",)), rounds=10,
     loaded_batches=4)
 
@@ -99,6 +102,7 @@ CPU = Plan(
             "stages": 120, "loading": 60, "memory": 60, "recipes": 60},
     arithmetic=("fp32", "bf16"), matrix_side=1024, copied=1 << 28,
     runs=("cityscapes_sfnet_dfv1", "cityscapes_sfnet_res18"),
+    more_runs=("cityscapes_sfnet_dfv1", "cityscapes_sfnet_res18"),
     compared_runs=("cityscapes_sfnet_dfv1",),
     staged_runs=("cityscapes_sfnet_res18", "cityscapes_sfnet_dfv1"), staged_image=(1024, 2048),
     compared_crop=(96, 96), crop=(128, 128), images=2, few_images=2, training=("fp32", "bf16"),

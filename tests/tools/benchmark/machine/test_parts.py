@@ -12,10 +12,10 @@ from tools.benchmark.machine import parts, plan
 from tools.benchmark.machine.worker import Deadline
 
 RUN = "cityscapes_sfnet_dfv1"
-TINY = replace(plan.CPU, runs=(RUN,), compared_runs=(RUN,), compared_crop=(64, 64), crop=(64, 64),
-               images=4, few_images=2, training=("fp32", "bf16"), steps=1, image=(64, 64),
-               rounds=2, matrix_side=64, copied=1 << 20, street=(64, 128), loaded_batches=1,
-               loaded_images=2)
+TINY = replace(plan.CPU, runs=(RUN,), more_runs=(RUN,), compared_runs=(RUN,),
+               compared_crop=(64, 64), crop=(64, 64), images=4, few_images=2,
+               training=("fp32", "bf16"), steps=1, image=(64, 64), rounds=2, matrix_side=64,
+               copied=1 << 20, street=(64, 128), loaded_batches=1, loaded_images=2)
 CPU = torch.device("cpu")
 
 
@@ -68,6 +68,21 @@ def test_training_is_timed_with_many_and_with_few_images() -> None:
     for row in rows:
         assert row["images_per_second"] == pytest.approx(row["images"] / row["seconds"])
         assert row["arch"] == "sfnet_dfnetv1" and row["peak_memory"] > 0
+
+
+def test_some_networks_are_measured_in_the_first_setting_only(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def row_of(run: str, *setting: Any) -> dict[str, Any]:
+        return {"run": run, "setting": setting[:2]}
+
+    monkeypatch.setattr(parts, "time_training", row_of)
+    monkeypatch.setattr(parts, "predictions", lambda *args: [row_of(*args)])
+    monkeypatch.setattr(parts, "training_options", lambda *args: None)
+    monkeypatch.setattr(parts, "attempt", lambda row, *args: row)
+    two = replace(TINY, runs=("first", "second"), more_runs=("first",), batches=(1, 8))
+    for part, settings in {parts.training: 3, parts.inference: 2, parts.computed_memory: 2}.items():
+        runs = [row["run"] for row in part(two, Deadline(60))]
+        assert runs == ["first", "second"] + ["first"] * (settings - 1)
 
 
 def test_a_gpu_that_is_too_small_gets_fewer_images(monkeypatch: pytest.MonkeyPatch) -> None:

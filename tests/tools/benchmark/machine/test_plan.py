@@ -17,7 +17,8 @@ CUDA = torch.device("cuda")
 def test_a_plan_names_what_exists(name: str) -> None:
     chosen = PLANS[name]
     assert set(chosen.limits) == set(PARTS)
-    assert set(chosen.compared_runs) <= set(chosen.runs) <= set(names())
+    for some in (chosen.compared_runs, chosen.staged_runs, chosen.more_runs):
+        assert set(some) <= set(chosen.runs) <= set(names())
     assert set(chosen.training) <= set(plan.TRAINING_FLAGS)
     for group in chosen.settings:
         for setting in group:
@@ -29,9 +30,9 @@ def test_a_plan_names_what_exists(name: str) -> None:
 
 
 def test_the_limits_add_up_to_what_is_promised() -> None:
-    # 8 minutes, and about 3
+    # 8 minutes and about 4, with some starts of a process, 6 s each
     assert sum(plan.FULL.limits.values()) <= 8 * 60
-    assert sum(plan.QUICK.limits.values()) <= 3.3 * 60
+    assert sum(plan.QUICK.limits.values()) <= 4 * 60
 
 
 @pytest.mark.parametrize(("capability", "arithmetic"), [
