@@ -234,13 +234,18 @@ def load_share(load: Loader, indices: Sequence[int],
 
 
 def draw(prediction: Prediction, flows: dict[str, Tensor], palette: np.ndarray) -> np.ndarray:
-    """Returns image, labels, predictions and each alignment's flow in one picture (H, W, 3)."""
-    image = prediction.image.permute(1, 2, 0).cpu().numpy()
-    predictions = prediction.predictions.cpu().numpy()
+    """Returns image, labels, predictions and each alignment's flow in one picture (H, W, 3).
+
+    Each is at most 640 pixels wide: the pictures of a validation at full size took longer to write
+    than its images to predict.
+    """
+    nearest = cv2.INTER_NEAREST_EXACT
+    image = label_maps.shrink(prediction.image.permute(1, 2, 0).contiguous().cpu().numpy())
+    predictions = label_maps.shrink(prediction.predictions.cpu().numpy(), nearest)
     height, width = predictions.shape
     panels = [("image", image)]
     if prediction.labels is not None:
-        labels = prediction.labels.cpu().numpy()
+        labels = label_maps.shrink(prediction.labels.cpu().numpy(), nearest)
         panels.append(("labels", label_maps.overlay(image, labels, palette)))
     panels.append(("predictions", label_maps.overlay(image, predictions, palette)))
     index = prediction.batch_index

@@ -153,6 +153,15 @@ def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int | None = None)
     return canvas
 
 
+def shrink(picture: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
+    """Resizes a picture (H, W) or (H, W, 3) to a width of at most `REFERENCE_WIDTH`."""
+    height, width = picture.shape[:2]
+    if width <= REFERENCE_WIDTH:
+        return picture
+    size = REFERENCE_WIDTH, max(1, round(height * REFERENCE_WIDTH / width))
+    return cv2.resize(picture, size, interpolation=interpolation)
+
+
 def sheet(images: Iterable[np.ndarray], labels: Iterable[np.ndarray], names: Sequence[str],
           palette: np.ndarray) -> np.ndarray:
     """Returns each image beside its overlay, two pairs in a row, as `panels`.
@@ -161,11 +170,8 @@ def sheet(images: Iterable[np.ndarray], labels: Iterable[np.ndarray], names: Seq
     """
     titled = []
     for image, label, name in zip(images, labels, names, strict=True):
-        height, width = label.shape
-        ratio = min(1, REFERENCE_WIDTH / width)
-        size = min(width, REFERENCE_WIDTH), max(1, round(height * ratio))
-        small = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-        small_label = cv2.resize(label, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        small = shrink(np.ascontiguousarray(image))
+        small_label = shrink(label, cv2.INTER_NEAREST_EXACT)
         ignored = f"{np.mean(label == IGNORE_LABEL):.0%} ignored"
         titled += [(name, small), (ignored, overlay(small, small_label, palette))]
     return panels(titled, columns=min(4, len(titled)))

@@ -11,11 +11,11 @@ import numpy as np
 
 from utils.evaluation.evaluator import Prediction
 from utils.visualization.label_maps import (
-    REFERENCE_WIDTH,
     color_mask,
     error_map,
     overlay,
     panels,
+    shrink,
     widen,
     with_legend,
     write,
@@ -69,7 +69,7 @@ class Rendering:
             ("Predictions", self.plain_overlay),
             ("Errors in red, ignored in dark", error_map(self.image, self.predictions, labels)),
         ]
-        shrunk = [(title, widen(_shrink(picture), MIN_WIDTH)) for title, picture in titled]
+        shrunk = [(title, widen(shrink(picture), MIN_WIDTH)) for title, picture in titled]
         return panels(shrunk, columns=2)
 
     def _with_legend(self, picture: np.ndarray) -> np.ndarray:
@@ -112,11 +112,3 @@ def _enlarge(picture: np.ndarray, interpolation: int) -> np.ndarray:
     if factor <= 1:
         return picture
     return cv2.resize(picture, None, fx=factor, fy=factor, interpolation=interpolation)
-
-
-def _shrink(picture: np.ndarray) -> np.ndarray:
-    """Shrinks a picture to a width of at most `REFERENCE_WIDTH`."""
-    if picture.shape[1] <= REFERENCE_WIDTH:
-        return picture
-    height = max(1, round(picture.shape[0] * REFERENCE_WIDTH / picture.shape[1]))
-    return cv2.resize(picture, (REFERENCE_WIDTH, height), interpolation=cv2.INTER_AREA)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from utils.evaluation.evaluator import Prediction
 from utils.training.signals import Interrupts
-from utils.training.validation import Validator, evenly_spaced, select_weights
+from utils.training.validation import Validator, draw, evenly_spaced, select_weights
 
 RAW, EMA = nn.Identity(), nn.Identity()
 
@@ -43,3 +45,18 @@ def test_a_validation_does_not_search_kernels(monkeypatch: pytest.MonkeyPatch) -
                            precision="fp32", mean=(0.5,) * 3, std=(0.5,) * 3, channels_last=True)
     validator.evaluate(Interrupts())
     assert searching == [False] and torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shown"), [(1024, 2048, (320, 640)), (30, 40, (30, 40))]
+)
+def test_pictures_for_tensorboard_are_small(height: int, width: int,
+                                            shown: tuple[int, int]) -> None:
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    labels = torch.randint(0, 2, (height, width), dtype=torch.uint8)
+    palette = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
+    flows = {"fam": torch.randn(1, 2, height // 4, width // 4)}
+    picture = draw(Prediction("a", image, labels, labels, 0), flows, palette)
+    # two rows of three pictures, their titles and gaps
+    assert 2 * shown[0] < picture.shape[0] < 2 * shown[0] + 130
+    assert 3 * shown[1] < picture.shape[1] < 3 * shown[1] + 60
