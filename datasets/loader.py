@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -53,7 +55,6 @@ def train_loader(dataset: Dataset[Batch], sampler: EpochSampler, num_workers: in
         batch_sampler=sampler,
         num_workers=num_workers,
         collate_fn=collate,
-        worker_init_fn=_start_worker,
         persistent_workers=num_workers > 0,
         multiprocessing_context=start_method if num_workers else None,
         pin_memory=torch.cuda.is_available(),
@@ -73,7 +74,6 @@ def eval_loader(dataset: Dataset[Batch], num_workers: int,
         batch_size=1,
         num_workers=num_workers,
         collate_fn=collate,
-        worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
     )
 
@@ -89,7 +89,6 @@ def load_items(dataset: Dataset[T], num_workers: int, indices: Sequence[int]) ->
         batch_size=None,
         num_workers=num_workers,
         collate_fn=_identity,
-        worker_init_fn=_start_worker,
     )
     yield from cast(Iterator[T], iter(loader))
 
@@ -175,7 +174,8 @@ class BatchLoader(DataLoader[Any]):
     """
 
     def __init__(self, dataset: Dataset[Any], **kwargs: Any) -> None:
-        super().__init__(dataset, generator=torch.Generator(), **kwargs)
+        super().__init__(dataset, generator=torch.Generator(), worker_init_fn=_start_worker,
+                         **kwargs)
         self.skipped: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
@@ -190,7 +190,7 @@ class BatchLoader(DataLoader[Any]):
         """Yields what the workers return. Raises DatasetError if one of them dies."""
         try:
             # starts the workers
-            with signals.block_signals():
+            with self._block_signals():
                 batches = super().__iter__()
             yield from batches
         except (RuntimeError, OSError) as error:
@@ -198,6 +198,13 @@ class BatchLoader(DataLoader[Any]):
             if advice is None:
                 raise
             raise DatasetError(advice) from error
+
+    def _block_signals(self) -> AbstractContextManager[None]:
+        """Delays signals while workers start."""
+        if not self.num_workers:
+            return nullcontext()
+        context = self.multiprocessing_context or multiprocessing
+        return signals.block_signals(context.get_start_method())
 
     def _count(self, skipped: list[str]) -> None:
         for message in skipped:
@@ -208,6 +215,6 @@ class BatchLoader(DataLoader[Any]):
 
 
 def _start_worker(worker_id: int) -> None:
-    signals.ignore_in_worker()
+    signals.leave_signals_to_parent()
     # the worker processes are the parallelism; torch sets its own threads to 1
     cv2.setNumThreads(0)

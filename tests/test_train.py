@@ -933,3 +933,30 @@ def test_a_closed_terminal_saves_a_checkpoint_as_sigterm_does(
     step = checkpoint(run / "last.pth")["step"]
     assert 2 <= step < 900
     assert f"interrupted by SIGHUP: saved at step {step}" in (run / "train.log").read_text()
+
+
+def test_sigterm_to_the_process_group_saves_a_checkpoint_in_spite_of_workers(
+    command: list[str], tmp_path: Path
+) -> None:
+    flags = [*command, "--val_split", "none", "--num_workers", "2"]
+    program = [sys.executable, str(ROOT / "train.py")]
+    process = subprocess.Popen([*program, *flags, "--max_epoch", "300"], start_new_session=True)
+    run = tmp_path / "run"
+    while not (run / "train.log").exists() or "step 2/" not in (run / "train.log").read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    # as `timeout` and schedulers do
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    step = checkpoint(run / "last.pth")["step"]
+    assert f"interrupted by SIGTERM: saved at step {step}" in (run / "train.log").read_text()
+    time.sleep(0.2)
+    with pytest.raises(ProcessLookupError):  # no worker is left
+        os.killpg(process.pid, 0)
+    resumed = subprocess.Popen([*program, "--resume", str(run)], start_new_session=True)
+    while f"step {step + 1}/" not in (run / "train.log").read_text():
+        assert resumed.poll() is None
+        time.sleep(0.05)
+    os.killpg(resumed.pid, signal.SIGTERM)
+    assert resumed.wait(timeout=60) == 128 + signal.SIGTERM
+    assert checkpoint(run / "last.pth")["step"] > step

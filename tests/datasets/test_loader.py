@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -212,27 +213,33 @@ def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> Non
         os.killpg(process.pid, 0)
 
 
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
 def test_signals_while_workers_start_reach_the_main_process_alone(
-    write_camvid: WriteCamvid,
+    write_camvid: WriteCamvid, start_method: str
 ) -> None:
     program = textwrap.dedent("""
-        import os, signal, sys
+        import multiprocessing, os, signal, subprocess, sys
         import datasets
         came = []
-        for number in (signal.SIGINT, signal.SIGUSR1):
+        watched = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
+        for number in watched:
             signal.signal(number, lambda number, frame: came.append(number))
         data = datasets.build("camvid", sys.argv[1], "train")
         sampler = datasets.EpochSampler(datasets.EpochPlan(len(data)), 2)
-        loader = datasets.train_loader(data, sampler, num_workers=2, start_method="fork")
-        def signal_all():
-            for number in (signal.SIGINT, signal.SIGUSR1):
-                os.killpg(0, number)
-        os.register_at_fork(after_in_parent=signal_all)
+        loader = datasets.train_loader(data, sampler, num_workers=2, start_method=sys.argv[2])
+        start = multiprocessing.Process.start
+        def start_and_signal_all(process):
+            start(process)
+            for number in watched:
+                # by another process: workers obey SIGTERM of the main process
+                subprocess.run(["sh", "-c", f"kill -{number:d} -{os.getpgrp()}"], check=True,
+                               start_new_session=True)
+        multiprocessing.process.BaseProcess.start = start_and_signal_all
         batches = list(loader)
-        sys.exit(0 if len(batches) == len(sampler) and len(set(came)) == 2 else 1)
+        sys.exit(0 if len(batches) == len(sampler) and len(set(came)) == 3 else 1)
     """)
     process = subprocess.run(
-        [sys.executable, "-c", program, str(write_camvid())],
+        [sys.executable, "-c", program, str(write_camvid()), start_method],
         cwd=ROOT,
         text=True,
         capture_output=True,
@@ -240,6 +247,76 @@ def test_signals_while_workers_start_reach_the_main_process_alone(
         timeout=60,
     )
     assert (process.returncode, process.stderr) == (0, "")
+
+
+# as Python ends daemonic processes, and torch those that do not end in time
+TERMINATE = "for child in multiprocessing.active_children(): child.terminate(); child.join()"
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize(("kind", "start_method", "ending", "code"), [
+    ("train", "fork", "del batches; sys.exit(143)", 143),
+    ("train", "fork", TERMINATE, 0),
+    ("train", "fork", KILL, -9),
+    ("train", "spawn", TERMINATE, 0),
+    ("train", "forkserver", TERMINATE, 0),
+    ("train", "forkserver", KILL, -9),
+    ("eval", "fork", "raise ValueError", 1),
+])
+def test_sigterm_leaves_workers_alive_until_the_main_process_ends(
+    write_camvid: WriteCamvid, kind: str, start_method: str, ending: str, code: int
+) -> None:
+    program = textwrap.dedent("""
+        import multiprocessing, os, signal, sys, time
+        import datasets
+        _, root, kind, start_method, ending = sys.argv
+        came = []
+        signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+        data = datasets.build("camvid", root, "train")
+        sampler = datasets.EpochSampler(datasets.EpochPlan(len(data)), 1)
+        if kind == "train":
+            loader = datasets.train_loader(data, sampler, 2, start_method)
+        else:
+            multiprocessing.set_start_method(start_method)
+            loader = datasets.eval_loader(data, 2)
+        batches = iter(loader)
+        next(batches)
+        print("loading", flush=True)
+        while not came:
+            time.sleep(0.05)
+        # torch raises an error here if a worker has died
+        time.sleep(0.5)
+        assert len(multiprocessing.active_children()) == 2
+        next(batches)
+        print("loaded", flush=True)
+        exec(ending)
+    """)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(write_camvid()), kind, start_method, ending],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    os.killpg(process.pid, signal.SIGTERM)
+    # until no process has the pipe open
+    output, _ = process.communicate(timeout=40)
+    assert (process.returncode, output) == (code, "loaded\n")
+    _wait_until_gone(process.pid)
+
+
+def _wait_until_gone(group: int) -> None:
+    """Waits until the process group is empty; fails after 10 s."""
+    for _ in range(200):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.killpg(group, signal.SIGKILL)
+    raise AssertionError("processes of the loader are left")
 
 
 # images that go away or are damaged during a run

@@ -45,6 +45,7 @@ def test_a_full_shared_memory_is_told_in_one_line(
 
 @pytest.mark.parametrize(("text", "expected"), [
     ("DataLoader worker (pid 5) is killed by signal: Killed. ", "machine run out of memory"),
+    ("DataLoader worker (pid 5) is killed by signal: Terminated. ", "the main process alone"),
     ("DataLoader worker (pid(s) 5, 6) exited unexpectedly", "machine run out of memory"),
     ("Too many open files. Communication with the workers is no longer possible.", "ulimit -n"),
     ("unable to open shared memory object </torch_7> in read-write mode: Too many open files (24)",

@@ -1,11 +1,14 @@
 """Signals that stop a run: noticed between steps, by all processes at the same one."""
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 from typing import TypeVar
 
@@ -27,29 +30,64 @@ def _available(*names: str) -> tuple[signal.Signals, ...]:
 WATCHED = _available("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 # a terminal and a scheduler send these to every process of a job, also to the loader's workers
 SENT_TO_ALL = _available("SIGINT", "SIGHUP", "SIGUSR1")
+# between two looks of a worker at whether the main process has ended
+PARENT_CHECK_SECONDS = 1.0
 
 
 @contextmanager
-def block_signals() -> Iterator[None]:
-    """Delays the signals of `SENT_TO_ALL` while worker processes start.
+def block_signals(start_method: str) -> Iterator[None]:
+    """Delays the signals of a job while worker processes start, which inherit the block.
 
-    The workers inherit the block, so that they are not killed before they call `ignore_in_worker`.
-    SIGTERM is not delayed: Python ends worker processes with it.
+    So they are not killed before they call `leave_signals_to_parent`; the server of "forkserver"
+    never calls it and keeps the block. Python and torch end workers with SIGTERM: it is delayed
+    only if the main process handles it, and if the operating system tells a worker who sent it
+    (macOS does not).
+
+    Args:
+        start_method: how Python starts the workers.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SENT_TO_ALL)
+    blocked = set(SENT_TO_ALL)
+    if hasattr(signal, "sigtimedwait") and signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        blocked.add(signal.SIGTERM)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
+        if start_method != "fork":
+            # Python unblocks SIGINT and SIGTERM when it starts this process of its own
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def ignore_in_worker() -> None:
-    """Makes a worker process ignore `SENT_TO_ALL`: the process that started it ends it."""
+def leave_signals_to_parent() -> None:
+    """Makes a worker process outlive the signals of a job: the main process ends the worker.
+
+    If SIGTERM is blocked, a thread obeys it only when the main process sent it.
+    """
     for number in SENT_TO_ALL:
         signal.signal(number, signal.SIG_IGN)
+    if (hasattr(signal, "pthread_sigmask")
+            and signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())):
+        threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    """Ends this process when the main process asks for it by SIGTERM, or has ended."""
+    main_process = multiprocessing.parent_process()
+    assert main_process is not None, "a worker has a parent"
+    # `is_alive` reads a pipe: with "fork", the other workers keep it open. With "forkserver", the
+    # parent is Python's server, which lives as long as a worker.
+    parent = os.getppid()
+    while os.getppid() == parent and main_process.is_alive():
+        received = signal.sigtimedwait((signal.SIGTERM,), PARENT_CHECK_SECONDS)
+        if received is not None and received.si_pid == main_process.pid:
+            break
+    # without clean-up, as by SIGTERM
+    os._exit(0)
 
 
 class Interrupted(Exception):
