@@ -167,7 +167,8 @@ def map_row_chunks(logits: Tensor, size: Sequence[int], function: ChunkFunction,
         function: differentiable in the logits; also called in the backward pass.
         summed: add the chunks' results instead of joining them to (N, H, W).
     """
-    logits = at_least_float32(logits)
+    # channels first: a softmax copies maps whose channels are last, and does so in every chunk
+    logits = at_least_float32(logits).contiguous()
     height, width = size
     if logits.shape[-2:] == (height, width):
         return function(logits, slice(0, height))
