@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import statistics
 import tempfile
@@ -25,6 +26,7 @@ import datasets
 import network
 import train
 from network.normalization import IMAGENET
+from tools.benchmark.loader import PREFETCHED
 from utils import IGNORE_LABEL
 from utils.cli import FlagParser, positive_int
 from utils.files import write_text
@@ -41,7 +43,8 @@ def add_flags(parser: FlagParser) -> None:
     parser.add_argument("--rounds", type=positive_int, default=7,
                         help="number of interleaved rounds")
     parser.add_argument("--steps", type=positive_int, default=10,
-                        help="steps of each loop in a round")
+                        help="steps of each loop in a round; more if they are not a multiple of "
+                             "--num_workers")
     parser.add_argument("--against", metavar="FLAGS",
                         help="compare with train.py under these flags too, not with the plain "
                              "loop; one word, as in --against='--precision fp32 --no_flip'")
@@ -87,7 +90,7 @@ def run(args: Namespace) -> None:
     for name, speed in result["images_per_second"].items():
         print(f"{name:12} {speed:6.2f} images/s")
     print(f"{'ratio':12} {result['ratio']:6.2f} (medians of {options.rounds} interleaved rounds of "
-          f"{options.steps} steps)")
+          f"{result['settings']['steps']} steps)")
     for name, parts in result["step"].items():
         total = sum(parts.values())
         listed = ", ".join(f"{part} {1000 * seconds:.0f} ms ({seconds / total:.1%})"
@@ -115,7 +118,10 @@ def compare(options: Options) -> dict[str, Any]:
         else:
             rival = train.Training(options.parse(scratch, "against"))
             loops["against"] = TrainingLoop(stack.enter_context(closing(rival)))
-        speeds = time_rounds(loops, options.rounds, options.steps)
+        workers = train_options.data.num_workers
+        # workers finish their batches together: each loads as many of a round
+        steps = math.ceil(options.steps / max(1, workers)) * max(1, workers)
+        speeds = time_rounds(loops, options.rounds, steps, PREFETCHED * workers)
         parts = {name: loop.parts(options.steps) for name, loop in loops.items()
                  if isinstance(loop, TrainingLoop)}
     ratios = [speed / rival for speed, rival in zip(*speeds.values(), strict=True)]
@@ -127,16 +133,23 @@ def compare(options: Options) -> dict[str, Any]:
             "flags": list(options.train_flags), "against": options.against,
             "precision": training.precision, "device": str(training.device),
             "threads": torch.get_num_threads(), "torch": torch.__version__,
-            "steps": options.steps}}
+            "steps": steps}}
 
 
-def time_rounds(loops: Mapping[str, Loop], rounds: int, steps: int) -> dict[str, list[float]]:
-    """Returns the images per second of each loop in each round."""
+def time_rounds(loops: Mapping[str, Loop], rounds: int, steps: int,
+                loaded: int) -> dict[str, list[float]]:
+    """Returns the images per second of each loop in each round.
+
+    Args:
+        loaded: batches that a loop's workers load in advance while the other loop runs; they are
+            used up before the loop is timed.
+    """
     for loop in loops.values():
         loop.run(WARM_UP)
     speeds: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(rounds):
         for name, loop in loops.items():
+            loop.use_up(loaded)
             start = time.perf_counter()
             loop.run(steps)
             speeds[name].append(steps * loop.images / (time.perf_counter() - start))
@@ -150,6 +163,9 @@ class Loop(Protocol):
 
     def run(self, steps: int) -> None:
         """Takes steps, and waits for the device."""
+
+    def use_up(self, count: int) -> None:
+        """Takes batches, and no step."""
 
 
 class TrainingLoop:
@@ -172,6 +188,11 @@ class TrainingLoop:
             terms["main"].item()
             training.progress.step += 1
         timer.stop()
+
+    def use_up(self, count: int) -> None:
+        for _ in range(count):
+            next(self.batches)
+            self.training.progress.step += 1
 
     def parts(self, steps: int) -> dict[str, float]:
         """Returns the mean seconds of each part of a step; a GPU ends each before the next."""
@@ -272,6 +293,10 @@ class PlainLoop:
             loss.backward()
             self.optimizer.step()
             loss.item()
+
+    def use_up(self, count: int) -> None:
+        for _ in range(count):
+            next(self.batches)
 
     def ohem(self, logits: Tensor, labels: Tensor) -> Tensor:
         valid = labels != IGNORE_LABEL

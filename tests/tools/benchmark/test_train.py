@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 import network
 from tools.benchmark import __main__ as benchmark
+from tools.benchmark.train import time_rounds
 from tools.make_streets import __main__ as make_streets
 
 
@@ -56,3 +58,31 @@ def test_two_settings_of_training_are_timed_and_taken_apart(
 def test_a_run_that_train_refuses_is_not_timed(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmark.main(["train", "--", "--pretrained", "none", "--data_root", "absent"]) == 2
     assert "absent is missing" in capsys.readouterr().err
+
+
+class LoopAhead:
+    """A loop whose workers load `ahead` batches while another loop runs; others take 20 ms."""
+
+    images = 1
+
+    def __init__(self, ahead: int) -> None:
+        self.ahead, self.loaded = ahead, 0
+
+    def use_up(self, count: int) -> None:
+        for _ in range(count):
+            self._take()
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self._take()
+        self.loaded = self.ahead
+
+    def _take(self) -> None:
+        if not self.loaded:
+            time.sleep(0.02)
+        self.loaded = max(0, self.loaded - 1)
+
+
+def test_batches_loaded_in_advance_are_not_timed() -> None:
+    speeds = time_rounds({"a": LoopAhead(4), "b": LoopAhead(4)}, rounds=2, steps=3, loaded=4)
+    assert all(5 < speed <= 50 for of_loop in speeds.values() for speed in of_loop)
