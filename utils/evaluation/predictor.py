@@ -29,6 +29,8 @@ MIN_SIDE = 32
 MAX_STATIC_SIZES = 2
 # shapes of images that have a CUDA graph each
 MAX_GRAPHS = 8
+SEVERAL_VIEWS = ("an average over several views (--scales, --flip, or windows of --inference_mode "
+                 "sliding smaller than the image)")
 
 
 class Predictor:
@@ -60,8 +62,8 @@ class Predictor:
             average over several views; methods that need logits raise ValueError.
 
     Raises:
-        ValueError: `compiled` without a compiler for the device, or `graphs` without a CUDA device
-            or with a runtime.
+        ValueError: `compiled` without a compiler for the device, `graphs` without a CUDA device or
+            with a runtime, or scales or flips with a runtime that returns labels.
     """
 
     def __init__(self, net: nn.Module, device: torch.device, precision: str, mean: Sequence[float],
@@ -89,6 +91,9 @@ class Predictor:
             self.backend = str(runtime)
             first = self._in_runtime if runtime.verified else self._first_in_runtime
             self._network = partial(first, runtime)
+        if self.inference.flip or tuple(self.inference.scales) != (1.0,):
+            # windows depend on the size of the image
+            self.require_logits(SEVERAL_VIEWS)
         if graphs and device.type != "cuda":
             raise ValueError(f"CUDA graphs need a CUDA device, but this runs on {device.type}: "
                              "leave them out.")
@@ -216,8 +221,7 @@ class Predictor:
 
     def _coarse_logits(self, images: Tensor) -> Tensor:
         """Returns float32 logits at the head's own stride."""
-        self.require_logits("an average over several views (--scales, --flip, or windows of "
-                            "--inference_mode sliding smaller than the image)")
+        self.require_logits(SEVERAL_VIEWS)
         # a training loop may have switched to training mode in between
         self.net.eval()
         if self.channels_last and self.backend == TORCH:

@@ -139,11 +139,11 @@ def first_not_finite(steps: list[tuple[int, dict[str, float]]], net: nn.Module) 
     return steps[-1][0] if steps and not norm.isfinite() else None
 
 
-def finite_means(window: Window, net: nn.Module, rate: float, folder: Path) -> dict[str, float]:
+def finite_means(window: Window, net: nn.Module, lr: float, folder: Path) -> dict[str, float]:
     """Returns the mean of each term of the loss over a window's steps and all processes.
 
     Args:
-        rate: the learning rate, for the message.
+        lr: the learning rate, for the message.
         folder: the run's folder.
 
     Raises:
@@ -163,5 +163,5 @@ def finite_means(window: Window, net: nn.Module, rate: float, folder: Path) -> d
     weights = " and the weights after it are not finite" if is_finite else ""
     advice = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
     raise NotFinite(f"the loss is {terms} in step {bad_step}{weights}, at learning rate "
-                    f"{rate:.3g}, on images {', '.join(images)}: lower --lr, clip with "
+                    f"{lr:.3g}, on images {', '.join(images)}: lower --lr, clip with "
                     f"--clip_grad 10, or try --precision fp32. {advice}", bad_step)

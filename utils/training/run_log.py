@@ -88,22 +88,22 @@ class RunLog:
         if kind == "validation":
             self.scores = numbers
 
-    def log_window(self, window: Window, terms: dict[str, float], step: int, rate: float,
+    def log_window(self, window: Window, terms: dict[str, float], step: int, lr: float,
                    grad_norm: Tensor | None) -> None:
         """Logs the steps of a window, and starts the next one.
 
         Args:
             terms: mean of each term of the loss; empty if every step was skipped.
-            step, rate, grad_norm: number of the last step, its base learning rate and the norm of
+            step, lr, grad_norm: number of the last step, its base learning rate and the norm of
                 its gradient.
         """
         if terms:
-            self._log_steps(window, terms, step, rate, grad_norm)
+            self._log_steps(window, terms, step, lr, grad_norm)
         else:
             self._restart_teacher()
         window.restart()
 
-    def _log_steps(self, window: Window, terms: dict[str, float], step: int, rate: float,
+    def _log_steps(self, window: Window, terms: dict[str, float], step: int, lr: float,
                    grad_norm: Tensor | None) -> None:
         seconds = window.seconds()
         speed = window.images * world_size() / seconds
@@ -113,7 +113,7 @@ class RunLog:
         memory = peak_memory(self.device) / GB
         gradient = None if grad_norm is None else float(grad_norm)
         teaching = {"teacher": self.teacher.seconds() / seconds} if self.teacher else {}
-        self.write("train", step, epoch=epoch, loss=loss, terms=terms, lr=rate,
+        self.write("train", step, epoch=epoch, loss=loss, terms=terms, lr=lr,
                    gradient_norm=gradient, images_per_second=speed, waiting_for_data=waiting,
                    memory_gb=memory, **teaching)
         steps_left = self.total_steps - step
@@ -122,7 +122,7 @@ class RunLog:
         shares = "".join(f", {name} {share:.0%}" for name, share in teaching.items())
         norm = "" if gradient is None else f" gradient {gradient:.2f}"
         self.show_progress(f"epoch {epoch:.2f} step {step}/{self.total_steps}",
-                           f"loss {loss:.3f} ({parts}) lr {rate:.2e}{norm} {speed:.1f} images/s, "
+                           f"loss {loss:.3f} ({parts}) lr {lr:.2e}{norm} {speed:.1f} images/s, "
                            f"data {waiting:.0%}{shares}, {memory:.1f} GB", f"{time_left} left")
 
     def add_images(self, images: dict[str, np.ndarray], step: int) -> None:

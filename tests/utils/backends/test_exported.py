@@ -142,18 +142,27 @@ def test_a_file_of_labels_predicts_the_labels_of_the_network(any_size: Path,
         assert (labels == expected).float().mean() > 0.999
 
 
+SEVERAL_VIEWS = (r"several views \(--scales, .*smaller than the image\) needs logits, and this "
+                 "exported file returns labels: ")
+
+
 @pytest.mark.parametrize("inference", [
-    InferenceOptions("sliding", crop=(64, 64)),
     InferenceOptions("whole", scales=(0.8, 1.0)),
     InferenceOptions("pooling", flip=True),
 ])
-def test_a_file_of_labels_averages_nothing(any_size_labels: Path,
-                                           inference: InferenceOptions) -> None:
-    predictor = evaluation.load_predictor(any_size_labels, device="cpu", precision="fp32",
-                                          backend="auto", inference=inference).predictor
+def test_a_file_of_labels_is_not_loaded_for_several_views(any_size_labels: Path,
+                                                          inference: InferenceOptions) -> None:
+    with pytest.raises(ValueError, match=SEVERAL_VIEWS):
+        evaluation.load_predictor(any_size_labels, device="cpu", precision="fp32", backend="auto",
+                                  inference=inference)
+
+
+def test_a_file_of_labels_averages_no_windows(any_size_labels: Path) -> None:
+    predictor = evaluation.load_predictor(
+        any_size_labels, device="cpu", precision="fp32", backend="auto",
+        inference=InferenceOptions("sliding", crop=(64, 64))).predictor
     images = torch.zeros(1, 3, 71, 101, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"several views \(--scales, .*smaller than the image\) "
-                                         r"needs logits, and this exported file returns labels: "):
+    with pytest.raises(ValueError, match=SEVERAL_VIEWS):
         predictor.labels(images)
     for method in (predictor.confidence, predictor.probabilities, predictor.logits):
         with pytest.raises(ValueError, match=r"a map of \w+ needs logits, .* --output coarse"):
