@@ -50,7 +50,10 @@ def warp(features: Tensor, flow: Tensor, align_corners: bool = True) -> Tensor:
     flow = flow.to(dtype)
     # A tracer has to see how the grid depends on the size.
     is_traced = torch.compiler.is_compiling() or type(flow) is not Tensor
-    make_grid = _make_grid if is_traced else _cached_grid
+    if is_traced:
+        make_grid = _make_grid
+    else:
+        make_grid = _captured_grid if _is_captured(flow) else _cached_grid
     grid = make_grid(height, width, flow.device, dtype)                     # (H, W, 2)
     offset = torch.stack([flow[:, 0] / width, flow[:, 1] / height], dim=-1)  # (N, H, W, 2)
     sampled = F.grid_sample(features.to(dtype), grid + offset, align_corners=align_corners)
@@ -70,7 +73,14 @@ def _make_grid(height: int, width: int, device: torch.device, dtype: torch.dtype
         return torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
 
 
+def _is_captured(tensor: Tensor) -> bool:
+    """Returns whether a CUDA graph records what is computed from the tensor."""
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
 _cached_grid = lru_cache(maxsize=16)(_make_grid)
+# A CUDA graph reads a grid at its address whenever it is replayed: these grids are never freed.
+_captured_grid = lru_cache(maxsize=None)(_cached_grid)
 
 
 class BilinearUpsample(nn.Module):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -121,6 +123,19 @@ def test_the_grid_of_a_size_is_made_once_and_serves_training_after_inference() -
     assert torch.equal(first, torch.ones(1, 1, 7, 5))
     assert flow.grad is not None
     assert alignment._cached_grid.cache_info().hits == 1
+
+
+def test_a_grid_that_a_cuda_graph_reads_is_never_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alignment, "_cached_grid", lru_cache(maxsize=1)(alignment._make_grid))
+    monkeypatch.setattr(alignment, "_captured_grid", lru_cache(None)(alignment._cached_grid))
+    monkeypatch.setattr(alignment, "_is_captured", lambda flow: flow.shape[-1] == 5)
+    for width in (5, 6, 7, 5):
+        warp(torch.ones(1, 1, 4, 4), torch.zeros(1, 2, 7, width))
+    grid = alignment._captured_grid(7, 5, torch.device("cpu"), torch.float32)
+    # the first width 5 made it; the other widths have evicted it from the first cache
+    assert alignment._captured_grid.cache_info().misses == 1
+    assert alignment._cached_grid.cache_info().misses == 3
+    assert grid.shape == (7, 5, 2)
 
 
 class TwoAlignments(nn.Module):
