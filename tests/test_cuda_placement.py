@@ -126,7 +126,9 @@ def test_a_predictor_computes_on_a_gpu(
 ) -> None:
     # as `eval.load_predictor` does it: the network is built and fused on the CPU
     net = network.build("sfnet_lite_dfnetv1", NUM_CLASSES)
-    net = network.fuse_for_inference(net) if fuse else net
+    if fuse:
+        net = network.fuse_for_inference(net)
+        precision.round_weights(net, "fp16")
     predictor = Predictor(net, CUDA, "fp16", MEAN, STD, channels_last=True, inference=inference)
     images = torch.zeros(2, 3, 64, 80, dtype=torch.uint8)
     labels, probabilities = predictor.labels(images), predictor.probabilities(images)

@@ -804,6 +804,27 @@ def test_a_loaded_predictor_gives_the_labels_of_the_network(fuse: bool, snapshot
     assert (model.predictor.net is model.net) is not fuse
 
 
+@pytest.mark.parametrize(("settings", "has_graphs", "is_rounded"), [
+    ({}, True, True),
+    ({"graphs": False}, False, True),
+    ({"compile": True}, False, True),
+    ({"fuse": False}, True, False),
+], ids=str)
+def test_a_predictor_on_a_gpu_has_cuda_graphs_and_rounded_weights(
+    settings: dict[str, Any], has_graphs: bool, is_rounded: bool, snapshot: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: dict[str, Any] = {}
+    monkeypatch.setattr(program, "Predictor",
+                        lambda net, *args, **kwargs: found.update(kwargs, net=net))
+    model = program.load_predictor(snapshot, device="cuda", precision="fp16", **settings)
+    assert found["graphs"] is has_graphs
+    weight = next(found["net"].parameters())
+    assert weight.dtype == (torch.float16 if is_rounded else torch.float32)
+    # the network as it was trained
+    assert {parameter.dtype for parameter in model.net.parameters()} == {torch.float32}
+
+
 def test_a_predictor_takes_the_name_or_the_spec_of_another_dataset_of_as_many_classes(
     snapshot: Path,
 ) -> None:

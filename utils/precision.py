@@ -58,7 +58,7 @@ def add_flags(parser: ArgumentParser, *, training: bool = True) -> None:
                    help="plain float32: as --precision fp32 --no_tf32")
         add_switch(group, "--cuda_graphs", default=True,
                    help="on a GPU, start the network's kernels all at once for images of a shape "
-                        "that comes again")
+                        "that comes again (not with --compile)")
     add_switch(group, "--channels_last", default=True,
                help="memory format of images and features")
     add_switch(group, "--compile", default=False,
@@ -168,9 +168,12 @@ def round_weights(net: nn.Module, precision: str) -> None:
 
     Autocast rounds them in the same way, but again for each batch: on a GPU, one more kernel for
     each weight. A network that is trained keeps its float32 weights.
+
+    timm's convolutions that standardize their weights, which have an `eps`, stay as they are:
+    autocast rounds their weights after that.
     """
     for module in net.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not hasattr(module, "eps"):
             module.to(PRECISIONS[precision])
 
 

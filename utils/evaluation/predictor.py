@@ -31,6 +31,8 @@ MAX_STATIC_SIZES = 2
 MAX_GRAPHS = 8
 SEVERAL_VIEWS = ("an average over several views (--scales, --flip, or windows of --inference_mode "
                  "sliding smaller than the image)")
+# torch captures one CUDA graph at a time in a process
+CAPTURE_LOCK = threading.Lock()
 
 
 class Predictor:
@@ -192,7 +194,9 @@ class Predictor:
             self._forward(self._prepare(images))
 
     def warm_up(self, size: tuple[int, int], batch: int = 1) -> None:
-        """Predicts two black batches of (height, width), which compiles and selects kernels."""
+        """Predicts two black batches of (height, width), which compiles, selects kernels and
+        captures a CUDA graph.
+        """
         for _ in range(2):
             self.labels(torch.zeros(batch, 3, *size, dtype=torch.uint8, device=self.device))
 
@@ -267,7 +271,8 @@ class Predictor:
 class _GraphPerShape:
     """A function of one tensor as CUDA graphs: one for each shape that comes again.
 
-    Shapes that come once, or after the first `MAX_GRAPHS`, run without a graph.
+    Shapes that come once, or after the first `MAX_GRAPHS`, run without a graph. If a shape without
+    a graph does not fit into the memory beside the graphs, all graphs are dropped.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -275,8 +280,9 @@ class _GraphPerShape:
         self._seen: set[torch.Size] = set()
         self._graphs: dict[torch.Size, _CudaGraph] = {}
         self._is_usable = True
-        # one graph runs at a time, so all use the same memory
+        # one graph runs at a time, so all use the same memory, which belongs to one stream
         self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
         # threads would overwrite each other's input
         self._lock = threading.Lock()
 
@@ -285,20 +291,41 @@ class _GraphPerShape:
             graph = self._graphs.get(images.shape)
             if graph is None and self._is_usable and images.shape in self._seen:
                 graph = self._capture(images)
+            if graph is not None:
+                return graph(images)
+            result = self._run(images)
+            # after the run, which raises an error if the images do not fit into the memory
             self._seen.add(images.shape)
-            return self._function(images) if graph is None else graph(images)
+            return result
+
+    def _run(self, images: Tensor) -> Tensor:
+        """Runs the function without a graph."""
+        try:
+            return self._function(images)
+        except torch.OutOfMemoryError:
+            if not self._graphs:
+                raise
+        # not in the handler, whose error keeps the tensors of the first attempt
+        log.warning("the memory is too small for %dx%d images beside the CUDA graphs: all images "
+                    "run without graphs from now on, which takes longer", *images.shape[-2:])
+        self._graphs.clear()
+        self._is_usable = False
+        return self._function(images)
 
     def _capture(self, images: Tensor) -> _CudaGraph | None:
         """Returns the graph of a shape; None if there are enough, or from the first failure on."""
         if len(self._graphs) >= MAX_GRAPHS:
             return None
         try:
-            if self._pool is None:
+            if self._stream is None:
                 self._pool = torch.cuda.graph_pool_handle()
-            graph = _CudaGraph(self._function, images, self._pool)
+                self._stream = torch.cuda.Stream(images.device)
+            with CAPTURE_LOCK:
+                graph = _CudaGraph(self._function, images, self._pool, self._stream)
         except RuntimeError as error:
-            log.warning("no CUDA graph of %dx%d images (%s): the network runs without, which takes "
-                        "longer", *images.shape[-2:], str(error).splitlines()[0])
+            log.warning("cannot capture a CUDA graph for %dx%d images (%s): these and other new "
+                        "shapes run without one, which takes longer", *images.shape[-2:],
+                        str(error).splitlines()[0])
             self._is_usable = False
             return None
         return self._graphs.setdefault(images.shape, graph)
@@ -309,22 +336,25 @@ class _CudaGraph:
 
     Args:
         pool: the memory that it shares with other graphs, from `torch.cuda.graph_pool_handle`.
+        stream: the stream of the capture, the same for all graphs of a pool.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor,
-                 pool: Any) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor, pool: Any,
+                 stream: torch.cuda.Stream) -> None:
         self.input = example.clone()
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        # libraries select their kernels before the capture
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                function(self.input)
-        torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
-        # meanwhile, the thread that pins batches may use the GPU
-        with torch.cuda.graph(self.graph, pool, capture_error_mode="thread_local"):
-            self.output = function(self.input)
+        # another GPU may be the current one, whose streams would capture nothing
+        with torch.cuda.device(example.device):
+            current = torch.cuda.current_stream()
+            stream.wait_stream(current)
+            # libraries select their kernels before the capture
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    function(self.input)
+            current.wait_stream(stream)
+            # meanwhile, the thread that pins batches may use the GPU
+            with torch.cuda.graph(self.graph, pool, stream, capture_error_mode="thread_local"):
+                self.output = function(self.input)
 
     def __call__(self, images: Tensor) -> Tensor:
         self.input.copy_(images)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import network
+from network import alignment
 from utils import precision
 from utils.batches import normalize
 from utils.evaluation import predictor as module
@@ -204,7 +205,8 @@ class FakeGraph:
 
     captured: ClassVar[list[tuple[int, ...]]] = []
 
-    def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor, pool: Any) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], example: Tensor, pool: Any,
+                 stream: Any) -> None:
         if example.shape[-1] == 13:
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
         self.captured.append(tuple(example.shape))
@@ -214,11 +216,17 @@ class FakeGraph:
         return self.function(images)
 
 
-def graph_per_shape(monkeypatch: pytest.MonkeyPatch) -> module._GraphPerShape:
+def double(images: Tensor) -> Tensor:
+    return 2 * images
+
+
+def graph_per_shape(monkeypatch: pytest.MonkeyPatch,
+                    function: Callable[[Tensor], Tensor] = double) -> module._GraphPerShape:
     monkeypatch.setattr(module, "_CudaGraph", FakeGraph)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
     monkeypatch.setattr(FakeGraph, "captured", [])
-    return module._GraphPerShape(lambda images: 2 * images)
+    return module._GraphPerShape(function)
 
 
 def test_a_shape_is_captured_when_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +237,7 @@ def test_a_shape_is_captured_when_it_comes_again(monkeypatch: pytest.MonkeyPatch
     assert FakeGraph.captured == [(1, 3)]
 
 
-def test_so_many_shapes_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shapes_after_the_first_ones_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     function = graph_per_shape(monkeypatch)
     monkeypatch.setattr(module, "MAX_GRAPHS", 2)
     for width in (3, 4, 5) * 2:
@@ -245,8 +253,39 @@ def test_a_graph_that_cannot_be_captured_is_left_out(monkeypatch: pytest.MonkeyP
         assert torch.equal(function(images), 2 * images)
     assert FakeGraph.captured == []
     assert [record.getMessage() for record in caplog.records] == [
-        "no CUDA graph of 7x13 images (CUDA out of memory.): the network runs without, which takes "
-        "longer"]
+        "cannot capture a CUDA graph for 7x13 images (CUDA out of memory.): these and other new "
+        "shapes run without one, which takes longer"]
+
+
+def test_graphs_that_leave_too_little_memory_are_dropped(
+        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fit(images: Tensor) -> Tensor:
+        if images.shape[-1] >= limit:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return double(images)
+
+    function = graph_per_shape(monkeypatch, fit)
+    limit = 10
+    # without graphs, nothing can be dropped
+    with pytest.raises(torch.OutOfMemoryError):
+        function(torch.ones(1, 1, 7, 10))
+    function(torch.ones(1, 1, 7, 3))
+    function(torch.ones(1, 1, 7, 3))
+
+    class Graphs(dict):  # type: ignore[type-arg]
+        def clear(self) -> None:
+            nonlocal limit
+            limit = 20
+            super().clear()
+
+    function._graphs = Graphs(function._graphs)
+    for width in (10, 10, 3):
+        images = torch.ones(1, 1, 7, width)
+        assert torch.equal(function(images), 2 * images)
+    assert FakeGraph.captured == [(1, 1, 7, 3)] and not function._graphs
+    assert [record.getMessage() for record in caplog.records] == [
+        "the memory is too small for 7x10 images beside the CUDA graphs: all images run without "
+        "graphs from now on, which takes longer"]
 
 
 def test_weights_rounded_once_are_those_of_autocast(net: nn.Module) -> None:
@@ -255,6 +294,15 @@ def test_weights_rounded_once_are_those_of_autocast(net: nn.Module) -> None:
     expected = Predictor(copy.deepcopy(fused), CPU, "bf16", MEAN, STD).logits(images)
     precision.round_weights(fused, "bf16")
     assert torch.equal(Predictor(fused, CPU, "bf16", MEAN, STD).logits(images), expected)
+
+
+def test_weights_that_a_convolution_standardizes_are_not_rounded_before() -> None:
+    layers = pytest.importorskip("timm.layers", reason="the extra `timm` has these convolutions")
+    convolutions = nn.Sequential(layers.StdConv2d(3, 4, 1), layers.ScaledStdConv2d(4, 4, 1),
+                                 layers.Conv2dSame(4, 4, 1))
+    precision.round_weights(convolutions, "bf16")
+    assert [convolution.weight.dtype for convolution in convolutions] == [
+        torch.float32, torch.float32, torch.bfloat16]
 
 
 @pytest.mark.gpu
@@ -270,6 +318,11 @@ def test_a_graph_replays_what_the_network_computes(net: nn.Module, gpu: torch.de
         assert (fast.labels(images) == plain.labels(images)).float().mean() > 0.999
     # a later call leaves it alone
     assert torch.equal(kept, fast.labels(first))
+    if graphs:
+        # other sizes evict the grids that the graph reads, whose memory would be used again
+        alignment._cached_grid.cache_clear()
+        used = [torch.full((count,), torch.inf, device=gpu) for count in range(64, 8192, 64)]
+        assert torch.equal(kept, fast.labels(first)), len(used)
 
 
 @pytest.mark.parametrize(
