@@ -57,8 +57,7 @@ def kth_largest(values: Tensor, k: int) -> Tensor:
     if flat.device.type == "cpu":
         # the k-th largest of n values has n - k values below it
         return _value_of_rank(flat, flat.numel() - k)
-    # On a GPU, torch's kthvalue reads all values with one of the hundred multiprocessors, and topk
-    # with all of them.
+    # On a GPU, torch's kthvalue uses a single multiprocessor, and topk all of them.
     return flat.topk(k, sorted=False).values.min()
 
 

@@ -252,7 +252,7 @@ def _widening(rows: Tensor, width: int) -> tuple[Callable[[Tensor], Tensor],
         return grad @ matrix
 
     # A GPU interpolates quickly, but adds up the gradient by atomic operations, which take twice as
-    # long as a product. With --tf32 the product rounds the gradient as that of a convolution.
+    # long as a matrix product. With TF32, the product rounds its factors as a convolution does.
     if rows.device.type != "cpu":
         return interpolate, multiply_backward
     if narrow > MATRIX_WIDTH:

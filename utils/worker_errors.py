@@ -21,8 +21,8 @@ REMEDIES = (
      "the main memory is full: give smaller crops or images, smaller batches, or fewer "
      "--num_workers"),
     (r"DataLoader worker \(pid.* is killed by signal: Terminated",
-     "SIGTERM ended a process of the loader: send SIGTERM to the main process alone, or load there "
-     "with --num_workers 0"),
+     "SIGTERM ended a process of the loader: send SIGTERM to the main process alone, or give "
+     "--num_workers 0"),
     (r"DataLoader worker \(pid.* (?:is killed by signal|exited unexpectedly)",
      "a process of the loader was killed: did the machine run out of memory? Try fewer "
      "--num_workers, or 0"),

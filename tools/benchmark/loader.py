@@ -31,7 +31,7 @@ from utils.machine import host_memory
 
 # samples or batches before the timed ones
 WARM_UP = 3
-# batches that torch loads in advance for each worker, and that each worker loads while it is timed
+# batches of each worker: those that torch loads in advance, and the fewest that are timed
 PREFETCHED, MIN_TIMED = 2, 3
 # copies of the pair that is made where there is no --data_root
 COPIES = 8
@@ -58,8 +58,8 @@ def add_flags(parser: FlagParser) -> None:
                         help="numbers of loading processes, measured one after the other; 0 loads "
                              "in the main process")
     parser.add_argument("--batches", type=positive_int, default=12,
-                        help=f"timed batches with each number of workers; {MIN_TIMED} of each "
-                             "worker at least")
+                        help=f"timed batches with each number of workers, at least {MIN_TIMED} for "
+                             "each worker")
     parser.add_argument("--step_ms", type=float, nargs="*", default=[],
                         help="durations of a training step in ms; measures the fraction of the "
                              "time that it would wait for batches")
@@ -272,8 +272,10 @@ class LongPlan(datasets.EpochPlan):
 
 def load_batches(data: datasets.SegmentationDataset, bs_mult: int, workers: int,
                  samples: int) -> Iterator[dict[str, Any]]:
-    """Yields batches as training loads them, with more than `samples` fill: the workers are busy
-    until the end.
+    """Yields batches as training loads them.
+
+    There are more batches than `samples` fill, so that the workers are busy until the last timed
+    batch.
     """
     more = WARM_UP + (1 + PREFETCHED) * workers
     plan = LongPlan(len(data), samples + more * bs_mult)
@@ -281,17 +283,17 @@ def load_batches(data: datasets.SegmentationDataset, bs_mult: int, workers: int,
 
 
 def timed_batches(batches: int, workers: int) -> int:
-    """Returns how many batches are timed: at least `batches`, and as many of each worker.
+    """Returns how many batches are timed: at least `batches`, and equally many of each worker.
 
-    The workers start together and finish together: parts of such a round would be too fast or
-    too slow.
+    The workers finish their batches at about the same time, so that an incomplete round would be
+    measured as too fast or too slow.
     """
     workers = max(1, workers)
     return workers * max(MIN_TIMED, math.ceil(batches / workers))
 
 
 def use_up(batches: Iterator[dict[str, Any]], workers: int) -> None:
-    """Takes what the workers load in advance while they start. None of it may be timed."""
+    """Takes the batches that the workers load in advance, which must not be timed."""
     for _ in range(WARM_UP + PREFETCHED * workers):
         next(batches)
 

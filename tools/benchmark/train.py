@@ -119,7 +119,7 @@ def compare(options: Options) -> dict[str, Any]:
             rival = train.Training(options.parse(scratch, "against"))
             loops["against"] = TrainingLoop(stack.enter_context(closing(rival)))
         workers = train_options.data.num_workers
-        # workers finish their batches together: each loads as many of a round
+        # workers finish their batches at about the same time: each loads equally many in a round
         steps = math.ceil(options.steps / max(1, workers)) * max(1, workers)
         speeds = time_rounds(loops, options.rounds, steps, PREFETCHED * workers)
         parts = {name: loop.parts(options.steps) for name, loop in loops.items()
@@ -165,7 +165,7 @@ class Loop(Protocol):
         """Takes steps, and waits for the device."""
 
     def use_up(self, count: int) -> None:
-        """Takes batches, and no step."""
+        """Takes batches without training on them."""
 
 
 class TrainingLoop:

@@ -30,7 +30,7 @@ def _available(*names: str) -> tuple[signal.Signals, ...]:
 WATCHED = _available("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 # a terminal and a scheduler send these to every process of a job, also to the loader's workers
 SENT_TO_ALL = _available("SIGINT", "SIGHUP", "SIGUSR1")
-# between two looks of a worker at whether the main process has ended
+# between two checks of a worker whether the main process has ended
 PARENT_CHECK_SECONDS = 1.0
 
 

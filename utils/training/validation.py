@@ -236,8 +236,8 @@ def load_share(load: Loader, indices: Sequence[int],
 def draw(prediction: Prediction, flows: dict[str, Tensor], palette: np.ndarray) -> np.ndarray:
     """Returns image, labels, predictions and each alignment's flow in one picture (H, W, 3).
 
-    Each is at most 640 pixels wide: the pictures of a validation at full size took longer to write
-    than its images to predict.
+    Each panel is at most 640 pixels wide: TensorBoard takes longer to write full-size pictures than
+    the network to predict them.
     """
     nearest = cv2.INTER_NEAREST_EXACT
     image = label_maps.shrink(prediction.image.permute(1, 2, 0).contiguous().cpu().numpy())
