@@ -6,6 +6,7 @@ trains a classifier by the same loop.
 from __future__ import annotations
 
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -296,6 +297,9 @@ class Training:
             steps_per_epoch=len(self.data.sampler), restart_epoch=self.restart_epoch)
         self.max_norm = options.optimizer.clip_grad
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        if self.scaler.is_enabled():
+            # the first steps may be skipped, until the loss scale fits; the schedule goes on
+            warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before")
         self.skip_bad_steps = recovery.SkipBadSteps(self.net, self.optimizer, self.scaler,
                                                     options.step.on_nan)
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from functools import partial
 
 import torch
@@ -72,8 +71,6 @@ def build_schedule(optimizer: torch.optim.Optimizer, options: ScheduleOptions, *
     factor = partial(rate_factor, total_steps=total_steps, schedule=options.lr_schedule,
                      settings=settings, warmup_steps=round(warmup_steps),
                      held_for=steps_per_epoch if options.lr_step == "epoch" else 1)
-    # fp16 skips the first steps while its loss scale falls, but the schedule goes on
-    warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before")
     return LambdaLR(optimizer, factor)
 
 

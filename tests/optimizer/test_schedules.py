@@ -90,10 +90,3 @@ def test_a_warm_up_below_1_is_a_fraction_of_the_run() -> None:
         schedule.step()
     # three steps of ten
     assert rates == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1])
-
-
-def test_a_step_that_fp16_skipped_gives_no_warning(recwarn: pytest.WarningsRecorder) -> None:
-    sgd = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = optimizer.build_schedule(sgd, optimizer.ScheduleOptions(), total_steps=10)
-    schedule.step()
-    assert not recwarn.list

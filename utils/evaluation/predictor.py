@@ -272,7 +272,8 @@ class _GraphPerShape:
     """A function of one tensor as CUDA graphs: one for each shape that comes again.
 
     Shapes that come once, or after the first `MAX_GRAPHS`, run without a graph. If a shape without
-    a graph does not fit into the memory beside the graphs, all graphs are dropped.
+    a graph does not fit into the memory beside the graphs, all graphs are dropped. A new graph is
+    compared with the function.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -322,8 +323,11 @@ class _GraphPerShape:
                 self._stream = torch.cuda.Stream(images.device)
             with CAPTURE_LOCK:
                 graph = _CudaGraph(self._function, images, self._pool, self._stream)
+            # with other pixels than those of the capture
+            if not compare(self._function(-images), graph(-images)).within(HALF):
+                raise RuntimeError("its results differ")
         except RuntimeError as error:
-            log.warning("cannot capture a CUDA graph for %dx%d images (%s): these and other new "
+            log.warning("cannot use a CUDA graph for %dx%d images (%s): these and other new "
                         "shapes run without one, which takes longer", *images.shape[-2:],
                         str(error).splitlines()[0])
             self._is_usable = False

@@ -253,8 +253,18 @@ def test_a_graph_that_cannot_be_captured_is_left_out(monkeypatch: pytest.MonkeyP
         assert torch.equal(function(images), 2 * images)
     assert FakeGraph.captured == []
     assert [record.getMessage() for record in caplog.records] == [
-        "cannot capture a CUDA graph for 7x13 images (CUDA out of memory.): these and other new "
+        "cannot use a CUDA graph for 7x13 images (CUDA out of memory.): these and other new "
         "shapes run without one, which takes longer"]
+
+
+def test_a_graph_that_repeats_its_first_result_is_not_used(
+        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    function = graph_per_shape(monkeypatch)
+    first = torch.arange(6.0).view(1, 2, 1, 3)
+    monkeypatch.setattr(FakeGraph, "__call__", lambda self, images: double(first))
+    for images in (first, first, first.flip(1)):
+        assert torch.equal(function(images), 2 * images)
+    assert not function._graphs and "(its results differ)" in caplog.text
 
 
 def test_graphs_that_leave_too_little_memory_are_dropped(
