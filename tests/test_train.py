@@ -27,6 +27,7 @@ import datasets
 import network
 import train
 from network.checkpoints.weights import published_state_dict
+from tests.process_groups import wait_for, wait_until_gone
 from tools.import_labels import writing
 from tools.make_streets import __main__ as make_streets
 from utils.training import intervals, run_folder
@@ -942,21 +943,15 @@ def test_sigterm_to_the_process_group_saves_a_checkpoint_in_spite_of_workers(
     program = [sys.executable, str(ROOT / "train.py")]
     process = subprocess.Popen([*program, *flags, "--max_epoch", "300"], start_new_session=True)
     run = tmp_path / "run"
-    while not (run / "train.log").exists() or "step 2/" not in (run / "train.log").read_text():
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_for("step 2/", run / "train.log", process)
     # as `timeout` and schedulers do
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(timeout=60) == 128 + signal.SIGTERM
     step = checkpoint(run / "last.pth")["step"]
     assert f"interrupted by SIGTERM: saved at step {step}" in (run / "train.log").read_text()
-    time.sleep(0.2)
-    with pytest.raises(ProcessLookupError):  # no worker is left
-        os.killpg(process.pid, 0)
+    wait_until_gone(process.pid)
     resumed = subprocess.Popen([*program, "--resume", str(run)], start_new_session=True)
-    while f"step {step + 1}/" not in (run / "train.log").read_text():
-        assert resumed.poll() is None
-        time.sleep(0.05)
+    wait_for(f"step {step + 1}/", run / "train.log", resumed)
     os.killpg(resumed.pid, signal.SIGTERM)
     assert resumed.wait(timeout=60) == 128 + signal.SIGTERM
     assert checkpoint(run / "last.pth")["step"] > step

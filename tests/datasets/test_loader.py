@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -21,6 +20,7 @@ import datasets
 import datasets.loader
 import transforms
 from datasets.loader import default_workers
+from tests.process_groups import wait_until_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 WriteCamvid = Callable[..., Path]
@@ -304,19 +304,7 @@ def test_sigterm_leaves_workers_alive_until_the_main_process_ends(
     # until no process has the pipe open
     output, _ = process.communicate(timeout=40)
     assert (process.returncode, output) == (code, "loaded\n")
-    _wait_until_gone(process.pid)
-
-
-def _wait_until_gone(group: int) -> None:
-    """Waits until the process group is empty; fails after 10 s."""
-    for _ in range(200):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    os.killpg(group, signal.SIGKILL)
-    raise AssertionError("processes of the loader are left")
+    wait_until_gone(process.pid)
 
 
 # images that go away or are damaged during a run
