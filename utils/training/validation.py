@@ -250,7 +250,8 @@ def draw(prediction: Prediction, flows: dict[str, Tensor], palette: np.ndarray) 
     panels.append(("predictions", label_maps.overlay(image, predictions, palette)))
     index = prediction.batch_index
     fields = {name: flow[index].cpu().numpy() for name, flow in flows.items()}
-    for flow in color_flows(fields, width):
+    # the strides in the titles are those of the whole image
+    for flow in color_flows(fields, prediction.predictions.shape[1]):
         colors = cv2.resize(flow.colors, (width, height), interpolation=cv2.INTER_LINEAR)
         panels.append((flow.title, colors))
     return label_maps.panels(panels, columns=3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from utils.evaluation.evaluator import Prediction
 from utils.training.signals import Interrupts
 from utils.training.validation import Validator, draw, evenly_spaced, select_weights
+from utils.visualization import label_maps
 
 RAW, EMA = nn.Identity(), nn.Identity()
 
@@ -50,8 +53,16 @@ def test_a_validation_does_not_search_kernels(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("height", "width", "shown"), [(1024, 2048, (320, 640)), (30, 40, (30, 40))]
 )
-def test_pictures_for_tensorboard_are_small(height: int, width: int,
-                                            shown: tuple[int, int]) -> None:
+def test_pictures_for_tensorboard_are_small(height: int, width: int, shown: tuple[int, int],
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    arrange = label_maps.panels
+
+    def panels(titled: Sequence[tuple[str, np.ndarray]], columns: int) -> np.ndarray:
+        titles.extend(title for title, _ in titled)
+        return arrange(titled, columns)
+
+    monkeypatch.setattr(label_maps, "panels", panels)
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
     labels = torch.randint(0, 2, (height, width), dtype=torch.uint8)
     palette = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
@@ -60,3 +71,4 @@ def test_pictures_for_tensorboard_are_small(height: int, width: int,
     # two rows of three pictures, their titles and gaps
     assert 2 * shown[0] < picture.shape[0] < 2 * shown[0] + 130
     assert 3 * shown[1] < picture.shape[1] < 3 * shown[1] + 60
+    assert titles[:3] == ["image", "labels", "predictions"] and "stride 4" in titles[3]
