@@ -4,8 +4,26 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+
+from utils.files import ROOT
+
+
+def start_program(program: str, *args: str, first_line: str) -> subprocess.Popen[str]:
+    """Starts Python code in a process group of its own, and waits for its first line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *args],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{first_line}\n"
+    return process
 
 
 def wait_for(text: str, log: Path, process: subprocess.Popen[bytes], seconds: float = 120) -> None:

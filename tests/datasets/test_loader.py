@@ -20,7 +20,7 @@ import datasets
 import datasets.loader
 import transforms
 from datasets.loader import default_workers
-from tests.process_groups import wait_until_gone
+from tests.process_groups import start_program, wait_until_gone
 
 ROOT = Path(__file__).resolve().parents[2]
 WriteCamvid = Callable[..., Path]
@@ -196,16 +196,7 @@ def test_ctrl_c_reaches_the_main_process_alone(write_camvid: WriteCamvid) -> Non
             next(iterator)                                  # the workers still serve
             sys.exit(130)
     """)
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(write_camvid())],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "loading\n"
+    process = start_program(program, str(write_camvid()), first_line="loading")
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")
@@ -291,15 +282,8 @@ def test_sigterm_leaves_workers_alive_until_the_main_process_ends(
         print("loaded", flush=True)
         exec(ending)
     """)
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(write_camvid()), kind, start_method, ending],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "loading\n"
+    process = start_program(program, str(write_camvid()), kind, start_method, ending,
+                            first_line="loading")
     os.killpg(process.pid, signal.SIGTERM)
     # until no process has the pipe open
     output, _ = process.communicate(timeout=40)

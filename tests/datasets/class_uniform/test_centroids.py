@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch.multiprocessing as mp
 import datasets
 from datasets.class_uniform.centroid_cache import CentroidCache
 from datasets.class_uniform.centroids import class_centroids, find_centroids
+from tests.process_groups import start_program
 
 ROOT = Path(__file__).resolve().parents[3]
 WriteCamvid = Callable[..., Path]
@@ -177,16 +176,8 @@ def test_ctrl_c_stops_the_pass_and_leaves_nothing_behind(
         except KeyboardInterrupt:
             sys.exit(130)
     """)
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(write_camvid(count=40)), str(tmp_path / "cache")],
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "working\n"
+    process = start_program(program, str(write_camvid(count=40)), str(tmp_path / "cache"),
+                            first_line="working")
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")
