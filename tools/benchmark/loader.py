@@ -282,14 +282,17 @@ def load_batches(data: datasets.SegmentationDataset, bs_mult: int, workers: int,
     yield from datasets.train_loader(data, datasets.EpochSampler(plan, bs_mult), workers)
 
 
-def timed_batches(batches: int, workers: int) -> int:
+def timed_batches(batches: int, workers: int, of_each: int = MIN_TIMED) -> int:
     """Returns how many batches are timed: at least `batches`, and equally many of each worker.
 
     The workers finish their batches at about the same time, so that an incomplete round would be
     measured as too fast or too slow.
+
+    Args:
+        of_each: batches of each worker at least.
     """
     workers = max(1, workers)
-    return workers * max(MIN_TIMED, math.ceil(batches / workers))
+    return workers * max(of_each, math.ceil(batches / workers))
 
 
 def use_up(batches: Iterator[dict[str, Any]], workers: int) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import statistics
 import tempfile
@@ -26,7 +25,7 @@ import datasets
 import network
 import train
 from network.normalization import IMAGENET
-from tools.benchmark.loader import PREFETCHED
+from tools.benchmark.loader import PREFETCHED, timed_batches
 from utils import IGNORE_LABEL
 from utils.cli import FlagParser, positive_int
 from utils.files import write_text
@@ -119,8 +118,7 @@ def compare(options: Options) -> dict[str, Any]:
             rival = train.Training(options.parse(scratch, "against"))
             loops["against"] = TrainingLoop(stack.enter_context(closing(rival)))
         workers = train_options.data.num_workers
-        # workers finish their batches at about the same time: each loads equally many in a round
-        steps = math.ceil(options.steps / max(1, workers)) * max(1, workers)
+        steps = timed_batches(options.steps, workers, of_each=1)
         speeds = time_rounds(loops, options.rounds, steps, PREFETCHED * workers)
         parts = {name: loop.parts(options.steps) for name, loop in loops.items()
                  if isinstance(loop, TrainingLoop)}

@@ -120,8 +120,7 @@ class Predictor:
         with torch.inference_mode():
             height, width = images.shape[-2:]
             prepared = self._prepare(images)
-            single_view = self.inference.is_one_view(prepared.shape[-2], prepared.shape[-1])
-            if self.returns_labels and single_view:
+            if self.returns_labels and self.inference.is_one_view(*prepared.shape[-2:]):
                 labels = self._network(prepared).to(torch.uint8)
             else:
                 labels = self.inference.labels(self._coarse_logits, prepared)
